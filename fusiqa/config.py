@@ -1,0 +1,173 @@
+"""Every setting, once: these frozen dataclasses are the command line, and what `config.json` of a run records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import tyro
+
+FUSIONS = ("single", "concat", "attention")
+DEFAULT_BACKBONE = "swin_tiny_patch4_window7_224"
+
+
+class ScoreRange(NamedTuple):
+    """The interval of the ratings; higher is always better.
+
+    Example:
+        >>> ScoreRange(1, 5).from_unit(0.5)
+        3.0
+    """
+
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        return self.high - self.low
+
+    def from_unit(self, score):
+        """A score in 0-1 (number, array or tensor) on this range."""
+        return self.low + self.width * score
+
+    def to_unit(self, score):
+        """A score on this range (number, array or tensor) in 0-1."""
+        return (score - self.low) / self.width
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that is needed to build the network again, without any download."""
+
+    backbone: str = DEFAULT_BACKBONE
+    """Name of the timm model whose last four stages are the scales."""
+    fusion: str = "concat"
+    """How the scales become one map: single, concat or attention."""
+    image_height: int = 224
+    """Height of a crop, pixels."""
+    image_width: int = 224
+    """Width of a crop, pixels."""
+    score_range: ScoreRange = ScoreRange(0.0, 1.0)
+    """The interval of the scores that the network gives."""
+    dropout: float = 0.3
+    """Share of values dropped in the hypernetwork and target network while training, 0-1."""
+    drop_path: float = 0.2
+    """Share of backbone blocks skipped while training, 0-1, where the backbone has stochastic depth."""
+    attention_dropout: float = 0.1
+    """Share of hidden units dropped in the scale-attention network while training, 0-1."""
+    mean: tuple[float, float, float] | None = None
+    """Mean of the RGB input in 0-1 that the backbone expects; None asks timm."""
+    std: tuple[float, float, float] | None = None
+    """Standard deviation of the RGB input in 0-1 that the backbone expects; None asks timm."""
+    timm_args: tuple[tuple[str, str | int | float | bool], ...] = ()
+    """Further arguments of timm.create_model, as (name, value) pairs."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a quality model, choose its epoch on the validation split, and test it once."""
+
+    dataset: str = "synthetic"
+    """koniq-10k, spaq, biq2021, synthetic (needs no files), or the path of a CSV with image and mos columns."""
+    data_dir: Path | None = None
+    """Folder of the data set; by default ./data/<dataset>."""
+    score_range: tuple[float, float] | None = None
+    """Lowest and highest possible rating; by default the data set's own (a CSV's: smallest and largest rating)."""
+    resize: str = "auto"
+    """Resize before cropping: auto (the data set's protocol), none, the short side in pixels, or WIDTHxHEIGHT."""
+    validation_share: float = 0.1
+    """Share of the training split held out for validation, 0-1, where the data set has no validation split."""
+    split_seed: int = 0
+    """Seed of the validation split and of random splits; apart from --seed, so that runs share their split."""
+    skip_broken: bool = False
+    """Go on without rows that cannot be used, and record which; otherwise they stop the run before training."""
+    spaq: bool = True
+    """Also test on SPAQ after training, where its folder is found (--no_spaq skips it)."""
+    spaq_dir: Path | None = None
+    """Folder of SPAQ; by default ./data/spaq."""
+
+    backbone: str = DEFAULT_BACKBONE
+    """Name of any timm model with four or more pyramid stages."""
+    backbone_weights: str = "imagenet"
+    """imagenet (timm's own, downloaded once), a safetensors file, or none (random)."""
+    attention_fusion: bool = False
+    """Weigh the four scales for every image by an attention network."""
+    multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use-multiscale",))] = True
+    """Feed all four scales to the hypernetwork; --no_multiscale feeds it the last alone."""
+    crop_size: int = 224
+    """Side of the square crops that the network sees, pixels."""
+    dropout: float = 0.3
+    """Share of values dropped in the hypernetwork and target network while training, 0-1."""
+    drop_path: float = 0.2
+    """Share of backbone blocks skipped while training, 0-1, where the backbone has stochastic depth."""
+    attention_dropout: float = 0.1
+    """Share of hidden units dropped in the scale-attention network while training, 0-1."""
+
+    epochs: int = 30
+    """Passes over the training split."""
+    batch_size: int = 32
+    """Crops per optimiser step, over all devices together."""
+    crops_per_image: int = 1
+    """Random crops of every training photograph per epoch."""
+    lr: float | None = None
+    """Highest learning rate of the backbone; by default what suits its kind and weights (training/recipe.py)."""
+    head_lr_ratio: float | None = None
+    """Learning rate of everything else, as a multiple of the backbone's; by default as for --lr."""
+    weight_decay: float = 2e-4
+    """AdamW's decoupled weight decay, on weight matrices and kernels only."""
+    lr_scheduler: Literal["cosine", "step", "none"] = "cosine"
+    """How both learning rates fall after the warm-up: cosine to 1 %, step (a tenth after 60 % and 85 %), or none."""
+    warmup_share: float = 0.05
+    """Share of all steps over which the learning rates rise linearly from zero, 0-1."""
+    gradient_clip: float = 1.0
+    """Largest L2 norm of the gradient; 0 turns clipping off."""
+    patience: int | None = None
+    """Stop after this many epochs without a better validation SRCC."""
+
+    seed: int = 0
+    """Seed of the initial weights, the order of the photographs, the crops and the dropout."""
+    run_dir: Path | None = None
+    """Folder for everything that the run writes; by default runs/<data set>-<backbone>-<fusion>-seed<seed>-<time>."""
+    resume: bool = False
+    """Continue the run in --run_dir from its last finished epoch."""
+    overwrite: bool = False
+    """Start anew in a --run_dir that already holds a run, discarding it."""
+    precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the training steps; auto is bf16 where the hardware multiplies it natively, else fp16 on a GPU."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """What to train on."""
+    devices: int | None = None
+    """Devices per node; by default every GPU, or one CPU process."""
+    num_nodes: int = 1
+    """Machines that train together."""
+    num_workers: int | None = None
+    """Processes that read photographs, per device; by default what the machine has to spare, at most 8."""
+    logger: Literal["csv", "tensorboard", "none"] = "csv"
+    """Where each step's loss and learning rates are logged, inside the run folder."""
+    progress: bool = True
+    """Show progress bars."""
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """Explain a model: which feature scales its scores came from, over photographs or a data set."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A run folder, or a model.safetensors."""
+    photographs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Photographs, or folders of them."""
+    dataset: str | None = None
+    """A data set to explain instead: the run's own by default, when no photographs are given."""
+    data_dir: Path | None = None
+    """Folder of the data set."""
+    split: Literal["train", "validation", "test"] = "test"
+    """Split of the data set."""
+    groups: Literal["auto", "distortion", "quality", "make"] = "auto"
+    """One series per known distortion, per band of quality, or per distortion made from the photographs given."""
+    limit: int | None = None
+    """Use at most this many photographs, evenly spaced through the list."""
+    output: Path | None = None
+    """Folder for the figures and tables; by default attention/ in the run folder."""
+    progress: bool = True
+    """Show a progress bar."""

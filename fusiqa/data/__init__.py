@@ -1,0 +1,1 @@
+"""Photographs and their ratings. This package knows no model and no trainer."""

@@ -1,0 +1,94 @@
+"""A table of rated photographs and the place they are read from. It knows no particular data set and no model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import pandas as pd
+
+from fusiqa.config import ScoreRange
+from fusiqa.errors import FusiqaError, listed
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+COLUMNS = ("image", "mos", "split", "group")
+
+
+class Photographs(Protocol):
+    """Where photographs are read from, by name. Must be picklable: loader workers carry a copy."""
+
+    def read(self, image: str) -> np.ndarray:
+        """Pixels of one photograph: uint8, (height, width, 3), sRGB. Raises FusiqaError with the name and reason."""
+
+    def verify(self, image: str) -> str:
+        """SHA-256 (hex) of the photograph's content. Raises FusiqaError, with name and reason, if it cannot be decoded."""
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Rated photographs: one row an image.
+
+    Attributes:
+        name: the data set's name, as typed on the command line.
+        table: columns `image` (name that `photographs` reads), `mos` (float, higher is better), `split`
+            ("train", "validation", "test" or None where the set has no split) and `group` (images of one content
+            share it; the image's own name where the set has none).
+        score_range: the interval of the ratings.
+        photographs: where the pixels come from.
+        resize: the resize protocol of the data set, in the words of `--resize`.
+    """
+
+    name: str
+    table: pd.DataFrame
+    score_range: ScoreRange
+    photographs: Photographs
+    resize: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is broken before anything is computed from it.
+
+        Raises:
+            FusiqaError: no rows, duplicate images, or ratings outside the range (NaN ratings are kept: they are
+                reported with the unreadable photographs).
+        """
+        missing = [column for column in COLUMNS if column not in self.table.columns]
+        if missing:
+            raise FusiqaError(f"{self.name}: the ratings lack the columns {listed(missing)}; expected {', '.join(COLUMNS)}")
+        if self.table.empty:
+            raise FusiqaError(f"{self.name}: no rated photograph found, so there is nothing to do")
+        duplicates = self.table["image"][self.table["image"].duplicated()].astype(str).tolist()
+        if duplicates:
+            raise FusiqaError(f"{self.name}: rated more than once: {listed(duplicates)}; keep one row an image")
+        outside = self.table[(self.table["mos"] < self.score_range.low) | (self.table["mos"] > self.score_range.high)]
+        if len(outside):
+            rows = [f"{row.image} ({row.mos:g})" for row in outside.itertuples()]
+            raise FusiqaError(
+                f"{self.name}: ratings outside {self.score_range.low:g} to {self.score_range.high:g}: {listed(rows)}; "
+                "say the true range with --score_range LOW HIGH, or mend the rows"
+            )
+        unknown = sorted(set(self.table["split"].dropna()) - set(SPLITS))
+        if unknown:
+            raise FusiqaError(f"{self.name}: unknown split {listed(unknown)}; allowed are {', '.join(SPLITS)}")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def part(self, split: Split) -> Ratings:
+        """The rows of one split. Raises FusiqaError if it has none."""
+        rows = self.table[self.table["split"] == split].reset_index(drop=True)
+        if rows.empty:
+            raise FusiqaError(f"{self.name}: the {split} split has no usable photograph")
+        return replace(self, table=rows)
+
+    def without(self, images: Sequence[str]) -> Ratings:
+        """The same ratings without some images."""
+        return replace(self, table=self.table[~self.table["image"].isin(list(images))].reset_index(drop=True))
+
+
+def fingerprint(values: Sequence[object]) -> str:
+    """First 16 hex digits of the SHA-256 of the values, one a line, in their order."""
+    return hashlib.sha256("\n".join(map(str, values)).encode()).hexdigest()[:16]

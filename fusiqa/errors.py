@@ -1,0 +1,25 @@
+"""The one error that a user's mistake raises. It knows nothing about where it is shown."""
+
+from collections.abc import Sequence
+
+LISTED_AT_MOST = 5
+
+
+class FusiqaError(ValueError):
+    """Something that the user gave cannot be used; the message says what came, what is allowed and what to do.
+
+    The command line prints the message without a traceback and ends with exit code 2.
+    """
+
+
+def listed(offenders: Sequence[str]) -> str:
+    """The first five offenders, then how many there are in all.
+
+    Example:
+        >>> listed(["a.jpg", "b.jpg"])
+        'a.jpg, b.jpg'
+        >>> listed([f"{n}.jpg" for n in range(7)])
+        '0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, ... (7 in all)'
+    """
+    shown = ", ".join(offenders[:LISTED_AT_MOST])
+    return shown if len(offenders) <= LISTED_AT_MOST else f"{shown}, ... ({len(offenders)} in all)"

@@ -1,0 +1,188 @@
+"""A timm backbone as a pyramid of four NCHW maps. It knows nothing of what is made of the maps."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import timm
+import torch
+from jaxtyping import Float
+from timm.models import FeatureDictNet, FeatureListNet
+from torch import Tensor, nn
+
+from fusiqa.config import ModelConfig
+from fusiqa.errors import FusiqaError, listed
+from fusiqa.models.weights import BackboneWeights
+
+SCALES = 4
+SMALLEST_SIDE = 32  # the last stage of a stride-32 backbone still has one cell
+
+Maps = list[Float[Tensor, "batch _ _ _"]]
+
+
+class Pyramid(nn.Module):
+    """The last four stages of a backbone, whatever their channels and strides.
+
+    Args:
+        config: names the backbone, its input size, its normalisation and its further timm arguments.
+        weights: pretrained weights to start from; None draws them at random and touches no network.
+
+    Attributes:
+        channels: channels of the four maps, finest first; Swin-Tiny: [96, 192, 384, 768].
+        strides: input pixels per cell of the four maps, finest first; Swin-Tiny: [4, 8, 16, 32].
+
+    Raises:
+        FusiqaError: an unknown backbone, one without four stages, an input size that it cannot take, or weights
+            that do not fit it.
+    """
+
+    def __init__(self, config: ModelConfig, weights: BackboneWeights | None = None) -> None:
+        super().__init__()
+        self.name = config.backbone
+        self.image_size = (config.image_height, config.image_width)
+        self.fixed_size = takes_image_size(config.backbone)
+        self._check_build_size()
+        self.body = create_body(config, weights)
+        self.channels: list[int] = self.body.feature_info.channels()
+        self.strides: list[int] = self.body.feature_info.reduction()
+        if sorted(set(self.strides)) != self.strides:
+            raise FusiqaError(
+                f"backbone {self.name} has strides {self.strides}, which is no pyramid; four growing strides are needed "
+                f"(for instance swin_tiny_patch4_window7_224, convnext_tiny, resnet50, mobilenetv2_100)"
+            )
+        self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
+        mean, std = normalisation(config)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Maps:
+        """Four maps of (batch, channels[i], height / strides[i], width / strides[i]) from RGB in 0-1."""
+        self._check_size(images.shape[-2], images.shape[-1])
+        maps = self.body((images - self.mean) / self.std)
+        return [m.permute(0, 3, 1, 2) if self.channels_last else m for m in maps]
+
+    def scale_sizes(self) -> list[tuple[int, int]]:
+        """Height and width of each map at the size that the pyramid was built for; Swin-Tiny at 224: 56, 28, 14, 7."""
+        height, width = self.image_size
+        return [(-(-height // stride), -(-width // stride)) for stride in self.strides]
+
+    def _check_build_size(self) -> None:
+        height, width = self.image_size
+        if min(height, width) < SMALLEST_SIDE:
+            raise FusiqaError(
+                f"crops of {height}x{width} pixels are too small for {self.name}: sides of {SMALLEST_SIDE} and more work"
+            )
+
+    def _check_size(self, height: int, width: int) -> None:
+        if self.fixed_size and (height, width) != self.image_size:
+            raise FusiqaError(
+                f"{self.name} was built for images of {self.image_size[0]}x{self.image_size[1]} (height x width) and got "
+                f"{height}x{width}; crop to that size, or build it for another (any sides of {SMALLEST_SIDE} and more: "
+                "--crop_size, or image_height and image_width in ModelConfig)"
+            )
+        if min(height, width) < SMALLEST_SIDE:
+            raise FusiqaError(
+                f"images of {height}x{width} (height x width) are too small for {self.name}: "
+                f"sides of {SMALLEST_SIDE} and more work"
+            )
+
+
+def takes_image_size(backbone: str) -> bool:
+    """Whether the backbone is built for one input size (windowed and position-embedded transformers are)."""
+    check_known(backbone)
+    pretrained = timm.get_pretrained_cfg(backbone)
+    return bool(pretrained is not None and pretrained.fixed_input_size)
+
+
+def check_known(backbone: str) -> None:
+    """Raise FusiqaError, with the closest names, for a backbone that timm does not have."""
+    if timm.is_model(backbone.split(".")[0]):
+        return
+    close = difflib.get_close_matches(backbone, timm.list_models(), n=5, cutoff=0.4)
+    raise FusiqaError(
+        f"unknown backbone {backbone!r}: not a timm model. "
+        + (f"Close names: {', '.join(close)}. " if close else "")
+        + "timm.list_models('swin*') lists more."
+    )
+
+
+def create_body(config: ModelConfig, weights: BackboneWeights | None) -> nn.Module:
+    """The timm feature extractor of the last four stages, with stochastic depth where it has it."""
+    arguments = dict(config.timm_args)
+    if takes_image_size(config.backbone):
+        arguments["img_size"] = (config.image_height, config.image_width)
+    if weights is not None:
+        arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights.path)}}
+    try:
+        body = _create_with_drop_path(config, arguments)
+    except (RuntimeError, IndexError, AttributeError, AssertionError, TypeError, ValueError, KeyError) as reason:
+        raise FusiqaError(_creation_message(config, weights, reason)) from reason
+    if weights is not None:
+        check_loaded(body, weights)
+    return body
+
+
+def _create_with_drop_path(config: ModelConfig, arguments: dict) -> nn.Module:
+    def create(**extra: float) -> nn.Module:
+        with warnings.catch_warnings(), quiet_log("timm"):
+            warnings.simplefilter("ignore")  # of timm's own deprecated names
+            return timm.create_model(
+                config.backbone, features_only=True, out_indices=(-4, -3, -2, -1), **arguments, **extra
+            )
+
+    try:
+        return create(drop_path_rate=config.drop_path)
+    except TypeError as reason:  # a backbone without stochastic depth
+        if "drop_path_rate" not in str(reason):
+            raise
+        return create()
+
+
+@contextmanager
+def quiet_log(name: str) -> Iterator[None]:
+    """Errors only, for a while: timm warns of the classifier's weights, which a pyramid rightly leaves out."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _creation_message(config: ModelConfig, weights: BackboneWeights | None, reason: Exception) -> str:
+    first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
+    if weights is not None:
+        return (
+            f"the weights in {weights.path} do not fit {config.backbone}: {first_line}. Name the backbone that they were "
+            "made for with --backbone, or start from --backbone_weights imagenet or none"
+        )
+    return (
+        f"{config.backbone} cannot give four pyramid stages at {config.image_height}x{config.image_width}: {first_line}. "
+        "Use a backbone with four or more (for instance swin_tiny_patch4_window7_224, convnext_tiny, resnet50, "
+        "mobilenetv2_100)"
+    )
+
+
+def check_loaded(body: nn.Module, weights: BackboneWeights) -> None:
+    """Refuse weights that leave part of the body at random: timm loads some feature extractors leniently."""
+    if isinstance(body, FeatureListNet | FeatureDictNet):
+        return  # loaded strictly, before its parts were renamed
+    absent = sorted({name.removeprefix("model.") for name in body.state_dict()} - weights.keys())
+    if absent:
+        raise FusiqaError(
+            f"{weights.path} lacks {listed(absent)}; it does not hold a whole backbone. "
+            "Start from another file, or --backbone_weights imagenet or none"
+        )
+
+
+def normalisation(config: ModelConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the RGB input: the configuration's, else what timm states for the backbone."""
+    stated = timm.get_pretrained_cfg(config.backbone)
+    mean = config.mean or (stated.mean if stated else timm.data.IMAGENET_DEFAULT_MEAN)
+    std = config.std or (stated.std if stated else timm.data.IMAGENET_DEFAULT_STD)
+    return tuple(mean), tuple(std)

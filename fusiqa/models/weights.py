@@ -1,0 +1,124 @@
+"""Where a backbone's pretrained weights come from: the hub, a local file, or nowhere. It builds no network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import timm
+from safetensors import SafetensorError, safe_open
+
+from fusiqa.config import ModelConfig
+from fusiqa.errors import FusiqaError
+
+HUB_SECONDS = 8.0  # how long the hub may take to answer at all
+HUB_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class BackboneWeights:
+    """A safetensors file with a backbone's weights, and what its metadata says of it.
+
+    The metadata fields, all optional, are `architecture` (timm name), `timm_args`, `mean` and `std` (JSON).
+    """
+
+    path: Path
+    metadata: dict[str, str]
+
+    def keys(self) -> set[str]:
+        """Names of the tensors in the file."""
+        with safe_open(self.path, "pt") as file:
+            return set(file.keys())
+
+    def configure(self, config: ModelConfig) -> ModelConfig:
+        """The configuration with the timm arguments and the normalisation that the file states.
+
+        Raises:
+            FusiqaError: the file says that it belongs to another architecture, or its metadata cannot be read.
+        """
+        architecture = self.metadata.get("architecture", config.backbone)
+        if architecture.split(".")[0] != config.backbone.split(".")[0]:
+            raise FusiqaError(f"{self.path} holds {architecture}, not {config.backbone}: add --backbone {architecture}")
+        try:
+            stated = {name: json.loads(self.metadata[name]) for name in ("timm_args", "mean", "std") if name in self.metadata}
+            arguments = {**stated.get("timm_args", {}), **dict(config.timm_args)}
+        except (json.JSONDecodeError, TypeError) as reason:
+            raise FusiqaError(f"{self.path}: its metadata is not JSON ({reason}); mend timm_args, mean or std") from reason
+        return replace(
+            config,
+            timm_args=tuple(sorted(arguments.items())),
+            mean=config.mean or (tuple(stated["mean"]) if "mean" in stated else None),
+            std=config.std or (tuple(stated["std"]) if "std" in stated else None),
+        )
+
+
+def find_weights(words: str, backbone: str) -> BackboneWeights | None:
+    """The weights that `--backbone_weights` names.
+
+    Args:
+        words: "imagenet", "none", or the path of a safetensors file.
+        backbone: timm model name, for "imagenet".
+
+    Returns:
+        The file and its metadata; None for "none".
+
+    Raises:
+        FusiqaError: no such file, not safetensors, or the hub cannot be reached.
+    """
+    if words == "none":
+        return None
+    if words == "imagenet":
+        return BackboneWeights(download_imagenet(backbone), {})
+    path = Path(words).expanduser()
+    if not path.is_file():
+        raise FusiqaError(f"no weights at {words}: --backbone_weights takes imagenet, none, or a safetensors file")
+    return BackboneWeights(path, read_metadata(path))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file. Raises FusiqaError if the file is not one."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as reason:
+        raise FusiqaError(
+            f"{path} is not a safetensors file ({reason}). A .pth or .bin is a pickle, which can run code: load it where "
+            "you trust it and write its state dict with safetensors.torch.save_file"
+        ) from reason
+
+
+def download_imagenet(backbone: str) -> Path:
+    """timm's ImageNet weights of a backbone, from the local cache or the Hugging Face hub.
+
+    Raises:
+        FusiqaError: timm has none for it, or the hub does not answer within seconds.
+    """
+    import huggingface_hub
+
+    stated = timm.get_pretrained_cfg(backbone)
+    if stated is None or not stated.hf_hub_id:
+        raise FusiqaError(f"timm has no ImageNet weights for {backbone}: {other_ways()}")
+    cached = huggingface_hub.try_to_load_from_cache(stated.hf_hub_id, HUB_FILE)
+    if isinstance(cached, str):
+        return Path(cached)
+    try:
+        check_reachable(huggingface_hub.hf_hub_url(stated.hf_hub_id, HUB_FILE))
+        return Path(huggingface_hub.hf_hub_download(stated.hf_hub_id, HUB_FILE))
+    except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
+        first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
+        raise FusiqaError(
+            f"the ImageNet weights of {backbone} ({stated.hf_hub_id}) could not be downloaded from the Hugging Face hub: "
+            f"{first_line}. {other_ways()}"
+        ) from reason
+
+
+def check_reachable(url: str) -> None:
+    """One short request before the hub's client starts its long series of retries."""
+    from huggingface_hub.utils import get_session
+
+    get_session().head(url, timeout=HUB_SECONDS, follow_redirects=True).raise_for_status()
+
+
+def other_ways() -> str:
+    return "Two other ways: --backbone_weights FILE.safetensors (a local file), or --backbone_weights none (random weights)"
