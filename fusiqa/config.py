@@ -8,6 +8,8 @@ from typing import Annotated, Literal, NamedTuple
 
 import tyro
 
+from fusiqa.errors import FusiqaError
+
 FUSIONS = ("single", "concat", "attention")
 DEFAULT_BACKBONE = "swin_tiny_patch4_window7_224"
 
@@ -148,6 +150,29 @@ class TrainConfig:
     progress: bool = True
     """Show progress bars."""
 
+    def __post_init__(self) -> None:
+        """Refuse settings that no run could use. Raises FusiqaError naming the flag and what is allowed."""
+        for name in ("epochs", "batch_size", "crops_per_image", "crop_size", "num_nodes", "devices", "patience"):
+            require(name, getattr(self, name), at_least=1)
+        for name in ("dropout", "drop_path", "attention_dropout", "validation_share", "warmup_share"):
+            require(name, getattr(self, name), at_least=0, below=1)
+        for name in ("lr", "head_lr_ratio", "weight_decay", "gradient_clip", "num_workers", "seed", "split_seed"):
+            require(name, getattr(self, name), at_least=0)
+
+
+def require(name: str, value: float | None, *, at_least: float, below: float | None = None) -> None:
+    """Raise FusiqaError if a setting is given and outside its interval.
+
+    Example:
+        >>> require("epochs", 0, at_least=1)
+        Traceback (most recent call last):
+        fusiqa.errors.FusiqaError: --epochs 0: allowed is 1 and more
+    """
+    if value is None or (value >= at_least and (below is None or value < below)):
+        return
+    allowed = f"{at_least} and more" if below is None else f"{at_least} to below {below}"
+    raise FusiqaError(f"--{name} {value}: allowed is {allowed}")
+
 
 @dataclass(frozen=True)
 class AttentionConfig:
@@ -171,3 +196,13 @@ class AttentionConfig:
     """Folder for the figures and tables; by default attention/ in the run folder."""
     progress: bool = True
     """Show a progress bar."""
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Compare finished runs on the same test images, paired: each against the first."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Two or more run folders; the first is what the others are compared with."""
+    output: Path | None = None
+    """Folder for comparison.md and comparison.csv; by default only printed."""

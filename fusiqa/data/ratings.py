@@ -57,7 +57,9 @@ class Ratings:
         """
         missing = [column for column in COLUMNS if column not in self.table.columns]
         if missing:
-            raise FusiqaError(f"{self.name}: the ratings lack the columns {listed(missing)}; expected {', '.join(COLUMNS)}")
+            raise FusiqaError(
+                f"{self.name}: the ratings lack the columns {listed(missing)}; expected {', '.join(COLUMNS)}"
+            )
         if self.table.empty:
             raise FusiqaError(f"{self.name}: no rated photograph found, so there is nothing to do")
         duplicates = self.table["image"][self.table["image"].duplicated()].astype(str).tolist()

@@ -1,0 +1,5 @@
+"""`python -m fusiqa` is `fusiqa`."""
+
+from fusiqa.cli import main
+
+main()

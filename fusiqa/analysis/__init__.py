@@ -1,0 +1,1 @@
+"""Scale weights turned into tables and figures; plots.py is the only home of matplotlib."""

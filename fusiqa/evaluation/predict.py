@@ -1,0 +1,46 @@
+"""Predictions of a trained model on rated photographs, one row an image. It measures nothing."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
+from fusiqa.data.photo import Resize
+from fusiqa.data.ratings import Ratings
+from fusiqa.models.checkpoint import TrainedModel
+from fusiqa.models.crops import predict_photographs
+
+SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
+
+
+def predict(
+    trained: TrainedModel, ratings: Ratings, *, resize: str | None = None, num_workers: int | None = None, progress: bool
+) -> pd.DataFrame:
+    """Score every photograph, on crops that cover it.
+
+    Args:
+        trained: the model.
+        ratings: the photographs; their `mos` is only copied.
+        resize: resize protocol, in the words of `--resize`; the model's own by default.
+        num_workers: processes that read photographs; chosen by default.
+        progress: whether to show a bar.
+
+    Returns:
+        One row an image, in the order of `ratings`: image, mos, score (on the model's score range), and
+        scale_0 .. scale_3 (NaN for a fusion that does not weigh).
+    """
+    model = trained.model.eval()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device=device, memory_format=torch.channels_last)
+    crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.image_height)
+    table = ratings.table[["image", "mos"]].assign(score=float("nan"), **dict.fromkeys(SCALE_COLUMNS, float("nan")))
+    with tqdm(total=len(ratings), desc=f"scoring {ratings.name}", unit="photo", disable=not progress) as bar:
+        for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
+            score, weights = predict_photographs(model, batch.crops.to(device), batch.counts)
+            table.loc[batch.rows, "score"] = score.double().cpu().numpy()
+            if weights is not None:
+                table.loc[batch.rows, list(SCALE_COLUMNS)] = weights.double().cpu().numpy()
+            bar.update(len(batch.rows))
+    return table

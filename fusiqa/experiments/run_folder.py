@@ -1,0 +1,108 @@
+"""The run folder: its name, its files, and whether a run may start, resume or replace what is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fusiqa.config import TrainConfig
+from fusiqa.errors import FusiqaError, listed
+from fusiqa.files import write_json
+
+CONFIG_FILE = "config.json"
+SPLIT_FILE = "split.csv"
+TEST_FILE = "test.json"
+PREDICTIONS_FILE = "predictions.csv"
+ATTENTION_FILE = "attention.png"
+SHARED_NAME = "FUSIQA_RUN_DIR"  # tells the other processes of a distributed run the name that the first one chose
+MAY_DIFFER = ("resume", "overwrite", "progress", "num_workers", "run_dir")  # on resume: none changes a number
+
+
+def choose_run_dir(config: TrainConfig, fusion: str) -> Path:
+    """The folder asked for, else a readable name that every process of the run shares."""
+    if config.run_dir is not None:
+        return config.run_dir
+    stem = f"{Path(config.dataset).stem}-{config.backbone}-{fusion}-seed{config.seed}"
+    return Path(os.environ.setdefault(SHARED_NAME, f"runs/{stem}-{datetime.now():%Y%m%d-%H%M%S}"))
+
+
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """The settings as they stand in config.json."""
+    return json.loads(json.dumps(asdict(config), default=str))
+
+
+def prepare_run_dir(folder: Path, config: TrainConfig) -> None:
+    """Make the folder ready, or refuse.
+
+    Raises:
+        FusiqaError: it holds a run and neither --resume nor --overwrite was given, it holds something else, or the
+            run to resume had other settings.
+    """
+    if config.resume and config.overwrite:
+        raise FusiqaError("--resume and --overwrite exclude each other: continue the run, or start it anew")
+    if config.resume and config.run_dir is None:
+        raise FusiqaError("--resume needs the run to continue: add --run_dir DIR")
+    if not folder.exists() or not any(folder.iterdir()):
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    if not (folder / CONFIG_FILE).is_file():
+        raise FusiqaError(f"{folder} is not empty and holds no run ({CONFIG_FILE} is missing); choose another --run_dir")
+    if config.overwrite:
+        shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    elif config.resume:
+        check_same_settings(folder, config)
+    else:
+        raise FusiqaError(
+            f"{folder} already holds a run; add --resume to continue it, --overwrite to discard it, or another --run_dir"
+        )
+
+
+def check_same_settings(folder: Path, config: TrainConfig) -> None:
+    """Refuse to resume a run under settings that would change its numbers."""
+    before, now = read_json(folder / CONFIG_FILE)["settings"], settings_of(config)
+    changed = [
+        f"--{name} {before.get(name)} -> {now[name]}" for name in now if name not in MAY_DIFFER and before.get(name) != now[name]
+    ]
+    if changed:
+        raise FusiqaError(f"{folder} was run with other settings: {listed(changed)}; repeat the command that started it")
+
+
+def write_config(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], provenance: dict[str, Any]) -> None:
+    """config.json: the settings as given, what they came to, and where the run comes from.
+
+    A resumed run keeps the first start's record and adds its own to `resumed`.
+    """
+    path = folder / CONFIG_FILE
+    if config.resume and path.is_file():
+        record = read_json(path)
+        check_same_data(folder, record["resolved"], resolved)
+        record.setdefault("resumed", []).append(provenance)
+    else:
+        record = {"settings": settings_of(config), "resolved": resolved, "provenance": provenance}
+    write_json(path, record)
+
+
+def check_same_data(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to resume on photographs or a split that have changed since."""
+    for name in ("data_fingerprint", "split_fingerprint"):
+        if before[name] != now[name]:
+            raise FusiqaError(
+                f"{folder}: the {name.replace('_', ' ')} was {before[name]} and is {now[name]} now; the data have changed "
+                "since the run started, so it cannot be continued to the same numbers"
+            )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file. Raises FusiqaError if it is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as reason:
+        raise FusiqaError(f"{path} is missing; is {path.parent} a run folder?") from reason
+    except json.JSONDecodeError as reason:
+        raise FusiqaError(f"{path} is not JSON: {reason}") from reason

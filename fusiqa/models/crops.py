@@ -1,0 +1,39 @@
+"""From the crops of photographs to one prediction per photograph. It knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from fusiqa.models.quality import Prediction, QualityModel
+
+CROPS_AT_ONCE = 64  # bounds memory however many crops a photograph has
+LARGEST_BYTE = 255
+
+
+def to_unit_range(crops: UInt8[Tensor, "crops 3 height width"]) -> Float[Tensor, "crops 3 height width"]:
+    """Bytes as floats in 0-1, in the memory order that convolutions run fastest in."""
+    return crops.to(memory_format=torch.channels_last).float().div(LARGEST_BYTE)
+
+
+@torch.no_grad()
+def predict_photographs(
+    model: QualityModel, crops: UInt8[Tensor, "crops 3 height width"], counts: Sequence[int]
+) -> Prediction:
+    """One prediction per photograph: the mean over its crops, in float32 whatever the surrounding precision.
+
+    Args:
+        model: in evaluation mode.
+        crops: the crops of all photographs, one photograph after the other.
+        counts: crops of each photograph; they sum to the number of crops.
+    """
+    with torch.autocast(crops.device.type, enabled=False):
+        parts = [model(to_unit_range(chunk)) for chunk in crops.split(CROPS_AT_ONCE)]
+    score = torch.stack([part.mean() for part in torch.cat([p.score for p in parts]).split(list(counts))])
+    if parts[0].scale_weights is None:
+        return Prediction(score, None)
+    weights = torch.cat([p.scale_weights for p in parts]).split(list(counts))
+    return Prediction(score, torch.stack([part.mean(dim=0) for part in weights]))

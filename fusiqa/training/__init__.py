@@ -1,0 +1,1 @@
+"""Fitting a model to ratings: the only home of Lightning."""

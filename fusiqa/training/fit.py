@@ -1,0 +1,156 @@
+"""Fit a model to a training split, watched on a validation split. It never sees a test split."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+from fusiqa.config import TrainConfig
+from fusiqa.data.loader import (
+    EvaluationCrops,
+    TrainingCrops,
+    TrainingOrder,
+    choose_workers,
+    evaluation_loader,
+    training_loader,
+)
+from fusiqa.data.photo import Resize
+from fusiqa.data.ratings import Ratings
+from fusiqa.errors import FusiqaError
+from fusiqa.models.quality import QualityModel
+from fusiqa.training.callbacks import LAST_FILE, AtomicCheckpointIO, KeepBest, WriteHistory, keep_last, stop_early
+from fusiqa.training.module import QualityModule
+from fusiqa.training.recipe import choose_rates
+
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def fit(
+    model: QualityModel,
+    ratings: Ratings,
+    config: TrainConfig,
+    *,
+    resize: Resize,
+    run_dir: Path,
+    save_best: Callable[[QualityModel, dict[str, float]], None],
+) -> bool:
+    """Train, keeping the best epoch, the history and a state to resume from in the run folder.
+
+    Args:
+        model: trained in place; its best epoch is what `save_best` was last called with.
+        ratings: with a train and a validation split.
+        config: the run's settings.
+        resize: the resize protocol.
+        run_dir: where history.csv, last.ckpt and the logs go.
+        save_best: called on the first process with the model and the epoch's validation figures.
+
+    Returns:
+        Whether this is the first of the processes that trained together: the one that goes on to test.
+
+    Raises:
+        FusiqaError: a batch size that the devices cannot share.
+    """
+    trainer = create_trainer(config, run_dir, save_best)
+    world = trainer.world_size
+    if config.batch_size % world:
+        raise FusiqaError(f"--batch_size {config.batch_size} cannot be shared by {world} devices: give a multiple of {world}")
+    training, validation = ratings.part("train"), ratings.part("validation")
+    module = QualityModule(model, config, choose_rates(config), validation.table["mos"].to_numpy())
+    model.to(memory_format=torch.channels_last)
+    workers = choose_workers(config.num_workers, ratings, devices=trainer.num_devices)
+    order = TrainingOrder(
+        photographs=len(training),
+        crops_per_image=config.crops_per_image,
+        seed=config.seed,
+        rank=trainer.global_rank,
+        world_size=world,
+    )
+    last = run_dir / LAST_FILE
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging, not on results
+        trainer.fit(
+            module,
+            training_loader(
+                TrainingCrops(training, resize, config.crop_size, config.seed),
+                order,
+                batch_size=config.batch_size // world,
+                num_workers=workers,
+            ),
+            evaluation_loader(
+                EvaluationCrops(validation, resize, config.crop_size),
+                num_workers=workers,
+                rank=trainer.global_rank,
+                world_size=world,
+            ),
+            ckpt_path=str(last) if config.resume and last.is_file() else None,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return trainer.is_global_zero
+
+
+def create_trainer(config: TrainConfig, run_dir: Path, save_best: Callable) -> lightning.Trainer:
+    """Lightning's trainer: devices, precision, clipping, progress bar, logs and callbacks."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    callbacks = [KeepBest(save_best), WriteHistory(run_dir), keep_last(run_dir)]
+    if config.patience is not None:
+        callbacks.append(stop_early(config.patience))
+    if config.progress:
+        callbacks.append(TQDMProgressBar())
+    accelerator = choose_accelerator(config)
+    return lightning.Trainer(
+        accelerator=accelerator,
+        devices=config.devices or (1 if accelerator == "cpu" else "auto"),
+        num_nodes=config.num_nodes,
+        strategy="ddp" if (config.devices or 1) * config.num_nodes > 1 else "auto",
+        precision=PRECISIONS[choose_precision(config, accelerator)],
+        max_epochs=config.epochs,
+        gradient_clip_val=config.gradient_clip or None,
+        callbacks=callbacks,
+        logger=create_logger(config, run_dir),
+        plugins=[AtomicCheckpointIO()],
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        enable_progress_bar=config.progress,
+        enable_model_summary=False,
+        log_every_n_steps=10,
+    )
+
+
+def choose_accelerator(config: TrainConfig) -> str:
+    """cpu or gpu, as asked, else the GPU where there is one."""
+    if config.accelerator == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    if config.accelerator == "gpu" and not torch.cuda.is_available():
+        raise FusiqaError("--accelerator gpu: torch sees no GPU here; use --accelerator cpu or auto")
+    return config.accelerator
+
+
+def choose_precision(config: TrainConfig, accelerator: str) -> str:
+    """The precision asked for, else bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32."""
+    if config.precision != "auto":
+        return config.precision
+    if accelerator == "gpu":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
+
+
+def create_logger(config: TrainConfig, run_dir: Path) -> Logger | bool:
+    """Where each step is logged. Raises FusiqaError where TensorBoard is asked for and not installed."""
+    if config.logger == "none":
+        return False
+    if config.logger == "csv":
+        return CSVLogger(run_dir, name="logs", version="")
+    try:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        return TensorBoardLogger(run_dir, name="logs", version="")
+    except ModuleNotFoundError as reason:
+        raise FusiqaError("--logger tensorboard needs TensorBoard: pip install 'fusiqa[tensorboard]'") from reason

@@ -1,0 +1,110 @@
+"""What Lightning calls: a training step, a validation over all processes, an optimiser. It writes no file."""
+
+from __future__ import annotations
+
+import time
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fusiqa.config import TrainConfig
+from fusiqa.data.loader import EvaluationBatch, TrainingBatch
+from fusiqa.metrics import plcc, srcc
+from fusiqa.models.crops import predict_photographs, to_unit_range
+from fusiqa.models.quality import QualityModel
+from fusiqa.training.recipe import Rates, create_optimizer, create_schedule
+
+NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
+
+
+class QualityModule(lightning.LightningModule):
+    """L1 regression of the ratings; validation SRCC, on whole photographs, chooses the epoch.
+
+    Args:
+        model: the network to train.
+        config: the run's settings.
+        rates: highest learning rates.
+        validation_mos: ratings of the validation photographs, in the order of their rows.
+    """
+
+    def __init__(self, model: QualityModel, config: TrainConfig, rates: Rates, validation_mos: np.ndarray) -> None:
+        super().__init__()
+        self.model = model
+        self.settings = config
+        self.rates = rates
+        self.validation_mos = validation_mos
+        self.rows: list[tuple[int, float, list[float]]] = []
+        self.epoch_row: dict[str, float] = {}
+        self.losses: list[Tensor] = []
+
+    def on_train_epoch_start(self) -> None:
+        """Draw dropout from (seed, epoch, rank), so that a resumed epoch repeats the interrupted one."""
+        sequence = np.random.SeedSequence((self.settings.seed, self.current_epoch, self.global_rank))
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        self.losses = []
+        self.started = time.perf_counter()
+
+    def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
+        score = self.model(to_unit_range(batch.crops)).score
+        score_range = self.model.config.score_range
+        loss = F.l1_loss(score_range.to_unit(score), score_range.to_unit(batch.mos))
+        self.losses.append(loss.detach() * score_range.width)
+        self.log("train_mae", self.losses[-1], prog_bar=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.trained = time.perf_counter()
+        self.rows = []
+
+    def validation_step(self, batch: EvaluationBatch, _: int) -> None:
+        score, weights = predict_photographs(self.model, batch.crops, batch.counts)
+        per_image = [NO_WEIGHTS] * len(batch.rows) if weights is None else weights.tolist()
+        self.rows += list(zip(batch.rows, score.tolist(), per_image, strict=True))
+
+    def on_validation_epoch_end(self) -> None:
+        """Bring all processes' photographs together, each once, and measure on the whole split."""
+        rows = sorted(gathered(self.rows))
+        scores = np.array([score for _, score, _ in rows])
+        mos = self.validation_mos[[row for row, _, _ in rows]]
+        values = {"val_srcc": srcc(scores, mos), "val_plcc": plcc(scores, mos), "val_mae": abs(scores - mos).mean()}
+        self.log_dict({name: float(value) for name, value in values.items()}, prog_bar=True, rank_zero_only=False)
+        self.epoch_row = self.describe_epoch(values, np.array([weights for _, _, weights in rows]).mean(axis=0))
+
+    def describe_epoch(self, values: dict[str, float], scale_weights: np.ndarray) -> dict[str, float]:
+        """One row of history.csv."""
+        seconds = self.trained - self.started
+        crops = len(self.trainer.train_dataloader.dataset.ratings) * self.settings.crops_per_image
+        factor = self.trainer.optimizers[0].param_groups[0]["lr"] / self.rates.backbone
+        return {
+            "epoch": self.current_epoch + 1,
+            "train_mae": float(torch.stack(self.losses).mean()),
+            **{name: float(value) for name, value in values.items()},
+            "lr_backbone": factor * self.rates.backbone,
+            "lr_head": factor * self.rates.head,
+            **{f"scale_{i}": float(weight) for i, weight in enumerate(scale_weights)},
+            "train_seconds": round(seconds, 2),
+            "validation_seconds": round(time.perf_counter() - self.trained, 2),
+            "crops_per_second": round(crops / seconds, 2),
+        }
+
+    def configure_optimizers(self) -> dict:
+        optimizer = create_optimizer(self.model, self.rates, self.settings.weight_decay)
+        schedule = create_schedule(
+            optimizer,
+            kind=self.settings.lr_scheduler,
+            steps=int(self.trainer.estimated_stepping_batches),
+            warmup_share=self.settings.warmup_share,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def gathered(rows: list) -> list:
+    """The rows of all processes, on each of them."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return rows
+    parts: list[list] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(parts, rows)
+    return [row for part in parts for row in part]

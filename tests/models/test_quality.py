@@ -1,0 +1,168 @@
+"""The whole network: exact sizes, one score per image whatever the batch, gradients everywhere."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
+from fusiqa.errors import FusiqaError
+from fusiqa.models.distortion import LocalDistortionVector
+from fusiqa.models.fusion import BUILDERS, AttentionFusion, ConcatFusion, SingleScale
+from fusiqa.models.hypernet import HyperNetwork
+from fusiqa.models.quality import QualityModel
+from fusiqa.models.target import SIZES, TargetWeights, target_network
+
+COUNTS = {
+    "tiny": {"single": 28_979_523, "concat": 29_323_587, "attention": 29_521_479},
+    "small": {"single": 50_297_427, "concat": 50_641_491, "attention": 50_839_383},
+    "base": {"single": 88_389_761, "concat": 88_848_513, "attention": 89_111_941},
+}
+TINY_CHANNELS = [96, 192, 384, 768]
+
+
+def parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def small_model(fusion="attention", **settings):
+    torch.manual_seed(3)
+    return QualityModel(
+        ModelConfig(backbone="test_resnet", fusion=fusion, image_height=64, image_width=64, **settings)
+    )
+
+
+@pytest.mark.parametrize("size", COUNTS)
+def test_swin_parameter_counts_are_exact(size):
+    with torch.device("meta"):
+        counts = {
+            fusion: parameters(QualityModel(ModelConfig(backbone=f"swin_{size}_patch4_window7_224", fusion=fusion)))
+            for fusion in ("single", "concat", "attention")
+        }
+    assert counts == COUNTS[size]
+
+
+def test_swin_tiny_parts_have_the_published_sizes():
+    assert parameters(LocalDistortionVector(TINY_CHANNELS)) == 196_320
+    assert parameters(HyperNetwork(768).chain) == 553_840
+    assert parameters(HyperNetwork(1440).chain) == 897_904
+    assert parameters(AttentionFusion(TINY_CHANNELS)) == 197_892
+    assert parameters(HyperNetwork(768)) - 553_840 == 711_545
+    weights = HyperNetwork(768)(torch.rand(1, 768, 7, 7))
+    assert sum(t.numel() for t in [*weights.matrices, *weights.biases]) == 33_545
+
+
+def test_every_fusion_has_a_builder():
+    assert tuple(BUILDERS) == FUSIONS
+
+
+def test_an_unknown_fusion_is_named():
+    with pytest.raises(FusiqaError, match=r"'sum'; there are single, concat, attention"):
+        small_model("sum")
+
+
+@pytest.fixture
+def maps():
+    torch.manual_seed(0)
+    return [torch.rand(5, c, s, s) for c, s in zip((2, 3, 5, 7), (28, 14, 7, 7), strict=True)]
+
+
+def test_single_is_the_last_scale_alone(maps):
+    fused = SingleScale([2, 3, 5, 7])(maps)
+    assert torch.equal(fused.map, maps[3])
+    assert fused.scale_weights is None
+
+
+def test_concat_pools_each_scale_to_the_grid(maps):
+    fused = ConcatFusion([2, 3, 5, 7])(maps)
+    assert fused.map.shape == (5, 17, 7, 7)
+    assert torch.allclose(fused.map[1, 1, 2, 3], maps[0][1, 1, 8:12, 12:16].mean())
+    assert fused.scale_weights is None
+
+
+def test_attention_is_concat_times_softmax_weights(maps):
+    fusion = AttentionFusion([2, 3, 5, 7]).eval()
+    fused, weights = fusion(maps)
+    assert torch.allclose(weights.sum(dim=1), torch.ones(5))
+    hidden = F.relu(F.linear(maps[3].mean((2, 3)), fusion.attention[0].weight, fusion.attention[0].bias))
+    logits = F.linear(hidden, fusion.attention[3].weight, fusion.attention[3].bias)
+    assert torch.allclose(weights, logits.exp() / logits.exp().sum(1, keepdim=True), atol=1e-6)
+    plain = ConcatFusion([2, 3, 5, 7])(maps).map
+    owner = torch.tensor([0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3])
+    assert torch.allclose(fused, plain * weights[:, owner, None, None], atol=1e-6)
+
+
+def test_target_network_by_hand_is_a_chain_of_sigmoids():
+    torch.manual_seed(1)
+    matrices = [torch.randn(2, b, a) for a, b in zip(SIZES, SIZES[1:], strict=False)]
+    biases = [torch.randn(2, b) for b in SIZES[1:]]
+    vector = torch.randn(2, 224)
+    score = target_network(vector, TargetWeights(matrices, biases))
+    for image in range(2):
+        x = vector[image]
+        for k in range(5):
+            x = matrices[k][image] @ x + biases[k][image]
+            x = 1 / (1 + torch.exp(-x)) if k < 4 else x
+        assert math.isclose(score[image], x.item(), rel_tol=1e-4, abs_tol=1e-4)
+
+
+def test_target_dropout_acts_in_training_only():
+    weights = HyperNetwork(11).eval()(torch.rand(3, 11, 7, 7))
+    vector = torch.rand(3, 224)
+    plain = target_network(vector, weights)
+    assert torch.equal(target_network(vector, weights, dropout=0.5, training=False), plain)
+    assert not torch.equal(target_network(vector, weights, dropout=0.5, training=True), plain)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_row_of_a_batch_equals_a_batch_of_one(fusion):
+    model = small_model(fusion, score_range=ScoreRange(0, 100)).eval()
+    images = torch.rand(7, 3, 64, 64)
+    with torch.no_grad():
+        together = model(images)
+        alone = [model(image.unsqueeze(0)) for image in images]
+    assert together.score.shape == (7,)
+    assert torch.allclose(together.score, torch.cat([p.score for p in alone]), atol=1e-3)
+    if fusion == "attention":
+        assert torch.allclose(together.scale_weights, torch.cat([p.scale_weights for p in alone]), atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_train_and_eval_shapes_agree(fusion, batch):
+    model = small_model(fusion)
+    images = torch.rand(batch, 3, 64, 64)
+    shapes = [[None if t is None else t.shape for t in model.train(mode)(images)] for mode in (True, False)]
+    assert shapes[0] == shapes[1]
+    assert shapes[0][0] == (batch,)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_parameter_gets_a_gradient(fusion):
+    model = small_model(fusion, drop_path=0.0, timm_args=(("zero_init_last", False),)).train()
+    model(torch.rand(4, 3, 64, 64)).score.sum().backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+def test_nothing_is_kept_on_the_module_between_calls():
+    model = small_model().eval()
+    before = {name: set(vars(module)) for name, module in model.named_modules()}
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    model(torch.rand(2, 3, 64, 64))
+    assert {name: set(vars(module)) for name, module in model.named_modules()} == before
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_scores_are_on_the_score_range():
+    images = torch.rand(3, 3, 64, 64)
+    unit = small_model(score_range=ScoreRange(0, 1)).eval()(images).score
+    scaled = small_model(score_range=ScoreRange(-20, 80)).eval()(images).score
+    assert torch.allclose(scaled, -20 + 100 * unit, atol=1e-4)
+
+
+def test_autocast_leaves_the_score_in_full_precision():
+    with torch.autocast("cpu", torch.bfloat16):
+        score, weights = small_model().eval()(torch.rand(2, 3, 64, 64))
+    assert score.dtype == weights.dtype == torch.float32
