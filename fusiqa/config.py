@@ -99,10 +99,10 @@ class TrainConfig:
     """Feed all four scales to the hypernetwork; --no_multiscale feeds it the last alone."""
     crop_size: int = 224
     """Side of the square crops that the network sees, pixels."""
-    dropout: float = 0.3
-    """Share of values dropped in the hypernetwork and target network while training, 0-1."""
-    drop_path: float = 0.2
-    """Share of backbone blocks skipped while training, 0-1, where the backbone has stochastic depth."""
+    dropout: float | None = None
+    """Share of values dropped in the hypernetwork and target network while training, 0-1; by default as for --lr."""
+    drop_path: float | None = None
+    """Share of backbone blocks skipped while training, 0-1, where it has stochastic depth; by default as for --lr."""
     attention_dropout: float = 0.1
     """Share of hidden units dropped in the scale-attention network while training, 0-1."""
 
@@ -189,7 +189,10 @@ class AttentionConfig:
     split: Literal["train", "validation", "test"] = "test"
     """Split of the data set."""
     groups: Literal["auto", "distortion", "quality", "make"] = "auto"
-    """One series per known distortion, per band of quality, or per distortion made from the photographs given."""
+    """One series per known distortion, per band of quality, or make blur, JPEG, colour and pristine of each image;
+    auto is make for photographs, distortion for synthetic, quality for other data sets."""
+    level: int = 4
+    """How strongly --groups make distorts: KADID-10k's level, 1 (hardly visible) to 5."""
     limit: int | None = None
     """Use at most this many photographs, evenly spaced through the list."""
     output: Path | None = None

@@ -60,10 +60,10 @@ def verdict(run: str, reference: str, difference: Estimate, metric: MetricName =
     """What the paired interval allows to be said about two runs.
 
     Example:
-        >>> verdict("attention", "concat", Estimate(0.002, -0.001, 0.005))
-        'SRCC of attention minus concat is +0.0020 [-0.0010, +0.0050]: no difference can be told from this; one seed each'
-        >>> verdict("attention", "concat", Estimate(0.02, 0.01, 0.03)).partition(": ")[2]
-        'attention is higher on images like these; one seed each, so another training could turn it'
+        >>> verdict("new", "old", Estimate(0.002, -0.001, 0.005))
+        'SRCC of new minus old is +0.0020 [-0.0010, +0.0050]: no difference can be told from this; one seed each'
+        >>> verdict("new", "old", Estimate(0.02, 0.01, 0.03)).partition(": ")[2]
+        'new is higher on images like these; one seed each, so another training could turn it'
     """
     amount = f"{metric.upper()} of {run} minus {reference} is {_signed(difference)}"
     if difference.low <= 0 <= difference.high:

@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from fusiqa.analysis.explain import explain_predictions
+from fusiqa.analysis.plots import scale_bars
+from fusiqa.analysis.scale_weights import summarise
 from fusiqa.config import ModelConfig, TrainConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.check import Checked, check
@@ -19,6 +20,7 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.predict import SCALE_COLUMNS, predict
 from fusiqa.experiments import provenance
+from fusiqa.experiments.groups import with_groups
 from fusiqa.experiments.run_folder import (
     ATTENTION_FILE,
     PREDICTIONS_FILE,
@@ -34,7 +36,7 @@ from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpo
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.training.callbacks import HISTORY_FILE
 from fusiqa.training.fit import choose_accelerator, choose_precision, fit
-from fusiqa.training.recipe import choose_rates
+from fusiqa.training.recipe import choose_rates, choose_regularisation
 
 
 def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
@@ -102,14 +104,15 @@ def prepare_ratings(config: TrainConfig, say: Callable[[str], None], *, progress
 
 def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelConfig:
     """The network that the settings and the data set come to."""
+    regularisation = choose_regularisation(config)
     return ModelConfig(
         backbone=config.backbone,
         fusion=fusion,
         image_height=config.crop_size,
         image_width=config.crop_size,
         score_range=ratings.score_range,
-        dropout=config.dropout,
-        drop_path=config.drop_path,
+        dropout=regularisation.dropout,
+        drop_path=regularisation.drop_path,
         attention_dropout=config.attention_dropout,
     )
 
@@ -121,6 +124,8 @@ def record(run_dir: Path, config: TrainConfig, checked: Checked, model: QualityM
         "fusion": model.config.fusion,
         "lr_backbone": rates.backbone,
         "lr_head": rates.head,
+        "dropout": model.config.dropout,
+        "drop_path": model.config.drop_path,
         "precision": choose_precision(config, choose_accelerator(config)),
         "resize": str(resize),
         "score_range": list(model.config.score_range),
@@ -149,7 +154,10 @@ def test(run_dir: Path, ratings: Ratings, *, progress: bool, say: Callable[[str]
     write_json(run_dir / TEST_FILE, result)
     say(describe_test(ratings.name, result))
     if predictions[SCALE_COLUMNS[0]].notna().all():
-        explain_predictions(predictions, run_dir / ATTENTION_FILE, trained.model, ratings.name)
+        summary = summarise(with_groups(predictions, ratings.name))
+        title = f"Scale weights on the test split of {ratings.name}"
+        sizes = trained.model.pyramid.scale_sizes()
+        scale_bars(summary, scale_sizes=sizes, title=title, path=run_dir / ATTENTION_FILE)
     else:
         say(f"no {ATTENTION_FILE}: {trained.model.config.fusion} fusion does not weigh its scales")
 

@@ -6,6 +6,9 @@ Where the default rates come from:
   5e-7 to 1e-6 for the backbone);
 - pretrained convolutional backbones: 2e-4 and 5 times that, chosen on BIQ2021's validation split with MobileNetV2;
 - random weights: 1e-3 throughout, chosen on the synthetic set's validation split.
+
+Dropout and stochastic depth: the same recipe's 0.3/0.35/0.4 and 0.2/0.25/0.3 for Swin-Tiny/Small/Base; elsewhere 0.1
+and none, chosen on BIQ2021's validation split (LOG.md).
 """
 
 from __future__ import annotations
@@ -44,6 +47,29 @@ def choose_rates(config: TrainConfig) -> Rates:
         lr, ratio = 2e-4, 5.0
     lr = config.lr if config.lr is not None else lr
     return Rates(lr, lr * (config.head_lr_ratio if config.head_lr_ratio is not None else ratio))
+
+
+@dataclass(frozen=True)
+class Regularisation:
+    """Shares dropped while training, 0-1: of values in the head, and of blocks in the backbone."""
+
+    dropout: float
+    drop_path: float
+
+
+BY_SIZE = {"tiny": Regularisation(0.3, 0.2), "small": Regularisation(0.35, 0.25), "base": Regularisation(0.4, 0.3)}
+ELSEWHERE = Regularisation(0.1, 0.0)
+
+
+def choose_regularisation(config: TrainConfig) -> Regularisation:
+    """What was asked for, else what suits the backbone's kind, size and weights."""
+    usual = ELSEWHERE
+    if takes_image_size(config.backbone) and config.backbone_weights != "none":
+        usual = next((value for size, value in BY_SIZE.items() if size in config.backbone), BY_SIZE["base"])
+    return Regularisation(
+        usual.dropout if config.dropout is None else config.dropout,
+        usual.drop_path if config.drop_path is None else config.drop_path,
+    )
 
 
 def create_optimizer(model: QualityModel, rates: Rates, weight_decay: float) -> AdamW:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -38,11 +39,13 @@ def find_place(looked_at: Sequence[Path], rating_files: Sequence[str]) -> Place 
         FusiqaError: several folders below one that was looked at would do.
     """
     for pointed in filter(Path.is_dir, looked_at):
-        below = [child for child in sorted(pointed.iterdir()) if child.is_dir() and _holds(child, rating_files)]
         if _holds(pointed, rating_files):
             return Place(pointed, pointed)
+        below = [child for child in sorted(pointed.iterdir()) if child.is_dir() and _holds(child, rating_files)]
         if len(below) > 1:
-            raise FusiqaError(f"{pointed} holds several copies: {listed([child.name for child in below])}; point at one")
+            raise FusiqaError(
+                f"{pointed} holds several copies: {listed([child.name for child in below])}; point at one"
+            )
         for folder in [*below, pointed.absolute().parent]:
             if _holds(folder, rating_files):
                 return Place(folder, pointed)
@@ -54,22 +57,25 @@ def _holds(folder: Path, rating_files: Sequence[str]) -> bool:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A .csv or .xlsx as text, every cell as it is written, rows without any text left out.
+    """The cells of a .csv or .xlsx, as they are written; rows without any are left out.
 
     Raises:
         FusiqaError: not there, not UTF-8, not a table, no row, or a row longer than the header.
     """
     try:
-        return _read_workbook(path) if path.suffix.lower() == ".xlsx" else _read_csv(path)
+        header, rows = _workbook(path) if path.suffix.lower() == ".xlsx" else _csv(path)
     except FileNotFoundError as error:
         raise FusiqaError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
         raise FusiqaError(f"{path}: not UTF-8 text ({error.reason}); save it as CSV UTF-8") from error
     except (OSError, csv.Error) as error:
         raise FusiqaError(f"{path}: cannot be read as a table ({error})") from error
+    if not rows:
+        raise FusiqaError(f"{path}: no rows below the header ({', '.join(header) or 'which is empty too'})")
+    return pd.DataFrame(rows, columns=header, dtype=object)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _csv(path: Path) -> tuple[list[str], list[list[str]]]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         header = [cell.strip() for cell in next(reader, [])]
@@ -82,20 +88,21 @@ def _read_csv(path: Path) -> pd.DataFrame:
                 )
             if any(cell.strip() for cell in row):
                 rows.append(row + [""] * (len(header) - len(row)))
-    if not rows:
-        raise FusiqaError(f"{path}: no rows below the header ({', '.join(header) or 'which is empty too'})")
-    return pd.DataFrame(rows, columns=header, dtype=object)
+    return header, rows
 
 
-def _read_workbook(path: Path) -> pd.DataFrame:
+def _workbook(path: Path) -> tuple[list[str], list[list[object]]]:
+    """The first sheet of an Excel workbook."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl remarks on styles that it does not know
-            return pd.read_excel(path, dtype=object, engine="openpyxl", keep_default_na=False)
+            sheet = pd.read_excel(path, header=None, dtype=object, engine="openpyxl", keep_default_na=False)
     except FileNotFoundError:
         raise
     except Exception as error:  # openpyxl raises whatever a malformed workbook leads it to
         raise FusiqaError(f"{path}: cannot be read as an Excel workbook ({error})") from error
+    header, *rows = sheet.to_numpy().tolist() or [[]]
+    return [str(cell).strip() for cell in header], [row for row in rows if any(str(cell).strip() for cell in row)]
 
 
 def column(table: pd.DataFrame, path: Path, name: str) -> pd.Series:
@@ -158,5 +165,21 @@ def as_on_disk(root: Path, names: Sequence[str]) -> list[str]:
 
     A name without a file stays as it is; `check` reports it.
     """
-    listings: dict[Path, tuple[set[str], dict[str, list[str]]]] = {}
-    return [_as_on_disk(root, name, listings) for name in names]
+    folders: dict[Path, dict[str, list[str]]] = {}
+    return [_as_on_disk(root, name, folders) for name in names]
+
+
+def _as_on_disk(root: Path, name: str, folders: dict[Path, dict[str, list[str]]]) -> str:
+    path = Path(name)
+    folder = root / path.parent
+    if folder not in folders:
+        folders[folder] = _names_by_lower_case(folder)
+    written = folders[folder].get(path.name.lower(), [])
+    return name if path.name in written or len(written) != 1 else str(path.with_name(written[0]))
+
+
+def _names_by_lower_case(folder: Path) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for name in os.listdir(folder) if folder.is_dir() else []:
+        names.setdefault(name.lower(), []).append(name)
+    return names

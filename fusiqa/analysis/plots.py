@@ -1,0 +1,255 @@
+"""Figures, each from arrays or a table to a file: the only home of matplotlib. It computes nothing that a table lacks.
+
+No display and no pyplot state; 300 dots an inch; colours that readers with colour-vision deficiencies tell apart. Each
+function writes its file in one step and returns the figure. The path's ending is the format: .png, .pdf or .svg.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from fusiqa.analysis.scale_weights import SCALES, effective_scales, weights_of
+from fusiqa.errors import FusiqaError
+from fusiqa.files import write_atomically
+from fusiqa.metrics import logistic_fit, plcc, srcc
+
+DOTS_PER_INCH = 300
+# Okabe and Ito, 2008, without black and with the palest last: eight groups, then the same colours hatched.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#F0E442")
+HATCHES = ("", "////", "....", "xxxx")
+INK, GREY, PALE = "#333333", "#777777", "#999999"
+LEGEND_COLUMNS = 2
+LEGEND_ROW = 0.2  # inches
+FILLED = 0.84  # of the space between two scales; the rest is the gap between their groups of bars
+MOST_NAMED_ROWS = 40  # more image names than this would overlap
+MOST_ROWS = 400  # of a heat map: at 300 dpi some 4 dots each
+EQUAL_WEIGHT = 1 / len(SCALES)
+
+ScaleSizes = Sequence[tuple[int, int]]
+
+
+def scale_bars(summary: pd.DataFrame, *, scale_sizes: ScaleSizes, title: str, path: Path, by: str = "group") -> Figure:
+    """Bars of the mean weight of each scale, one series a group, with 95 % intervals.
+
+    Args:
+        summary: as `scale_weights.summarise` gives it; ordered categories (bands of quality) are coloured in order.
+        scale_sizes: (height, width) of each scale's map, in cells, finest first.
+        title: said above the bars.
+        path: the file to write.
+        by: the column of `summary` that names the group.
+
+    Raises:
+        FusiqaError: sizes for another number of scales, or more groups than can be told apart (32).
+    """
+    labels = scale_labels(scale_sizes)
+    groups = list(dict.fromkeys(summary[by]))
+    looks = _looks(summary[by], len(groups))
+    legend_rows = math.ceil(len(groups) / LEGEND_COLUMNS)
+    figure, (axes,) = _figure(max(8.0, 4 + 0.45 * len(groups)), 4.6 + LEGEND_ROW * legend_rows)
+    width = FILLED / len(groups)
+    for place, (group, look) in enumerate(zip(groups, looks, strict=True)):
+        rows = summary[summary[by] == group].sort_values("scale")
+        _one_series(axes, rows, (place - (len(groups) - 1) / 2) * width, width, look | {"label": _entry(group, rows)})
+    axes.axhline(EQUAL_WEIGHT, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
+    beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
+    axes.text(1.01, EQUAL_WEIGHT, "equal\nweights", color=GREY, fontsize=8, **beside)
+    axes.set_xticks(range(len(labels)), labels)
+    top = min(1.02, max(1.1 * np.nanmax(summary[["mean", "high"]]), 1.3 * EQUAL_WEIGHT))  # no weight is above 1
+    axes.set(xlabel="Feature scale", ylabel="Scale weight (mean and 95 % interval)", ylim=(0, top))
+    axes.set_title(_plain(title), fontsize=12, pad=12)
+    heading = "images, and how many scales an image really uses (1 to 4, mean)"
+    figure.legend(loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False, fontsize=9, title=heading)
+    return _saved(figure, path)
+
+
+def scale_heatmap(table: pd.DataFrame, *, scale_sizes: ScaleSizes, path: Path) -> Figure:
+    """Every image's scale weights as colour, sorted by score, with the scores beside.
+
+    Up to 40 images are named; above 400, neighbours in score share a row, which is their mean and is said so.
+
+    Args:
+        table: one row an image: `image`, `score` and `scale_0` to `scale_3`.
+        scale_sizes, path: as for `scale_bars`.
+
+    Raises:
+        FusiqaError: no rows, weights that do not sum to 1, a score that is not finite, or sizes for other scales.
+    """
+    labels = scale_labels(scale_sizes)
+    if not np.isfinite(table["score"]).all():
+        raise FusiqaError(f"a heat map sorted by score needs finite scores; {table['score'].tolist()[:5]} ... came")
+    table = table.sort_values("score", kind="stable")
+    weights = weights_of(table)
+    effective = effective_scales(weights).mean()
+    images = len(table)
+    rows = np.array_split(np.arange(images), min(images, MOST_ROWS))
+    figure, (strip, heat) = _figure(7.0, 2 + min(6.0, 3 + 0.15 * images), widths=(1, 3))
+    _score_strip(strip, table["score"].to_numpy(), table["image"].astype(str).tolist())
+    drawn = _weights_image(heat, np.stack([weights[row].mean(axis=0) for row in rows]), images)
+    heat.set_xticks(range(len(SCALES)), labels)
+    heat.set_xlabel("Feature scale")
+    colour_bar = figure.colorbar(drawn, ax=heat, label="Scale weight (line: equal weights)")
+    colour_bar.ax.axhline(EQUAL_WEIGHT, color="white", linewidth=1.5)
+    what = f"Scale weights of {images:,} image{'s' if images > 1 else ''}, sorted by score"
+    figure.suptitle(
+        f"{what}\n{effective:.2f} of {len(SCALES)} scales in effect on average{_rows_note(rows)}", fontsize=11
+    )
+    return _saved(figure, path)
+
+
+def training_curves(history: pd.DataFrame, path: Path) -> Figure:
+    """Error and validation SRCC over the epochs, the best epoch marked.
+
+    Args:
+        history: one row an epoch, as history.csv: `epoch`, `train_mae`, `val_mae` (in the unit of mos), `val_srcc`.
+        path: the file to write.
+
+    Raises:
+        FusiqaError: no finished epoch.
+    """
+    if history.empty:
+        raise FusiqaError("no epoch has finished, so there are no training curves")
+    figure, (error, rank) = _figure(9.0, 4.0, widths=(1, 1))
+    style: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.8}
+    error.plot(history["epoch"], history["train_mae"], color=COLOURS[1], label="training crops", **style)
+    error.plot(history["epoch"], history["val_mae"], color=COLOURS[0], label="validation images", **style)
+    error.set(ylabel="Mean absolute error (unit of mos)", title="Loss", ylim=(0, None))
+    error.legend(frameon=False)
+    rank.plot(history["epoch"], history["val_srcc"], color=COLOURS[0], **style)
+    best = history.iloc[int(history["val_srcc"].argmax())]
+    rank.plot(best["epoch"], best["val_srcc"], "o", markersize=11, markerfacecolor="none", color=COLOURS[5])
+    rank.set(ylabel="Validation SRCC", title=f"Best: {best['val_srcc']:.4f} after epoch {best['epoch']:.0f}")
+    for axes in (error, rank):
+        axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.margins(x=0.05)
+    return _saved(figure, path)
+
+
+def score_scatter(scores: ArrayLike, mos: ArrayLike, path: Path) -> Figure:
+    """Ratings (images,) against predicted scores (images,), with the fitted 4-parameter logistic.
+
+    Raises:
+        FusiqaError: whatever `metrics.srcc` refuses: constants, NaN, other lengths, fewer than 3 images.
+    """
+    predicted, rated = np.asarray(scores, np.float64), np.asarray(mos, np.float64)
+    curve = logistic_fit(predicted, rated)
+    figure, (axes,) = _figure(6.0, 5.4)
+    alpha = float(np.clip(30 / np.sqrt(len(rated)), 0.15, 0.8))  # many points: darkness shows how many
+    axes.scatter(predicted, rated, s=14, alpha=alpha, color=COLOURS[0], linewidths=0)
+    along = np.linspace(predicted.min(), predicted.max(), 300)
+    axes.plot(along, curve(along), color=COLOURS[5], linewidth=2.2, label="4-parameter logistic")
+    axes.set(xlabel="Predicted score", ylabel="Rated (mos)")
+    axes.legend(frameon=False, loc="upper left")
+    raw, after = plcc(predicted, rated), plcc(curve(predicted), rated)
+    figures = f"SRCC {srcc(predicted, rated):.3f}, PLCC {raw:.3f} ({after:.3f} after the logistic), n = {len(rated):,}"
+    axes.set_title(figures, fontsize=10, pad=10)
+    return _saved(figure, path)
+
+
+def scale_labels(scale_sizes: ScaleSizes) -> list[str]:
+    """What stands under each scale: its stage, and the cells of its map.
+
+    Raises:
+        FusiqaError: not one (height, width) for each of the four scales.
+
+    Example:
+        >>> scale_labels([(56, 56), (28, 28), (14, 14), (7, 7)])[3]
+        'Stage 3\\n(7\u00d77)'
+    """
+    if len(scale_sizes) != len(SCALES):
+        raise FusiqaError(f"a figure needs the map size of each of {len(SCALES)} scales; {list(scale_sizes)} came")
+    return [
+        f"Stage {scale}\n({height}\N{MULTIPLICATION SIGN}{width})" for scale, (height, width) in enumerate(scale_sizes)
+    ]
+
+
+def _figure(width: float, height: float, widths: Sequence[float] = (1,)) -> tuple[Figure, list[Axes]]:
+    """A white figure, inches, with one plain plot per relative width."""
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
+    grid = figure.subplots(1, len(widths), squeeze=False, width_ratios=list(widths))
+    for axes in grid[0]:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color=PALE, alpha=0.3, linewidth=0.7)
+        axes.set_axisbelow(True)
+    return figure, list(grid[0])
+
+
+def _saved(figure: Figure, path: Path) -> Figure:
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH))
+    return figure
+
+
+def _plain(text: str) -> str:
+    """Text as it stands: matplotlib reads dollars as formulas and leaves names with a leading underscore out."""
+    return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
+
+
+def _looks(groups: pd.Series, count: int) -> list[dict[str, Any]]:
+    """Colour and hatch of `count` groups: unrelated ones differ in hue, ordered ones run from dark to light."""
+    most = len(COLOURS) * len(HATCHES)
+    if count > most:
+        raise FusiqaError(f"{count} groups cannot be told apart in one bar chart; at most {most}, the table holds all")
+    if isinstance(groups.dtype, pd.CategoricalDtype) and groups.dtype.ordered:
+        return [{"color": colour} for colour in matplotlib.colormaps["cividis"](np.linspace(0.15, 0.92, count))]
+    pairs = [(colour, hatch) for hatch in HATCHES for colour in COLOURS]
+    return [{"color": colour, "hatch": hatch} for colour, hatch in pairs[:count]]
+
+
+def _one_series(axes: Axes, rows: pd.DataFrame, offset: float, width: float, look: dict[str, Any]) -> None:
+    """The bars of one group, `offset` from the middle of each scale; no interval where there is none (one image)."""
+    errors = np.stack([rows["mean"] - rows["low"], rows["high"] - rows["mean"]])
+    axes.bar(rows["scale"] + offset, rows["mean"], 0.94 * width, edgecolor="white", linewidth=0, **look)
+    whiskers: dict[str, Any] = {"ecolor": INK, "elinewidth": 1, "capthick": 1, "capsize": min(4, 20 * width)}
+    axes.errorbar(rows["scale"] + offset, rows["mean"], errors, fmt="none", **whiskers)
+
+
+def _entry(group: object, rows: pd.DataFrame) -> str:
+    """What the legend says of a group."""
+    return f"{_plain(str(group))} (n = {rows['n'].iloc[0]:,}; {rows['effective'].iloc[0]:.2f} scales)"
+
+
+def _weights_image(axes: Axes, weights: np.ndarray, images: int) -> QuadMesh:
+    """Weights (rows, scales) as colour, the first row at the bottom; in figures too where there is room."""
+    highest = max(0.5, float(np.ceil(10 * weights.max()) / 10))
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(left=False, labelleft=False, bottom=False)
+    if len(weights) <= MOST_NAMED_ROWS:
+        for (row, scale), weight in np.ndenumerate(weights):
+            colour = "white" if weight < 0.6 * highest else "black"
+            axes.text(scale, row + 0.5, f"{weight:.2f}", ha="center", va="center", color=colour, fontsize=7)
+    across, upwards = np.arange(len(SCALES) + 1) - 0.5, np.linspace(0, images, len(weights) + 1)
+    return axes.pcolormesh(across, upwards, weights, cmap="viridis", vmin=0, vmax=highest)
+
+
+def _score_strip(axes: Axes, scores: np.ndarray, names: Sequence[str]) -> None:
+    """Sorted scores, upwards; named where the names fit."""
+    images = len(scores)
+    middle = np.arange(images) + 0.5
+    axes.plot(scores, middle, color=COLOURS[5], linewidth=1.6, marker="o" if images <= MOST_NAMED_ROWS else "", ms=3)
+    axes.set(xlabel="Score", ylim=(0, images))
+    axes.margins(x=0.12)
+    axes.grid(axis="x", color=PALE, alpha=0.3, linewidth=0.7)
+    if images <= MOST_NAMED_ROWS:
+        axes.set_yticks(middle, [_plain(name if len(name) <= 24 else f"...{name[-21:]}") for name in names], fontsize=7)
+    else:
+        axes.set_ylabel("Images, from the lowest score up")
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+
+
+def _rows_note(rows: Sequence[np.ndarray]) -> str:
+    """Says so where a row is a mean."""
+    sizes = sorted({len(row) for row in rows})
+    return "" if sizes == [1] else f"; each row is the mean of {' or '.join(map(str, sizes))} images"

@@ -1,0 +1,91 @@
+"""Every photograph and rating looked at before training starts. It knows no data set and changes no file."""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from fusiqa.data.ratings import Photographs, Ratings, fingerprint
+from fusiqa.errors import LISTED_AT_MOST, FusiqaError
+
+
+class Broken(NamedTuple):
+    """A row that cannot be used, and why."""
+
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Ratings of which every row can be used.
+
+    Attributes:
+        ratings: the usable rows, in their order.
+        broken: the others, in their order.
+        fingerprint: 16 hex digits of what the usable rows hold (name, content and rating), in whatever order.
+    """
+
+    ratings: Ratings
+    broken: list[Broken]
+    fingerprint: str
+
+
+def check(ratings: Ratings, *, skip_broken: bool, progress: bool, workers: int | None = None) -> Checked:
+    """Decode every photograph and look at every rating.
+
+    Args:
+        ratings: to be checked.
+        skip_broken: leave out rows that cannot be used, instead of refusing them all.
+        progress: show a bar on standard error.
+        workers: threads; by default one per core that this process may use.
+
+    Raises:
+        FusiqaError: rows that cannot be used (the first five, then how many), unless skip_broken; no usable row.
+    """
+    images, ratings_given = ratings.table["image"].tolist(), ratings.table["mos"].tolist()
+    threads = ThreadPoolExecutor(workers or _cores())
+    try:
+        outcomes = threads.map(partial(_look, ratings.photographs), images, ratings_given)
+        shown = tqdm(outcomes, f"checking {ratings.name}", len(images), unit=" photographs", disable=not progress)
+        contents = dict(zip(images, shown, strict=True))
+    finally:
+        threads.shutdown(cancel_futures=True)  # else Ctrl-C would wait for the rest
+    broken = [content for content in contents.values() if isinstance(content, Broken)]
+    if broken and (not skip_broken or len(broken) == len(images)):
+        raise FusiqaError(_complaint(ratings.name, broken, total=len(images)))
+    rows = [f"{image}\t{contents[image]}\t{mos!r}" for image, mos in zip(images, ratings_given, strict=True)]
+    usable = [row for image, row in zip(images, rows, strict=True) if not isinstance(contents[image], Broken)]
+    return Checked(ratings.without([row.image for row in broken]), broken, fingerprint(sorted(usable)))
+
+
+def _look(photographs: Photographs, image: str, mos: float) -> str | Broken:
+    """SHA-256 of a photograph's content, or why its row cannot be used."""
+    if math.isnan(mos):
+        return Broken(image, "its rating is missing or no number")
+    try:
+        return photographs.verify(image)
+    except FusiqaError as error:
+        return Broken(image, str(error).removeprefix(f"{image}: "))
+
+
+def _complaint(name: str, broken: list[Broken], *, total: int) -> str:
+    """The first five broken rows, how many there are, and what to do."""
+    lines = [f"  {row.image}: {row.reason}" for row in broken[:LISTED_AT_MOST]]
+    if len(broken) > LISTED_AT_MOST:
+        lines.append(f"  ... ({len(broken)} in all)")
+    if len(broken) == total:
+        return "\n".join([f"{name}: none of the {total} rows can be used:", *lines])
+    advice = "Mend or remove them, or go on without them: --skip_broken"
+    return "\n".join([f"{name}: {len(broken)} of {total} rows cannot be used:", *lines, advice])
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,45 @@
+"""Photographs that nobody rated, from files and folders. It knows no data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from fusiqa.config import ScoreRange
+from fusiqa.data.photo import FolderPhotographs
+from fusiqa.data.ratings import Ratings
+from fusiqa.errors import FusiqaError
+
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".gif"}
+
+
+def find_photographs(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and the photographs in the folders named and below them, by ending; sorted within a folder.
+
+    Raises:
+        FusiqaError: a path that is not there, or folders without photographs.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+        elif path.exists():
+            found.append(path)
+        else:
+            raise FusiqaError(f"no such file or folder: {path}")
+    if not found:
+        raise FusiqaError(f"no photographs in {', '.join(map(str, paths))}; endings looked for: {' '.join(sorted(ENDINGS))}")
+    return list(dict.fromkeys(path.resolve() for path in found))
+
+
+def read_photographs(paths: Sequence[Path]) -> Ratings:
+    """Unrated photographs as a table whose `mos` is NaN; their names are paths from their common folder."""
+    files = find_photographs(paths)
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    names = [str(file.relative_to(root)) for file in files]
+    table = pd.DataFrame({"image": names, "mos": float("nan"), "split": None, "group": names})
+    name = paths[0].name if len(paths) == 1 else f"{len(files)} photographs"
+    return Ratings(name, table, ScoreRange(0, 1), FolderPhotographs(root), "none")

@@ -1,0 +1,177 @@
+"""Photographs: read from a folder, resized, and where their crops lie. It knows no ratings and no data set."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from fusiqa.data.decode import Pixels, decode, prove_readable
+from fusiqa.errors import FusiqaError
+
+LARGEST_SIDE = 16_384
+"""Longest side that a resize may ask for or give, pixels: an upscaled sliver would not fit in memory."""
+
+
+@dataclass(frozen=True)
+class FolderPhotographs:
+    """Photographs as files under one folder: the Photographs of ratings.py. An image's name is its path from there."""
+
+    root: Path
+
+    def read(self, image: str) -> Pixels:
+        """Upright sRGB pixels, 0-255; writable. Raises FusiqaError with the name and the reason."""
+        with _named(image, self.root):
+            return decode((self.root / image).read_bytes())
+
+    def verify(self, image: str) -> str:
+        """SHA-256 (hex) of the file, read once. Raises FusiqaError where `read` would, at a fraction of its time."""
+        with _named(image, self.root):
+            content = (self.root / image).read_bytes()
+            prove_readable(content)
+        return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def _named(image: str, root: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while reading an image into one FusiqaError with its name and the reason."""
+    try:
+        yield
+    except Exception as error:  # Pillow's readers raise whatever a malformed file leads them to
+        raise FusiqaError(f"{image}: {_reason(error, root)}") from error
+
+
+def _reason(error: Exception, root: Path) -> str:
+    match error:
+        case FusiqaError():
+            return str(error)
+        case FileNotFoundError():
+            return f"no such file in {root}"
+        case IsADirectoryError():
+            return "is a folder, not a photograph"
+        case UnidentifiedImageError():
+            return "not a photograph in a format that can be read"
+        case Image.DecompressionBombError():
+            return f"too large to be decoded safely ({error})"
+        case _:
+            return f"cannot be read ({error or type(error).__name__})"
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How a photograph is resized before it is cropped: bicubic and anti-aliased, by Pillow.
+
+    Attributes:
+        short_side: length of the shorter side afterwards, pixels, the aspect kept; None to not go by it.
+        exact: (height, width) afterwards, pixels; None to not go by it. Neither: the size is kept.
+    """
+
+    short_side: int | None = None
+    exact: tuple[int, int] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Resize:
+        """Read the words of --resize: none, the short side in pixels, or WIDTHxHEIGHT.
+
+        Raises:
+            FusiqaError: anything else, or a side outside 1 to 16384.
+
+        Example:
+            >>> Resize.parse("512x384")
+            Resize(short_side=None, exact=(384, 512))
+            >>> Resize.parse("320")
+            Resize(short_side=320, exact=None)
+        """
+        if text == "none":
+            return cls()
+        match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text, re.ASCII)
+        sides = [int(side) for side in match.groups() if side] if match else []
+        if not sides or not all(1 <= side <= LARGEST_SIDE for side in sides):
+            raise FusiqaError(
+                f"--resize {text}: expected none, the short side in pixels (384), or WIDTHxHEIGHT (512x384); "
+                f"sides go from 1 to {LARGEST_SIDE}"
+            )
+        return cls(short_side=sides[0]) if len(sides) == 1 else cls(exact=(sides[1], sides[0]))
+
+    def __str__(self) -> str:
+        """The words of --resize that `parse` reads back."""
+        if self.exact is not None:
+            return f"{self.exact[1]}x{self.exact[0]}"
+        return "none" if self.short_side is None else str(self.short_side)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) that a photograph of this height and width gets.
+
+        Example:
+            >>> Resize.parse("384").size(height=1536, width=2048)
+            (384, 512)
+        """
+        if self.exact is not None:
+            return self.exact
+        if self.short_side is None:
+            return height, width
+        scale = self.short_side / min(height, width)
+        long_side = min(LARGEST_SIDE, max(self.short_side, round(max(height, width) * scale)))
+        return (self.short_side, long_side) if height <= width else (long_side, self.short_side)
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """The resized photograph; the very same array, not resampled, where its size is right already."""
+        size = self.size(*pixels.shape[:2])
+        if size == pixels.shape[:2]:
+            return pixels
+        height, width = size
+        return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def cover(height: int, width: int, crop: int) -> list[tuple[int, int]]:
+    """Corners (top, left) of the fewest square crops that cover a photograph, edges included, row by row.
+
+    Along each side ceil(side / crop) crops lie evenly spread from 0 to side - crop.
+
+    Raises:
+        FusiqaError: a side shorter than the crop (`pad_to` comes first).
+
+    Example:
+        >>> cover(height=4, width=7, crop=3)
+        [(0, 0), (0, 2), (0, 4), (1, 0), (1, 2), (1, 4)]
+    """
+    _require_room(height, width, crop)
+    return [(top, left) for top in _spread(height, crop) for left in _spread(width, crop)]
+
+
+def _spread(side: int, crop: int) -> list[int]:
+    count = math.ceil(side / crop)
+    return [0] if count == 1 else [round(i * (side - crop) / (count - 1)) for i in range(count)]
+
+
+def random_corner(rng: np.random.Generator, height: int, width: int, crop: int) -> tuple[int, int]:
+    """Corner (top, left) of one crop, every position equally likely, the last row and column included.
+
+    Raises:
+        FusiqaError: a side shorter than the crop (`pad_to` comes first).
+    """
+    _require_room(height, width, crop)
+    return int(rng.integers(height - crop + 1)), int(rng.integers(width - crop + 1))
+
+
+def _require_room(height: int, width: int, crop: int) -> None:
+    if not 1 <= crop <= min(height, width):
+        raise FusiqaError(f"a crop of {crop} pixels does not fit into a photograph {height} high and {width} wide")
+
+
+def pad_to(pixels: Pixels, height: int, width: int) -> Pixels:
+    """The photograph mirrored outwards, evenly on both sides, until it is at least this high and wide.
+
+    The same array where it is large enough already. The odd pixel goes to the bottom and to the right.
+    """
+    missing = [max(0, wanted - side) for wanted, side in zip((height, width), pixels.shape[:2], strict=True)]
+    if not any(missing):
+        return pixels
+    return np.pad(pixels, [(extra // 2, extra - extra // 2) for extra in missing] + [(0, 0)], mode="symmetric")

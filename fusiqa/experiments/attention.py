@@ -1,0 +1,134 @@
+"""Explain a model over photographs or a data set: `fusiqa attention`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fusiqa.analysis.explain import BARS_FILE, explain_to, with_quality_bands
+from fusiqa.config import AttentionConfig
+from fusiqa.data import catalog, splits
+from fusiqa.data.check import check
+from fusiqa.data.distorted import SEPARATOR, distorted
+from fusiqa.data.folder import read_photographs
+from fusiqa.data.photo import Resize
+from fusiqa.data.ratings import Ratings
+from fusiqa.errors import FusiqaError
+from fusiqa.evaluation.compare import to_markdown
+from fusiqa.evaluation.predict import predict
+from fusiqa.experiments.groups import with_groups
+from fusiqa.experiments.run_folder import CONFIG_FILE, SPLIT_FILE, read_json
+from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
+
+DEFAULT_FOLDER = "attention"
+
+
+def explain(config: AttentionConfig, *, say: Callable[[str], None] = print) -> Path:
+    """Score the photographs, group them, and write figures and tables of their scale weights.
+
+    Returns:
+        The folder with attention_distribution.png, attention_heatmap.png, scale_weights.csv and
+        scale_weights_by_group.csv.
+
+    Raises:
+        FusiqaError: a model that does not weigh its scales, nothing to explain it on, or photographs that cannot be
+            used (unreadable ones among others are left out with a notice).
+    """
+    trained = load_checkpoint(config.model)
+    if trained.model.config.fusion in ("single", "concat"):
+        raise FusiqaError(
+            f"{config.model} fuses by {trained.model.config.fusion}, which does not weigh its scales; "
+            "train with --attention_fusion to explain scores by scale"
+        )
+    ratings, resize = choose_ratings(config, trained, say)
+    make = config.groups == "make" or (config.groups == "auto" and bool(config.photographs))
+    if make:
+        ratings = distorted(ratings, resize=Resize.parse(resize), level=config.level)
+        resize = "none"
+    table = predict(trained, ratings, resize=resize, progress=config.progress)
+    table = grouped(table, ratings.name, config, made=make)
+    folder = config.output or config.model.resolve().parent / DEFAULT_FOLDER
+    if config.output is None and config.model.is_dir():
+        folder = config.model / DEFAULT_FOLDER
+    title = f"Scale weights of {len(table):,} images ({ratings.name})"
+    summary = explain_to(folder, table, scale_sizes=trained.model.pyramid.scale_sizes(), title=title)
+    say(to_markdown(by_scale(summary)))
+    say(f"written to {folder} ({BARS_FILE} and others)")
+    return folder
+
+
+def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Callable[[str], None]) -> tuple[Ratings, str]:
+    """The photographs to explain, and the resize protocol for them."""
+    if config.photographs and config.dataset:
+        raise FusiqaError("give photographs or --dataset, not both")
+    if config.photographs:
+        ratings, resize = read_photographs(config.photographs), trained.resize
+        ratings = usable(ratings, config, say)
+    elif config.dataset:
+        ratings = catalog.read(config.dataset, data_dir=config.data_dir)
+        ratings = splits.assign(ratings, validation_share=0.1, seed=0).part(config.split)
+        ratings, resize = usable(ratings, config, say), ratings.resize
+    else:
+        ratings, resize = own_ratings(config), trained.resize
+        ratings = usable(ratings, config, say)
+    return thinned(ratings, config.limit), resize
+
+
+def own_ratings(config: AttentionConfig) -> Ratings:
+    """The split of the run's own data set, as the run used it."""
+    folder = config.model if config.model.is_dir() else config.model.parent
+    if not (folder / CONFIG_FILE).is_file():
+        raise FusiqaError(f"{config.model} is no run folder, so there is no data set to take: give photographs or --dataset")
+    settings: dict[str, Any] = read_json(folder / CONFIG_FILE)["settings"]
+    data_dir = config.data_dir or (Path(settings["data_dir"]) if settings["data_dir"] else None)
+    score_range = tuple(settings["score_range"]) if settings["score_range"] else None
+    ratings = catalog.read(settings["dataset"], data_dir=data_dir, score_range=score_range, seed=settings["split_seed"])
+    broken = [row["image"] for row in read_json(folder / CONFIG_FILE)["resolved"]["broken"]]
+    return splits.load(ratings.without(broken), folder / SPLIT_FILE).part(config.split)
+
+
+def usable(ratings: Ratings, config: AttentionConfig, say: Callable[[str], None]) -> Ratings:
+    """The photographs that can be read; what cannot is said and left out."""
+    checked = check(ratings, skip_broken=True, progress=config.progress)
+    for row in checked.broken[:5]:
+        say(f"notice: left out {row.image}: {row.reason}")
+    if len(checked.broken) > 5:
+        say(f"notice: {len(checked.broken)} photographs were left out in all")
+    return checked.ratings
+
+
+def thinned(ratings: Ratings, limit: int | None) -> Ratings:
+    """At most `limit` rows, evenly spaced through the list."""
+    if limit is None or limit >= len(ratings):
+        return ratings
+    keep = {round(place * (len(ratings) - 1) / max(1, limit - 1)) for place in range(limit)}
+    dropped = [image for row, image in enumerate(ratings.table["image"]) if row not in keep]
+    return ratings.without(dropped)
+
+
+def grouped(table: pd.DataFrame, dataset: str, config: AttentionConfig, *, made: bool) -> pd.DataFrame:
+    """The table with its `group` column, as --groups asks."""
+    if made:
+        return table.assign(group=[str(image).rpartition(SEPARATOR)[2] for image in table["image"]])
+    if config.groups == "quality":
+        return with_quality_bands(table)
+    if config.groups == "distortion" and dataset != catalog.SYNTHETIC:
+        raise FusiqaError(f"--groups distortion: the distortions of {dataset} are not known; use quality or make")
+    return with_groups(table, dataset)
+
+
+def by_scale(summary: pd.DataFrame) -> pd.DataFrame:
+    """One row a group for reading: images, mean weight of each scale, effective number of scales."""
+    rows: Sequence[dict[str, Any]] = [
+        {
+            "group": group,
+            "images": int(part["n"].iloc[0]),
+            **{f"scale {row.scale}": f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in part.itertuples()},
+            "effective scales": float(part["effective"].iloc[0]),
+        }
+        for group, part in summary.groupby("group", sort=False, observed=True)
+    ]
+    return pd.DataFrame(rows)

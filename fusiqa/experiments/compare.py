@@ -1,0 +1,41 @@
+"""Finished runs on the same test images, side by side: `fusiqa compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from fusiqa.config import CompareConfig
+from fusiqa.errors import FusiqaError
+from fusiqa.evaluation.compare import compare, readable, to_markdown, write_csv
+from fusiqa.experiments.run_folder import PREDICTIONS_FILE
+from fusiqa.files import write_text
+
+MARKDOWN_FILE = "comparison.md"
+CSV_FILE = "comparison.csv"
+
+
+def compare_runs(config: CompareConfig, *, say: Callable[[str], None] = print) -> pd.DataFrame:
+    """Measure runs on their test images, each against the first, and say what can be told.
+
+    Raises:
+        FusiqaError: a folder without predictions, two runs of one name, or runs on different images.
+    """
+    predictions: dict[str, pd.DataFrame] = {}
+    for run in config.runs:
+        path = run / PREDICTIONS_FILE
+        if not path.is_file():
+            raise FusiqaError(f"{path} is missing: {run} is not a finished run")
+        name = run.resolve().name
+        if name in predictions:
+            raise FusiqaError(f"two runs are called {name}; rename one of the folders")
+        predictions[name] = pd.read_csv(path, float_precision="round_trip")
+    comparison = compare(predictions)
+    table = to_markdown(readable(comparison))
+    say(table)
+    if config.output is not None:
+        write_text(config.output / MARKDOWN_FILE, table + "\n")
+        write_csv(comparison, config.output / CSV_FILE)
+        say(f"written to {config.output / MARKDOWN_FILE} and {config.output / CSV_FILE}")
+    return comparison
