@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from fusiqa.config import AttentionConfig, CompareConfig, TrainConfig
+from fusiqa.config import AttentionConfig, CompareConfig, DemoConfig, TrainConfig
 from fusiqa.errors import FusiqaError
 
 USER_MISTAKE = 2
@@ -33,10 +33,17 @@ def compare(config: CompareConfig) -> None:
     compare_runs(config)
 
 
+def demo(config: DemoConfig) -> None:
+    from fusiqa.experiments.demo import demo
+
+    demo(config)
+
+
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "train": (TrainConfig, train),
     "attention": (AttentionConfig, attention),
     "compare": (CompareConfig, compare),
+    "demo": (DemoConfig, demo),
 }
 
 

@@ -209,3 +209,15 @@ class CompareConfig:
     """Two or more run folders; the first is what the others are compared with."""
     output: Path | None = None
     """Folder for comparison.md and comparison.csv; by default only printed."""
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The whole loop in minutes, without data: train, test, compare, explain on the built-in synthetic set."""
+
+    output: Path = Path("runs/demo")
+    """Folder for both runs and the comparison; an earlier demo there is replaced."""
+    seed: int = 0
+    """Seed of both runs."""
+    progress: bool = True
+    """Show progress bars."""

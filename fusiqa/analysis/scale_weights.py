@@ -117,7 +117,8 @@ def quality_bands(scores: ArrayLike, bands: int = 3) -> pd.Series:
         bands: 2 to 5.
 
     Returns:
-        (images,) ordered categories, lowest first, such as "lowest third", "middle third", "highest third".
+        (images,) ordered categories, lowest first, such as "lowest third", "middle third", "highest third"; counted
+        from 0 whatever the index of `scores`.
 
     Raises:
         FusiqaError: fewer images than bands, a score that is not finite, scores all equal, or another number of bands.

@@ -52,12 +52,11 @@ class TrainingCrops(Dataset):
     seed: int
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
-        row = self.ratings.table.iloc[draw.row]
-        pixels = padded(self.ratings, str(row["image"]), self.resize, self.crop_size)
+        pixels = padded(self.ratings, draw.row, self.resize, self.crop_size)
         random = np.random.default_rng((self.seed, *draw))
         top, left = random_corner(random, pixels.shape[0], pixels.shape[1], self.crop_size)
         crop = pixels[top : top + self.crop_size, left : left + self.crop_size]
-        return to_tensor(crop[:, ::-1] if random.random() < 0.5 else crop), float(row["mos"])
+        return to_tensor(crop[:, ::-1] if random.random() < 0.5 else crop), float(self.ratings.table["mos"].iat[draw.row])
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class EvaluationCrops(Dataset):
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
         size = self.crop_size
-        pixels = padded(self.ratings, str(self.ratings.table["image"].iloc[row]), self.resize, size)
+        pixels = padded(self.ratings, row, self.resize, size)
         corners = cover(pixels.shape[0], pixels.shape[1], size)
         return torch.stack([to_tensor(pixels[t : t + size, x : x + size]) for t, x in corners]), row
 
@@ -108,9 +107,10 @@ class TrainingOrder(Sampler[Draw]):
             yield Draw(self.epoch, row, crop)
 
 
-def padded(ratings: Ratings, image: str, resize: Resize, crop_size: int) -> np.ndarray:
-    """The pixels of a photograph after the resize protocol, at least one crop large."""
-    return pad_to(resize.apply(ratings.photographs.read(image)), crop_size, crop_size)
+def padded(ratings: Ratings, row: int, resize: Resize, crop_size: int) -> np.ndarray:
+    """The pixels of one row's photograph after the resize protocol, at least one crop large."""
+    pixels = ratings.photographs.read(str(ratings.table["image"].iat[row]))
+    return pad_to(resize.apply(pixels), crop_size, crop_size)
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:

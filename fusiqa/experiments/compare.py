@@ -10,6 +10,7 @@ from fusiqa.config import CompareConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import compare, readable, to_markdown, write_csv
 from fusiqa.experiments.run_folder import PREDICTIONS_FILE
+from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_text
 
 MARKDOWN_FILE = "comparison.md"
@@ -24,13 +25,10 @@ def compare_runs(config: CompareConfig, *, say: Callable[[str], None] = print) -
     """
     predictions: dict[str, pd.DataFrame] = {}
     for run in config.runs:
-        path = run / PREDICTIONS_FILE
-        if not path.is_file():
-            raise FusiqaError(f"{path} is missing: {run} is not a finished run")
         name = run.resolve().name
         if name in predictions:
             raise FusiqaError(f"two runs are called {name}; rename one of the folders")
-        predictions[name] = pd.read_csv(path, float_precision="round_trip")
+        predictions[name] = read_table(run / PREDICTIONS_FILE)
     comparison = compare(predictions)
     table = to_markdown(readable(comparison))
     say(table)

@@ -55,17 +55,16 @@ class QualityModel(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Prediction:
         """Score RGB images with values in 0-1, not normalised: the backbone's mean and sd are applied here."""
-        maps = [m.float() for m in self.pyramid(images)]
+        maps = self.pyramid(images)
+        fused, scale_weights = self.fusion(maps)
+        weights, vector = self.hypernetwork(fused), self.distortion(maps)
         with full_precision(images.device):
-            fused, scale_weights = self.fusion(maps)
-            unit = target_network(
-                self.distortion(maps), self.hypernetwork(fused), dropout=self.config.dropout, training=self.training
-            )
+            unit = target_network(vector, weights, dropout=self.config.dropout, training=self.training)
         return Prediction(self.config.score_range.from_unit(unit), scale_weights)
 
 
 def full_precision(device: torch.device):
-    """Hold the head in float32 under autocast: bfloat16 has 8 bits, too few for a score of 0-100."""
+    """Hold the target network in float32 under autocast: bfloat16 has 8 bits, too few for a score of 0-100."""
     if torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()

@@ -26,6 +26,7 @@ def target_network(
     """The quality of each image: x_0 = v, x_k+1 = sigmoid(W_k x_k + b_k), and no sigmoid after the last layer.
 
     Batched matrix products, not grouped convolutions: an image's score does not depend on the others in the batch.
+    It computes in float32, whatever precision its weights were written in.
 
     Args:
         vector: local distortion vectors v.
@@ -38,10 +39,10 @@ def target_network(
 
     Source: Su et al., CVPR 2020, section 3.2, equation 5.
     """
-    x = vector.unsqueeze(2)
+    x = vector.float().unsqueeze(2)
     last = len(weights.matrices) - 1
     for k, (matrix, bias) in enumerate(zip(weights.matrices, weights.biases, strict=True)):
-        x = torch.baddbmm(bias.unsqueeze(2), matrix, x)
+        x = torch.baddbmm(bias.float().unsqueeze(2), matrix.float(), x)
         if k < last:
             x = torch.sigmoid(x)
         if k < DROPPED_LAYERS:

@@ -174,9 +174,8 @@ def test_a_cut_file_is_refused_and_verifying_agrees_with_reading(mode: str, form
     trailer = {"PNG": 20, "BMP": 1}.get(form, 0)  # an end mark or filling that Pillow does not miss: no pixel is lost
     for cut in np.linspace(0, len(content) - 1 - trailer, 29).astype(int):
         for read in (decode, prove_readable):
-            with pytest.raises(Exception, match=".") as caught:
+            with pytest.raises((OSError, SyntaxError, ValueError, IndexError, struct.error)):
                 read(content[:cut])
-            assert isinstance(caught.value, (OSError, SyntaxError, ValueError, IndexError, struct.error)), cut
 
 
 def test_pixels_without_a_range_are_refused():

@@ -155,9 +155,9 @@ def test_random_corners_reach_every_position():
 
 
 def test_a_crop_larger_than_the_photograph_is_refused():
-    with pytest.raises(FusiqaError, match="crop of 17 pixels .* 13 high and 19 wide"):
+    with pytest.raises(FusiqaError, match=r"crop of 17 pixels .* 13 high and 19 wide"):
         cover(13, 19, 17)
-    with pytest.raises(FusiqaError, match="crop of 17 pixels .* 19 high and 13 wide"):
+    with pytest.raises(FusiqaError, match=r"crop of 17 pixels .* 19 high and 13 wide"):
         random_corner(np.random.default_rng(0), 19, 13, 17)
 
 

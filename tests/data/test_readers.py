@@ -1,0 +1,276 @@
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fusiqa.data.catalog import read
+from fusiqa.data.ratings import Ratings
+from fusiqa.errors import FusiqaError
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the label files in {SHARED} are not on this machine")
+
+KONIQ_HEADER = "image_name,c1,c2,c3,c4,c5,c_total,MOS,SD,set"
+
+
+def koniq(folder: Path, *sizes: str) -> Path:
+    for size in sizes:
+        (folder / size).mkdir(parents=True)
+    rows = ["11.jpg,0,0,0,1,0,105,77.5,0.5,training", "13.jpg,0,0,1,0,0,96,50,0.5,test", "17.jpg,,,,,,,0,,validation"]
+    (folder / "koniq10k_distributions_sets.csv").write_text("\n".join([KONIQ_HEADER, *rows]))
+    return folder
+
+
+def columns(ratings: Ratings) -> dict[str, list]:
+    return {name: ratings.table[name].tolist() for name in ("image", "mos", "split", "group")}
+
+
+@pytest.mark.parametrize("size", ["512x384", "1024x768"])
+def test_koniq_is_read_in_either_size(tmp_path: Path, caplog: pytest.LogCaptureFixture, size: str):
+    ratings = read("koniq-10k", data_dir=koniq(tmp_path, size))
+    assert columns(ratings) == {
+        "image": ["11.jpg", "13.jpg", "17.jpg"],
+        "mos": [77.5, 50.0, 0.0],
+        "split": ["train", "test", "validation"],
+        "group": ["11.jpg", "13.jpg", "17.jpg"],
+    }
+    assert ratings.score_range == (0, 100)
+    assert ratings.resize == "512x384"
+    assert ratings.photographs.root == tmp_path / size
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("pointed", "size"), [(".", "512x384"), ("512x384", "512x384"), ("1024x768", "1024x768")])
+def test_koniq_in_both_sizes_says_which_it_reads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, pointed: str, size: str
+):
+    koniq(tmp_path, "512x384", "1024x768")
+    assert read("koniq-10k", data_dir=tmp_path / pointed).photographs.root == tmp_path / size
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert f"reading {size}" in caplog.text
+
+
+def test_koniq_without_photographs_says_which_folders_it_expects(tmp_path: Path):
+    with pytest.raises(FusiqaError, match=f"no photographs in {tmp_path}; expected a folder 512x384 or 1024x768"):
+        read("koniq-10k", data_dir=koniq(tmp_path))
+
+
+def test_koniq_refuses_a_set_that_it_does_not_know(tmp_path: Path):
+    path = koniq(tmp_path, "512x384") / "koniq10k_distributions_sets.csv"
+    path.write_text(path.read_text().replace("validation", "holdout"))
+    with pytest.raises(FusiqaError, match="no split is called 'holdout' in row 3; allowed are train, training, val"):
+        read("koniq-10k", data_dir=tmp_path)
+
+
+def koniq_lists(folder: Path, lists: Path) -> None:
+    lists.mkdir(parents=True, exist_ok=True)
+    train = [{"image": "koniq_train/11.jpg", "score": 77.5}, {"image": "/root/elsewhere/13.jpg", "score": "50"}]
+    (lists / "koniq_train.json").write_text(json.dumps(train))
+    (lists / "koniq_test.json").write_text(json.dumps([{"image": "17.jpg", "gt_score": None}]))
+
+
+@pytest.mark.parametrize("lists", [".", "metas"])
+@pytest.mark.parametrize(
+    ("folders", "train", "test"),
+    [
+        (["train", "test"], "train", "test"),
+        (["koniq_train", "koniq_test"], "koniq_train", "koniq_test"),
+        (["512x384"], "512x384", "512x384"),
+        (["1024x768"], "1024x768", "1024x768"),
+    ],
+)
+def test_koniqs_older_lists_are_read_from_where_their_photographs_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, lists: str, folders: list[str], train: str, test: str
+):
+    koniq_lists(tmp_path, tmp_path / lists)
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+    ratings = read("koniq-10k", data_dir=tmp_path)
+    assert ratings.table["image"].tolist() == [f"{train}/11.jpg", f"{train}/13.jpg", f"{test}/17.jpg"]
+    np.testing.assert_array_equal(ratings.table["mos"], [77.5, 50, np.nan])
+    assert ratings.table["split"].tolist() == ["train", "train", "test"]
+    assert ratings.table["group"].tolist() == ["11.jpg", "13.jpg", "17.jpg"]
+    assert ratings.photographs.root == tmp_path
+    assert "reading koniq_train.json and koniq_test.json" in caplog.text
+
+
+def test_koniqs_official_sets_win_over_the_older_lists(tmp_path: Path):
+    koniq_lists(tmp_path, tmp_path)
+    assert read("koniq-10k", data_dir=koniq(tmp_path, "512x384")).table["split"].tolist() == [
+        "train",
+        "test",
+        "validation",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"image": 1}', "expected a list of objects"),
+        ("[]", "expected a list of objects"),
+        ("[1", "cannot be read as JSON"),
+        (
+            '[{"image": "1.jpg", "quality": 3}]',
+            "none of the keys score, gt_score, mos, MOS; its keys are image, quality",
+        ),
+    ],
+)
+def test_a_malformed_list_is_refused(tmp_path: Path, text: str, message: str):
+    koniq_lists(tmp_path, tmp_path)
+    (tmp_path / "512x384").mkdir()
+    (tmp_path / "koniq_test.json").write_text(text)
+    with pytest.raises(FusiqaError, match=f"koniq_test.json: .*{message}"):
+        read("koniq-10k", data_dir=tmp_path)
+
+
+def test_one_list_alone_is_refused(tmp_path: Path):
+    koniq_lists(tmp_path, tmp_path)
+    (tmp_path / "512x384").mkdir()
+    (tmp_path / "koniq_test.json").unlink()
+    with pytest.raises(FusiqaError, match=r"belong together, and koniq_test\.json is not in"):
+        read("koniq-10k", data_dir=tmp_path)
+
+
+SPAQ_ROWS = pd.DataFrame({"Image name": ["00001.jpg", "00002.jpg"], "MOS": [48.86, 62.5], "Brightness": [49.1, 60]})
+
+
+@pytest.mark.parametrize(
+    "sheet", ["Annotations/MOS and Image attribute scores.xlsx", "Annotations/spaq_mos.csv", "spaq_mos.csv"]
+)
+def test_spaq_is_read_from_its_spreadsheet_or_a_csv(tmp_path: Path, sheet: str):
+    (tmp_path / "TestImage").mkdir()
+    (tmp_path / "Annotations").mkdir()
+    if sheet.endswith(".xlsx"):
+        SPAQ_ROWS.to_excel(tmp_path / sheet, index=False)
+    else:
+        SPAQ_ROWS.to_csv(tmp_path / sheet, index=False)
+    ratings = read("spaq", data_dir=tmp_path / "TestImage")
+    assert columns(ratings) == {
+        "image": ["00001.jpg", "00002.jpg"],
+        "mos": [48.86, 62.5],
+        "split": [None, None],
+        "group": ["00001.jpg", "00002.jpg"],
+    }
+    assert (ratings.score_range, ratings.resize) == ((0, 100), "512")
+    assert ratings.photographs.root == tmp_path / "TestImage"
+
+
+def test_a_broken_spreadsheet_and_missing_photographs_are_named(tmp_path: Path):
+    (tmp_path / "Annotations").mkdir()
+    sheet = tmp_path / "Annotations" / "MOS and Image attribute scores.xlsx"
+    sheet.write_bytes(b"not a workbook")
+    with pytest.raises(FusiqaError, match=r"scores\.xlsx: cannot be read as an Excel workbook"):
+        read("spaq", data_dir=tmp_path)
+    SPAQ_ROWS.to_excel(sheet, index=False)
+    with pytest.raises(FusiqaError, match=f"there is no folder {tmp_path}/TestImage"):
+        read("spaq", data_dir=tmp_path)
+    SPAQ_ROWS.rename(columns={"MOS": "Mean"}).to_excel(sheet, index=False)
+    (tmp_path / "TestImage").mkdir()
+    with pytest.raises(FusiqaError, match="no column 'MOS'; its columns are Image name, Mean, Brightness"):
+        read("spaq", data_dir=tmp_path)
+
+
+def test_biq2021_is_read_with_its_quirks(tmp_path: Path):
+    (tmp_path / "Images").mkdir()
+    (tmp_path / "Images" / "ss02 (1014).JPG").touch()
+    (tmp_path / "Train (Images and MOS).csv").write_bytes(
+        b"\xef\xbb\xbfImage Name,MOS,,\r\nss02 (1014).jpg,0.4357,,\r\nss01 (3).jpg,,,\r\n,,,\r\n"
+    )
+    (tmp_path / "Test (Images and MOS).csv").write_bytes(b"Image Name,MOS\r\nss03 (5).jpg,1\r\n")
+    ratings = read("biq2021", data_dir=tmp_path)
+    assert ratings.table["image"].tolist() == ["ss02 (1014).JPG", "ss01 (3).jpg", "ss03 (5).jpg"]
+    np.testing.assert_array_equal(ratings.table["mos"], [0.4357, np.nan, 1])
+    assert ratings.table["split"].tolist() == ["train", "train", "test"]
+
+
+def test_half_a_biq2021_is_refused(tmp_path: Path):
+    (tmp_path / "Images").mkdir()
+    (tmp_path / "Train (Images and MOS).csv").write_text("Image Name,MOS\n1.jpg,0.5\n")
+    with pytest.raises(FusiqaError, match=r"Test \(Images and MOS\)\.csv: no such file"):
+        read("biq2021", data_dir=tmp_path)
+
+
+def own(tmp_path: Path, text: str | bytes) -> str:
+    path = tmp_path / "ratings.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return str(path)
+
+
+def test_a_csv_of_ones_own_is_read_in_any_case_and_order_of_columns(tmp_path: Path):
+    text = "Group, MOS ,IMAGE,Split,remark\nrose,1.5,a.jpg,Training,x\n,2,b.jpg,VAL\nrose,3,c.jpg,test,\n"
+    assert columns(read(own(tmp_path, b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode()))) == {
+        "image": ["a.jpg", "b.jpg", "c.jpg"],
+        "mos": [1.5, 2.0, 3.0],
+        "split": ["train", "validation", "test"],
+        "group": ["rose", "b.jpg", "rose"],
+    }
+
+
+def test_names_stay_as_written_even_where_they_look_like_numbers_or_nothing(tmp_path: Path):
+    assert read(own(tmp_path, 'image,mos\n007,1\nNA,2\n"a, b.jpg",3\n')).table["image"].tolist() == [
+        "007",
+        "NA",
+        "a, b.jpg",
+    ]
+
+
+def test_names_find_the_one_file_that_differs_in_case(tmp_path: Path):
+    (tmp_path / "Sub").mkdir()
+    for file in ("Sub/A.JPG", "b.jpg", "b.JPG", "c.Jpg", "c.jPG"):
+        (tmp_path / file).touch()
+    images = read(own(tmp_path, "image,mos\nSub/a.jpg,1\nb.jpg,2\nc.jpg,3\nd.jpg,4\n")).table["image"].tolist()
+    assert images == ["Sub/A.JPG", "b.jpg", "c.jpg", "d.jpg"]
+
+
+def test_an_empty_split_column_is_none(tmp_path: Path):
+    assert read(own(tmp_path, "image,mos,split\na.jpg,1,\nb.jpg,2, \n")).table["split"].tolist() == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,score\na.jpg,1\n", "no column 'mos'; its columns are image, score"),
+        ("image;mos\na.jpg;1\n", "no column 'image'; its columns are image;mos"),
+        ("image,mos,MOS\na.jpg,1,2\n", "2 columns are called 'mos'; keep one"),
+        ("", "no rows below the header"),
+        ("image,mos\n", r"no rows below the header \(image, mos\)"),
+        ("image,mos\na.jpg,1\nb.jpg,3,5\n", "line 3: 3 cells under a header of 2"),
+        ("image,mos\na.jpg,1\n,2\n ,3\n", "no photograph is named in row 2, row 3"),
+        ("image,mos,split\na.jpg,1,train\nb.jpg,2,dev\nc.jpg,3,\n", "no split is called 'dev' in row 2, '' in row 3"),
+        ("image,mos\na.jpg,1\nb.jpg,2\na.jpg,3\n", r"rated more than once: a\.jpg"),
+        (b"image,mos\nr\xe9.jpg,1\n", "not UTF-8"),
+    ],
+)
+def test_a_csv_that_cannot_be_used_is_refused(tmp_path: Path, text: str | bytes, message: str):
+    with pytest.raises(FusiqaError, match=f"ratings.csv.*{message}"):
+        read(own(tmp_path, text))
+
+
+@needs_shared
+def test_koniqs_real_sets_file_is_read_as_counted(tmp_path: Path):
+    (tmp_path / "512x384").mkdir()
+    (tmp_path / "koniq10k_distributions_sets.csv").symlink_to(SHARED / "scores" / "koniq10k_distributions_sets.csv")
+    ratings = read("koniq-10k", data_dir=tmp_path)
+    assert len(ratings) == 10_073
+    assert ratings.table["split"].value_counts().to_dict() == {"train": 7_058, "validation": 1_000, "test": 2_015}
+    assert ratings.table["mos"].notna().all()
+    assert ratings.table.iloc[0].tolist() == ["10004473376.jpg", 77.3836206897, "train", "10004473376.jpg"]
+
+
+@needs_shared
+def test_spaqs_real_ratings_are_read_as_counted(tmp_path: Path):
+    (tmp_path / "TestImage").mkdir()
+    (tmp_path / "spaq_mos.csv").symlink_to(SHARED / "scores" / "spaq_mos.csv")
+    ratings = read("spaq", data_dir=tmp_path)
+    assert len(ratings) == 11_125
+    assert ratings.table["mos"].notna().all()
+
+
+@needs_shared
+def test_biq2021s_real_sample_has_a_file_for_every_row():
+    ratings = read("biq2021", data_dir=SHARED / "biq2021-2k")
+    assert ratings.table["split"].value_counts().to_dict() == {"train": 1_600, "test": 400}
+    assert {path.name for path in (SHARED / "biq2021-2k" / "Images").iterdir()} == set(ratings.table["image"])

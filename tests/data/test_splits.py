@@ -1,0 +1,170 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fusiqa.config import ScoreRange
+from fusiqa.data.photo import FolderPhotographs
+from fusiqa.data.ratings import Ratings
+from fusiqa.data.splits import TEST_SHARE, assign, check_no_leak, load, save, split_fingerprint
+from fusiqa.errors import FusiqaError
+
+
+def rated(groups: list[str], splits: list[str | None]) -> Ratings:
+    table = pd.DataFrame(
+        {
+            "image": [f"{row}.jpg" for row in range(len(groups))],
+            "mos": np.linspace(0, 1, len(groups)),
+            "split": pd.Series(splits, dtype=object),
+            "group": groups,
+        }
+    )
+    return Ratings("mine", table, ScoreRange(0, 1), FolderPhotographs(Path()), "none")
+
+
+def alone(splits: list[str | None]) -> Ratings:
+    return rated([f"{row}.jpg" for row in range(len(splits))], splits)
+
+
+def sides(ratings: Ratings) -> dict[str, str]:
+    return dict(zip(ratings.table["image"], ratings.table["split"], strict=True))
+
+
+def shuffled(ratings: Ratings, seed: int = 1) -> Ratings:
+    return replace(ratings, table=ratings.table.sample(frac=1, random_state=seed).reset_index(drop=True))
+
+
+def test_an_official_three_way_split_is_left_as_it_is():
+    ratings = alone(["train", "validation", "test", "test"])
+    assert sides(assign(ratings, validation_share=0.1, seed=3)) == sides(ratings)
+
+
+def test_validation_is_cut_from_train_and_the_test_stays():
+    ratings = alone(["train"] * 70 + ["test"] * 31)
+    drawn = assign(ratings, validation_share=0.1, seed=0).table
+    assert drawn["split"].value_counts().to_dict() == {"train": 63, "validation": 7, "test": 31}
+    assert (drawn["split"] == "test").tolist() == [False] * 70 + [True] * 31
+
+
+def test_without_any_split_a_fifth_is_test_and_the_rest_is_shared():
+    drawn = assign(alone([None] * 1000), validation_share=0.125, seed=0)
+    assert TEST_SHARE == 0.2
+    assert drawn.table["split"].value_counts().to_dict() == {"train": 700, "validation": 100, "test": 200}
+
+
+@pytest.mark.parametrize("official", [None, "train"])
+def test_groups_stay_whole_and_shares_count_photographs(official: str | None):
+    rng = np.random.default_rng(0)
+    groups = [f"g{g}" for g, size in enumerate(rng.integers(1, 12, 101)) for _ in range(size)]
+    splits = [official] * len(groups)
+    if official:
+        groups, splits = [*groups, "tested"], [*splits, "test"]
+    drawn = assign(rated(groups, splits), validation_share=0.3, seed=5).table
+    assert drawn.groupby("group")["split"].nunique().max() == 1
+    held_out = (drawn["split"] == "validation").sum() / (drawn["split"] != "test").sum()
+    assert held_out == pytest.approx(0.3, abs=6 / len(drawn) + 0.01)
+
+
+@pytest.mark.parametrize("splits", [[None] * 211, ["train"] * 180 + ["test"] * 31])
+def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_rows(splits: list[str | None]):
+    ratings = alone(splits)
+    first = assign(ratings, validation_share=0.1, seed=7)
+    again = assign(shuffled(ratings), validation_share=0.1, seed=7)
+    other = assign(ratings, validation_share=0.1, seed=8)
+    assert sides(again) == sides(first)
+    assert split_fingerprint(again) == split_fingerprint(first)
+    assert sides(other) != sides(first)
+    assert split_fingerprint(other) != split_fingerprint(first)
+
+
+def test_a_photograph_that_is_taken_away_moves_few_others():
+    ratings = alone([None] * 500)
+    whole = sides(assign(ratings, validation_share=0.1, seed=0))
+    fewer = sides(assign(ratings.without(["17.jpg", "101.jpg"]), validation_share=0.1, seed=0))
+    assert sum(whole[image] != side for image, side in fewer.items()) <= 4
+
+
+def test_the_smallest_data_sets_that_can_be_shared_out():
+    assert sorted(assign(alone([None] * 3), validation_share=0.01, seed=0).table["split"]) == [
+        "test",
+        "train",
+        "validation",
+    ]
+    drawn = assign(alone(["train", "train", "test"]), validation_share=0.99, seed=0)
+    assert sorted(drawn.table["split"]) == ["test", "train", "validation"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "splits", "message"),
+    [
+        (["a", "b"], [None, None], "mine: 1 group .* for train and validation"),
+        (["a", "a", "a"], [None] * 3, "mine: 1 group .* for train and test"),
+        (["a", "a", "b"], ["train", "train", "test"], "mine: 1 group .* for train and validation"),
+        (["a", "b"], ["train", "validation"], "has train, validation, but no test"),
+        (["a", "b"], ["test", "test"], "has test, but no train"),
+        (["a", "b", "c"], ["train", None, "test"], r"no split given for 1\.jpg"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused(groups: list[str], splits: list[str | None], message: str):
+    with pytest.raises(FusiqaError, match=message):
+        assign(rated(groups, splits), validation_share=0.1, seed=0)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 2.0, float("nan")])
+def test_an_impossible_share_is_refused(share: float):
+    with pytest.raises(FusiqaError, match=f"--validation_share {share:g}: expected"):
+        assign(alone([None] * 9), validation_share=share, seed=0)
+
+
+def test_a_leak_names_up_to_five_groups_and_how_many_there_are():
+    groups = [f"g{g}" for g in range(7)] * 2 + ["sound", "sound"]
+    leaking = rated(groups, ["train"] * 7 + ["test"] * 7 + ["test"] * 2)
+    expected = r"sides: g0 \(test, train\), .*g4 \(test, train\), \.\.\. \(7 in all\)"
+    with pytest.raises(FusiqaError, match=expected) as caught:
+        check_no_leak(leaking)
+    assert "sound" not in str(caught.value)
+    with pytest.raises(FusiqaError, match="leaks"):
+        assign(leaking, validation_share=0.1, seed=0)
+
+
+def test_groups_on_one_side_and_rows_without_a_split_are_no_leak():
+    check_no_leak(rated(["a", "a", "b", "b"], ["train", "train", "test", None]))
+
+
+def test_the_fingerprint_tells_which_photograph_is_on_which_side():
+    assert split_fingerprint(alone(["train", "test"])) != split_fingerprint(alone(["test", "train"]))
+
+
+def test_a_saved_split_is_loaded_as_it_was(tmp_path: Path):
+    ratings = alone([None] * 53)
+    drawn = assign(ratings, validation_share=0.1, seed=0)
+    save(shuffled(drawn), tmp_path / "split.csv")
+    loaded = load(ratings, tmp_path / "split.csv")
+    assert sides(loaded) == sides(drawn)
+    assert loaded.table["image"].tolist() == ratings.table["image"].tolist()
+    subset = ratings.without(["3.jpg", "5.jpg"])
+    assert sides(load(subset, tmp_path / "split.csv")) == {
+        image: side for image, side in sides(drawn).items() if image not in ("3.jpg", "5.jpg")
+    }
+    text = (tmp_path / "split.csv").read_bytes()
+    save(drawn, tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == text
+    assert text.startswith(b"image,split\n0.jpg,")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,side\n0.jpg,train\n", "no column 'split'"),
+        ("image,split\n0.jpg,training\n", "unknown split 'training'"),
+        ("image,split\n0.jpg,train\n", r"gives no split for 1\.jpg"),
+        ("image,split\n0.jpg,train\n1.jpg,test\n0.jpg,test\n", r"named more than once: 0\.jpg"),
+        ("image,split\n0.jpg,train\n1.jpg,test\n", r"leaks; .*: g \(test, train\)"),
+    ],
+)
+def test_a_split_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str):
+    (tmp_path / "split.csv").write_text(text)
+    with pytest.raises(FusiqaError, match=message):
+        load(rated(["g", "g"], [None, None]), tmp_path / "split.csv")
