@@ -38,6 +38,9 @@ class ScoreRange(NamedTuple):
         return (score - self.low) / self.width
 
 
+UNIT_RANGE = ScoreRange(0.0, 1.0)
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """All that is needed to build the network again, without any download."""
@@ -50,7 +53,7 @@ class ModelConfig:
     """Height of a crop, pixels."""
     image_width: int = 224
     """Width of a crop, pixels."""
-    score_range: ScoreRange = ScoreRange(0.0, 1.0)
+    score_range: ScoreRange = UNIT_RANGE
     """The interval of the scores that the network gives."""
     dropout: float = 0.3
     """Share of values dropped in the hypernetwork and target network while training, 0-1."""

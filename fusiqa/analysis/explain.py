@@ -17,7 +17,9 @@ WEIGHTS_FILE = "scale_weights.csv"
 SUMMARY_FILE = "scale_weights_by_group.csv"
 
 
-def explain_to(folder: Path, table: pd.DataFrame, *, scale_sizes: Sequence[tuple[int, int]], title: str) -> pd.DataFrame:
+def explain_to(
+    folder: Path, table: pd.DataFrame, *, scale_sizes: Sequence[tuple[int, int]], title: str
+) -> pd.DataFrame:
     """Write the bar chart, the heat map and both tables of one model's scale weights.
 
     Args:

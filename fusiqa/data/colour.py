@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 Unit = NDArray[np.float32]
 
 TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]], np.float32
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]],
+    np.float32,
 )
 WHITE = TO_XYZ.sum(axis=1)
 TO_RELATIVE = (TO_XYZ / WHITE[:, None]).T

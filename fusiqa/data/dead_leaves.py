@@ -1,4 +1,4 @@
-"""Procedural photographs: dead leaves in colour, the same ones for the same seed. It knows no distortion and no rating."""
+"""Procedural photographs: dead leaves in colour, the same ones for a seed. It knows no distortion and no rating."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ def leaf_radii(random: np.random.Generator, side: int) -> Picture:
     return np.concatenate([ground, random.permutation(drawn)])
 
 
-def draw_leaf(
-    canvas: Picture, radius: float, textures: Picture, palette: Picture, random: np.random.Generator
-) -> None:
+def draw_leaf(canvas: Picture, radius: float, textures: Picture, palette: Picture, random: np.random.Generator) -> None:
     """Paint one elliptical leaf, in place."""
     side = len(canvas)
     row, column = random.uniform(-0.1 * side, 1.1 * side, 2)

@@ -28,7 +28,7 @@ Pixels = NDArray[np.uint8]
 
 def gaussian_blur(picture: Unit, sd: float, _: np.random.Generator) -> Unit:
     """Blur with a Gaussian of `sd` pixels."""
-    return ndimage.gaussian_filter(picture, (sd, sd, 0), mode="reflect")
+    return ndimage.gaussian_filter(picture, (sd, sd, 0), mode="reflect").astype(np.float32)
 
 
 def jpeg(picture: Unit, quality: float, _: np.random.Generator) -> Unit:
@@ -57,7 +57,9 @@ def color_saturation_lab(picture: Unit, factor: float, _: np.random.Generator) -
 def color_shift(picture: Unit, distance: float, random: np.random.Generator) -> Unit:
     """Move the green channel by `distance` pixels in a random direction, the more the stronger the edge there."""
     angle = random.uniform(0, 2 * np.pi)
-    moved = ndimage.shift(picture[..., 1], (distance * np.sin(angle), distance * np.cos(angle)), order=1, mode="nearest")
+    moved = ndimage.shift(
+        picture[..., 1], (distance * np.sin(angle), distance * np.cos(angle)), order=1, mode="nearest"
+    )
     edges = ndimage.gaussian_gradient_magnitude(picture.mean(axis=2), 1.5)
     share = np.clip(edges / (np.percentile(edges, 90) + 1e-6), 0, 1)
     green = share * moved + (1 - share) * picture[..., 1]
@@ -125,8 +127,9 @@ def distort(pixels: Pixels, name: str, level: int, *, seed: int) -> Pixels:
     if level not in LEVELS:
         raise FusiqaError(f"{name}: level {level} does not exist; allowed are {LEVELS[0]} to {LEVELS[-1]}")
     distortion = DISTORTIONS[name]
-    parameter = distortion.parameters[level - 1]
-    return to_bytes(distortion.apply(pixels.astype(np.float32) / 255, parameter, np.random.default_rng((seed, level))))
+    picture = pixels.astype(np.float32) / np.float32(255)
+    random = np.random.default_rng((seed, level))
+    return to_bytes(distortion.apply(picture, distortion.parameters[level - 1], random))
 
 
 def to_bytes(picture: Unit) -> Pixels:

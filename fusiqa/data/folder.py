@@ -31,7 +31,9 @@ def find_photographs(paths: Sequence[Path]) -> list[Path]:
         else:
             raise FusiqaError(f"no such file or folder: {path}")
     if not found:
-        raise FusiqaError(f"no photographs in {', '.join(map(str, paths))}; endings looked for: {' '.join(sorted(ENDINGS))}")
+        raise FusiqaError(
+            f"no photographs in {', '.join(map(str, paths))}; endings looked for: {' '.join(sorted(ENDINGS))}"
+        )
     return list(dict.fromkeys(path.resolve() for path in found))
 
 

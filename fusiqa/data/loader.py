@@ -1,4 +1,4 @@
-"""Crops of rated photographs as batches of bytes. It knows no network; what it yields depends on seed, epoch and row."""
+"""Crops of rated photographs as batches of bytes, the same ones for the same seed and epoch. It knows no network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrainingBatch(NamedTuple):
 
 
 class EvaluationBatch(NamedTuple):
-    """All crops of some photographs, uint8 (crops, 3, crop, crop), crops of each, and the photographs' row numbers."""
+    """All crops of some photographs, uint8 (crops, 3, crop, crop), the crops of each, and the photographs' rows."""
 
     crops: Tensor
     counts: list[int]
@@ -44,7 +44,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingCrops(Dataset):
-    """Random crops, mirrored left to right half of the time; a crop depends on (seed, draw) alone, not on the worker."""
+    """Random crops, mirrored left to right half of the time; a crop depends on (seed, draw) alone."""
 
     ratings: Ratings
     resize: Resize
@@ -56,7 +56,8 @@ class TrainingCrops(Dataset):
         random = np.random.default_rng((self.seed, *draw))
         top, left = random_corner(random, pixels.shape[0], pixels.shape[1], self.crop_size)
         crop = pixels[top : top + self.crop_size, left : left + self.crop_size]
-        return to_tensor(crop[:, ::-1] if random.random() < 0.5 else crop), float(self.ratings.table["mos"].iat[draw.row])
+        mos = self.ratings.table["mos"].to_numpy(float)[draw.row]
+        return to_tensor(crop[:, ::-1] if random.random() < 0.5 else crop), float(mos)
 
 
 @dataclass(frozen=True)

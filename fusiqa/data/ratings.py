@@ -25,7 +25,7 @@ class Photographs(Protocol):
         """Pixels of one photograph: uint8, (height, width, 3), sRGB. Raises FusiqaError with the name and reason."""
 
     def verify(self, image: str) -> str:
-        """SHA-256 (hex) of the photograph's content. Raises FusiqaError, with name and reason, if it cannot be decoded."""
+        """SHA-256 (hex) of the photograph's content. Raises FusiqaError, with name and reason, if it cannot be read."""
 
 
 @dataclass(frozen=True)

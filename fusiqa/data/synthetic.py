@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
-import numpy as np
 import pandas as pd
 
 from fusiqa.config import ScoreRange
@@ -46,7 +45,8 @@ def mean_opinions() -> dict[tuple[str, int], float]:
     """Mean opinion by distortion and level, 1 (bad) to 5 (excellent), for all 25 of KADID-10k's distortions."""
     with resources.files("fusiqa.data").joinpath(OPINIONS_FILE).open(encoding="utf-8") as file:
         table = pd.read_csv(file)
-    return {(row.distortion, row.level): float(row.mean_dmos) for row in table.itertuples()}
+    keys = zip(table["distortion"].astype(str), table["level"].astype(int), strict=True)
+    return dict(zip(keys, table["mean_dmos"].astype(float), strict=True))
 
 
 @lru_cache(maxsize=CONTENTS)
@@ -107,7 +107,7 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
 
 
 def split_of(content: int, contents: int) -> str:
-    """The split of a content: the first ones train, the last ones test. Contents are alike in law, so any cut is fair."""
+    """The split of a content: the first ones train, the last ones test; contents are alike, so any cut is fair."""
     share = (content + 0.5) / contents
     if share < SHARES["train"]:
         return "train"
@@ -123,7 +123,7 @@ def parts_of(image: str) -> tuple[int, str, int]:
     """
     content, _, rest = image.removeprefix("content").partition("-")
     distortion, _, level = rest.partition("-")
-    known = distortion == PRISTINE and not level or distortion in USED and level in map(str, LEVELS)
+    known = (distortion == PRISTINE and not level) or (distortion in USED and level in map(str, LEVELS))
     if not (image.startswith("content") and content.isdigit() and known):
         raise FusiqaError(f"{image!r} is no image of the synthetic data set; names are such as content017-jpeg-4")
     return int(content), distortion, int(level or 0)

@@ -16,7 +16,12 @@ SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
 
 
 def predict(
-    trained: TrainedModel, ratings: Ratings, *, resize: str | None = None, num_workers: int | None = None, progress: bool
+    trained: TrainedModel,
+    ratings: Ratings,
+    *,
+    resize: str | None = None,
+    num_workers: int | None = None,
+    progress: bool,
 ) -> pd.DataFrame:
     """Score every photograph, on crops that cover it.
 
@@ -33,7 +38,7 @@ def predict(
     """
     model = trained.model.eval()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device=device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)
     crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.image_height)
     table = ratings.table[["image", "mos"]].assign(score=float("nan"), **dict.fromkeys(SCALE_COLUMNS, float("nan")))
     with tqdm(total=len(ratings), desc=f"scoring {ratings.name}", unit="photo", disable=not progress) as bar:

@@ -81,7 +81,9 @@ def own_ratings(config: AttentionConfig) -> Ratings:
     """The split of the run's own data set, as the run used it."""
     folder = config.model if config.model.is_dir() else config.model.parent
     if not (folder / CONFIG_FILE).is_file():
-        raise FusiqaError(f"{config.model} is no run folder, so there is no data set to take: give photographs or --dataset")
+        raise FusiqaError(
+            f"{config.model} is no run folder, so there is no data set to take: give photographs or --dataset"
+        )
     settings: dict[str, Any] = read_json(folder / CONFIG_FILE)["settings"]
     data_dir = config.data_dir or (Path(settings["data_dir"]) if settings["data_dir"] else None)
     score_range = tuple(settings["score_range"]) if settings["score_range"] else None

@@ -51,7 +51,9 @@ def prepare_run_dir(folder: Path, config: TrainConfig) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         return
     if not (folder / CONFIG_FILE).is_file():
-        raise FusiqaError(f"{folder} is not empty and holds no run ({CONFIG_FILE} is missing); choose another --run_dir")
+        raise FusiqaError(
+            f"{folder} is not empty and holds no run ({CONFIG_FILE} is missing); choose another --run_dir"
+        )
     if config.overwrite:
         shutil.rmtree(folder)
         folder.mkdir(parents=True)
@@ -59,7 +61,8 @@ def prepare_run_dir(folder: Path, config: TrainConfig) -> None:
         check_same_settings(folder, config)
     else:
         raise FusiqaError(
-            f"{folder} already holds a run; add --resume to continue it, --overwrite to discard it, or another --run_dir"
+            f"{folder} already holds a run; add --resume to continue it, --overwrite to discard it, "
+            "or another --run_dir"
         )
 
 
@@ -67,10 +70,14 @@ def check_same_settings(folder: Path, config: TrainConfig) -> None:
     """Refuse to resume a run under settings that would change its numbers."""
     before, now = read_json(folder / CONFIG_FILE)["settings"], settings_of(config)
     changed = [
-        f"--{name} {before.get(name)} -> {now[name]}" for name in now if name not in MAY_DIFFER and before.get(name) != now[name]
+        f"--{name} {before.get(name)} -> {now[name]}"
+        for name in now
+        if name not in MAY_DIFFER and before.get(name) != now[name]
     ]
     if changed:
-        raise FusiqaError(f"{folder} was run with other settings: {listed(changed)}; repeat the command that started it")
+        raise FusiqaError(
+            f"{folder} was run with other settings: {listed(changed)}; repeat the command that started it"
+        )
 
 
 def write_config(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], provenance: dict[str, Any]) -> None:
@@ -93,8 +100,8 @@ def check_same_data(folder: Path, before: dict[str, Any], now: dict[str, Any]) -
     for name in ("data_fingerprint", "split_fingerprint"):
         if before[name] != now[name]:
             raise FusiqaError(
-                f"{folder}: the {name.replace('_', ' ')} was {before[name]} and is {now[name]} now; the data have changed "
-                "since the run started, so it cannot be continued to the same numbers"
+                f"{folder}: the {name.replace('_', ' ')} was {before[name]} and is {now[name]} now; the data have "
+                "changed since the run started, so it cannot be continued to the same numbers"
             )
 
 

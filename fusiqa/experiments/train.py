@@ -142,7 +142,9 @@ def describe_start(run_dir: Path, model: QualityModel, ratings: Ratings) -> str:
     counts = ratings.table["split"].value_counts()
     photographs = ", ".join(f"{counts.get(split, 0)} {split}" for split in ("train", "validation", "test"))
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    return f"{ratings.name}: {photographs} | {model.config.backbone}, {model.config.fusion}, {millions:.1f} M | {run_dir}"
+    return (
+        f"{ratings.name}: {photographs} | {model.config.backbone}, {model.config.fusion}, {millions:.1f} M | {run_dir}"
+    )
 
 
 def test(run_dir: Path, ratings: Ratings, *, progress: bool, say: Callable[[str], None]) -> None:

@@ -68,7 +68,9 @@ def load_checkpoint(path: Path) -> TrainedModel:
     try:
         model.load_state_dict(load_file(weights))
     except (RuntimeError, SafetensorError) as reason:
-        raise FusiqaError(f"{weights} does not fit {folder / DESCRIPTION_FILE}: {str(reason).splitlines()[0]}") from reason
+        raise FusiqaError(
+            f"{weights} does not fit {folder / DESCRIPTION_FILE}: {str(reason).splitlines()[0]}"
+        ) from reason
     return TrainedModel(model.eval(), description["preprocessing"]["resize"], description["provenance"])
 
 
@@ -89,7 +91,11 @@ def model_config(stated: dict[str, Any]) -> ModelConfig:
     """The configuration from its JSON form, whose lists were tuples. Raises FusiqaError for unknown fields."""
     unknown = sorted(set(stated) - {field.name for field in fields(ModelConfig)})
     if unknown:
-        raise FusiqaError(f"unknown settings in {DESCRIPTION_FILE}: {', '.join(unknown)}; was it written by another version?")
+        raise FusiqaError(
+            f"unknown settings in {DESCRIPTION_FILE}: {', '.join(unknown)}; was it written by another version?"
+        )
     triples = {name: tuple(stated[name]) for name in ("mean", "std") if stated.get(name) is not None}
     arguments = tuple((name, value) for name, value in stated.get("timm_args", ()))
-    return ModelConfig(**{**stated, **triples, "timm_args": arguments, "score_range": ScoreRange(*stated["score_range"])})
+    return ModelConfig(
+        **{**stated, **triples, "timm_args": arguments, "score_range": ScoreRange(*stated["score_range"])}
+    )

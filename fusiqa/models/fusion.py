@@ -28,7 +28,13 @@ class Fused(NamedTuple):
     scale_weights: Float[Tensor, "batch 4"] | None
 
 
-class SingleScale(nn.Module):
+class Fusion(nn.Module):
+    """What every fusion has: the channels C of its fused map, and a forward from maps to `Fused`."""
+
+    out_channels: int
+
+
+class SingleScale(Fusion):
     """The coarsest scale alone: fused = p_3.
 
     Source: Su et al., CVPR 2020, whose hypernetwork reads the last stage.
@@ -42,7 +48,7 @@ class SingleScale(nn.Module):
         return Fused(pool(maps[-1]), None)
 
 
-class ConcatFusion(nn.Module):
+class ConcatFusion(Fusion):
     """All scales, side by side and unweighted: fused = [p_0, p_1, p_2, p_3]."""
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -53,7 +59,7 @@ class ConcatFusion(nn.Module):
         return Fused(torch.cat([pool(m) for m in maps], dim=1), None)
 
 
-class AttentionFusion(nn.Module):
+class AttentionFusion(Fusion):
     """All scales, each weighed for every image: fused = [w_0 p_0, w_1 p_1, w_2 p_2, w_3 p_3].
 
     w = softmax(Linear(256, 4)(Dropout(ReLU(Linear(C_3, 256)(GAP(f_3)))))); the four weights of an image sum to one.
@@ -90,14 +96,14 @@ def pool(features: Float[Tensor, "batch channels height width"]) -> Float[Tensor
     return F.adaptive_avg_pool2d(features, GRID)
 
 
-BUILDERS: dict[str, Callable[[Sequence[int], ModelConfig], nn.Module]] = {
+BUILDERS: dict[str, Callable[[Sequence[int], ModelConfig], Fusion]] = {
     "single": lambda channels, config: SingleScale(channels),
     "concat": lambda channels, config: ConcatFusion(channels),
     "attention": lambda channels, config: AttentionFusion(channels, config.attention_dropout),
 }
 
 
-def build_fusion(channels: Sequence[int], config: ModelConfig) -> nn.Module:
+def build_fusion(channels: Sequence[int], config: ModelConfig) -> Fusion:
     """The fusion that the configuration names. Raises FusiqaError for an unknown one."""
     if config.fusion not in BUILDERS:
         raise FusiqaError(f"unknown fusion {config.fusion!r}; there are {', '.join(FUSIONS)}")

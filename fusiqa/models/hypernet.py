@@ -40,8 +40,9 @@ class HyperNetwork(nn.Module):
             nn.Conv2d(CHAIN[-1], a * b // GRID**2, kernel_size=3, padding=1) for a, b in steps[:-1]
         )
         self.last_matrix = nn.Linear(CHAIN[-1], SIZES[-2])
-        self.biases = nn.ModuleList(nn.Linear(CHAIN[-1], b) for _, b in steps)
-        nn.init.constant_(self.biases[-1].bias, MID_RANGE)
+        last_bias = nn.Linear(CHAIN[-1], SIZES[-1])
+        nn.init.constant_(last_bias.bias, MID_RANGE)
+        self.biases = nn.ModuleList([*(nn.Linear(CHAIN[-1], b) for _, b in steps[:-1]), last_bias])
 
     def forward(self, fused: Float[Tensor, "batch fused 7 7"]) -> TargetWeights:
         h = self.chain(fused)

@@ -7,10 +7,12 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import timm
 import torch
 from jaxtyping import Float
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import FeatureDictNet, FeatureListNet
 from torch import Tensor, nn
 
@@ -46,16 +48,19 @@ class Pyramid(nn.Module):
         self.image_size = (config.image_height, config.image_width)
         self.fixed_size = takes_image_size(config.backbone)
         self._check_build_size()
-        self.body = create_body(config, weights)
-        self.channels: list[int] = self.body.feature_info.channels()
-        self.strides: list[int] = self.body.feature_info.reduction()
+        body: Any = create_body(config, weights)
+        self.body = body
+        self.channels: list[int] = body.feature_info.channels()
+        self.strides: list[int] = body.feature_info.reduction()
         if sorted(set(self.strides)) != self.strides:
             raise FusiqaError(
-                f"backbone {self.name} has strides {self.strides}, which is no pyramid; four growing strides are needed "
-                f"(for instance swin_tiny_patch4_window7_224, convnext_tiny, resnet50, mobilenetv2_100)"
+                f"backbone {self.name} has strides {self.strides}, which is no pyramid; four growing strides are "
+                f"needed (for instance swin_tiny_patch4_window7_224, convnext_tiny, resnet50, mobilenetv2_100)"
             )
         self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         mean, std = normalisation(config)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -66,7 +71,7 @@ class Pyramid(nn.Module):
         return [m.permute(0, 3, 1, 2) if self.channels_last else m for m in maps]
 
     def scale_sizes(self) -> list[tuple[int, int]]:
-        """Height and width of each map at the size that the pyramid was built for; Swin-Tiny at 224: 56, 28, 14, 7."""
+        """Height and width of each map at the size that it was built for; Swin-Tiny at 224: 56, 28, 14, 7 squared."""
         height, width = self.image_size
         return [(-(-height // stride), -(-width // stride)) for stride in self.strides]
 
@@ -74,14 +79,15 @@ class Pyramid(nn.Module):
         height, width = self.image_size
         if min(height, width) < SMALLEST_SIDE:
             raise FusiqaError(
-                f"crops of {height}x{width} pixels are too small for {self.name}: sides of {SMALLEST_SIDE} and more work"
+                f"crops of {height}x{width} pixels are too small for {self.name}: "
+                f"sides of {SMALLEST_SIDE} and more work"
             )
 
     def _check_size(self, height: int, width: int) -> None:
         if self.fixed_size and (height, width) != self.image_size:
             raise FusiqaError(
-                f"{self.name} was built for images of {self.image_size[0]}x{self.image_size[1]} (height x width) and got "
-                f"{height}x{width}; crop to that size, or build it for another (any sides of {SMALLEST_SIDE} and more: "
+                f"{self.name} was built for images of {self.image_size[0]}x{self.image_size[1]} (height x width) and "
+                f"got {height}x{width}; crop to that size, or build it for another (sides of {SMALLEST_SIDE} and more: "
                 "--crop_size, or image_height and image_width in ModelConfig)"
             )
         if min(height, width) < SMALLEST_SIDE:
@@ -112,7 +118,7 @@ def check_known(backbone: str) -> None:
 
 def create_body(config: ModelConfig, weights: BackboneWeights | None) -> nn.Module:
     """The timm feature extractor of the last four stages, with stochastic depth where it has it."""
-    arguments = dict(config.timm_args)
+    arguments: dict[str, Any] = dict(config.timm_args)
     if takes_image_size(config.backbone):
         arguments["img_size"] = (config.image_height, config.image_width)
     if weights is not None:
@@ -126,8 +132,8 @@ def create_body(config: ModelConfig, weights: BackboneWeights | None) -> nn.Modu
     return body
 
 
-def _create_with_drop_path(config: ModelConfig, arguments: dict) -> nn.Module:
-    def create(**extra: float) -> nn.Module:
+def _create_with_drop_path(config: ModelConfig, arguments: dict[str, Any]) -> nn.Module:
+    def create(**extra: Any) -> nn.Module:
         with warnings.catch_warnings(), quiet_log("timm"):
             warnings.simplefilter("ignore")  # of timm's own deprecated names
             return timm.create_model(
@@ -158,13 +164,12 @@ def _creation_message(config: ModelConfig, weights: BackboneWeights | None, reas
     first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
     if weights is not None:
         return (
-            f"the weights in {weights.path} do not fit {config.backbone}: {first_line}. Name the backbone that they were "
-            "made for with --backbone, or start from --backbone_weights imagenet or none"
+            f"the weights in {weights.path} do not fit {config.backbone}: {first_line}. Name the backbone that they "
+            "were made for with --backbone, or start from --backbone_weights imagenet or none"
         )
     return (
-        f"{config.backbone} cannot give four pyramid stages at {config.image_height}x{config.image_width}: {first_line}. "
-        "Use a backbone with four or more (for instance swin_tiny_patch4_window7_224, convnext_tiny, resnet50, "
-        "mobilenetv2_100)"
+        f"{config.backbone} cannot give four pyramid stages at {config.image_height}x{config.image_width}: "
+        f"{first_line}. Use a backbone with four or more (for instance swin_tiny_patch4_window7_224, resnet50)"
     )
 
 
@@ -180,9 +185,12 @@ def check_loaded(body: nn.Module, weights: BackboneWeights) -> None:
         )
 
 
-def normalisation(config: ModelConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+Colour = tuple[float, float, float]
+
+
+def normalisation(config: ModelConfig) -> tuple[Colour, Colour]:
     """Mean and standard deviation of the RGB input: the configuration's, else what timm states for the backbone."""
     stated = timm.get_pretrained_cfg(config.backbone)
-    mean = config.mean or (stated.mean if stated else timm.data.IMAGENET_DEFAULT_MEAN)
-    std = config.std or (stated.std if stated else timm.data.IMAGENET_DEFAULT_STD)
-    return tuple(mean), tuple(std)
+    mean = config.mean or (stated.mean if stated else IMAGENET_DEFAULT_MEAN)
+    std = config.std or (stated.std if stated else IMAGENET_DEFAULT_STD)
+    return cast(Colour, tuple(mean)), cast(Colour, tuple(std))

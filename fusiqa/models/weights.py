@@ -41,10 +41,14 @@ class BackboneWeights:
         if architecture.split(".")[0] != config.backbone.split(".")[0]:
             raise FusiqaError(f"{self.path} holds {architecture}, not {config.backbone}: add --backbone {architecture}")
         try:
-            stated = {name: json.loads(self.metadata[name]) for name in ("timm_args", "mean", "std") if name in self.metadata}
+            stated = {
+                name: json.loads(self.metadata[name]) for name in ("timm_args", "mean", "std") if name in self.metadata
+            }
             arguments = {**stated.get("timm_args", {}), **dict(config.timm_args)}
         except (json.JSONDecodeError, TypeError) as reason:
-            raise FusiqaError(f"{self.path}: its metadata is not JSON ({reason}); mend timm_args, mean or std") from reason
+            raise FusiqaError(
+                f"{self.path}: its metadata is not JSON ({reason}); mend timm_args, mean or std"
+            ) from reason
         return replace(
             config,
             timm_args=tuple(sorted(arguments.items())),
@@ -83,8 +87,8 @@ def read_metadata(path: Path) -> dict[str, str]:
             return file.metadata() or {}
     except (SafetensorError, OSError) as reason:
         raise FusiqaError(
-            f"{path} is not a safetensors file ({reason}). A .pth or .bin is a pickle, which can run code: load it where "
-            "you trust it and write its state dict with safetensors.torch.save_file"
+            f"{path} is not a safetensors file ({reason}). A .pth or .bin is a pickle, which can run code: load it "
+            "where you trust it and write its state dict with safetensors.torch.save_file"
         ) from reason
 
 
@@ -108,8 +112,8 @@ def download_imagenet(backbone: str) -> Path:
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
         first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
         raise FusiqaError(
-            f"the ImageNet weights of {backbone} ({stated.hf_hub_id}) could not be downloaded from the Hugging Face hub: "
-            f"{first_line}. {other_ways()}"
+            f"the ImageNet weights of {backbone} ({stated.hf_hub_id}) could not be downloaded from the Hugging Face "
+            f"hub: {first_line}. {other_ways()}"
         ) from reason
 
 
@@ -121,4 +125,4 @@ def check_reachable(url: str) -> None:
 
 
 def other_ways() -> str:
-    return "Two other ways: --backbone_weights FILE.safetensors (a local file), or --backbone_weights none (random weights)"
+    return "Two other ways: --backbone_weights FILE.safetensors (a local file) or --backbone_weights none (random)"

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import lightning
 import torch
@@ -29,7 +30,11 @@ from fusiqa.training.callbacks import LAST_FILE, AtomicCheckpointIO, KeepBest, W
 from fusiqa.training.module import QualityModule
 from fusiqa.training.recipe import choose_rates
 
-PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
 
 
 def fit(
@@ -60,9 +65,17 @@ def fit(
     trainer = create_trainer(config, run_dir, save_best)
     world = trainer.world_size
     if config.batch_size % world:
-        raise FusiqaError(f"--batch_size {config.batch_size} cannot be shared by {world} devices: give a multiple of {world}")
+        raise FusiqaError(
+            f"--batch_size {config.batch_size} cannot be shared by {world} devices: give a multiple of {world}"
+        )
     training, validation = ratings.part("train"), ratings.part("validation")
-    module = QualityModule(model, config, choose_rates(config), validation.table["mos"].to_numpy())
+    module = QualityModule(
+        model,
+        config,
+        choose_rates(config),
+        validation_mos=validation.table["mos"].to_numpy(float),
+        crops_per_epoch=len(training) * config.crops_per_image,
+    )
     model.to(memory_format=torch.channels_last)
     workers = choose_workers(config.num_workers, ratings, devices=trainer.num_devices)
     order = TrainingOrder(

@@ -7,6 +7,7 @@ import time
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,14 +29,24 @@ class QualityModule(lightning.LightningModule):
         config: the run's settings.
         rates: highest learning rates.
         validation_mos: ratings of the validation photographs, in the order of their rows.
+        crops_per_epoch: over all processes; for the rate in history.csv.
     """
 
-    def __init__(self, model: QualityModel, config: TrainConfig, rates: Rates, validation_mos: np.ndarray) -> None:
+    def __init__(
+        self,
+        model: QualityModel,
+        config: TrainConfig,
+        rates: Rates,
+        *,
+        validation_mos: np.ndarray,
+        crops_per_epoch: int,
+    ) -> None:
         super().__init__()
         self.model = model
         self.settings = config
         self.rates = rates
         self.validation_mos = validation_mos
+        self.crops_per_epoch = crops_per_epoch
         self.rows: list[tuple[int, float, list[float]]] = []
         self.epoch_row: dict[str, float] = {}
         self.losses: list[Tensor] = []
@@ -76,7 +87,7 @@ class QualityModule(lightning.LightningModule):
     def describe_epoch(self, values: dict[str, float], scale_weights: np.ndarray) -> dict[str, float]:
         """One row of history.csv."""
         seconds = self.trained - self.started
-        crops = len(self.trainer.train_dataloader.dataset.ratings) * self.settings.crops_per_image
+        crops = self.crops_per_epoch
         factor = self.trainer.optimizers[0].param_groups[0]["lr"] / self.rates.backbone
         return {
             "epoch": self.current_epoch + 1,
@@ -90,7 +101,7 @@ class QualityModule(lightning.LightningModule):
             "crops_per_second": round(crops / seconds, 2),
         }
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = create_optimizer(self.model, self.rates, self.settings.weight_decay)
         schedule = create_schedule(
             optimizer,

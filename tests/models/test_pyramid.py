@@ -28,7 +28,9 @@ def test_last_four_stages_are_nchw_maps_of_stride_4_to_32(backbone, channels):
         maps = pyramid(torch.rand(1, 3, 64, 96))
     assert pyramid.channels == channels
     assert pyramid.strides == [4, 8, 16, 32]
-    assert [tuple(m.shape) for m in maps] == [(1, c, 64 // s, 96 // s) for c, s in zip(channels, (4, 8, 16, 32), strict=True)]
+    assert [tuple(m.shape) for m in maps] == [
+        (1, c, 64 // s, 96 // s) for c, s in zip(channels, (4, 8, 16, 32), strict=True)
+    ]
     assert pyramid.scale_sizes() == [(16, 24), (8, 12), (4, 6), (2, 3)]
 
 
@@ -45,7 +47,7 @@ def test_a_windowed_backbone_names_the_sizes_that_it_takes():
 
 @pytest.mark.parametrize("backbone", ["swin_tiny_patch4_window7_224", "test_resnet"])
 def test_sides_below_the_last_stride_are_refused(backbone):
-    with pytest.raises(FusiqaError, match="31x64 .*sides of 32 and more"):
+    with pytest.raises(FusiqaError, match=r"31x64 .*sides of 32 and more"):
         Pyramid(ModelConfig(backbone=backbone, image_height=31, image_width=64))
 
 
@@ -75,10 +77,14 @@ def save_backbone(path, backbone, *, leave_out=(), **metadata):
     return state
 
 
-@pytest.mark.parametrize(("backbone", "tensor"), [("test_resnet", "conv1.0.weight"), ("test_efficientnet", "conv_stem.weight")])
+@pytest.mark.parametrize(
+    ("backbone", "tensor"), [("test_resnet", "conv1.0.weight"), ("test_efficientnet", "conv_stem.weight")]
+)
 def test_a_local_file_is_loaded_with_what_its_metadata_says(tmp_path, backbone, tensor):
     path = tmp_path / "weights.safetensors"
-    state = save_backbone(path, backbone, architecture=backbone, mean="[0.5, 0.25, 0.75]", std=json.dumps([0.1, 0.2, 0.3]))
+    state = save_backbone(
+        path, backbone, architecture=backbone, mean="[0.5, 0.25, 0.75]", std=json.dumps([0.1, 0.2, 0.3])
+    )
     model = build_model(ModelConfig(backbone=backbone), str(path))
     loaded = dict(model.pyramid.body.state_dict())
     assert torch.equal(loaded[tensor], state[tensor])

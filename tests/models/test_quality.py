@@ -1,6 +1,7 @@
 """The whole network: exact sizes, one score per image whatever the batch, gradients everywhere."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -28,9 +29,7 @@ def parameters(module):
 
 def small_model(fusion="attention", **settings):
     torch.manual_seed(3)
-    return QualityModel(
-        ModelConfig(backbone="test_resnet", fusion=fusion, image_height=64, image_width=64, **settings)
-    )
+    return QualityModel(ModelConfig(backbone="test_resnet", fusion=fusion, image_height=64, image_width=64, **settings))
 
 
 @pytest.mark.parametrize("size", COUNTS)
@@ -95,7 +94,7 @@ def test_attention_is_concat_times_softmax_weights(maps):
 
 def test_target_network_by_hand_is_a_chain_of_sigmoids():
     torch.manual_seed(1)
-    matrices = [torch.randn(2, b, a) for a, b in zip(SIZES, SIZES[1:], strict=False)]
+    matrices = [torch.randn(2, b, a) for a, b in pairwise(SIZES)]
     biases = [torch.randn(2, b) for b in SIZES[1:]]
     vector = torch.randn(2, 224)
     score = target_network(vector, TargetWeights(matrices, biases))
