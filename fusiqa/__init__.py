@@ -1,3 +1,60 @@
-"""No-reference image quality assessment: HyperIQA with attention-based multi-scale feature fusion."""
+"""No-reference image quality assessment: HyperIQA with attention-based multi-scale feature fusion.
+
+Example:
+    >>> import fusiqa
+    >>> config = fusiqa.ModelConfig(backbone="test_resnet", fusion="attention", image_height=64, image_width=64)
+    >>> model = fusiqa.build_model(config, backbone_weights="none")
+    >>> type(model).__name__
+    'QualityModel'
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fusiqa.config import ModelConfig, ScoreRange, TrainConfig
+    from fusiqa.errors import FusiqaError
+    from fusiqa.evaluation.predict import predict
+    from fusiqa.experiments.train import train
+    from fusiqa.metrics import measure
+    from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
+    from fusiqa.models.quality import Prediction, QualityModel, build_model
+
+HOMES = {
+    "FusiqaError": "fusiqa.errors",
+    "ModelConfig": "fusiqa.config",
+    "Prediction": "fusiqa.models.quality",
+    "QualityModel": "fusiqa.models.quality",
+    "ScoreRange": "fusiqa.config",
+    "TrainConfig": "fusiqa.config",
+    "TrainedModel": "fusiqa.models.checkpoint",
+    "build_model": "fusiqa.models.quality",
+    "load_checkpoint": "fusiqa.models.checkpoint",
+    "measure": "fusiqa.metrics",
+    "predict": "fusiqa.evaluation.predict",
+    "train": "fusiqa.experiments.train",
+}
+
+__all__ = [
+    "FusiqaError",
+    "ModelConfig",
+    "Prediction",
+    "QualityModel",
+    "ScoreRange",
+    "TrainConfig",
+    "TrainedModel",
+    "build_model",
+    "load_checkpoint",
+    "measure",
+    "predict",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `fusiqa --help` does not wait for torch."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'fusiqa' has no attribute {name!r}")
+    return getattr(import_module(HOMES[name]), name)

@@ -146,6 +146,7 @@ def read(
     Raises:
         FusiqaError: unknown data set, not found, wrong column, no rows, a rating outside the range, or no range.
     """
+    data_dir = None if data_dir is None else data_dir.expanduser()
     asked = None if score_range is None else _proper_range(dataset, *score_range)
     facts = facts_of(dataset)
     if dataset.lower() == SYNTHETIC:

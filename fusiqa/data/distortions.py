@@ -35,7 +35,7 @@ def jpeg(picture: Unit, quality: float, _: np.random.Generator) -> Unit:
     """Compress as JPEG at a quality of 1-100 and decode."""
     file = io.BytesIO()
     Image.fromarray(to_bytes(picture)).save(file, "JPEG", quality=int(quality))
-    return np.asarray(Image.open(file), np.float32) / 255
+    return np.asarray(Image.open(file), np.float32) / np.float32(255)
 
 
 def white_noise(picture: Unit, variance: float, random: np.random.Generator) -> Unit:

@@ -73,7 +73,7 @@ def _koniq_size(place: Place) -> str:
         raise FusiqaError(f"koniq-10k: no photographs in {place.folder}; expected a folder {' or '.join(KONIQ_SIZES)}")
     size = place.pointed.name if place.pointed.name in sizes else sizes[0]
     if len(sizes) > 1:
-        logger.warning("koniq-10k: both %s are there; reading %s (point at the other to read it)", sizes, size)
+        logger.warning("koniq-10k: %s are there; reading %s (point --data_dir at the other)", " and ".join(sizes), size)
     return size
 
 

@@ -209,6 +209,13 @@ def test_a_csv_of_ones_own_is_read_in_any_case_and_order_of_columns(tmp_path: Pa
     }
 
 
+def test_a_nameless_first_column_as_pandas_writes_it_does_no_harm(tmp_path: Path):
+    pd.DataFrame({"image": ["a.jpg", "b.jpg"], "mos": [1.5, 2]}).to_csv(tmp_path / "ratings.csv")
+    table = read(str(tmp_path / "ratings.csv")).table
+    assert table["image"].tolist() == ["a.jpg", "b.jpg"]
+    assert table["mos"].tolist() == [1.5, 2]
+
+
 def test_names_stay_as_written_even_where_they_look_like_numbers_or_nothing(tmp_path: Path):
     assert read(own(tmp_path, 'image,mos\n007,1\nNA,2\n"a, b.jpg",3\n')).table["image"].tolist() == [
         "007",

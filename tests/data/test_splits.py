@@ -121,7 +121,7 @@ def test_an_impossible_share_is_refused(share: float):
 def test_a_leak_names_up_to_five_groups_and_how_many_there_are():
     groups = [f"g{g}" for g in range(7)] * 2 + ["sound", "sound"]
     leaking = rated(groups, ["train"] * 7 + ["test"] * 7 + ["test"] * 2)
-    expected = r"sides: g0 \(test, train\), .*g4 \(test, train\), \.\.\. \(7 in all\)"
+    expected = r"side: g0 \(test, train\), .*g4 \(test, train\), \.\.\. \(7 in all\)"
     with pytest.raises(FusiqaError, match=expected) as caught:
         check_no_leak(leaking)
     assert "sound" not in str(caught.value)
