@@ -203,6 +203,11 @@ class AttentionConfig:
     progress: bool = True
     """Show a progress bar."""
 
+    def __post_init__(self) -> None:
+        """Refuse a level or a limit that does not exist."""
+        require("level", self.level, at_least=1, below=6)
+        require("limit", self.limit, at_least=1)
+
 
 @dataclass(frozen=True)
 class CompareConfig:

@@ -37,13 +37,16 @@ class Checked:
     fingerprint: str
 
 
-def check(ratings: Ratings, *, skip_broken: bool, progress: bool, workers: int | None = None) -> Checked:
+def check(
+    ratings: Ratings, *, skip_broken: bool, progress: bool, rated: bool = True, workers: int | None = None
+) -> Checked:
     """Decode every photograph and look at every rating.
 
     Args:
         ratings: to be checked.
         skip_broken: leave out rows that cannot be used, instead of refusing them all.
         progress: show a bar on standard error.
+        rated: whether every row needs a rating; photographs that are only scored have none.
         workers: threads; by default one per core that this process may use.
 
     Raises:
@@ -52,7 +55,7 @@ def check(ratings: Ratings, *, skip_broken: bool, progress: bool, workers: int |
     images, ratings_given = ratings.table["image"].tolist(), ratings.table["mos"].tolist()
     threads = ThreadPoolExecutor(workers or _cores())
     try:
-        outcomes = threads.map(partial(_look, ratings.photographs), images, ratings_given)
+        outcomes = threads.map(partial(_look, ratings.photographs, rated), images, ratings_given)
         shown = tqdm(outcomes, f"checking {ratings.name}", len(images), unit=" photographs", disable=not progress)
         contents = dict(zip(images, shown, strict=True))
     finally:
@@ -65,9 +68,9 @@ def check(ratings: Ratings, *, skip_broken: bool, progress: bool, workers: int |
     return Checked(ratings.without([row.image for row in broken]), broken, fingerprint(sorted(usable)))
 
 
-def _look(photographs: Photographs, image: str, mos: float) -> str | Broken:
+def _look(photographs: Photographs, rated: bool, image: str, mos: float) -> str | Broken:
     """SHA-256 of a photograph's content, or why its row cannot be used."""
-    if math.isnan(mos):
+    if rated and math.isnan(mos):
         return Broken(image, "its rating is missing or no number")
     try:
         return photographs.verify(image)

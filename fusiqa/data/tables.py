@@ -113,13 +113,15 @@ def column(table: pd.DataFrame, path: Path, name: str) -> pd.Series:
     """
     found = optional_column(table, path, name)
     if found is None:
-        raise FusiqaError(f"{path}: no column {name!r}; its columns are {listed([each for each in table if each])}")
+        raise FusiqaError(
+            f"{path}: no column {name!r}; its columns are {listed([str(each) for each in table if each])}"
+        )
     return found
 
 
 def optional_column(table: pd.DataFrame, path: Path, name: str) -> pd.Series | None:
     """A column by its name in any case, or None. Raises FusiqaError if there is more than one."""
-    positions = [i for i, each in enumerate(table.columns) if each.lower() == name.lower()]
+    positions = [i for i, each in enumerate(table.columns) if str(each).lower() == name.lower()]
     if len(positions) > 1:
         raise FusiqaError(f"{path}: {len(positions)} columns are called {name!r}; keep one")
     return table.iloc[:, positions[0]] if positions else None

@@ -94,7 +94,7 @@ def own_ratings(config: AttentionConfig) -> Ratings:
 
 def usable(ratings: Ratings, config: AttentionConfig, say: Callable[[str], None]) -> Ratings:
     """The photographs that can be read; what cannot is said and left out."""
-    checked = check(ratings, skip_broken=True, progress=config.progress)
+    checked = check(ratings, skip_broken=True, progress=config.progress, rated=not config.photographs)
     for row in checked.broken[:5]:
         say(f"notice: left out {row.image}: {row.reason}")
     if len(checked.broken) > 5:

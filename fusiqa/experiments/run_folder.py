@@ -36,8 +36,8 @@ def settings_of(config: TrainConfig) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(config), default=str))
 
 
-def prepare_run_dir(folder: Path, config: TrainConfig) -> None:
-    """Make the folder ready, or refuse.
+def check_run_dir(folder: Path, config: TrainConfig) -> None:
+    """Refuse a folder that the run must not write into; changes nothing.
 
     Raises:
         FusiqaError: it holds a run and neither --resume nor --overwrite was given, it holds something else, or the
@@ -48,22 +48,25 @@ def prepare_run_dir(folder: Path, config: TrainConfig) -> None:
     if config.resume and config.run_dir is None:
         raise FusiqaError("--resume needs the run to continue: add --run_dir DIR")
     if not folder.exists() or not any(folder.iterdir()):
-        folder.mkdir(parents=True, exist_ok=True)
         return
     if not (folder / CONFIG_FILE).is_file():
         raise FusiqaError(
             f"{folder} is not empty and holds no run ({CONFIG_FILE} is missing); choose another --run_dir"
         )
-    if config.overwrite:
-        shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-    elif config.resume:
+    if config.resume:
         check_same_settings(folder, config)
-    else:
+    elif not config.overwrite:
         raise FusiqaError(
             f"{folder} already holds a run; add --resume to continue it, --overwrite to discard it, "
             "or another --run_dir"
         )
+
+
+def make_run_dir(folder: Path, config: TrainConfig) -> None:
+    """Make the folder, or empty it where the run in it is to be discarded."""
+    if config.overwrite and folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def check_same_settings(folder: Path, config: TrainConfig) -> None:

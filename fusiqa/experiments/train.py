@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 
 from fusiqa.analysis.plots import scale_bars
 from fusiqa.analysis.scale_weights import summarise
@@ -26,8 +25,9 @@ from fusiqa.experiments.run_folder import (
     PREDICTIONS_FILE,
     SPLIT_FILE,
     TEST_FILE,
+    check_run_dir,
     choose_run_dir,
-    prepare_run_dir,
+    make_run_dir,
     write_config,
 )
 from fusiqa.files import write_atomically, write_json
@@ -35,7 +35,7 @@ from fusiqa.metrics import measure
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.training.callbacks import HISTORY_FILE
-from fusiqa.training.fit import choose_accelerator, choose_precision, fit
+from fusiqa.training.fit import choose_accelerator, choose_precision, fit, is_first_process
 from fusiqa.training.recipe import choose_rates, choose_regularisation
 
 
@@ -52,20 +52,24 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     Raises:
         FusiqaError: anything in the settings or the data that cannot be used.
     """
-    first = rank_zero_only.rank == 0
+    first = is_first_process()
     say = say if first else (lambda _: None)
     fusion = choose_fusion(config, say)
     run_dir = choose_run_dir(config, fusion)
     if first:
-        prepare_run_dir(run_dir, config)
+        check_run_dir(run_dir, config)
     if config.resume and (run_dir / TEST_FILE).is_file():
         say(f"{run_dir} is finished already: nothing to resume")
         return run_dir
-    checked = prepare_ratings(config, say, progress=config.progress and first)
-    resize = Resize.parse(config.resize if config.resize != "auto" else checked.ratings.resize)
+    ratings = catalog.read(
+        config.dataset, data_dir=config.data_dir, score_range=config.score_range, seed=config.split_seed
+    )
+    resize = Resize.parse(config.resize if config.resize != "auto" else ratings.resize)
     torch.manual_seed(config.seed)
-    model = build_model(model_config(config, fusion, checked.ratings), config.backbone_weights)
+    model = build_model(model_config(config, fusion, ratings), config.backbone_weights)
+    checked = usable_ratings(ratings, config, say, progress=config.progress and first)
     if first:
+        make_run_dir(run_dir, config)
         record(run_dir, config, checked, model, resize)
     say(describe_start(run_dir, model, checked.ratings))
 
@@ -89,16 +93,12 @@ def choose_fusion(config: TrainConfig, say: Callable[[str], None]) -> str:
     return "attention" if config.attention_fusion else "concat"
 
 
-def prepare_ratings(config: TrainConfig, say: Callable[[str], None], *, progress: bool) -> Checked:
-    """The usable ratings with their split."""
-    ratings = catalog.read(
-        config.dataset, data_dir=config.data_dir, score_range=config.score_range, seed=config.split_seed
-    )
+def usable_ratings(ratings: Ratings, config: TrainConfig, say: Callable[[str], None], *, progress: bool) -> Checked:
+    """The ratings that can be used, with their split: every photograph is decoded once before training starts."""
     checked = check(ratings, skip_broken=config.skip_broken, progress=progress)
     if checked.broken:
         say(f"warning: going on without {len(checked.broken)} broken rows; config.json lists them")
     ratings = splits.assign(checked.ratings, validation_share=config.validation_share, seed=config.split_seed)
-    splits.check_no_leak(ratings)
     return Checked(ratings, checked.broken, checked.fingerprint)
 
 

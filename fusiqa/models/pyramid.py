@@ -108,7 +108,9 @@ def check_known(backbone: str) -> None:
     """Raise FusiqaError, with the closest names, for a backbone that timm does not have."""
     if timm.is_model(backbone.split(".")[0]):
         return
-    close = difflib.get_close_matches(backbone, timm.list_models(), n=5, cutoff=0.4)
+    known = timm.list_models()
+    longer = [name for name in known if name.startswith(backbone)]
+    close = longer[:5] or difflib.get_close_matches(backbone, known, n=5, cutoff=0.4)
     raise FusiqaError(
         f"unknown backbone {backbone!r}: not a timm model. "
         + (f"Close names: {', '.join(close)}. " if close else "")

@@ -12,6 +12,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities import rank_zero_only
 
 from fusiqa.config import TrainConfig
 from fusiqa.data.loader import (
@@ -107,6 +108,11 @@ def fit(
     if trainer.interrupted:
         raise KeyboardInterrupt
     return trainer.is_global_zero
+
+
+def is_first_process() -> bool:
+    """Whether this is the one of the processes training together that writes and speaks; true outside such a group."""
+    return getattr(rank_zero_only, "rank", None) in (None, 0)
 
 
 def create_trainer(config: TrainConfig, run_dir: Path, save_best: Callable) -> lightning.Trainer:
