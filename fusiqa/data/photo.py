@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from fusiqa.data.decode import Pixels, decode, prove_readable
 from fusiqa.errors import FusiqaError
+
+OtherSize = UInt8[np.ndarray, "new_height new_width 3"]
+"""Pixels whose height and width are not those that came in."""
 
 LARGEST_SIDE = 16_384
 """Longest side that a resize may ask for or give, pixels: an upscaled sliver would not fit in memory."""
@@ -61,7 +65,7 @@ def _reason(error: Exception, root: Path) -> str:
         case Image.DecompressionBombError():
             return f"too large to be decoded safely ({error})"
         case _:
-            return f"cannot be read ({error or type(error).__name__})"
+            return f"cannot be read ({str(error) or type(error).__name__})"
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Resize:
     """How a photograph is resized before it is cropped: bicubic and anti-aliased, by Pillow.
 
     Attributes:
-        short_side: length of the shorter side afterwards, pixels, the aspect kept; None to not go by it.
+        short_side: length of the shorter side afterwards, pixels, the aspect kept (a sliver more than 16384 pixels long
+            is squeezed to that); None to not go by it.
         exact: (height, width) afterwards, pixels; None to not go by it. Neither: the size is kept.
     """
 
@@ -121,7 +126,7 @@ class Resize:
         long_side = min(LARGEST_SIDE, max(self.short_side, round(max(height, width) * scale)))
         return (self.short_side, long_side) if height <= width else (long_side, self.short_side)
 
-    def apply(self, pixels: Pixels) -> Pixels:
+    def apply(self, pixels: Pixels) -> OtherSize:
         """The resized photograph; the very same array, not resampled, where its size is right already."""
         size = self.size(*pixels.shape[:2])
         if size == pixels.shape[:2]:
@@ -166,7 +171,7 @@ def _require_room(height: int, width: int, crop: int) -> None:
         raise FusiqaError(f"a crop of {crop} pixels does not fit into a photograph {height} high and {width} wide")
 
 
-def pad_to(pixels: Pixels, height: int, width: int) -> Pixels:
+def pad_to(pixels: Pixels, height: int, width: int) -> OtherSize:
     """The photograph mirrored outwards, evenly on both sides, until it is at least this high and wide.
 
     The same array where it is large enough already. The odd pixel goes to the bottom and to the right.

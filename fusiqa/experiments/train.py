@@ -15,7 +15,7 @@ from fusiqa.config import ModelConfig, TrainConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.check import Checked, check
 from fusiqa.data.photo import Resize
-from fusiqa.data.ratings import Ratings
+from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.predict import SCALE_COLUMNS, predict
 from fusiqa.experiments import provenance
@@ -31,7 +31,7 @@ from fusiqa.experiments.run_folder import (
     write_config,
 )
 from fusiqa.files import write_atomically, write_json
-from fusiqa.metrics import measure
+from fusiqa.metrics import FEWEST_IMAGES, measure
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.training.callbacks import HISTORY_FILE
@@ -99,7 +99,19 @@ def usable_ratings(ratings: Ratings, config: TrainConfig, say: Callable[[str], N
     if checked.broken:
         say(f"warning: going on without {len(checked.broken)} broken rows; config.json lists them")
     ratings = splits.assign(checked.ratings, validation_share=config.validation_share, seed=config.split_seed)
+    splits_measured: tuple[Split, ...] = ("validation", "test")
+    for split in splits_measured:
+        check_measurable(ratings.part(split), split)
     return Checked(ratings, checked.broken, checked.fingerprint)
+
+
+def check_measurable(part: Ratings, split: str) -> None:
+    """Refuse a split on which no correlation exists, before epochs are spent. Raises FusiqaError."""
+    if len(part) < FEWEST_IMAGES or part.table["mos"].nunique() < 2:
+        raise FusiqaError(
+            f"{part.name}: the {split} split has {len(part)} photographs with {part.table['mos'].nunique()} different "
+            f"ratings; a correlation needs {FEWEST_IMAGES} photographs and 2 ratings (--validation_share holds out more)"
+        )
 
 
 def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelConfig:

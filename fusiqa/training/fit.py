@@ -70,12 +70,14 @@ def fit(
             f"--batch_size {config.batch_size} cannot be shared by {world} devices: give a multiple of {world}"
         )
     training, validation = ratings.part("train"), ratings.part("validation")
+    crops_per_epoch = len(training) * config.crops_per_image
+    check_batches(model, crops=-(-crops_per_epoch // world), batch_size=config.batch_size // world)
     module = QualityModule(
         model,
         config,
         choose_rates(config),
         validation_mos=validation.table["mos"].to_numpy(float),
-        crops_per_epoch=len(training) * config.crops_per_image,
+        crops_per_epoch=crops_per_epoch,
     )
     model.to(memory_format=torch.channels_last)
     workers = choose_workers(config.num_workers, ratings, devices=trainer.num_devices)
@@ -108,6 +110,21 @@ def fit(
     if trainer.interrupted:
         raise KeyboardInterrupt
     return trainer.is_global_zero
+
+
+def check_batches(model: QualityModel, *, crops: int, batch_size: int) -> None:
+    """Refuse the one case that batch normalisation cannot train on: a batch of one crop whose last map is one cell.
+
+    Raises:
+        FusiqaError: some batch of an epoch would be of that kind.
+    """
+    normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if normalised and model.pyramid.scale_sizes()[-1] == (1, 1) and (batch_size == 1 or crops % batch_size == 1):
+        raise FusiqaError(
+            f"--crop_size {model.config.image_height} leaves one cell in the last map of {model.config.backbone}, and "
+            f"{crops} crops in batches of {batch_size} leave a batch of one: batch normalisation has nothing to "
+            f"average there. Use --crop_size {model.config.image_height + 1} or more, or another --batch_size"
+        )
 
 
 def is_first_process() -> bool:

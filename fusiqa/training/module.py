@@ -52,11 +52,16 @@ class QualityModule(lightning.LightningModule):
         self.losses: list[Tensor] = []
 
     def on_train_epoch_start(self) -> None:
-        """Draw dropout from (seed, epoch, rank), so that a resumed epoch repeats the interrupted one."""
-        sequence = np.random.SeedSequence((self.settings.seed, self.current_epoch, self.global_rank))
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
         self.losses = []
         self.started = time.perf_counter()
+
+    def on_train_batch_start(self, batch: TrainingBatch, batch_idx: int) -> None:
+        """Draw dropout from (seed, step, rank) alone, so that a resumed epoch repeats the interrupted one.
+
+        Once an epoch would not do: loaders draw from the same generator, and at other moments after a resume.
+        """
+        sequence = np.random.SeedSequence((self.settings.seed, self.global_step, self.global_rank))
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
         score = self.model(to_unit_range(batch.crops)).score

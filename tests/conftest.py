@@ -1,0 +1,48 @@
+"""Miniature data sets in their true layout, made of small photographs of odd sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fusiqa.data.dead_leaves import dead_leaves
+from fusiqa.data.distortions import distort
+
+TRAIN, TEST = 21, 9
+SIDES = (67, 71, 73, 79, 83)  # distinct primes: a swapped height and width would show
+
+
+def photograph(number: int) -> np.ndarray:
+    """A small image of an odd size, the worse the higher number % 5."""
+    pixels = dead_leaves(number, size=83)[: SIDES[number % 5], : SIDES[(number + 2) % 5]]
+    return distort(pixels, "gaussian_blur", number % 5 + 1, seed=0)
+
+
+@pytest.fixture(scope="session")
+def biq2021(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """BIQ2021 in its official layout, with 21 training and 9 test photographs; session-wide, so leave it unchanged."""
+    root = tmp_path_factory.mktemp("biq2021")
+    (root / "Images").mkdir()
+    names = [f"ss{number % 3 + 1:02d} ({number}).jpg" for number in range(TRAIN + TEST)]
+    for number, name in enumerate(names):
+        Image.fromarray(photograph(number)).save(root / "Images" / name, quality=95)
+    mos = [round(0.9 - 0.18 * (number % 5) + 0.004 * number, 4) for number in range(TRAIN + TEST)]
+    table = pd.DataFrame({"Image Name": names, "MOS": mos})
+    table[:TRAIN].to_csv(root / "Train (Images and MOS).csv", index=False)
+    table[TRAIN:].to_csv(root / "Test (Images and MOS).csv", index=False)
+    return root
+
+
+@pytest.fixture
+def own_csv(tmp_path: Path) -> Path:
+    """A CSV of one's own with twelve photographs of six contents beside it."""
+    rows = []
+    for number in range(12):
+        Image.fromarray(photograph(number)).save(tmp_path / f"{number}.png")
+        rows.append({"image": f"{number}.png", "mos": 1 + number % 5 + 0.01 * number, "group": f"scene{number // 2}"})
+    pd.DataFrame(rows).to_csv(tmp_path / "ratings.csv", index=False)
+    return tmp_path / "ratings.csv"

@@ -1,0 +1,132 @@
+"""Crops: reproducible, complete, and shared out so that several processes see what one would."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fusiqa.config import ScoreRange
+from fusiqa.data.loader import (
+    Draw,
+    EvaluationCrops,
+    TrainingCrops,
+    TrainingOrder,
+    choose_workers,
+    evaluation_loader,
+    training_loader,
+)
+from fusiqa.data.photo import Resize
+from fusiqa.data.ratings import Ratings
+
+SIZES = [(37, 53), (11, 13), (97, 31), (41, 41), (59, 61)]
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Photographs whose pixels say where they are: red the row, green the column."""
+
+    in_memory: bool = False
+
+    def read(self, image: str) -> np.ndarray:
+        height, width = SIZES[int(image)]
+        rows, columns = np.mgrid[:height, :width]
+        return np.stack([rows, columns, np.full_like(rows, int(image))], axis=2).astype(np.uint8)
+
+    def verify(self, image: str) -> str:
+        return image
+
+
+@pytest.fixture
+def ratings():
+    names = [str(number) for number in range(len(SIZES))]
+    table = pd.DataFrame({"image": names, "mos": [0.1, 0.2, 0.3, 0.4, 0.5], "split": "train", "group": names})
+    return Ratings("coordinates", table, ScoreRange(0, 1), Coordinates(), "none")
+
+
+def batches(ratings, *, workers=0, epoch=0, seed=7, rank=0, world=1, batch_size=3, crops_per_image=2):
+    order = TrainingOrder(
+        photographs=len(ratings), crops_per_image=crops_per_image, seed=seed, rank=rank, world_size=world
+    )
+    order.set_epoch(epoch)
+    crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed)
+    return list(training_loader(crops, order, batch_size=batch_size, num_workers=workers))
+
+
+def same(a, b):
+    return len(a) == len(b) and all(
+        torch.equal(x.crops, y.crops) and torch.equal(x.mos, y.mos) for x, y in zip(a, b, strict=True)
+    )
+
+
+def test_crops_do_not_depend_on_the_number_of_workers(ratings):
+    assert same(batches(ratings), batches(ratings, workers=2))
+
+
+def test_another_epoch_or_seed_gives_other_crops(ratings):
+    assert same(batches(ratings, epoch=3), batches(ratings, epoch=3))
+    assert not same(batches(ratings), batches(ratings, epoch=1))
+    assert not same(batches(ratings), batches(ratings, seed=8))
+
+
+def test_every_crop_of_every_photograph_comes_once_an_epoch(ratings):
+    order = TrainingOrder(photographs=5, crops_per_image=3, seed=1)
+    assert Counter((draw.row, draw.crop) for draw in order) == {(r, c): 1 for r in range(5) for c in range(3)}
+
+
+def test_the_last_batch_may_hold_one_crop(ratings):
+    assert [len(batch.mos) for batch in batches(ratings, crops_per_image=2, batch_size=3)] == [3, 3, 3, 1]
+
+
+def test_two_processes_together_see_the_batches_of_one(ratings):
+    one = batches(ratings, batch_size=4)
+    parts = [batches(ratings, batch_size=2, rank=rank, world=2) for rank in (0, 1)]
+    for whole, first, second in zip(one, *parts, strict=True):
+        together = sorted(x.flatten().tolist() for part in (first, second) for x in part.crops)
+        assert together == sorted(x.flatten().tolist() for x in whole.crops)
+
+
+def test_an_order_that_does_not_divide_wraps_so_that_all_processes_step_together():
+    orders = [list(TrainingOrder(photographs=5, crops_per_image=1, seed=0, rank=r, world_size=2)) for r in (0, 1)]
+    assert [len(order) for order in orders] == [3, 3]
+    assert {draw.row for order in orders for draw in order} == set(range(5))
+
+
+def test_training_crops_are_pieces_of_the_photograph_and_half_are_mirrored(ratings):
+    crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0)
+    steps = [int(crops[Draw(0, 4, n)][0][1, 0, 1]) - int(crops[Draw(0, 4, n)][0][1, 0, 0]) for n in range(200)]
+    assert set(steps) == {1, -1}
+    assert 70 <= steps.count(-1) <= 130
+
+
+@pytest.mark.parametrize("row", range(len(SIZES)))
+def test_evaluation_crops_cover_every_pixel(ratings, row):
+    crops, _ = EvaluationCrops(ratings, Resize.parse("none"), 17)[row]
+    seen = {(int(y), int(x)) for crop in crops for y, x in zip(crop[0].flatten(), crop[1].flatten(), strict=True)}
+    height, width = SIZES[row]
+    assert seen == {(y, x) for y in range(height) for x in range(width)}
+
+
+def test_evaluation_crops_are_the_same_each_time(ratings):
+    dataset = EvaluationCrops(ratings, Resize.parse("23"), 17)
+    assert torch.equal(dataset[2][0], dataset[2][0])
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_every_photograph_is_scored_once_whatever_the_number_of_processes(ratings, world):
+    dataset = EvaluationCrops(ratings, Resize.parse("none"), 17)
+    seen = []
+    for rank in range(world):
+        for batch in evaluation_loader(dataset, num_workers=0, rank=rank, world_size=world):
+            assert sum(batch.counts) == len(batch.crops)
+            seen += batch.rows
+    assert sorted(seen) == list(range(5))
+
+
+def test_workers_are_as_asked_and_none_for_photographs_in_memory(ratings):
+    assert choose_workers(3, ratings) == 3
+    assert (
+        choose_workers(None, Ratings("m", ratings.table, ratings.score_range, Coordinates(in_memory=True), "none")) == 0
+    )

@@ -1,0 +1,58 @@
+"""Two processes on the CPU train, validate and write as one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Without batch normalisation and dropout, whose draws differ, two halves of a batch have the gradient of the whole.
+SETTINGS = [
+    "--dataset", "biq2021", "--backbone", "test_convnext", "--backbone_weights", "none", "--attention_fusion",
+    "--crop_size", "40", "--resize", "48", "--batch_size", "6", "--epochs", "2", "--dropout", "0", "--drop_path", "0",
+    "--attention_dropout", "0", "--precision", "32", "--no_spaq", "--no_progress", "--accelerator", "cpu",
+    "--num_workers", "0", "--validation_share", "0.24",
+]  # fmt: skip
+
+
+def train(data: Path, folder: Path, devices: int) -> subprocess.CompletedProcess:
+    command = [
+        sys.executable,
+        str(ROOT / "train_swin.py"),
+        *SETTINGS,
+        "--data_dir",
+        str(data),
+        "--devices",
+        str(devices),
+    ]
+    folder.mkdir()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_two_processes_give_the_metrics_of_one(biq2021, tmp_path):
+    train(biq2021, tmp_path / "one", 1)
+    two = train(biq2021, tmp_path / "two", 2)
+    runs = [next((tmp_path / name / "runs").iterdir()) for name in ("one", "two")]
+    assert len(list((tmp_path / "two" / "runs").iterdir())) == 1, "the processes did not agree on the folder's name"
+    first, second = (pd.read_csv(run / "history.csv") for run in runs)
+    columns = ["val_srcc", "val_plcc", "val_mae", "scale_0", "scale_1", "scale_2", "scale_3"]
+    pd.testing.assert_frame_equal(first[columns], second[columns], atol=1e-4, rtol=1e-3)
+    results = [json.loads((run / "test.json").read_text()) for run in runs]
+    assert results[0]["n"] == results[1]["n"] == 9
+    for metric in ("srcc", "plcc", "rmse"):
+        assert results[0][metric]["value"] == pytest.approx(results[1][metric]["value"], abs=1e-3)
+    assert two.stdout.count("test on biq2021") == 1
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused(biq2021, tmp_path):
+    command = [sys.executable, str(ROOT / "train_swin.py"), *SETTINGS, "--data_dir", str(biq2021), "--devices", "4"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert refused.returncode == 2
+    assert "--batch_size 6 cannot be shared by 4 devices" in refused.stderr

@@ -1,0 +1,98 @@
+"""A run that is killed and resumed ends with the same numbers as one that was not, bit for bit on the CPU."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = [
+    "--dataset", "biq2021", "--backbone", "test_efficientnet", "--backbone_weights", "none", "--attention_fusion",
+    "--crop_size", "40", "--resize", "48", "--batch_size", "8", "--epochs", "3", "--seed", "5", "--drop_path", "0.1",
+    "--validation_share", "0.2",
+    "--no_spaq", "--no_progress", "--accelerator", "cpu", "--num_workers", "0",
+]  # fmt: skip
+WALL_CLOCK = ["train_seconds", "validation_seconds", "crops_per_second"]
+
+KILLED_IN_AN_EPOCH = """
+from fusiqa.training.module import QualityModule
+step = QualityModule.training_step
+def killed(self, batch, index):
+    if self.current_epoch == 1 and index == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, batch, index)
+QualityModule.training_step = killed
+"""
+KILLED_IN_A_WRITE = """
+import torch
+save, calls = torch.save, []
+def killed(value, path, *args, **kwargs):
+    save(value, path, *args, **kwargs)
+    calls.append(path)
+    if len(calls) == 2:  # the second epoch's last.ckpt: half of it is on disk
+        with open(path, "r+b") as file:
+            file.truncate(os.path.getsize(path) // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+torch.save = killed
+"""
+KILLED_BEFORE_THE_FIRST_EPOCH_ENDS = KILLED_IN_AN_EPOCH.replace("current_epoch == 1", "current_epoch == 0")
+
+
+def run(data: Path, run_dir: Path, *more: str, sabotage: str = "") -> subprocess.CompletedProcess:
+    code = f"import os, signal\n{sabotage}\nfrom fusiqa.cli import main_of\nmain_of('train', 'train_swin.py')"
+    command = [sys.executable, "-c", code, *SETTINGS, "--data_dir", str(data), "--run_dir", str(run_dir), *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(biq2021, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    finished = run(biq2021, folder)
+    assert finished.returncode == 0, finished.stderr
+    return folder
+
+
+@pytest.mark.parametrize(
+    "sabotage",
+    [KILLED_IN_AN_EPOCH, KILLED_IN_A_WRITE, KILLED_BEFORE_THE_FIRST_EPOCH_ENDS],
+    ids=["epoch", "write", "first"],
+)
+def test_a_killed_run_continues_to_the_same_numbers(biq2021, uninterrupted, tmp_path, sabotage):
+    folder = tmp_path / "run"
+    assert run(biq2021, folder, sabotage=sabotage).returncode == -signal.SIGKILL
+    assert not (folder / "test.json").exists()
+    resumed = run(biq2021, folder, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("model.safetensors", "predictions.csv"):
+        assert (folder / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+    histories = [pd.read_csv(f / "history.csv").drop(columns=WALL_CLOCK) for f in (folder, uninterrupted)]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+    assert len(json.loads((folder / "config.json").read_text())["resumed"]) == 1
+
+
+def test_resuming_under_other_settings_is_refused_and_names_them(biq2021, uninterrupted):
+    refused = run(biq2021, uninterrupted, "--resume", "--lr", "0.5", "--weight_decay", "0.25")
+    assert refused.returncode == 2
+    assert "--lr None -> 0.5" in refused.stderr
+    assert "--weight_decay 0.0002 -> 0.25" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_resuming_a_finished_run_says_so_and_changes_nothing(biq2021, uninterrupted):
+    before = {path.name: path.read_bytes() for path in uninterrupted.glob("*.*")}
+    again = run(biq2021, uninterrupted, "--resume")
+    assert again.returncode == 0
+    assert "finished already" in again.stdout
+    assert {path.name: path.read_bytes() for path in uninterrupted.glob("*.*")} == before
+
+
+def test_a_folder_with_a_run_is_not_written_into_unasked(biq2021, uninterrupted):
+    refused = run(biq2021, uninterrupted)
+    assert refused.returncode == 2
+    assert "already holds a run; add --resume" in refused.stderr
