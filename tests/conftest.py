@@ -39,9 +39,9 @@ def biq2021(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_csv(tmp_path: Path) -> Path:
-    """A CSV of one's own with twelve photographs of six contents beside it."""
+    """A CSV of one's own with twenty photographs of ten contents beside it."""
     rows = []
-    for number in range(12):
+    for number in range(20):
         Image.fromarray(photograph(number)).save(tmp_path / f"{number}.png")
         rows.append({"image": f"{number}.png", "mos": 1 + number % 5 + 0.01 * number, "group": f"scene{number // 2}"})
     pd.DataFrame(rows).to_csv(tmp_path / "ratings.csv", index=False)

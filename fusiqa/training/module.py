@@ -93,13 +93,13 @@ class QualityModule(lightning.LightningModule):
         """One row of history.csv."""
         seconds = self.trained - self.started
         crops = self.crops_per_epoch
-        factor = self.trainer.optimizers[0].param_groups[0]["lr"] / self.rates.backbone
+        rates = {group["name"]: group["lr"] for group in self.trainer.optimizers[0].param_groups}
         return {
             "epoch": self.current_epoch + 1,
             "train_mae": float(torch.stack(self.losses).mean()),
             **{name: float(value) for name, value in values.items()},
-            "lr_backbone": factor * self.rates.backbone,
-            "lr_head": factor * self.rates.head,
+            "lr_backbone": rates["backbone"],
+            "lr_head": rates["head"],
             **{f"scale_{i}": float(weight) for i, weight in enumerate(scale_weights)},
             "train_seconds": round(seconds, 2),
             "validation_seconds": round(time.perf_counter() - self.trained, 2),

@@ -1,0 +1,76 @@
+"""A model on disk comes back as it was, and what is no model is refused."""
+
+import json
+
+import pytest
+import torch
+
+from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
+from fusiqa.errors import FusiqaError
+from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
+from fusiqa.models.quality import build_model
+
+
+def trained(fusion="attention"):
+    torch.manual_seed(1)
+    config = ModelConfig(
+        backbone="test_resnet", fusion=fusion, image_height=64, image_width=96, score_range=ScoreRange(1, 5)
+    )
+    return TrainedModel(build_model(config).eval(), "512x384", {"epoch": 7, "commit": "abc"})
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("by_file", [True, False])
+def test_a_round_trip_changes_no_score(tmp_path, fusion, by_file):
+    before = trained(fusion)
+    save_checkpoint(before, tmp_path)
+    after = load_checkpoint(tmp_path / "model.safetensors" if by_file else tmp_path)
+    images = torch.rand(3, 3, 64, 96)
+    assert torch.equal(after.model(images).score, before.model(images).score)
+    assert after.model.config == before.model.config
+    assert (after.resize, after.provenance) == (before.resize, before.provenance)
+    assert not after.model.training
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(FusiqaError, match=r"no model at .*expected a run folder with model.safetensors"):
+        load_checkpoint(tmp_path)
+
+
+def test_weights_without_their_description_are_refused(tmp_path):
+    save_checkpoint(trained(), tmp_path)
+    (tmp_path / "model.json").unlink()
+    with pytest.raises(FusiqaError, match=r"model.json is missing"):
+        load_checkpoint(tmp_path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_checkpoint(trained("single"), tmp_path)
+    description = json.loads((tmp_path / "model.json").read_text())
+    description["model"]["fusion"] = "concat"
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    with pytest.raises(FusiqaError, match=r"model.safetensors does not fit"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "not a model description of format 1"),
+        ({"model": {"backbone": "test_resnet", "flavour": 3}}, "unknown settings in model.json: flavour"),
+    ],
+)
+def test_a_description_of_another_version_is_refused(tmp_path, change, message):
+    save_checkpoint(trained(), tmp_path)
+    description = json.loads((tmp_path / "model.json").read_text()) | change
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    with pytest.raises(FusiqaError, match=message):
+        load_checkpoint(tmp_path)
+
+
+def test_a_pickle_is_refused(tmp_path):
+    save_checkpoint(trained(), tmp_path)
+    torch.save({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(FusiqaError, match=r"model.safetensors does not fit"):
+        load_checkpoint(tmp_path)
