@@ -7,6 +7,7 @@ function writes its file in one step and returns the figure. The path's ending i
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -36,6 +39,13 @@ FILLED = 0.84  # of the space between two scales; the rest is the gap between th
 MOST_NAMED_ROWS = 40  # more image names than this would overlap
 MOST_ROWS = 400  # of a heat map: at 300 dpi some 4 dots each
 EQUAL_WEIGHT = 1 / len(SCALES)
+LATIN_FONT = "DejaVu Sans"  # comes with matplotlib
+# For names that it cannot write, by what Linux, macOS and Windows install for Chinese, Japanese and Korean.
+OTHER_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei"),
+    *("PingFang SC", "Hiragino Sans GB", "Apple SD Gothic Neo", "Microsoft YaHei", "SimHei", "Malgun Gothic"),
+    "Arial Unicode MS",
+)
 
 ScaleSizes = Sequence[tuple[int, int]]
 
@@ -187,8 +197,20 @@ def _figure(width: float, height: float, widths: Sequence[float] = (1,)) -> tupl
 
 
 def _saved(figure: Figure, path: Path) -> Figure:
-    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH))
+    """The figure, written; a character that no font here has is drawn as an empty box, and nobody is warned of it."""
+    fonts = _fonts()
+    for text in figure.findobj(Text):
+        text.set_fontfamily(fonts)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"(?s)Glyph .* missing from", UserWarning)
+        write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH))
     return figure
+
+
+def _fonts() -> list[str]:
+    """The fonts to write with, first choice first; matplotlib complains of any that is not installed."""
+    installed = {font.name for font in fontManager.ttflist}
+    return [LATIN_FONT, *(name for name in OTHER_FONTS if name in installed)]
 
 
 def _plain(text: str) -> str:

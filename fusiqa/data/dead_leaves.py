@@ -55,7 +55,7 @@ def leaf_radii(random: np.random.Generator, side: int) -> Picture:
     lowest, highest = SMALLEST_RADIUS, LARGEST_RADIUS_SHARE * side
     quantile = random.uniform(0, 1, LEAVES)
     drawn = (lowest**-2 - quantile * (lowest**-2 - highest**-2)) ** -0.5
-    ground = highest * random.uniform(0.5, 1, 24)  # nothing of the canvas shows through
+    ground = highest * random.uniform(0.5, 1, 24)  # hardly anything of the canvas shows through
     return np.concatenate([ground, random.permutation(drawn)])
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from fusiqa.config import ScoreRange
 from fusiqa.data.photo import FolderPhotographs
 from fusiqa.data.ratings import Ratings
-from fusiqa.errors import FusiqaError
+from fusiqa.errors import FusiqaError, listed
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".gif"}
 
@@ -38,10 +38,17 @@ def find_photographs(paths: Sequence[Path]) -> list[Path]:
 
 
 def read_photographs(paths: Sequence[Path]) -> Ratings:
-    """Unrated photographs as a table whose `mos` is NaN; their names are paths from their common folder."""
+    """Unrated photographs as a table whose `mos` is NaN; their names are paths from their common folder.
+
+    Raises:
+        FusiqaError: as `find_photographs`, or names that no table could be written with.
+    """
     files = find_photographs(paths)
     root = Path(os.path.commonpath([file.parent for file in files]))
     names = [str(file.relative_to(root)) for file in files]
+    undecoded = [ascii(name) for name in names if name != name.encode(errors="replace").decode()]
+    if undecoded:
+        raise FusiqaError(f"names of photographs that are not UTF-8: {listed(undecoded)}; rename the files")
     table = pd.DataFrame({"image": names, "mos": float("nan"), "split": None, "group": names})
-    name = paths[0].name if len(paths) == 1 else f"{len(files)} photographs"
+    name = paths[0].resolve().name if len(paths) == 1 else f"{len(files)} photographs"
     return Ratings(name, table, ScoreRange(0, 1), FolderPhotographs(root), "none")

@@ -62,11 +62,15 @@ class TrainingCrops(Dataset):
 
 @dataclass(frozen=True)
 class EvaluationCrops(Dataset):
-    """The crops that cover a photograph to its edges: the same ones each time."""
+    """The crops that cover a photograph to its edges: the same ones each time.
+
+    `overlap` is the least share of a crop that its neighbour covers too, 0 to below 1.
+    """
 
     ratings: Ratings
     resize: Resize
     crop_size: int
+    overlap: float = 0.0
 
     def __len__(self) -> int:
         return len(self.ratings)
@@ -74,7 +78,7 @@ class EvaluationCrops(Dataset):
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
         size = self.crop_size
         pixels = padded(self.ratings, row, self.resize, size)
-        corners = cover(pixels.shape[0], pixels.shape[1], size)
+        corners = cover(pixels.shape[0], pixels.shape[1], size, overlap=self.overlap)
         return torch.stack([to_tensor(pixels[t : t + size, x : x + size]) for t, x in corners]), row
 
 

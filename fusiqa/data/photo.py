@@ -135,10 +135,17 @@ class Resize:
         return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def cover(height: int, width: int, crop: int) -> list[tuple[int, int]]:
+def cover(height: int, width: int, crop: int, *, overlap: float = 0.0) -> list[tuple[int, int]]:
     """Corners (top, left) of the fewest square crops that cover a photograph, edges included, row by row.
 
-    Along each side ceil(side / crop) crops lie evenly spread from 0 to side - crop.
+    Along each side the crops lie evenly spread from 0 to side - crop, as few as the overlap allows:
+    1 + ceil((side - crop) / ((1 - overlap) crop)) of them.
+
+    Args:
+        height: of the photograph, pixels.
+        width: of the photograph, pixels.
+        crop: side of a crop, pixels.
+        overlap: least share of a crop that its neighbour along a side covers too, 0 to below 1.
 
     Raises:
         FusiqaError: a side shorter than the crop (`pad_to` comes first).
@@ -146,13 +153,16 @@ def cover(height: int, width: int, crop: int) -> list[tuple[int, int]]:
     Example:
         >>> cover(height=4, width=7, crop=3)
         [(0, 0), (0, 2), (0, 4), (1, 0), (1, 2), (1, 4)]
+        >>> len(cover(height=384, width=512, crop=224, overlap=2 / 3))
+        20
     """
     _require_room(height, width, crop)
-    return [(top, left) for top in _spread(height, crop) for left in _spread(width, crop)]
+    return [(top, left) for top in _spread(height, crop, overlap) for left in _spread(width, crop, overlap)]
 
 
-def _spread(side: int, crop: int) -> list[int]:
-    count = math.ceil(side / crop)
+def _spread(side: int, crop: int, overlap: float) -> list[int]:
+    step = max(1, math.floor((1 - overlap) * crop + 1e-9))  # rounding must not cost a crop more
+    count = 1 + math.ceil((side - crop) / step)
     return [0] if count == 1 else [round(i * (side - crop) / (count - 1)) for i in range(count)]
 
 

@@ -124,7 +124,7 @@ def parts_of(image: str) -> tuple[int, str, int]:
     content, _, rest = image.removeprefix("content").partition("-")
     distortion, _, level = rest.partition("-")
     known = (distortion == PRISTINE and not level) or (distortion in USED and level in map(str, LEVELS))
-    if not (image.startswith("content") and content.isdigit() and known):
+    if not (image.startswith("content") and content.isdecimal() and known):
         raise FusiqaError(f"{image!r} is no image of the synthetic data set; names are such as content017-jpeg-4")
     return int(content), distortion, int(level or 0)
 

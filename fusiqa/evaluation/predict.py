@@ -12,6 +12,7 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.crops import predict_photographs
 
+OVERLAP = 2 / 3  # 20 crops of 224 on 512x384, as many as the field takes; 9 gave a higher validation SRCC than 4
 SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
 
 
@@ -20,15 +21,17 @@ def predict(
     ratings: Ratings,
     *,
     resize: str | None = None,
+    accelerator: str = "auto",
     num_workers: int | None = None,
     progress: bool,
 ) -> pd.DataFrame:
-    """Score every photograph, on crops that cover it.
+    """Score every photograph, on crops that cover it and overlap their neighbours by two thirds.
 
     Args:
         trained: the model.
         ratings: the photographs; their `mos` is only copied.
         resize: resize protocol, in the words of `--resize`; the model's own by default.
+        accelerator: "cpu", "gpu", or "auto", which is the GPU where there is one.
         num_workers: processes that read photographs; chosen by default.
         progress: whether to show a bar.
 
@@ -37,9 +40,9 @@ def predict(
         scale_0 .. scale_3 (NaN for a fusion that does not weigh).
     """
     model = trained.model.eval()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     model.to(device).to(memory_format=torch.channels_last)
-    crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.image_height)
+    crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.image_height, OVERLAP)
     table = ratings.table[["image", "mos"]].assign(score=float("nan"), **dict.fromkeys(SCALE_COLUMNS, float("nan")))
     with tqdm(total=len(ratings), desc=f"scoring {ratings.name}", unit="photo", disable=not progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):

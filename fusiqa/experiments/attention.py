@@ -66,15 +66,21 @@ def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Callable
         raise FusiqaError("give photographs or --dataset, not both")
     if config.photographs:
         ratings, resize = read_photographs(config.photographs), trained.resize
-        ratings = usable(ratings, config, say)
-    elif config.dataset:
+    elif config.dataset and config.dataset != own_dataset(config):
         ratings = catalog.read(config.dataset, data_dir=config.data_dir)
         ratings = splits.assign(ratings, validation_share=0.1, seed=0).part(config.split)
-        ratings, resize = usable(ratings, config, say), ratings.resize
+        resize = ratings.resize
     else:
         ratings, resize = own_ratings(config), trained.resize
-        ratings = usable(ratings, config, say)
-    return thinned(ratings, config.limit), resize
+    if config.groups == "distortion" and ratings.name != catalog.SYNTHETIC:
+        raise FusiqaError(f"--groups distortion: the distortions of {ratings.name} are not known; use quality or make")
+    return usable(thinned(ratings, config.limit), config, say), resize
+
+
+def own_dataset(config: AttentionConfig) -> str | None:
+    """The data set that the run was trained on; None for a model outside a run folder."""
+    path = (config.model if config.model.is_dir() else config.model.parent) / CONFIG_FILE
+    return read_json(path)["settings"]["dataset"] if path.is_file() else None
 
 
 def own_ratings(config: AttentionConfig) -> Ratings:
@@ -117,8 +123,6 @@ def grouped(table: pd.DataFrame, dataset: str, config: AttentionConfig, *, made:
         return table.assign(group=[str(image).rpartition(SEPARATOR)[2] for image in table["image"]])
     if config.groups == "quality":
         return with_quality_bands(table)
-    if config.groups == "distortion" and dataset != catalog.SYNTHETIC:
-        raise FusiqaError(f"--groups distortion: the distortions of {dataset} are not known; use quality or make")
     return with_groups(table, dataset)
 
 

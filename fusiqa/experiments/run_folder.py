@@ -20,7 +20,14 @@ TEST_FILE = "test.json"
 PREDICTIONS_FILE = "predictions.csv"
 ATTENTION_FILE = "attention.png"
 SHARED_NAME = "FUSIQA_RUN_DIR"  # tells the other processes of a distributed run the name that the first one chose
-MAY_DIFFER = ("resume", "overwrite", "progress", "num_workers", "run_dir")  # on resume: none changes a number
+MAY_DIFFER = (
+    "resume",
+    "overwrite",
+    "progress",
+    "num_workers",
+    "run_dir",
+    "precision",
+)  # on resume; the precision is compared as resolved
 
 
 def choose_run_dir(config: TrainConfig, fusion: str) -> Path:
@@ -100,6 +107,11 @@ def write_config(folder: Path, config: TrainConfig, *, resolved: dict[str, Any],
 
 def check_same_data(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to resume on photographs or a split that have changed since."""
+    if before["precision"] != now["precision"]:
+        raise FusiqaError(
+            f"{folder}: it was computed in {before['precision']}, and {now['precision']} would change its numbers; "
+            f"add --precision {before['precision']}"
+        )
     for name in ("data_fingerprint", "split_fingerprint"):
         if before[name] != now[name]:
             raise FusiqaError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from fusiqa.config import ModelConfig, ScoreRange
 from fusiqa.errors import FusiqaError
@@ -44,21 +44,23 @@ def save_checkpoint(trained: TrainedModel, folder: Path) -> None:
         "preprocessing": {
             "colour": "sRGB, values 0-1; the network normalises",
             "resize": trained.resize,
-            "crops": "deterministic, covering the photograph to its edges; scores are averaged",
+            "crops": "deterministic, covering the photograph to its edges, overlapping by 2/3; scores are averaged",
         },
         "higher_is_better": True,
         "provenance": trained.provenance,
     }
-    write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(state, path))
+    # Not save_file, whose file only its owner may read: a model is there to be shared.
+    write_atomically(folder / WEIGHTS_FILE, lambda path: path.write_bytes(save(state)))
     write_json(folder / DESCRIPTION_FILE, description)
 
 
-def load_checkpoint(path: Path) -> TrainedModel:
+def load_checkpoint(path: str | Path) -> TrainedModel:
     """Build the model of a run folder or a model.safetensors, and load its weights; touches no network.
 
     Raises:
         FusiqaError: no such file, no model.json beside it, or weights that do not fit the description.
     """
+    path = Path(path)
     folder = path if path.is_dir() else path.parent
     weights = folder / WEIGHTS_FILE if path.is_dir() else path
     if not weights.is_file():

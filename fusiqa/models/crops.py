@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusiqa.models.quality import Prediction, QualityModel
 
-CROPS_AT_ONCE = 64  # bounds memory however many crops a photograph has
+CROPS_AT_ONCE = {"cpu": 8, "cuda": 64}  # bounds memory; on a CPU 8 crops run twice as fast as 64, which leave the cache
 LARGEST_BYTE = 255
 
 
@@ -31,7 +31,7 @@ def predict_photographs(
         counts: crops of each photograph; they sum to the number of crops.
     """
     with torch.autocast(crops.device.type, enabled=False):
-        parts = [model(to_unit_range(chunk)) for chunk in crops.split(CROPS_AT_ONCE)]
+        parts = [model(to_unit_range(chunk)) for chunk in crops.split(CROPS_AT_ONCE.get(crops.device.type, 64))]
     score = torch.stack([part.mean() for part in torch.cat([p.score for p in parts]).split(list(counts))])
     if parts[0].scale_weights is None:
         return Prediction(score, None)

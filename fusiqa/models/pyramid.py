@@ -12,6 +12,7 @@ from typing import Any, cast
 import timm
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import FeatureDictNet, FeatureListNet
 from torch import Tensor, nn
@@ -21,6 +22,10 @@ from fusiqa.errors import FusiqaError, listed
 from fusiqa.models.weights import BackboneWeights
 
 SCALES = 4
+CANNOT_CREATE = (
+    *(RuntimeError, IndexError, AttributeError, AssertionError, TypeError, ValueError, KeyError),
+    SafetensorError,  # a broken file from the hub; a local one has been opened before
+)
 SMALLEST_SIDE = 32  # the last stage of a stride-32 backbone still has one cell
 
 Maps = list[Float[Tensor, "batch _ _ _"]]
@@ -127,7 +132,7 @@ def create_body(config: ModelConfig, weights: BackboneWeights | None) -> nn.Modu
         arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights.path)}}
     try:
         body = _create_with_drop_path(config, arguments)
-    except (RuntimeError, IndexError, AttributeError, AssertionError, TypeError, ValueError, KeyError) as reason:
+    except CANNOT_CREATE as reason:
         raise FusiqaError(_creation_message(config, weights, reason)) from reason
     if weights is not None:
         check_loaded(body, weights)

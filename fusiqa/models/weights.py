@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,18 +112,37 @@ def download_imagenet(backbone: str) -> Path:
         check_reachable(huggingface_hub.hf_hub_url(stated.hf_hub_id, HUB_FILE))
         return Path(huggingface_hub.hf_hub_download(stated.hf_hub_id, HUB_FILE))
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
-        first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
+        said = " ".join(line for line in str(reason).splitlines()[:3] if line) or type(reason).__name__
         raise FusiqaError(
             f"the ImageNet weights of {backbone} ({stated.hf_hub_id}) could not be downloaded from the Hugging Face "
-            f"hub: {first_line}. {other_ways()}"
+            f"hub: {said.rstrip('.')}. {other_ways()}"
         ) from reason
 
 
 def check_reachable(url: str) -> None:
-    """One short request before the hub's client starts its long series of retries."""
-    from huggingface_hub.utils import get_session
+    """One short request before the hub's client starts its long series of retries.
 
-    get_session().head(url, timeout=HUB_SECONDS, follow_redirects=True).raise_for_status()
+    It runs in a thread that is left behind when the time is up: looking a name up obeys no timeout, and each of the
+    hub's addresses would get the whole time.
+
+    Raises:
+        TimeoutError: no answer in time.
+        Exception: whatever the hub's client raises, a refusal by the hub among it.
+    """
+    import huggingface_hub
+
+    answer: Future[object] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(huggingface_hub.get_hf_file_metadata(url, timeout=HUB_SECONDS))
+        except Exception as reason:
+            answer.set_exception(reason)
+
+    threading.Thread(target=ask, daemon=True).start()
+    if not wait([answer], timeout=HUB_SECONDS).done:
+        raise TimeoutError(f"no answer within {HUB_SECONDS:g} seconds")
+    answer.result()
 
 
 def other_ways() -> str:

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -31,6 +31,7 @@ from fusiqa.training.callbacks import LAST_FILE, AtomicCheckpointIO, KeepBest, W
 from fusiqa.training.module import QualityModule
 from fusiqa.training.recipe import choose_rates
 
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions of x86 and Arm that multiply bfloat16
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",
     "bf16": "bf16-mixed",
@@ -175,7 +176,8 @@ def choose_precision(config: TrainConfig, accelerator: str) -> str:
         return config.precision
     if accelerator == "gpu":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.10
+    return "bf16" if any(capabilities.get(name) for name in NATIVE_BF16) else "32"
 
 
 def create_logger(config: TrainConfig, run_dir: Path) -> Logger | bool:

@@ -41,7 +41,18 @@ def refusal(capsys, *arguments):
 @pytest.fixture(scope="module")
 def finished(biq2021, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "attention"
-    run("--dataset", "biq2021", "--data_dir", biq2021, "--attention_fusion", "--run_dir", folder, "--seed", 3, "--no_spaq")
+    run(
+        "--dataset",
+        "biq2021",
+        "--data_dir",
+        biq2021,
+        "--attention_fusion",
+        "--run_dir",
+        folder,
+        "--seed",
+        3,
+        "--no_spaq",
+    )
     return folder
 
 
@@ -123,7 +134,8 @@ def test_spaq_is_cross_tested_where_it_is(biq2021, tmp_path):
         ("--dataset koniq-10k --epochs 30 --batch_size 4", "concat"),
         ("--dataset koniq-10k --epochs 30 --batch-size 4 --attention-fusion", "attention"),
         (
-            "--dataset koniq-10k --epochs 30 --batch_size 4 --attention_fusion --patience 7 --lr_scheduler cosine --no_spaq",
+            "--dataset koniq-10k --epochs 30 --batch_size 4 --attention_fusion --patience 7 "
+            "--lr_scheduler cosine --no_spaq",
             "attention",
         ),
         ("--dataset koniq-10k --epochs 30 --no_multiscale --no_spaq", "single"),
@@ -210,7 +222,8 @@ def test_a_wrong_column_and_a_leaking_group_are_named(own_csv, tmp_path, capsys)
 def test_a_csv_of_ones_own_keeps_its_contents_together(own_csv, tmp_path):
     folder = train(
         TrainConfig(
-            dataset=str(own_csv), backbone="test_resnet", backbone_weights="none", crop_size=40, epochs=1, resize="none",
+            dataset=str(own_csv), backbone="test_resnet", backbone_weights="none", crop_size=40, epochs=1,
+            resize="none",
             batch_size=4, validation_share=0.4, spaq=False, progress=False, num_workers=0, run_dir=tmp_path / "r",
             accelerator="cpu",
         )

@@ -1,5 +1,7 @@
 """The optimisation recipe: every parameter once, and rates that only fall."""
 
+from itertools import pairwise
+
 import pytest
 
 from fusiqa.config import ModelConfig, TrainConfig
@@ -48,7 +50,7 @@ def test_no_rate_rises_after_the_warm_up_nor_above_its_own_maximum(kind):
     values = [factor(step) for step in range(1001)]
     assert values[:50] == pytest.approx([(step + 1) / 50 for step in range(50)])
     assert max(values) <= 1
-    assert all(after <= before for before, after in zip(values[50:], values[51:], strict=False))
+    assert all(after <= before for before, after in pairwise(values[50:]))
 
 
 def test_the_schedules_end_where_they_say():

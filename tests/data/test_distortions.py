@@ -1,0 +1,244 @@
+"""Each distortion against its definition, and all of them against the laws of levels and seeds."""
+
+import colorsys
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fusiqa.data.colour import lab_to_rgb, rgb_to_lab
+from fusiqa.data.dead_leaves import dead_leaves
+from fusiqa.data.distortions import (
+    DISTORTIONS,
+    LEVELS,
+    color_saturation_hsv,
+    color_saturation_lab,
+    color_shift,
+    contrast_change,
+    distort,
+    gaussian_blur,
+    mean_shift,
+    to_bytes,
+)
+from fusiqa.errors import FusiqaError
+
+ANY = np.random.default_rng(0)  # for distortions that draw nothing
+UNCHANGED = [("mean_shift", 3), ("contrast_change", 3), ("color_saturation_lab", 1), ("gaussian_blur", 1)]
+STRONGER = ["gaussian_blur", "jpeg", "white_noise", "color_saturation_hsv", "color_saturation_lab"]
+BOTH_WAYS = ["mean_shift", "contrast_change"]
+
+
+@pytest.fixture(scope="module")
+def leaves() -> np.ndarray:
+    return dead_leaves(5, size=67)[:61]
+
+
+def error(one: np.ndarray, other: np.ndarray) -> float:
+    """Root mean squared error, grey levels."""
+    return float(np.sqrt(np.mean((one.astype(float) - other) ** 2)))
+
+
+def unit(pixels: np.ndarray) -> np.ndarray:
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+# --- laws --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DISTORTIONS)
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 17, 3), (31, 29, 3)])
+def test_shape_and_type_stay_and_the_original_is_left_alone(name, shape):
+    pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    before = pixels.copy()
+    for level in LEVELS:
+        distorted = distort(pixels, name, level, seed=0)
+        assert (distorted.shape, distorted.dtype) == (shape, np.uint8)
+    assert (pixels == before).all()
+
+
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_the_same_seed_gives_the_same_pixels(name, leaves):
+    for level in (1, 5):
+        assert (distort(leaves, name, level, seed=7) == distort(leaves, name, level, seed=7)).all()
+
+
+@pytest.mark.parametrize("name", ["white_noise", "color_shift"])
+def test_what_is_drawn_depends_on_the_seed_and_nothing_else_does(name, leaves):
+    assert (distort(leaves, name, 4, seed=7) != distort(leaves, name, 4, seed=8)).any()
+    for other in set(DISTORTIONS) - {"white_noise", "color_shift"}:
+        assert (distort(leaves, other, 4, seed=7) == distort(leaves, other, 4, seed=8)).all()
+
+
+def test_the_noise_of_two_levels_is_not_the_same_noise_scaled():
+    grey = np.full((61, 67, 3), 128, np.uint8)
+    weak, strong = (distort(grey, "white_noise", level, seed=3).astype(float).ravel() for level in (4, 5))
+    assert abs(np.corrcoef(weak, strong)[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize(("name", "level"), UNCHANGED)
+def test_a_parameter_that_means_nothing_changes_nothing(name, level, leaves):
+    for pixels in (leaves, np.random.default_rng(4).integers(0, 256, (31, 37, 3), dtype=np.uint8)):
+        assert np.abs(distort(pixels, name, level, seed=0).astype(int) - pixels).max() <= 1
+
+
+@pytest.mark.parametrize("name", STRONGER)
+def test_a_stronger_level_is_further_from_the_original(name, leaves):
+    errors = [error(distort(leaves, name, level, seed=0), leaves) for level in LEVELS]
+    assert errors == sorted(errors)
+    assert errors[4] > errors[0] + 5
+
+
+@pytest.mark.parametrize("name", BOTH_WAYS)
+def test_a_larger_parameter_is_further_from_the_original_in_both_directions(name, leaves):
+    errors = {level: error(distort(leaves, name, level, seed=0), leaves) for level in LEVELS}
+    assert errors[3] < 1 < errors[2] < errors[1]
+    assert errors[3] < errors[4] < errors[5]
+
+
+def test_the_color_shift_grows_over_the_levels():
+    """Its direction is drawn, so the means over pictures and directions are compared."""
+    drawn = [(dead_leaves(content, size=53), seed) for content in range(6) for seed in range(3)]
+    errors = [
+        np.mean([error(distort(picture, "color_shift", level, seed=seed), picture) for picture, seed in drawn])
+        for level in (1, 2, 5)
+    ]
+    assert errors == sorted(errors)
+    assert errors[2] > 1.3 * errors[0]
+
+
+def test_levels_and_parameters_are_those_that_kadid10k_states():
+    assert {name: tuple(distortion.parameters) for name, distortion in DISTORTIONS.items()} == {
+        "gaussian_blur": (0.1, 0.5, 1, 2, 5),
+        "color_shift": (1, 3, 6, 8, 12),
+        "color_saturation_hsv": (0.4, 0.2, 0.1, 0, -0.4),
+        "color_saturation_lab": (1, 2, 3, 6, 9),
+        "jpeg": (43, 36, 24, 7, 4),
+        "white_noise": (0.001, 0.002, 0.003, 0.005, 0.01),
+        "mean_shift": (0.15, 0.08, 0, -0.08, -0.15),
+        "contrast_change": (0.3, 0.15, 0, -0.4, -0.6),
+    }
+
+
+# --- each against its definition ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("level", "variance"), [(1, 0.001), (2, 0.002), (3, 0.003), (4, 0.005), (5, 0.01)])
+def test_noise_on_grey_has_the_variance_that_is_stated(level, variance):
+    """49,152 values: the standard error of their variance is 0.6 %; rounding to bytes adds 1.3e-6."""
+    noise = distort(np.full((128, 128, 3), 128, np.uint8), "white_noise", level, seed=5) / 255 - 128 / 255
+    assert noise.var() == pytest.approx(variance, rel=0.03)
+    assert noise.mean() == pytest.approx(0, abs=4 * (variance / noise.size) ** 0.5)
+    assert np.abs(np.corrcoef(noise.reshape(-1, 3).T) - np.eye(3)).max() < 0.04  # channels are independent
+    assert abs(np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1]) < 0.03  # and so are neighbours
+
+
+@pytest.mark.parametrize("sd", [1.0, 2.0, 5.0])
+def test_the_impulse_response_of_the_blur_has_the_sd_that_is_stated(sd):
+    impulse = np.zeros((61, 67, 3), np.float32)
+    impulse[30, 33] = 1
+    response = gaussian_blur(impulse, sd, ANY)[..., 1].astype(float)
+    rows, columns = np.indices(response.shape)
+    assert response.sum() == pytest.approx(1, abs=1e-4)
+    for place, centre in ((rows, 30), (columns, 33)):
+        assert np.sqrt((response * (place - centre) ** 2).sum()) == pytest.approx(sd, rel=0.01)
+
+
+def test_the_blur_mixes_no_channels_and_leaves_a_flat_picture_flat():
+    red = np.zeros((31, 37, 3), np.uint8)
+    red[..., 0] = 201
+    for level in LEVELS:
+        assert (distort(red, "gaussian_blur", level, seed=0) == red).all()
+
+
+@pytest.mark.parametrize(("level", "quality"), [(1, 43), (2, 36), (3, 24), (4, 7), (5, 4)])
+def test_jpeg_is_pillows_at_the_stated_quality(level, quality, leaves):
+    file = io.BytesIO()
+    Image.fromarray(leaves).save(file, "JPEG", quality=quality)
+    assert (distort(leaves, "jpeg", level, seed=0) == np.asarray(Image.open(file))).all()
+
+
+@pytest.mark.parametrize("factor", [0.4, 0.2, 0.1, 0.0])
+def test_saturation_is_that_of_colorsys_pixel_by_pixel(factor):
+    picture = unit(np.random.default_rng(6).integers(0, 256, (13, 17, 3), dtype=np.uint8))
+    came = color_saturation_hsv(picture, factor, ANY)
+    for row, column in np.ndindex(13, 17):
+        hue, saturation, value = colorsys.rgb_to_hsv(*picture[row, column].tolist())
+        assert came[row, column] == pytest.approx(colorsys.hsv_to_rgb(hue, factor * saturation, value), abs=1e-6)
+
+
+def test_a_negative_saturation_turns_the_hue_around():
+    orange = np.array([[[0.6, 0.4, 0.2]]], np.float32)
+    came = color_saturation_hsv(orange, -0.4, ANY)[0, 0]
+    assert came == pytest.approx([0.6, 0.68, 0.76])
+    turned = (colorsys.rgb_to_hsv(*came.tolist())[0] - colorsys.rgb_to_hsv(0.6, 0.4, 0.2)[0]) % 1
+    assert turned == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_lab_saturation_keeps_lightness_and_multiplies_chroma_within_the_gamut(factor):
+    lab = np.array([[[50, 8, -5], [60, -6, 9], [40, 3, 4]]], np.float32)
+    came = rgb_to_lab(color_saturation_lab(lab_to_rgb(lab), factor, ANY))
+    assert came == pytest.approx(lab * np.array([1, factor, factor]), abs=0.02)
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.15, -0.4, -0.6])
+def test_contrast_moves_the_quarter_points_and_keeps_black_middle_and_white(strength):
+    lightness = np.array([0, 25, 50, 75, 100], np.float32)
+    lab = np.stack([lightness, np.zeros(5), np.zeros(5)], axis=1).astype(np.float32)[None]
+    came = rgb_to_lab(contrast_change(lab_to_rgb(lab), strength, ANY))[0, :, 0]
+    assert came == pytest.approx([0, 25 - 25 * strength, 50, 75 + 25 * strength, 100], abs=0.05)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_contrast_never_puts_a_lighter_grey_below_a_darker_one(level):
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    after = distort(ramp, "contrast_change", level, seed=0)[0, :, 0].astype(int)
+    assert (np.diff(after) >= 0).all()
+    assert (after[0], after[-1]) == (0, 255)
+
+
+@pytest.mark.parametrize(("level", "expected"), [(1, 128 + 38), (2, 128 + 20), (4, 128 - 20), (5, 128 - 38)])
+def test_mean_shift_adds_and_clips(level, expected):
+    """0.15 and 0.08 of 255 are 38.25 and 20.4."""
+    assert np.unique(distort(np.full((3, 5, 3), 128, np.uint8), "mean_shift", level, seed=0)) == expected
+    assert mean_shift(np.ones((1, 1, 3), np.float32), 0.15, ANY).max() > 1
+    assert np.unique(distort(np.full((3, 5, 3), 250, np.uint8), "mean_shift", 1, seed=0)) == 255
+    assert np.unique(distort(np.full((3, 5, 3), 5, np.uint8), "mean_shift", 5, seed=0)) == 0
+
+
+@pytest.mark.parametrize("distance", [3.0, 8.0])
+def test_color_shift_moves_green_alone_by_the_distance_in_the_drawn_direction(distance):
+    """A field of dense noise is edges everywhere; the share of the moved green is largest at the place it moved to."""
+    picture = np.random.default_rng(8).uniform(0, 1, (97, 101, 3)).astype(np.float32)
+    came = color_shift(picture, distance, np.random.default_rng(9))
+    angle = np.random.default_rng(9).uniform(0, 2 * np.pi)
+    assert (came[..., [0, 2]] == picture[..., [0, 2]]).all()
+    added = came[..., 1] - picture[..., 1]
+    spectrum = np.fft.fft2(added - added.mean()) * np.conj(np.fft.fft2(picture[..., 1] - picture[..., 1].mean()))
+    place = np.unravel_index(np.argmax(np.fft.ifft2(spectrum).real), added.shape)
+    moved = [(int(at) + side // 2) % side - side // 2 for at, side in zip(place, added.shape, strict=True)]
+    assert moved == pytest.approx([distance * np.sin(angle), distance * np.cos(angle)], abs=0.75)
+
+
+def test_color_shift_leaves_flat_pictures_alone():
+    flat = np.full((31, 37, 3), 77, np.uint8)
+    assert (distort(flat, "color_shift", 5, seed=0) == flat).all()
+
+
+def test_bytes_are_rounded_and_clipped():
+    assert to_bytes(np.array([-0.1, 0, 0.49 / 255, 0.51 / 255, 1, 1.1], np.float32)).tolist() == [0, 0, 0, 1, 255, 255]
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_distortion_is_named_with_the_known_ones(leaves):
+    with pytest.raises(FusiqaError, match=r"'gausian_blur'; there are gaussian_blur, .*contrast_change"):
+        distort(leaves, "gausian_blur", 1, seed=0)
+
+
+@pytest.mark.parametrize("level", [0, 6, -1])
+def test_a_level_that_does_not_exist_is_named(level, leaves):
+    with pytest.raises(FusiqaError, match=rf"jpeg: level {level} does not exist; allowed are 1 to 5"):
+        distort(leaves, "jpeg", level, seed=0)
