@@ -10,7 +10,11 @@ from fusiqa.errors import FusiqaError
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A CSV of a run folder, floats exactly as written. Raises FusiqaError if it is missing."""
+    """A CSV of a run folder, floats as written (before pandas 3.1 but for the last bit).
+
+    Raises:
+        FusiqaError: it is missing.
+    """
     if not path.is_file():
         raise FusiqaError(f"{path} is missing: {path.parent} is not a finished run")
-    return pd.read_csv(path, float_precision="round_trip")
+    return pd.read_csv(path)

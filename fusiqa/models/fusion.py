@@ -86,7 +86,7 @@ class AttentionFusion(Fusion):
         )
 
     def forward(self, maps: Maps) -> Fused:
-        weights = self.attention(maps[-1].mean(dim=(2, 3))).softmax(dim=1)
+        weights = self.attention(maps[-1].mean(dim=(2, 3))).float().softmax(dim=1)
         weighed = [pool(m) * w.view(-1, 1, 1, 1) for m, w in zip(maps, weights.unbind(dim=1), strict=True)]
         return Fused(torch.cat(weighed, dim=1), weights)
 

@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from matplotlib.container import BarContainer, ErrorbarContainer
 from PIL import Image
 
+from fusiqa.analysis import plots
 from fusiqa.analysis.plots import scale_bars, scale_heatmap, scale_labels, score_scatter, training_curves
 from fusiqa.analysis.scale_weights import SCALES, quality_bands, summarise
 from fusiqa.errors import FusiqaError
@@ -219,3 +221,32 @@ def test_no_pyplot_is_imported():
     code = "import sys, fusiqa.analysis.plots; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def chinese(images: int) -> pd.DataFrame:
+    return weights_table({"照片": [0.25] * 4}, images).assign(image=[f"图像{row}.jpg" for row in range(images)])
+
+
+def test_names_that_no_font_here_can_write_are_no_warning_and_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "OTHER_FONTS", ())  # as on a machine without a Chinese font
+    figure = scale_heatmap(chinese(3), scale_sizes=SIZES, path=tmp_path / "heat.png")
+    assert {label.get_text() for label in figure.axes[0].get_yticklabels()} == {f"图像{row}.jpg" for row in range(3)}
+    scale_bars(summarise(chinese(3)), scale_sizes=SIZES, title="相机 中文", path=tmp_path / "bars.png")
+    look(tmp_path / "heat.png")
+    look(tmp_path / "bars.png")
+
+
+def test_a_font_for_other_scripts_is_used_where_it_is_installed_and_not_asked_for_elsewhere(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(plots, "OTHER_FONTS", ("No Such Font", "DejaVu Serif"))
+    figure = scale_heatmap(chinese(3), scale_sizes=SIZES, path=tmp_path / "heat.png")
+    assert figure.axes[0].get_yticklabels()[0].get_fontfamily() == ["DejaVu Sans", "DejaVu Serif"]
+    assert figure.texts[0].get_fontfamily() == ["DejaVu Sans", "DejaVu Serif"]  # the title
+    assert not caplog.records  # matplotlib logs each font that it cannot find
+
+
+def test_no_other_warning_is_hidden_while_a_figure_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: warnings.warn("no room", stacklevel=1))
+    with pytest.raises(UserWarning, match="no room"):
+        scale_heatmap(chinese(3), scale_sizes=SIZES, path=tmp_path / "heat.png")

@@ -121,3 +121,14 @@ def test_progress_is_shown_when_asked_for(ratings: Ratings, capsys: pytest.Captu
     assert capsys.readouterr().err == ""
     check(sound(ratings), skip_broken=False, progress=True)
     assert "checking mine: 100%" in capsys.readouterr().err
+
+
+def test_photographs_that_nobody_rated_are_usable_where_no_rating_is_needed(ratings: Ratings):
+    """Row 4 is a sound photograph without a rating."""
+    checked = check(ratings, skip_broken=True, rated=False, progress=False)
+    assert checked.ratings.table["image"].tolist() == [f"{row}.jpg" for row in range(5)]
+    assert [row.image for row in checked.broken] == [f"{row}.jpg" for row in range(5, 13)]
+    unrated = replace(sound(ratings), table=sound(ratings).table.assign(mos=np.nan))
+    assert len(check(unrated, skip_broken=False, rated=False, progress=False).ratings) == 4
+    with pytest.raises(FusiqaError, match=r"none of the 4 rows can be used:\n  0\.jpg: its rating is missing"):
+        check(unrated, skip_broken=True, progress=False)

@@ -102,26 +102,34 @@ def test_photographs_are_shown_in_the_seeds_four_groups_without_the_one_that_is_
     assert said[-1].startswith(f"written to {tmp_path / 'out'} (attention_distribution.png")
 
 
-def test_the_numbers_are_the_models_on_the_distorted_pixels(run, photographs, tmp_path):
-    """The blurred b.jpg worked by hand: 79 x 89 pixels are four crops of 64."""
-    config = AttentionConfig(run, (photographs / "b.jpg",), level=2, output=tmp_path)
-    _, images, _, _ = explained(replace(config, output=tmp_path / "out"))
-    pixels = distort(np.asarray(Image.open(photographs / "b.jpg")), "gaussian_blur", 2, seed=0)
-    corners = [(0, 0), (0, 89 - SIDE), (79 - SIDE, 0), (79 - SIDE, 89 - SIDE)]
-    crops = torch.stack([torch.tensor(pixels[y : y + SIDE, x : x + SIDE].transpose(2, 0, 1)) for y, x in corners])
-    score, weights = predict_photographs(tiny().model, crops, [4])
-    row = images.set_index("image").loc["b.jpg::Gaussian blur"]
-    assert row["score"] == pytest.approx(score.item(), abs=1e-3)
-    assert row[SCALES].tolist() == pytest.approx(weights[0].tolist(), abs=1e-5)
+def by_hand(pixels: np.ndarray) -> tuple[float, list[float]]:
+    """Score and scale weights of pixels that are one crop."""
+    crop = torch.tensor(np.asarray(pixels).transpose(2, 0, 1))[None]
+    score, weights = predict_photographs(tiny().model, crop, [1])
+    return score.item(), weights[0].tolist()
 
 
-def test_photographs_are_resized_as_the_model_was_trained_before_they_are_distorted(photographs, tmp_path):
-    save_checkpoint(tiny(resize="64"), tmp_path / "run")
-    _, images, _, _ = explained(AttentionConfig(tmp_path / "run", (photographs / "a.png",)))
-    small = Image.open(photographs / "a.png").resize((72, 64), Image.Resampling.BICUBIC)
-    crops = torch.stack([torch.tensor(np.asarray(small)[:, x : x + 64].transpose(2, 0, 1)) for x in (0, 8)])
-    score, _ = predict_photographs(tiny().model, crops, [2])
-    assert images.set_index("image")["score"]["a.png::Pristine"] == pytest.approx(score.item(), abs=1e-3)
+def test_the_numbers_are_the_models_on_the_distorted_pixels(run, tmp_path):
+    pixels = dead_leaves(7, size=SIDE)
+    Image.fromarray(pixels).save(tmp_path / "b.png")
+    _, images, _, _ = explained(AttentionConfig(run, (tmp_path / "b.png",), level=2, output=tmp_path / "out"))
+    score, weights = by_hand(distort(pixels, "gaussian_blur", 2, seed=0))
+    row = images.set_index("image").loc["b.png::Gaussian blur"]
+    assert row["score"] == pytest.approx(score, abs=1e-3)
+    assert row[SCALES].tolist() == pytest.approx(weights, abs=1e-5)
+    assert row["score"] != pytest.approx(by_hand(pixels)[0], abs=1e-3)
+
+
+def test_photographs_are_resized_as_the_model_was_trained_before_they_are_distorted(tmp_path):
+    save_checkpoint(tiny(resize=str(SIDE)), tmp_path / "run")
+    large = Image.fromarray(dead_leaves(7, size=131))
+    large.save(tmp_path / "b.png")
+    _, images, _, _ = explained(AttentionConfig(tmp_path / "run", (tmp_path / "b.png",)))
+    scores = images.set_index("image")["score"]
+    small = np.asarray(large.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    assert scores["b.png::Pristine"] == pytest.approx(by_hand(small)[0], abs=1e-3)
+    blurred = distort(small, "gaussian_blur", 4, seed=0)
+    assert scores["b.png::Gaussian blur"] == pytest.approx(by_hand(blurred)[0], abs=1e-3)
 
 
 def test_photographs_can_be_shown_by_bands_of_their_scores(run, photographs, tmp_path):
@@ -157,10 +165,17 @@ def test_the_synthetic_set_is_shown_by_distortion(run, tmp_path):
     check_numbers(with_several, groups[groups["group"].isin(with_several["group"])])
 
 
-def test_a_csv_of_ones_own_is_shown_by_bands_of_its_ratings(run, own_csv, tmp_path):
-    config = AttentionConfig(run, dataset=str(own_csv), split="train", output=tmp_path / "out")
+@pytest.fixture
+def small_csv(own_csv: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A CSV of one's own whose photographs are not made larger: hundreds of tiny crops would take their time."""
+    monkeypatch.setattr(catalog, "OWN_CSV_RESIZE", str(SIDE))
+    return own_csv
+
+
+def test_a_csv_of_ones_own_is_shown_by_bands_of_its_ratings(run, small_csv, tmp_path):
+    config = AttentionConfig(run, dataset=str(small_csv), split="train", output=tmp_path / "out")
     _, images, groups, _ = explained(config)
-    rated = catalog.read(str(own_csv))
+    rated = catalog.read(str(small_csv))
     drawn = splits.assign(rated, validation_share=0.1, seed=0).part("train").table
     assert images["image"].tolist() == drawn["image"].tolist()
     assert images["mos"].tolist() == drawn["mos"].tolist()
@@ -189,8 +204,8 @@ def test_a_run_is_explained_on_its_own_test_split_without_the_rows_that_it_left_
     assert set(images["image"]) == set(ratings.part("validation").table["image"])
 
 
-def test_a_data_set_can_be_shown_in_the_seeds_groups(run, own_csv, tmp_path):
-    config = AttentionConfig(run, dataset=str(own_csv), groups="make", limit=1, output=tmp_path / "out")
+def test_a_data_set_can_be_shown_in_the_seeds_groups(run, small_csv, tmp_path):
+    config = AttentionConfig(run, dataset=str(small_csv), groups="make", limit=1, output=tmp_path / "out")
     _, images, groups, _ = explained(config)
     assert images["group"].tolist() == SEED_GROUPS
     assert groups["low"].isna().all()  # one image a group has no interval
@@ -235,9 +250,9 @@ def test_photographs_and_a_data_set_exclude_each_other(run, photographs):
         explain(AttentionConfig(run, (photographs,), dataset="synthetic"))
 
 
-def test_distortions_that_nobody_knows_are_refused_before_anything_is_scored(run, photographs, own_csv, monkeypatch):
+def test_distortions_that_nobody_knows_are_refused_before_anything_is_scored(run, photographs, small_csv, monkeypatch):
     monkeypatch.setattr("fusiqa.experiments.attention.predict", lambda *_, **__: pytest.fail("it was scored"))
-    for config in (AttentionConfig(run, (photographs,)), AttentionConfig(run, dataset=str(own_csv))):
+    for config in (AttentionConfig(run, (photographs,)), AttentionConfig(run, dataset=str(small_csv))):
         with pytest.raises(FusiqaError, match=r"--groups distortion: the distortions of .* are not known"):
             explain(replace(config, groups="distortion"))
 

@@ -41,7 +41,7 @@ def test_a_convolutional_backbone_takes_other_sizes_than_it_was_built_for():
 
 def test_a_windowed_backbone_names_the_sizes_that_it_takes():
     pyramid = Pyramid(ModelConfig(backbone="swin_tiny_patch4_window7_224", image_height=96, image_width=64))
-    with pytest.raises(FusiqaError, match=r"images of 96x64 .* got 64x96; .* sides of 32 and more"):
+    with pytest.raises(FusiqaError, match=r"images of 96x64 .* got 64x96; .*sides of 32 and more"):
         pyramid(torch.rand(1, 3, 64, 96))
 
 

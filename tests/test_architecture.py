@@ -1,0 +1,143 @@
+"""DESIGN section 5 as a test: imports go down, and each heavy library has one home."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fusiqa
+
+ROOT = Path(fusiqa.__file__).parents[1]
+FILES = sorted((ROOT / "fusiqa").rglob("*.py"))
+PROGRAMS = sorted(ROOT.glob("*.py"))
+LINES_AT_MOST = 300
+
+# From the top down; a file may import what stands in a later row, and its own package.
+LAYERS = (
+    ("__main__",),
+    ("cli",),
+    ("experiments",),
+    ("analysis", "evaluation"),
+    ("training",),
+    ("models", "data"),
+    ("metrics", "bootstrap", "logistic", "files", "config", "errors"),
+)
+HEIGHT = {part: len(LAYERS) - row for row, parts in enumerate(LAYERS) for part in parts}
+HOMES = {"timm": "fusiqa/models/", "lightning": "fusiqa/training/", "matplotlib": "fusiqa/analysis/plots.py"}
+
+
+def imports(source: str) -> list[str]:
+    """Dotted names that a file imports, at its top or inside its functions, but not for type checkers alone."""
+    tree = ast.parse(source)
+    unseen = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if id(node) in unseen:
+            continue
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names]
+    return names
+
+
+def violations(path: str, source: str) -> list[str]:
+    """What a file may not import, as "path: name"; paths start at the root, such as fusiqa/data/photo.py."""
+    part = path.removeprefix("fusiqa/").partition("/")[0].removesuffix(".py")
+    wrong = []
+    for name in imports(source):
+        package, _, rest = name.partition(".")
+        target = rest.partition(".")[0]
+        foreign = package in HOMES and not path.startswith(HOMES[package])
+        upward = package == "fusiqa" and target in HEIGHT and part != target and HEIGHT[target] >= HEIGHT[part]
+        if foreign or (upward and not within_the_base(part, target)) or not package:
+            wrong.append(f"{path}: {name}")
+    return wrong
+
+
+def within_the_base(part: str, target: str) -> bool:
+    """The modules of the last row are no packages; they may use each other, as Python's own order allows."""
+    return HEIGHT[part] == HEIGHT[target] == 1
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_every_file_has_its_place():
+    parts = {relative(path).removeprefix("fusiqa/").partition("/")[0].removesuffix(".py") for path in FILES}
+    assert parts - {"__init__"} == set(HEIGHT)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if relative(path) != "fusiqa/__init__.py"], ids=relative)
+def test_imports_go_down_and_heavy_libraries_stay_at_home(path):
+    assert violations(relative(path), path.read_text(encoding="utf-8")) == []
+
+
+def test_every_heavy_library_is_used_in_its_home():
+    """Else the rule would guard an empty house."""
+    for library, home in HOMES.items():
+        inside = [path for path in FILES if relative(path).startswith(home)]
+        assert any(
+            name.partition(".")[0] == library for path in inside for name in imports(path.read_text(encoding="utf-8"))
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("fusiqa/models/fusion.py", "from fusiqa.data.photo import Resize"),
+        ("fusiqa/data/photo.py", "import fusiqa.models.crops"),
+        ("fusiqa/data/photo.py", "def read():\n    from fusiqa.models import crops"),
+        ("fusiqa/training/fit.py", "from fusiqa.evaluation.predict import predict"),
+        ("fusiqa/training/fit.py", "from fusiqa.analysis import plots"),
+        ("fusiqa/analysis/explain.py", "from fusiqa.evaluation.compare import compare"),
+        ("fusiqa/experiments/train.py", "from fusiqa.cli import main"),
+        ("fusiqa/metrics.py", "from fusiqa.data.ratings import Ratings"),
+        ("fusiqa/data/loader.py", "from ..models import crops"),
+        ("fusiqa/data/loader.py", "from . import photo"),
+        ("fusiqa/training/recipe.py", "import timm"),
+        ("fusiqa/experiments/train.py", "from lightning.pytorch.utilities import rank_zero_only"),
+        ("fusiqa/analysis/explain.py", "import matplotlib.figure"),
+    ],
+)
+def test_the_rule_sees_what_breaks_it(path, source):
+    assert len(violations(path, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("fusiqa/models/fusion.py", "from fusiqa.config import ModelConfig\nfrom fusiqa.models.pyramid import Maps"),
+        ("fusiqa/training/module.py", "from fusiqa.models.crops import to_unit_range\nimport lightning"),
+        ("fusiqa/metrics.py", "from fusiqa.bootstrap import interval"),
+        ("fusiqa/experiments/provenance.py", "import fusiqa"),
+        ("fusiqa/data/photo.py", "if TYPE_CHECKING:\n    from fusiqa.models.crops import to_unit_range"),
+    ],
+)
+def test_the_rule_allows_what_goes_down(path, source):
+    assert violations(path, source) == []
+
+
+@pytest.mark.parametrize("path", FILES + PROGRAMS, ids=relative)
+def test_a_file_says_what_it_is_and_is_one_idea(path):
+    source = path.read_text(encoding="utf-8")
+    assert len((ast.get_docstring(ast.parse(source)) or "").split()) >= 3
+    assert len(source.splitlines()) <= LINES_AT_MOST
+
+
+@pytest.mark.parametrize("statement", ["import fusiqa", "import fusiqa.cli"])
+def test_the_command_line_waits_for_no_heavy_library(statement):
+    """`fusiqa --help` is to answer at once; the libraries are imported by the command that needs them."""
+    code = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "fusiqa" in loaded
+    assert loaded & {"torch", "timm", "lightning", "matplotlib", "pandas", "scipy", "PIL"} == set()
