@@ -135,7 +135,7 @@ def check_reachable(url: str) -> None:
 
     def ask() -> None:
         try:
-            answer.set_result(huggingface_hub.get_hf_file_metadata(url, timeout=HUB_SECONDS))
+            answer.set_result(huggingface_hub.get_hf_file_metadata(url))
         except Exception as reason:
             answer.set_exception(reason)
 

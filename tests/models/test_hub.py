@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +16,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save, save_file
 
+from fusiqa.cli import main
 from fusiqa.config import ModelConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.models import weights
@@ -214,15 +212,14 @@ def test_names_that_resolve_slowly_do_not_prolong_it(tmp_path, monkeypatch):
         release.set()
 
 
-def test_the_command_says_so_in_one_line_and_ends_with_code_2(closed_port, tmp_path):
-    command = [sys.executable, "-m", "fusiqa", "train", "--dataset", "synthetic", "--backbone", BACKBONE]
-    places = {"HF_ENDPOINT": f"http://127.0.0.1:{closed_port}", "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
-    done = subprocess.run(
-        [*command, "--run_dir", str(tmp_path / "run")], env=os.environ | places, capture_output=True, text=True
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: the ImageNet weights of test_resnet ")
-    assert len(done.stderr.splitlines()) == 1
+def test_the_command_says_so_in_one_line_and_ends_with_code_2(closed_port, tmp_path, monkeypatch, capsys):
+    point_to(f"http://127.0.0.1:{closed_port}", tmp_path, monkeypatch)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--dataset", "synthetic", "--backbone", BACKBONE, "--run_dir", str(tmp_path / "run")])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: the ImageNet weights of test_resnet ")
+    assert len(said.splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 
