@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fusiqa.models.quality import Prediction, QualityModel
 
-CROPS_AT_ONCE = {"cpu": 8, "cuda": 64}  # bounds memory; on a CPU 8 crops run twice as fast as 64, which leave the cache
+PIXELS_AT_ONCE = {"cpu": 8 * 224**2, "cuda": 64 * 224**2}
+"""Pixels of crops in one forward pass, which bounds memory; a CPU runs 8 crops of 224 twice as fast as 64."""
 LARGEST_BYTE = 255
 
 
@@ -30,8 +31,10 @@ def predict_photographs(
         crops: the crops of all photographs, one photograph after the other.
         counts: crops of each photograph; they sum to the number of crops.
     """
+    pixels = PIXELS_AT_ONCE.get(crops.device.type, PIXELS_AT_ONCE["cuda"])
+    at_once = max(1, pixels // (crops.shape[2] * crops.shape[3]))
     with torch.autocast(crops.device.type, enabled=False):
-        parts = [model(to_unit_range(chunk)) for chunk in crops.split(CROPS_AT_ONCE.get(crops.device.type, 64))]
+        parts = [model(to_unit_range(chunk)) for chunk in crops.split(at_once)]
     score = torch.stack([part.mean() for part in torch.cat([p.score for p in parts]).split(list(counts))])
     if parts[0].scale_weights is None:
         return Prediction(score, None)
