@@ -154,6 +154,11 @@ class TrainConfig:
     """Machines that train together."""
     num_workers: int | None = None
     """Processes that read photographs, per device; by default what the machine has to spare, at most 8."""
+    cache_dir: Path | None = None
+    """Folder in which resized photographs are kept for later epochs and runs; by default $FUSIQA_CACHE or
+    ~/.cache/fusiqa."""
+    cache_gb: float = 20.0
+    """Disk that the kept photographs may take, GB; 0 keeps none, and they are decoded anew in every epoch."""
     logger: Literal["csv", "tensorboard", "none"] = "csv"
     """Where each step's loss and learning rates are logged, inside the run folder."""
     progress: bool = True
@@ -165,7 +170,16 @@ class TrainConfig:
             require(name, getattr(self, name), at_least=1)
         for name in ("dropout", "drop_path", "attention_dropout", "validation_share", "warmup_share"):
             require(name, getattr(self, name), at_least=0, below=1)
-        for name in ("lr", "head_lr_ratio", "weight_decay", "gradient_clip", "num_workers", "seed", "split_seed"):
+        for name in (
+            "lr",
+            "head_lr_ratio",
+            "weight_decay",
+            "gradient_clip",
+            "num_workers",
+            "cache_gb",
+            "seed",
+            "split_seed",
+        ):
             require(name, getattr(self, name), at_least=0)
 
 

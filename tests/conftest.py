@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from fusiqa.data.cache import CACHE_VARIABLE
 from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distortions import distort
 
@@ -20,6 +22,15 @@ def photograph(number: int) -> np.ndarray:
     """A small image of an odd size, the worse the higher number % 5."""
     pixels = dead_leaves(number, size=83)[: SIDES[number % 5], : SIDES[(number + 2) % 5]]
     return distort(pixels, "gaussian_blur", number % 5 + 1, seed=0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The tests, and the programs that they start, keep no photograph in the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -30,11 +30,13 @@ class Checked:
         ratings: the usable rows, in their order.
         broken: the others, in their order.
         fingerprint: 16 hex digits of what the usable rows hold (name, content and rating), in whatever order.
+        contents: SHA-256 (hex) of each usable photograph's content, by its name.
     """
 
     ratings: Ratings
     broken: list[Broken]
     fingerprint: str
+    contents: dict[str, str]
 
 
 def check(
@@ -57,15 +59,15 @@ def check(
     try:
         outcomes = threads.map(partial(_look, ratings.photographs, rated), images, ratings_given)
         shown = tqdm(outcomes, f"checking {ratings.name}", len(images), unit=" photographs", disable=not progress)
-        contents = dict(zip(images, shown, strict=True))
+        outcome_of = dict(zip(images, shown, strict=True))
     finally:
         threads.shutdown(cancel_futures=True)  # else Ctrl-C would wait for the rest
-    broken = [content for content in contents.values() if isinstance(content, Broken)]
+    broken = [outcome for outcome in outcome_of.values() if isinstance(outcome, Broken)]
     if broken and (not skip_broken or len(broken) == len(images)):
         raise FusiqaError(_complaint(ratings.name, broken, total=len(images)))
-    rows = [f"{image}\t{contents[image]}\t{mos!r}" for image, mos in zip(images, ratings_given, strict=True)]
-    usable = [row for image, row in zip(images, rows, strict=True) if not isinstance(contents[image], Broken)]
-    return Checked(ratings.without([row.image for row in broken]), broken, fingerprint(sorted(usable)))
+    contents = {image: outcome for image, outcome in outcome_of.items() if not isinstance(outcome, Broken)}
+    rows = [f"{i}\t{contents[i]}\t{mos!r}" for i, mos in zip(images, ratings_given, strict=True) if i in contents]
+    return Checked(ratings.without([row.image for row in broken]), broken, fingerprint(sorted(rows)), contents)
 
 
 def _look(photographs: Photographs, rated: bool, image: str, mos: float) -> str | Broken:

@@ -18,6 +18,8 @@ from PIL import ExifTags, Image, ImageCms
 
 from fusiqa.errors import FusiqaError
 
+DECODING = 1
+"""Counted up with every change of what is done to the pixels here, so that no cache keeps the old ones."""
 Pixels = UInt8[np.ndarray, "height width 3"]
 """A photograph: uint8, 0-255, sRGB."""
 

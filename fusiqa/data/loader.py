@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
+from fusiqa.data.order import Draw, TrainingOrder
 from fusiqa.data.photo import Resize, cover, pad_to, random_corner
 from fusiqa.data.ratings import Ratings
 
@@ -34,12 +35,12 @@ class EvaluationBatch(NamedTuple):
     rows: list[int]
 
 
-class Draw(NamedTuple):
-    """One random crop to take: which pass over the data, which row, which of its crops."""
+class Wanted(NamedTuple):
+    """The crops that one process takes of one photograph in an epoch, and the places in its order that they fill."""
 
-    epoch: int
     row: int
-    crop: int
+    draws: list[Draw]
+    places: list[int]
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,22 @@ class TrainingCrops(Dataset):
     crop_size: int
     seed: int
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
-        pixels = padded(self.ratings, draw.row, self.resize, self.crop_size)
+    def __getitem__(self, wanted: Wanted) -> tuple[Tensor, list[int]]:
+        """Crops of one photograph, uint8 (crops, crop, crop, 3), and their places; it is read once for all of them."""
+        pixels = padded(self.ratings, wanted.row, self.resize, self.crop_size)
+        crops = np.empty((len(wanted.draws), self.crop_size, self.crop_size, 3), np.uint8)
+        mirrored = [self._fill(crop, pixels, draw) for crop, draw in zip(crops, wanted.draws, strict=True)]
+        found = torch.from_numpy(crops)
+        for crop in (found[place] for place, mirror in enumerate(mirrored) if mirror):
+            crop.copy_(crop.flip(1))  # fifteen times as fast as a copy of numpy's reversed view
+        return found, wanted.places
+
+    def _fill(self, crop: np.ndarray, pixels: np.ndarray, draw: Draw) -> bool:
+        """Copy the pixels of a crop, and say whether it is to be mirrored."""
         random = np.random.default_rng((self.seed, *draw))
         top, left = random_corner(random, pixels.shape[0], pixels.shape[1], self.crop_size)
-        crop = pixels[top : top + self.crop_size, left : left + self.crop_size]
-        mos = self.ratings.table["mos"].to_numpy(float)[draw.row]
-        return to_tensor(crop[:, ::-1] if random.random() < 0.5 else crop), float(mos)
+        crop[:] = pixels[top : top + self.crop_size, left : left + self.crop_size]
+        return random.random() < 0.5
 
 
 @dataclass(frozen=True)
@@ -76,58 +86,77 @@ class EvaluationCrops(Dataset):
         return len(self.ratings)
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        """Crops of one photograph, uint8 (crops, crop, crop, 3), and its row."""
         size = self.crop_size
         pixels = padded(self.ratings, row, self.resize, size)
         corners = cover(pixels.shape[0], pixels.shape[1], size, overlap=self.overlap)
-        return torch.stack([to_tensor(pixels[t : t + size, x : x + size]) for t, x in corners]), row
+        return torch.from_numpy(np.stack([pixels[t : t + size, x : x + size] for t, x in corners])), row
 
 
-class TrainingOrder(Sampler[Draw]):
-    """Every crop of every photograph once per epoch, in an order drawn from (seed, epoch), shared out among ranks.
+class TrainingBatches:
+    """Batches of random crops in the order drawn; the last batch of an epoch may be smaller, down to one crop.
 
-    All ranks draw the same order and take every world-size-th of it, so that together they see the batches that one
-    process would. The order wraps where it does not divide evenly.
+    A photograph is read once an epoch, when the first of its crops is due; the others wait in memory for their batch
+    (order.py bounds how many). The number of workers changes no batch.
+
+    Args:
+        dataset: the crops.
+        order: when each is due; Lightning tells it the epoch, as it is the `sampler`.
+        batch_size: crops of a batch.
+        num_workers: processes that read photographs; 0 reads them in this one.
     """
 
-    def __init__(
-        self, *, photographs: int, crops_per_image: int, seed: int, rank: int = 0, world_size: int = 1
-    ) -> None:
-        self.photographs = photographs
-        self.crops_per_image = crops_per_image
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, dataset: TrainingCrops, order: TrainingOrder, *, batch_size: int, num_workers: int) -> None:
+        self.dataset = dataset
+        self.sampler = order
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.mos = torch.tensor(dataset.ratings.table["mos"].to_numpy(float), dtype=torch.float32)
 
     def __len__(self) -> int:
-        return -(-self.photographs * self.crops_per_image // self.world_size)
+        return -(-len(self.sampler) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Draw]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.photographs * self.crops_per_image)
-        for place in np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]:
-            row, crop = divmod(int(place), self.crops_per_image)
-            yield Draw(self.epoch, row, crop)
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        order = list(self.sampler)
+        arriving = iter(
+            DataLoader(
+                self.dataset,
+                batch_sampler=parcels(order, self.batch_size),
+                num_workers=self.num_workers,
+                collate_fn=list,
+            )
+        )
+        waiting: dict[int, Tensor] = {}
+        for start in range(0, len(order), self.batch_size):
+            due = range(start, min(start + self.batch_size, len(order)))
+            while not all(place in waiting for place in due):
+                for crops, places in next(arriving):
+                    waiting.update(zip(places, crops, strict=True))
+            rows = [order[place].row for place in due]
+            yield TrainingBatch(channels_first(torch.stack([waiting.pop(place) for place in due])), self.mos[rows])
 
 
-def padded(ratings: Ratings, row: int, resize: Resize, crop_size: int) -> np.ndarray:
-    """The pixels of one row's photograph after the resize protocol, at least one crop large."""
-    pixels = ratings.photographs.read(str(ratings.table["image"].iat[row]))
-    return pad_to(resize.apply(pixels), crop_size, crop_size)
+def parcels(order: Sequence[Draw], crops_at_least: int) -> list[list[Wanted]]:
+    """The photographs in the order in which they are first due, packed so that a worker sends a batch's worth at once.
 
-
-def to_tensor(pixels: np.ndarray) -> Tensor:
-    """(height, width, 3) as (3, height, width)."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-
-
-def training_loader(dataset: TrainingCrops, order: TrainingOrder, *, batch_size: int, num_workers: int) -> DataLoader:
-    """Batches of random crops; the last batch of an epoch may be smaller, down to one crop."""
-    return DataLoader(
-        dataset, batch_size=batch_size, sampler=order, num_workers=num_workers, collate_fn=collate_training
-    )
+    Example:
+        >>> [[wanted.row for wanted in parcel] for parcel in parcels([Draw(0, 5, 0), Draw(0, 3, 0), Draw(0, 5, 1)], 2)]
+        [[5], [3]]
+    """
+    wanted: dict[int, Wanted] = {}
+    for place, draw in enumerate(order):
+        photograph = wanted.setdefault(draw.row, Wanted(draw.row, [], []))
+        photograph.draws.append(draw)
+        photograph.places.append(place)
+    packed: list[list[Wanted]] = []
+    crops = crops_at_least
+    for photograph in wanted.values():
+        if crops >= crops_at_least:
+            packed.append([])
+            crops = 0
+        packed[-1].append(photograph)
+        crops += len(photograph.draws)
+    return packed
 
 
 def evaluation_loader(dataset: EvaluationCrops, *, num_workers: int, rank: int = 0, world_size: int = 1) -> DataLoader:
@@ -138,14 +167,20 @@ def evaluation_loader(dataset: EvaluationCrops, *, num_workers: int, rank: int =
     )
 
 
-def collate_training(items: list[tuple[Tensor, float]]) -> TrainingBatch:
-    crops, mos = zip(*items, strict=True)
-    return TrainingBatch(torch.stack(crops), torch.tensor(mos, dtype=torch.float32))
-
-
 def collate_evaluation(items: list[tuple[Tensor, int]]) -> EvaluationBatch:
     crops, rows = zip(*items, strict=True)
-    return EvaluationBatch(torch.cat(crops), [len(part) for part in crops], list(rows))
+    return EvaluationBatch(channels_first(torch.cat(crops)), [len(part) for part in crops], list(rows))
+
+
+def padded(ratings: Ratings, row: int, resize: Resize, crop_size: int) -> np.ndarray:
+    """The pixels of one row's photograph after the resize protocol, at least one crop large."""
+    pixels = ratings.photographs.read(str(ratings.table["image"].iat[row]))
+    return pad_to(resize.apply(pixels), crop_size, crop_size)
+
+
+def channels_first(crops: Tensor) -> Tensor:
+    """(crops, height, width, 3) seen as (crops, 3, height, width), not moved: convolutions like it channels_last."""
+    return crops.permute(0, 3, 1, 2)
 
 
 def choose_workers(asked: int | None, ratings: Ratings, *, devices: int = 1) -> int:

@@ -25,6 +25,8 @@ MAY_DIFFER = (
     "overwrite",
     "progress",
     "num_workers",
+    "cache_dir",
+    "cache_gb",
     "run_dir",
     "precision",
 )  # on resume; the precision is compared as resolved

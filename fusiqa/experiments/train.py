@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from fusiqa.config import ModelConfig, TrainConfig
 from fusiqa.data import catalog, splits
+from fusiqa.data.cache import cached
 from fusiqa.data.check import Checked, check
 from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings, Split
@@ -62,22 +64,26 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     torch.manual_seed(config.seed)
     model = build_model(model_config(config, fusion, ratings), config.backbone_weights)
     checked = usable_ratings(ratings, config, say, progress=config.progress and first)
+    photographs = cached(
+        ratings.photographs, checked.contents, resize, folder=config.cache_dir, gigabytes=config.cache_gb
+    )
+    usable = replace(checked.ratings, photographs=photographs)
     origin = provenance.describe()
     if first:
         make_run_dir(run_dir, config)
         record(run_dir, config, checked, model, resize, origin)
-    say(describe_start(run_dir, model, checked.ratings))
+    say(describe_start(run_dir, model, usable))
     if config.lr is None and config.batch_size < USUAL_BATCH // 2:
         say(f"notice: the default learning rates suit batches of about {USUAL_BATCH}; --lr sets another")
 
     def save_best(model: QualityModel, best: dict[str, float]) -> None:
-        where = {"dataset": checked.ratings.name, "seed": config.seed, "commit": origin["commit"], **best}
+        where = {"dataset": usable.name, "seed": config.seed, "commit": origin["commit"], **best}
         save_checkpoint(TrainedModel(model, str(resize), where), run_dir)
 
-    if fit(model, checked.ratings, config, resize=resize, run_dir=run_dir, save_best=save_best):
+    if fit(model, usable, config, resize=resize, run_dir=run_dir, save_best=save_best):
         accelerator = choose_accelerator(config)
         cross_test_on_spaq(run_dir, config, accelerator=accelerator, say=say)
-        test(run_dir, checked.ratings.part("test"), accelerator=accelerator, progress=config.progress, say=say)
+        test(run_dir, usable.part("test"), accelerator=accelerator, progress=config.progress, say=say)
         say(f"everything is in {run_dir}")
     return run_dir
 
@@ -100,7 +106,7 @@ def usable_ratings(ratings: Ratings, config: TrainConfig, say: Callable[[str], N
     splits_measured: tuple[Split, ...] = ("validation", "test")
     for split in splits_measured:
         check_measurable(ratings.part(split), split)
-    return Checked(ratings, checked.broken, checked.fingerprint)
+    return replace(checked, ratings=ratings)
 
 
 def check_measurable(part: Ratings, split: str) -> None:

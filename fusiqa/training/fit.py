@@ -12,17 +12,18 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.utilities import rank_zero_only
 
 from fusiqa.config import TrainConfig
 from fusiqa.data.loader import (
     EvaluationCrops,
+    TrainingBatches,
     TrainingCrops,
-    TrainingOrder,
     choose_workers,
     evaluation_loader,
-    training_loader,
 )
+from fusiqa.data.order import TrainingOrder, mixing_window
 from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
@@ -86,6 +87,7 @@ def fit(
         photographs=len(training),
         crops_per_image=config.crops_per_image,
         seed=config.seed,
+        window=mixing_window(crops_per_image=config.crops_per_image, crop_size=config.crop_size),
         rank=trainer.global_rank,
         world_size=world,
     )
@@ -94,7 +96,7 @@ def fit(
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging, not on results
         trainer.fit(
             module,
-            training_loader(
+            TrainingBatches(
                 TrainingCrops(training, resize, config.crop_size, config.seed),
                 order,
                 batch_size=config.batch_size // world,
@@ -153,6 +155,7 @@ def create_trainer(config: TrainConfig, run_dir: Path, save_best: Callable) -> l
         callbacks=callbacks,
         logger=create_logger(config, run_dir),
         plugins=[AtomicCheckpointIO()],
+        profiler=SimpleProfiler(),  # history.csv says what share of an epoch went into waiting for data
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         enable_progress_bar=config.progress,

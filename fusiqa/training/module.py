@@ -7,6 +7,7 @@ import time
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,6 +20,7 @@ from fusiqa.models.quality import QualityModel
 from fusiqa.training.recipe import Rates, create_optimizer, create_schedule
 
 NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
+WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning's profiler calls waiting for a training batch
 
 
 class QualityModule(lightning.LightningModule):
@@ -54,6 +56,7 @@ class QualityModule(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.losses = []
         self.started = time.perf_counter()
+        self.waited_before = self.seconds_waited()
 
     def on_train_batch_start(self, batch: TrainingBatch, batch_idx: int) -> None:
         """Draw dropout from (seed, step, rank) alone, so that a resumed epoch repeats the interrupted one.
@@ -71,8 +74,14 @@ class QualityModule(lightning.LightningModule):
         self.log("train_mae", self.losses[-1], prog_bar=True)
         return loss
 
+    def seconds_waited(self) -> float:
+        """Seconds that training steps have waited for their batch since the fit began, by Lightning's profiler."""
+        profiler = self.trainer.profiler  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+        return sum(profiler.recorded_durations[WAITING]) if isinstance(profiler, SimpleProfiler) else float("nan")
+
     def on_validation_epoch_start(self) -> None:
         self.trained = time.perf_counter()
+        self.waited = self.seconds_waited() - self.waited_before
         self.rows = []
 
     def validation_step(self, batch: EvaluationBatch, _: int) -> None:
@@ -104,6 +113,7 @@ class QualityModule(lightning.LightningModule):
             "train_seconds": round(seconds, 2),
             "validation_seconds": round(time.perf_counter() - self.trained, 2),
             "crops_per_second": round(crops / seconds, 2),
+            "data_wait_share": round(self.waited / seconds, 4),
         }
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

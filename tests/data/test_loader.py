@@ -1,7 +1,6 @@
 """Crops: reproducible, complete, and shared out so that several processes see what one would."""
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -10,14 +9,14 @@ import torch
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.loader import (
-    Draw,
     EvaluationCrops,
+    TrainingBatches,
     TrainingCrops,
-    TrainingOrder,
+    Wanted,
     choose_workers,
     evaluation_loader,
-    training_loader,
 )
+from fusiqa.data.order import Draw, TrainingOrder
 from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
 
@@ -29,8 +28,10 @@ class Coordinates:
     """Photographs whose pixels say where they are: red the row, green the column."""
 
     in_memory: bool = False
+    reads: list[str] = field(default_factory=list)
 
     def read(self, image: str) -> np.ndarray:
+        self.reads.append(image)
         height, width = SIZES[int(image)]
         rows, columns = np.mgrid[:height, :width]
         return np.stack([rows, columns, np.full_like(rows, int(image))], axis=2).astype(np.uint8)
@@ -46,13 +47,21 @@ def ratings():
     return Ratings("coordinates", table, ScoreRange(0, 1), Coordinates(), "none")
 
 
-def batches(ratings, *, workers=0, epoch=0, seed=7, rank=0, world=1, batch_size=3, crops_per_image=2):
+def batches(ratings, *, workers=0, epoch=0, seed=7, rank=0, world=1, batch_size=3, crops_per_image=2, window=3):
     order = TrainingOrder(
-        photographs=len(ratings), crops_per_image=crops_per_image, seed=seed, rank=rank, world_size=world
+        photographs=len(ratings),
+        crops_per_image=crops_per_image,
+        seed=seed,
+        window=window,
+        rank=rank,
+        world_size=world,
     )
     order.set_epoch(epoch)
     crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed)
-    return list(training_loader(crops, order, batch_size=batch_size, num_workers=workers))
+    loader = TrainingBatches(crops, order, batch_size=batch_size, num_workers=workers)
+    found = list(loader)
+    assert len(found) == len(loader)
+    return found
 
 
 def same(a, b):
@@ -71,9 +80,25 @@ def test_another_epoch_or_seed_gives_other_crops(ratings):
     assert not same(batches(ratings), batches(ratings, seed=8))
 
 
-def test_every_crop_of_every_photograph_comes_once_an_epoch(ratings):
-    order = TrainingOrder(photographs=5, crops_per_image=3, seed=1)
-    assert Counter((draw.row, draw.crop) for draw in order) == {(r, c): 1 for r in range(5) for c in range(3)}
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_hold_the_crops_of_the_order_with_their_ratings(ratings, workers):
+    order = TrainingOrder(photographs=5, crops_per_image=4, seed=7, window=3)
+    dataset = TrainingCrops(ratings, Resize.parse("none"), 17, seed=7)
+    found = batches(ratings, crops_per_image=4, workers=workers)
+    crops, given = torch.cat([batch.crops for batch in found]), torch.cat([batch.mos for batch in found])
+    for draw, crop, mos in zip(order, crops, given, strict=True):
+        alone, _ = dataset[Wanted(draw.row, [draw], [0])]
+        assert torch.equal(crop, alone[0].permute(2, 0, 1))
+        assert float(mos) == pytest.approx(0.1 * (draw.row + 1))
+
+
+def test_a_photograph_is_read_once_an_epoch_however_many_crops_it_gives(ratings):
+    batches(ratings, crops_per_image=7, window=4)
+    assert sorted(ratings.photographs.reads) == ["0", "1", "2", "3", "4"]
+
+
+def test_crops_are_channels_last_in_memory_so_that_no_step_has_to_turn_them(ratings):
+    assert batches(ratings)[0].crops.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_last_batch_may_hold_one_crop(ratings):
@@ -88,15 +113,11 @@ def test_two_processes_together_see_the_batches_of_one(ratings):
         assert together == sorted(x.flatten().tolist() for x in whole.crops)
 
 
-def test_an_order_that_does_not_divide_wraps_so_that_all_processes_step_together():
-    orders = [list(TrainingOrder(photographs=5, crops_per_image=1, seed=0, rank=r, world_size=2)) for r in (0, 1)]
-    assert [len(order) for order in orders] == [3, 3]
-    assert {draw.row for order in orders for draw in order} == set(range(5))
-
-
 def test_training_crops_are_pieces_of_the_photograph_and_half_are_mirrored(ratings):
     crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0)
-    steps = [int(crops[Draw(0, 4, n)][0][1, 0, 1]) - int(crops[Draw(0, 4, n)][0][1, 0, 0]) for n in range(200)]
+    pieces, places = crops[Wanted(4, [Draw(0, 4, n) for n in range(200)], list(range(200)))]
+    assert places == list(range(200))
+    steps = [int(piece[0, 1, 1]) - int(piece[0, 0, 1]) for piece in pieces]
     assert set(steps) == {1, -1}
     assert 70 <= steps.count(-1) <= 130
 
@@ -104,7 +125,9 @@ def test_training_crops_are_pieces_of_the_photograph_and_half_are_mirrored(ratin
 @pytest.mark.parametrize("row", range(len(SIZES)))
 def test_evaluation_crops_cover_every_pixel(ratings, row):
     crops, _ = EvaluationCrops(ratings, Resize.parse("none"), 17)[row]
-    seen = {(int(y), int(x)) for crop in crops for y, x in zip(crop[0].flatten(), crop[1].flatten(), strict=True)}
+    seen = {
+        (int(y), int(x)) for crop in crops for y, x in zip(crop[..., 0].flatten(), crop[..., 1].flatten(), strict=True)
+    }
     height, width = SIZES[row]
     assert seen == {(y, x) for y in range(height) for x in range(width)}
 

@@ -17,7 +17,7 @@ SETTINGS = [
     "--validation_share", "0.2",
     "--no_spaq", "--no_progress", "--accelerator", "cpu", "--num_workers", "0",
 ]  # fmt: skip
-WALL_CLOCK = ["train_seconds", "validation_seconds", "crops_per_second"]
+WALL_CLOCK = ["train_seconds", "validation_seconds", "crops_per_second", "data_wait_share"]
 
 KILLED_IN_AN_EPOCH = """
 from fusiqa.training.module import QualityModule

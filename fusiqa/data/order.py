@@ -1,0 +1,77 @@
+"""Which crop of which photograph comes when in an epoch: drawn from the seed alone. It opens no photograph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+WAITING_BYTES = 256 * 2**20
+"""Memory that crops may take while they wait for their batch, bytes, per training process."""
+
+
+class Draw(NamedTuple):
+    """One random crop to take: which pass over the data, which row, which of its crops."""
+
+    epoch: int
+    row: int
+    crop: int
+
+
+def mixing_window(*, crops_per_image: int, crop_size: int) -> int:
+    """Photographs over which the crops of one are spread, so that all crops of a window fit into `WAITING_BYTES`.
+
+    One crop a photograph needs no mixing: the window is 1.
+
+    Example:
+        >>> mixing_window(crops_per_image=20, crop_size=224)
+        89
+    """
+    if crops_per_image == 1:
+        return 1
+    return max(2, WAITING_BYTES // (3 * crop_size**2 * crops_per_image))
+
+
+class TrainingOrder:
+    """Every crop of every photograph once per epoch, in an order drawn from (seed, epoch), shared out among ranks.
+
+    The photographs are shuffled, and each one's crops are spread evenly over the window of photographs that follow it:
+    a photograph is then decoded once an epoch, and a batch still holds crops of many. All ranks draw the same order and
+    take every world-size-th crop of it, so that together they see the batches that one process would. The order wraps
+    where it does not divide evenly.
+
+    Args:
+        photographs: number of rows.
+        crops_per_image: random crops of each photograph per epoch.
+        seed: of the order.
+        window: photographs over which the crops of one are spread (`mixing_window`).
+        rank: of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self, *, photographs: int, crops_per_image: int, seed: int, window: int = 1, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.photographs = photographs
+        self.crops_per_image = crops_per_image
+        self.seed = seed
+        self.window = window
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.photographs * self.crops_per_image // self.world_size)
+
+    def __iter__(self) -> Iterator[Draw]:
+        random = np.random.default_rng((self.seed, self.epoch))
+        places = np.repeat(np.arange(self.photographs), self.crops_per_image)
+        rows = random.permutation(self.photographs)[places]
+        crops = np.tile(np.arange(self.crops_per_image), self.photographs)
+        order = np.argsort(places + self.window * random.random(len(places))) if self.window > 1 else places.argsort()
+        for place in np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]:
+            yield Draw(self.epoch, int(rows[place]), int(crops[place]))

@@ -1,0 +1,108 @@
+"""A bounded folder of arrays: whole or absent, within its limit, whatever happens to it meanwhile."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from fusiqa.data import store
+from fusiqa.data.store import Store, new_store
+
+ARRAY = np.arange(7 * 11 * 3, dtype=np.uint8).reshape(7, 11, 3)
+ON_DISK = ARRAY.nbytes + 128  # with the header of an .npy
+
+
+def test_what_was_stored_comes_back_and_what_was_not_does_not(tmp_path):
+    kept = new_store(tmp_path / "new", 10**6)
+    assert kept.get("a") is None
+    kept.put("a", ARRAY)
+    np.testing.assert_array_equal(kept.get("a"), ARRAY)
+    assert isinstance(kept.get("a"), np.memmap)
+    assert kept.get("b") is None
+    assert kept.touch(["a", "b"]) == 1
+
+
+def test_half_an_array_counts_as_none_and_is_stored_anew(tmp_path):
+    kept = new_store(tmp_path, 10**6)
+    kept.put("a", ARRAY)
+    path = kept.path("a")
+    for content in (path.read_bytes()[:-5], b"", b"\x93NUMPY", bytes(200)):
+        path.write_bytes(content)
+        assert kept.get("a") is None
+        kept.put("a", ARRAY)
+        np.testing.assert_array_equal(kept.get("a"), ARRAY)
+
+
+def test_a_pickle_is_not_read(tmp_path):
+    kept = new_store(tmp_path, 10**6)
+    kept.path("a").parent.mkdir(parents=True)
+    np.save(kept.path("a"), np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    assert kept.get("a") is None
+
+
+def test_arrays_of_this_run_fill_the_limit_and_no_more(tmp_path):
+    kept = new_store(tmp_path, 5 * ON_DISK)
+    for number in range(9):
+        kept.put(str(number), ARRAY)
+    assert [number for number in range(9) if kept.get(str(number)) is not None] == [0, 1, 2, 3, 4]
+    assert sum(entry.size for entry in kept.entries()) <= 5 * ON_DISK
+
+
+def test_what_was_used_longest_ago_makes_room(tmp_path):
+    before = new_store(tmp_path, 4 * ON_DISK)
+    for number in range(4):
+        before.put(str(number), ARRAY)
+        os.utime(before.path(str(number)), (time.time() - 1000 + number,) * 2)
+    after = new_store(tmp_path, 4 * ON_DISK)
+    after.touch(["0"])
+    after.put("new", ARRAY)
+    assert after.get("new") is not None
+    assert after.get("0") is not None
+    assert after.get("1") is None
+
+
+def test_a_disk_that_is_nearly_full_is_not_filled(tmp_path, monkeypatch):
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: store.shutil._ntuple_diskusage(1000, 960, 40))
+    kept = new_store(tmp_path, 10**6)
+    kept.put("a", ARRAY)
+    assert kept.get("a") is None
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_once_and_stops_nothing(tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    kept = new_store(tmp_path / "file", 10**6)
+    with caplog.at_level(logging.WARNING):
+        kept.put("a", ARRAY)
+        kept.put("b", ARRAY)
+    assert len(caplog.records) == 1
+    assert str(tmp_path / "file") in caplog.text
+    assert kept.get("a") is None
+
+
+WRITER = """
+import sys, numpy as np
+from pathlib import Path
+from fusiqa.data.store import new_store
+kept = new_store(Path(sys.argv[1]), 10**9)
+for number in range(300):
+    kept.put(str(number), np.full((50, 50, 3), number % 256, np.uint8))
+    found = kept.get(str(number))
+    assert found is not None and (found == number % 256).all()
+"""
+
+
+def test_two_processes_that_store_the_same_arrays_at_once_do_no_harm(tmp_path):
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)]) for _ in range(2)]
+    assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
+    assert len(Store(tmp_path, 0, 0.0).entries()) == 300
+    assert list(tmp_path.rglob(".*")) == []
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_without_a_limit_above_nothing_nothing_is_stored(tmp_path, limit):
+    new_store(tmp_path / "cache", limit).put("a", ARRAY)
+    assert not (tmp_path / "cache").exists()
