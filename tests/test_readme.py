@@ -110,6 +110,11 @@ def cases(found) -> list:
 def parsed(command: str) -> object | None:
     """The settings that a command line comes to, None for one that has none; AssertionError if it would not run."""
     match shlex.split(command):
+        case ["python", script, *arguments] if script.startswith("benchmarks/"):
+            source = (ROOT / script).read_text("utf-8")
+            flags = {argument.removeprefix("--") for argument in arguments if argument.startswith("--")}
+            assert flags <= set(re.findall(r"^    (\w+): ", source, re.MULTILINE))
+            return None
         case ["python", script, *arguments]:
             assert script in SCRIPTS, f"no script {script}"
             name = re.findall(r'main_of\("(\w+)", "(.*)"\)', (ROOT / script).read_text("utf-8"))
@@ -171,6 +176,7 @@ def test_the_readme_begins_with_the_two_commands():
         "python train_swin.py --epoch 3",
         "python train_swin.py --epochs 0",
         "python train.py",
+        "python benchmarks/data.py --colour 3",
         "fusiqa explain runs/first",
         "fusiqa attention",
         "make install",
