@@ -10,7 +10,7 @@ import tyro
 
 from fusiqa.errors import FusiqaError
 
-FUSIONS = ("single", "concat", "attention")
+FUSIONS = ("single", "concat", "attention", "spatial", "cross-scale")
 DEFAULT_BACKBONE = "swin_tiny_patch4_window7_224"
 
 
@@ -42,13 +42,33 @@ UNIT_RANGE = ScoreRange(0.0, 1.0)
 
 
 @dataclass(frozen=True)
+class ScaleWeighing:
+    """How attention fusion makes the weights of the scales, and what they multiply."""
+
+    gate: Literal["softmax", "sigmoid"] = "softmax"
+    """softmax weights sum to one; sigmoid gates are free of one another, each in 0-1."""
+    temperature: float = 1.0
+    """What the logits are divided by: the higher, the more even the weights."""
+    gain: float = 1.0
+    """What the weights are multiplied by; 4 gives scales of equal weight the size that they have unweighed."""
+    normalised: bool = False
+    """Divide each pooled map by its root mean square first, image by image."""
+
+
+SEED_WEIGHING = ScaleWeighing()
+"""The weighing of the published design: a plain softmax onto the maps as they are."""
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """All that is needed to build the network again, without any download."""
 
     backbone: str = DEFAULT_BACKBONE
     """Name of the timm model whose last four stages are the scales."""
     fusion: str = "concat"
-    """How the scales become one map: single, concat or attention."""
+    """How the scales become one map: single, concat, attention, spatial or cross-scale."""
+    weighing: ScaleWeighing = SEED_WEIGHING
+    """How attention fusion weighs."""
     image_height: int = 224
     """Height of a crop, pixels."""
     image_width: int = 224
@@ -99,6 +119,10 @@ class TrainConfig:
     """imagenet (timm's own, downloaded once), a safetensors file, or none (random)."""
     attention_fusion: bool = False
     """Weigh the four scales for every image by an attention network."""
+    fusion: Literal["single", "concat", "attention", "spatial", "cross-scale"] | None = None
+    """How the four scales become one map; by default what --attention_fusion and --no_multiscale say."""
+    weighing: ScaleWeighing = SEED_WEIGHING
+    """How attention fusion makes the weights of the scales, and what they multiply."""
     multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use-multiscale",))] = True
     """Feed all four scales to the hypernetwork; --no_multiscale feeds it the last alone."""
     crop_size: int = 224
@@ -130,6 +154,9 @@ class TrainConfig:
     hundredth after 85 %), or none."""
     warmup_share: float = 0.05
     """Share of all steps over which the learning rates rise linearly to their highest, 0-1."""
+    entropy_weight: float = 0.0
+    """Weight of a term of the loss that keeps scale weights even: the share by which the entropy of an image's weights
+    falls short of that of four equal ones, 0-1."""
     gradient_clip: float = 1.0
     """Largest L2 norm of the gradient; 0 turns clipping off."""
     patience: int | None = None

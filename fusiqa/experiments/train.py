@@ -89,7 +89,11 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
 
 
 def choose_fusion(config: TrainConfig, say: Callable[[str], None]) -> str:
-    """The fusion that the flags come to."""
+    """The fusion that the flags come to. Raises FusiqaError where they contradict each other."""
+    if config.fusion is not None:
+        if config.attention_fusion and config.fusion != "attention":
+            raise FusiqaError(f"--fusion {config.fusion} and --attention_fusion contradict each other: keep one")
+        return config.fusion
     if config.attention_fusion and not config.multiscale:
         say("warning: --attention_fusion is ignored, because --no_multiscale leaves one scale and nothing to weigh")
     if not config.multiscale:
@@ -124,6 +128,7 @@ def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelCon
     return ModelConfig(
         backbone=config.backbone,
         fusion=fusion,
+        weighing=config.weighing,
         image_height=config.crop_size,
         image_width=config.crop_size,
         score_range=ratings.score_range,

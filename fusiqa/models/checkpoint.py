@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from fusiqa.config import ModelConfig, ScoreRange
+from fusiqa.config import ModelConfig, ScaleWeighing, ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.files import write_atomically, write_json
 from fusiqa.models.quality import QualityModel
@@ -98,6 +98,10 @@ def model_config(stated: dict[str, Any]) -> ModelConfig:
         )
     triples = {name: tuple(stated[name]) for name in ("mean", "std") if stated.get(name) is not None}
     arguments = tuple((name, value) for name, value in stated.get("timm_args", ()))
-    return ModelConfig(
-        **{**stated, **triples, "timm_args": arguments, "score_range": ScoreRange(*stated["score_range"])}
-    )
+    built = {
+        **triples,
+        "timm_args": arguments,
+        "score_range": ScoreRange(*stated["score_range"]),
+        "weighing": ScaleWeighing(**stated.get("weighing", {})),
+    }
+    return ModelConfig(**{**stated, **built})

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusiqa.config import FUSIONS, ModelConfig
+from fusiqa.config import FUSIONS, SEED_WEIGHING, ModelConfig, ScaleWeighing
 from fusiqa.errors import FusiqaError
 from fusiqa.models.pyramid import Maps
 
@@ -22,10 +22,18 @@ ATTENTION_HIDDEN = 256
 
 
 class Fused(NamedTuple):
-    """One map for the hypernetwork, and how much each scale counted in it (None where a fusion does not weigh)."""
+    """One map for the hypernetwork, and what it was made of.
+
+    Attributes:
+        map: (batch, C, 7, 7).
+        scale_weights: how much each scale counted, rows sum to one; None where a fusion does not weigh.
+        attention: what a fusion attended to beyond that: the gates of `spatial` (batch, 4, 7, 7) in 0-1, or the matrix
+            of `cross-scale` (batch, 4, 4), whose row i says where scale i looked and sums to one; else None.
+    """
 
     map: Float[Tensor, "batch fused 7 7"]
     scale_weights: Float[Tensor, "batch 4"] | None
+    attention: Float[Tensor, "batch 4 ..."] | None = None
 
 
 class Fusion(nn.Module):
@@ -63,10 +71,13 @@ class AttentionFusion(Fusion):
     """All scales, each weighed for every image: fused = [w_0 p_0, w_1 p_1, w_2 p_2, w_3 p_3].
 
     w = softmax(Linear(256, 4)(Dropout(ReLU(Linear(C_3, 256)(GAP(f_3)))))); the four weights of an image sum to one.
+    The weighing can be varied (`ScaleWeighing`): p_i over its root mean square, w times a gain, the logits over a
+    temperature, sigmoid gates in place of the softmax (their shares are then the scale weights).
 
     Args:
         channels: channels C_i of the maps.
         dropout: share of the 256 hidden units dropped in training, 0-1.
+        weighing: how the weights are made of the logits, and what they multiply.
 
     Example:
         >>> fusion = AttentionFusion([2, 3, 5, 7])
@@ -75,9 +86,10 @@ class AttentionFusion(Fusion):
         (torch.Size([1, 17, 7, 7]), 1.0)
     """
 
-    def __init__(self, channels: Sequence[int], dropout: float = 0.1) -> None:
+    def __init__(self, channels: Sequence[int], dropout: float = 0.1, weighing: ScaleWeighing = SEED_WEIGHING) -> None:
         super().__init__()
         self.out_channels = sum(channels)
+        self.weighing = weighing
         self.attention = nn.Sequential(
             nn.Linear(channels[-1], ATTENTION_HIDDEN),
             nn.ReLU(),
@@ -86,9 +98,80 @@ class AttentionFusion(Fusion):
         )
 
     def forward(self, maps: Maps) -> Fused:
-        weights = self.attention(maps[-1].mean(dim=(2, 3))).float().softmax(dim=1)
-        weighed = [pool(m) * w.view(-1, 1, 1, 1) for m, w in zip(maps, weights.unbind(dim=1), strict=True)]
-        return Fused(torch.cat(weighed, dim=1), weights)
+        logits = self.attention(maps[-1].mean(dim=(2, 3))).float() / self.weighing.temperature
+        gates = logits.sigmoid() if self.weighing.gate == "sigmoid" else logits.softmax(dim=1)
+        pooled = [unit_power(pool(m)) if self.weighing.normalised else pool(m) for m in maps]
+        factors = (self.weighing.gain * gates).unbind(dim=1)
+        weighed = [p * factor.view(-1, 1, 1, 1) for p, factor in zip(pooled, factors, strict=True)]
+        return Fused(torch.cat(weighed, dim=1), shares(gates))
+
+
+class SpatialFusion(Fusion):
+    """All scales, each with a gate for every place: fused = [pool(g_0 f_0), ..., pool(g_3 f_3)].
+
+    g_i = sigmoid(Conv1x1(C_i / 4, 1)(ReLU(Conv1x1(C_i, C_i / 4)(f_i)))), (batch, 1, H_i, W_i). The scale weights are
+    the gates' means over a map as shares of their sum.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.out_channels = sum(channels)
+        self.gates = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(c, max(1, c // 4), 1), nn.ReLU(), nn.Conv2d(max(1, c // 4), 1, 1)) for c in channels
+        )
+
+    def forward(self, maps: Maps) -> Fused:
+        gates = [gate(m).float().sigmoid() for gate, m in zip(self.gates, maps, strict=True)]
+        gated = torch.cat([pool(m * g.to(m.dtype)) for m, g in zip(maps, gates, strict=True)], dim=1)
+        attention = torch.cat([pool(g) for g in gates], dim=1)
+        return Fused(gated, shares(attention.mean(dim=(2, 3))), attention)
+
+
+class CrossScaleFusion(Fusion):
+    """All scales, each cell informed by every cell of every scale: fused = [p_0 + a_0, ..., p_3 + a_3].
+
+    The 4 x 49 cells of the p_i become tokens of width 128, with a learned position and scale; a_i is what multi-head
+    attention (4 heads) among all of them gives the tokens of scale i, brought back to C_i channels. The matrix sums the
+    attention over the cells looked at, and averages it over heads and the cells that look; the scale weights are the
+    means of its rows, how much each scale was looked at.
+
+    Source: Vaswani et al., NeurIPS 2017.
+    """
+
+    WIDTH = 128
+    HEADS = 4
+
+    def __init__(self, channels: Sequence[int], dropout: float = 0.1) -> None:
+        super().__init__()
+        self.out_channels = sum(channels)
+        self.inwards = nn.ModuleList(nn.Conv2d(c, self.WIDTH, 1) for c in channels)
+        self.position = nn.Parameter(0.02 * torch.randn(len(channels) * GRID**2, self.WIDTH))
+        self.norm = nn.LayerNorm(self.WIDTH)
+        self.attention = nn.MultiheadAttention(self.WIDTH, self.HEADS, dropout=dropout, batch_first=True)
+        self.outwards = nn.ModuleList(nn.Conv2d(self.WIDTH, c, 1) for c in channels)
+
+    def forward(self, maps: Maps) -> Fused:
+        pooled = [pool(m) for m in maps]
+        cells = [project(p).flatten(2) for project, p in zip(self.inwards, pooled, strict=True)]
+        tokens = self.norm(torch.cat(cells, dim=2).transpose(1, 2) + self.position)
+        told, looks = self.attention(tokens, tokens, tokens)
+        scales = len(maps)
+        grids = told.transpose(1, 2).unflatten(2, (scales, GRID, GRID)).unbind(dim=2)
+        informed = [p + project(grid) for p, project, grid in zip(pooled, self.outwards, grids, strict=True)]
+        matrix = looks.float().unflatten(2, (scales, -1)).sum(dim=3).unflatten(1, (scales, -1)).mean(dim=2)
+        matrix = matrix / matrix.sum(dim=2, keepdim=True)  # dropout of attention in training scales what is left
+        return Fused(torch.cat(informed, dim=1), matrix.mean(dim=1), matrix)
+
+
+def shares(values: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:
+    """Positive values as shares of their sum: rows sum to one."""
+    return values / values.sum(dim=1, keepdim=True)
+
+
+def unit_power(features: Float[Tensor, "batch channels 7 7"]) -> Float[Tensor, "batch channels 7 7"]:
+    """A map over its root mean square, image by image, so that no scale counts for more by its numbers' size alone."""
+    power = features.float().square().mean(dim=(1, 2, 3), keepdim=True)
+    return (features * (power + 1e-6).rsqrt()).to(features.dtype)
 
 
 def pool(features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels 7 7"]:
@@ -99,7 +182,9 @@ def pool(features: Float[Tensor, "batch channels height width"]) -> Float[Tensor
 BUILDERS: dict[str, Callable[[Sequence[int], ModelConfig], Fusion]] = {
     "single": lambda channels, config: SingleScale(channels),
     "concat": lambda channels, config: ConcatFusion(channels),
-    "attention": lambda channels, config: AttentionFusion(channels, config.attention_dropout),
+    "attention": lambda channels, config: AttentionFusion(channels, config.attention_dropout, config.weighing),
+    "spatial": lambda channels, config: SpatialFusion(channels),
+    "cross-scale": lambda channels, config: CrossScaleFusion(channels, config.attention_dropout),
 }
 
 

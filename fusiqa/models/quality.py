@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fusiqa.config import ModelConfig
 from fusiqa.models.distortion import LocalDistortionVector
-from fusiqa.models.fusion import build_fusion
+from fusiqa.models.fusion import Fused, build_fusion
 from fusiqa.models.hypernet import HyperNetwork
 from fusiqa.models.pyramid import Pyramid
 from fusiqa.models.target import target_network
@@ -56,11 +56,15 @@ class QualityModel(nn.Module):
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Prediction:
         """Score RGB images with values in 0-1, not normalised: the backbone's mean and sd are applied here."""
         maps = self.pyramid(images)
-        fused, scale_weights = self.fusion(maps)
-        weights, vector = self.hypernetwork(fused), self.distortion(maps)
+        fused = self.fusion(maps)
+        weights, vector = self.hypernetwork(fused.map), self.distortion(maps)
         with full_precision(images.device):
             unit = target_network(vector, weights, dropout=self.config.dropout, training=self.training)
-        return Prediction(self.config.score_range.from_unit(unit), scale_weights)
+        return Prediction(self.config.score_range.from_unit(unit), fused.scale_weights)
+
+    def fuse(self, images: Float[Tensor, "batch 3 height width"]) -> Fused:
+        """What the fusion makes of RGB images with values in 0-1, and what it attended to: for explanations."""
+        return self.fusion(self.pyramid(images))
 
 
 def full_precision(device: torch.device):

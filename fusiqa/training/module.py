@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import lightning
 import numpy as np
 import torch
+from jaxtyping import Float
 from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -67,11 +69,13 @@ class QualityModule(lightning.LightningModule):
         torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
-        score = self.model(to_unit_range(batch.crops)).score
+        score, scale_weights = self.model(to_unit_range(batch.crops))
         score_range = self.model.config.score_range
         loss = F.l1_loss(score_range.to_unit(score), score_range.to_unit(batch.mos))
         self.losses.append(loss.detach() * score_range.width)
         self.log("train_mae", self.losses[-1], prog_bar=True)
+        if self.settings.entropy_weight and scale_weights is not None:
+            loss = loss + self.settings.entropy_weight * missing_entropy(scale_weights)
         return loss
 
     def seconds_waited(self) -> float:
@@ -125,6 +129,12 @@ class QualityModule(lightning.LightningModule):
             warmup_share=self.settings.warmup_share,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def missing_entropy(scale_weights: Float[Tensor, "batch scales"]) -> Float[Tensor, ""]:
+    """Share by which the entropy of each image's weights falls short of that of equal ones, 0-1, averaged."""
+    entropy = -(scale_weights * scale_weights.clamp_min(1e-9).log()).sum(dim=1)
+    return 1 - entropy.mean() / math.log(scale_weights.shape[1])
 
 
 def gathered(rows: list) -> list:

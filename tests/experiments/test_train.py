@@ -11,7 +11,8 @@ from PIL import Image
 from scipy import stats
 
 from fusiqa.cli import main
-from fusiqa.config import TrainConfig
+from fusiqa.config import ScaleWeighing, TrainConfig
+from fusiqa.errors import FusiqaError
 from fusiqa.experiments.train import choose_fusion, train
 
 SMALL = [
@@ -140,12 +141,21 @@ def test_spaq_is_cross_tested_where_it_is(biq2021, tmp_path):
         ),
         ("--dataset koniq-10k --epochs 30 --no_multiscale --no_spaq", "single"),
         ("--dataset koniq-10k --use_multiscale --attention_fusion", "attention"),
+        ("--fusion cross-scale --weighing.gate sigmoid --weighing.gain 4", "cross-scale"),
     ],
 )
 def test_the_published_command_lines_mean_what_they_say(line, expected):
     config = tyro.cli(TrainConfig, args=line.split())
     assert choose_fusion(config, lambda _: None) == expected
     assert config.spaq == ("--no_spaq" not in line)
+    if "--weighing" in line:
+        assert config.weighing == ScaleWeighing(gate="sigmoid", gain=4)
+
+
+def test_flags_that_contradict_each_other_are_refused():
+    config = tyro.cli(TrainConfig, args=["--fusion", "spatial", "--attention_fusion"])
+    with pytest.raises(FusiqaError, match=r"--fusion spatial and --attention_fusion contradict"):
+        choose_fusion(config, lambda _: None)
 
 
 @pytest.fixture

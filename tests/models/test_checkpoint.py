@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
+from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing, ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
 from fusiqa.models.quality import build_model
@@ -31,6 +31,25 @@ def test_a_round_trip_changes_no_score(tmp_path, fusion, by_file):
     assert (after.resize, after.provenance) == (before.resize, before.provenance)
     assert not after.model.training
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_how_the_scales_are_weighed_is_kept(tmp_path):
+    weighing = ScaleWeighing(gate="sigmoid", temperature=2.0, gain=4.0, normalised=True)
+    config = ModelConfig(backbone="test_resnet", fusion="attention", image_height=64, image_width=64, weighing=weighing)
+    before = TrainedModel(build_model(config).eval(), "none", {})
+    save_checkpoint(before, tmp_path)
+    after = load_checkpoint(tmp_path)
+    assert after.model.config.weighing == weighing
+    images = torch.rand(2, 3, 64, 64)
+    assert torch.equal(after.model(images).scale_weights, before.model(images).scale_weights)
+
+
+def test_a_model_from_before_the_weighing_could_be_chosen_is_read(tmp_path):
+    save_checkpoint(trained(), tmp_path)
+    description = json.loads((tmp_path / "model.json").read_text())
+    del description["model"]["weighing"]
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    assert load_checkpoint(tmp_path).model.config.weighing == ScaleWeighing()
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

@@ -5,12 +5,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.models.distortion import LocalDistortionVector
-from fusiqa.models.fusion import BUILDERS, AttentionFusion, ConcatFusion, SingleScale
+from fusiqa.models.fusion import BUILDERS, AttentionFusion
 from fusiqa.models.hypernet import HyperNetwork
 from fusiqa.models.quality import QualityModel
 from fusiqa.models.target import SIZES, TargetWeights, target_network
@@ -61,37 +60,6 @@ def test_an_unknown_fusion_is_named():
         small_model("sum")
 
 
-@pytest.fixture
-def maps():
-    torch.manual_seed(0)
-    return [torch.rand(5, c, s, s) for c, s in zip((2, 3, 5, 7), (28, 14, 7, 7), strict=True)]
-
-
-def test_single_is_the_last_scale_alone(maps):
-    fused = SingleScale([2, 3, 5, 7])(maps)
-    assert torch.equal(fused.map, maps[3])
-    assert fused.scale_weights is None
-
-
-def test_concat_pools_each_scale_to_the_grid(maps):
-    fused = ConcatFusion([2, 3, 5, 7])(maps)
-    assert fused.map.shape == (5, 17, 7, 7)
-    assert torch.allclose(fused.map[1, 1, 2, 3], maps[0][1, 1, 8:12, 12:16].mean())
-    assert fused.scale_weights is None
-
-
-def test_attention_is_concat_times_softmax_weights(maps):
-    fusion = AttentionFusion([2, 3, 5, 7]).eval()
-    fused, weights = fusion(maps)
-    assert torch.allclose(weights.sum(dim=1), torch.ones(5))
-    hidden = F.relu(F.linear(maps[3].mean((2, 3)), fusion.attention[0].weight, fusion.attention[0].bias))
-    logits = F.linear(hidden, fusion.attention[3].weight, fusion.attention[3].bias)
-    assert torch.allclose(weights, logits.exp() / logits.exp().sum(1, keepdim=True), atol=1e-6)
-    plain = ConcatFusion([2, 3, 5, 7])(maps).map
-    owner = torch.tensor([0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3])
-    assert torch.allclose(fused, plain * weights[:, owner, None, None], atol=1e-6)
-
-
 def test_target_network_by_hand_is_a_chain_of_sigmoids():
     torch.manual_seed(1)
     matrices = [torch.randn(2, b, a) for a, b in pairwise(SIZES)]
@@ -123,7 +91,7 @@ def test_a_row_of_a_batch_equals_a_batch_of_one(fusion):
         alone = [model(image.unsqueeze(0)) for image in images]
     assert together.score.shape == (7,)
     assert torch.allclose(together.score, torch.cat([p.score for p in alone]), atol=1e-3)
-    if fusion == "attention":
+    if fusion in ("attention", "spatial", "cross-scale"):
         assert torch.allclose(together.scale_weights, torch.cat([p.scale_weights for p in alone]), atol=1e-5)
 
 
