@@ -14,7 +14,7 @@ from fusiqa.config import ModelConfig
 from fusiqa.models.distortion import LocalDistortionVector
 from fusiqa.models.fusion import Fused, build_fusion
 from fusiqa.models.hypernet import HyperNetwork
-from fusiqa.models.pyramid import Pyramid
+from fusiqa.models.pyramid import Maps, Pyramid
 from fusiqa.models.target import target_network
 from fusiqa.models.weights import BackboneWeights, find_weights
 
@@ -56,9 +56,13 @@ class QualityModel(nn.Module):
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Prediction:
         """Score RGB images with values in 0-1, not normalised: the backbone's mean and sd are applied here."""
         maps = self.pyramid(images)
-        fused = self.fusion(maps)
-        weights, vector = self.hypernetwork(fused.map), self.distortion(maps)
-        with full_precision(images.device):
+        return self.judge(maps, maps)
+
+    def judge(self, fusion_maps: Maps, distortion_maps: Maps) -> Prediction:
+        """Score what the backbone saw; both are its maps, or what their pools leave of them (frozen.py)."""
+        fused = self.fusion(fusion_maps)
+        weights, vector = self.hypernetwork(fused.map), self.distortion(distortion_maps)
+        with full_precision(fused.map.device):
             unit = target_network(vector, weights, dropout=self.config.dropout, training=self.training)
         return Prediction(self.config.score_range.from_unit(unit), fused.scale_weights)
 
