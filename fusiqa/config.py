@@ -125,6 +125,9 @@ class TrainConfig:
     """How attention fusion makes the weights of the scales, and what they multiply."""
     multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use-multiscale",))] = True
     """Feed all four scales to the hypernetwork; --no_multiscale feeds it the last alone."""
+    freeze_backbone: bool = False
+    """Train the heads alone, on maps of the backbone that are computed once and kept: minutes in place of hours, and
+    lower figures."""
     crop_size: int = 224
     """Side of the square crops that the network sees, pixels."""
     dropout: float | None = None

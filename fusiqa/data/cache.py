@@ -73,10 +73,15 @@ def cached(
     """
     if gigabytes <= 0 or getattr(source, "in_memory", False):
         return source
-    store = new_store((folder or default_folder()).expanduser() / "photographs", int(gigabytes * GIGABYTE))
+    store = open_store(folder, gigabytes)
     photographs = CachedPhotographs(source, dict(contents), resize, store)
     store.touch(key for key in map(photographs.key, contents) if key)
     return photographs
+
+
+def open_store(folder: Path | None, gigabytes: float) -> Store:
+    """The one store of a cache: all that is kept in it shares its limit."""
+    return new_store((folder or default_folder()).expanduser() / "arrays", int(gigabytes * GIGABYTE))
 
 
 def default_folder() -> Path:

@@ -17,7 +17,7 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.predict import SCALE_COLUMNS, predict
 from fusiqa.experiments.groups import with_groups
-from fusiqa.experiments.run_folder import ATTENTION_FILE, PREDICTIONS_FILE, TEST_FILE
+from fusiqa.experiments.run_folder import ATTENTION_FILE, CONFIG_FILE, PREDICTIONS_FILE, TEST_FILE, read_json
 from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_atomically, write_json
 from fusiqa.metrics import measure
@@ -31,24 +31,30 @@ SPAQ_TEST_FILE = "test_spaq.json"
 SPAQ_PREDICTIONS_FILE = "predictions_spaq.csv"
 
 
-def test(run_dir: Path, ratings: Ratings, *, accelerator: str, progress: bool, say: Say) -> None:
+def test(run_dir: Path, dataset: str, predict_test: Callable[[TrainedModel], pd.DataFrame], *, say: Say) -> None:
     """Read the test split once, with the best epoch's weights: predictions.csv, attention.png and, last, test.json.
 
     A run with test.json is a finished one, so that nothing may come after it.
+
+    Args:
+        run_dir: the run's folder.
+        dataset: name of the data set.
+        predict_test: from the best epoch's model to the predictions for the test split.
+        say: receives each line meant for the user.
     """
     trained = load_checkpoint(run_dir)
-    predictions = predict(trained, ratings, accelerator=accelerator, progress=progress)
+    predictions = predict_test(trained)
     write_atomically(run_dir / PREDICTIONS_FILE, lambda path: predictions.to_csv(path, index=False))
     result = test_record(run_dir, trained, predictions)
     if predictions[SCALE_COLUMNS[0]].notna().all():
-        summary = summarise(with_groups(predictions, ratings.name))
-        title = f"Scale weights on the test split of {ratings.name}"
+        summary = summarise(with_groups(predictions, dataset))
+        title = f"Scale weights on the test split of {dataset}"
         sizes = trained.model.pyramid.scale_sizes()
         scale_bars(summary, scale_sizes=sizes, title=title, path=run_dir / ATTENTION_FILE)
     else:
         say(f"no {ATTENTION_FILE}: {trained.model.config.fusion} fusion does not weigh its scales")
     write_json(run_dir / TEST_FILE, result)
-    say(describe_test(ratings.name, result))
+    say(describe_test(dataset, result))
 
 
 def test_record(run_dir: Path, trained: TrainedModel, predictions: pd.DataFrame) -> dict[str, Any]:
@@ -57,6 +63,7 @@ def test_record(run_dir: Path, trained: TrainedModel, predictions: pd.DataFrame)
     seconds = history["train_seconds"] + history["validation_seconds"]
     return {
         **measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json(),
+        "backbone": read_json(run_dir / CONFIG_FILE)["resolved"].get("backbone", "fine-tuned"),
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
         "seconds_per_epoch": round(float(seconds.mean()), 2),
         "epochs": len(history),

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fusiqa.config import ModelConfig, TrainConfig
-from fusiqa.data import catalog, splits
-from fusiqa.data.cache import cached
-from fusiqa.data.check import Checked, check
-from fusiqa.data.photo import Resize
-from fusiqa.data.ratings import Ratings, Split
+from fusiqa.data import splits
+from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
+from fusiqa.evaluation.predict import predict
 from fusiqa.experiments import provenance
+from fusiqa.experiments.frozen import PredictTest, SaveBest, fit_frozen
+from fusiqa.experiments.prepare import Prepared, prepare, read_ratings
 from fusiqa.experiments.run_folder import (
     SPLIT_FILE,
     TEST_FILE,
@@ -25,8 +24,7 @@ from fusiqa.experiments.run_folder import (
     make_run_dir,
     write_config,
 )
-from fusiqa.experiments.testing import cross_test_on_spaq, test
-from fusiqa.metrics import FEWEST_IMAGES
+from fusiqa.experiments.testing import Say, cross_test_on_spaq, test
 from fusiqa.models.checkpoint import TrainedModel, save_checkpoint
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.training.fit import choose_accelerator, choose_precision, fit, is_first_process
@@ -35,11 +33,12 @@ from fusiqa.training.recipe import choose_rates, choose_regularisation
 USUAL_BATCH = 32  # of the published recipe, and of the runs that chose the other default rates
 
 
-def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
+def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Callable[[str], None] = print) -> Path:
     """Train, choose the epoch on validation, test once, explain; everything ends up in the run folder.
 
     Args:
         config: the run's settings.
+        prepared: the photographs, where another run of the same data settings has prepared them already.
         say: receives each line meant for the user.
 
     Returns:
@@ -57,35 +56,42 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> Path:
     if config.resume and (run_dir / TEST_FILE).is_file():
         say(f"{run_dir} is finished already: nothing to resume")
         return run_dir
-    ratings = catalog.read(
-        config.dataset, data_dir=config.data_dir, score_range=config.score_range, seed=config.split_seed
-    )
-    resize = Resize.parse(config.resize if config.resize != "auto" else ratings.resize)
+    ratings, resize = (prepared.ratings, prepared.resize) if prepared else read_ratings(config)
     torch.manual_seed(config.seed)
     model = build_model(model_config(config, fusion, ratings), config.backbone_weights)
-    checked = usable_ratings(ratings, config, say, progress=config.progress and first)
-    photographs = cached(
-        ratings.photographs, checked.contents, resize, folder=config.cache_dir, gigabytes=config.cache_gb
-    )
-    usable = replace(checked.ratings, photographs=photographs)
+    if prepared is None:
+        prepared = prepare(config, ratings, resize, say=say, progress=config.progress and first)
     origin = provenance.describe()
     if first:
         make_run_dir(run_dir, config)
-        record(run_dir, config, checked, model, resize, origin)
-    say(describe_start(run_dir, model, usable))
+        record(run_dir, config, prepared, model, origin)
+    say(describe_start(run_dir, model, prepared.ratings))
     if config.lr is None and config.batch_size < USUAL_BATCH // 2:
         say(f"notice: the default learning rates suit batches of about {USUAL_BATCH}; --lr sets another")
 
     def save_best(model: QualityModel, best: dict[str, float]) -> None:
-        where = {"dataset": usable.name, "seed": config.seed, "commit": origin["commit"], **best}
+        where = {"dataset": ratings.name, "seed": config.seed, "commit": origin["commit"], **best}
         save_checkpoint(TrainedModel(model, str(resize), where), run_dir)
 
-    if fit(model, usable, config, resize=resize, run_dir=run_dir, save_best=save_best):
-        accelerator = choose_accelerator(config)
-        cross_test_on_spaq(run_dir, config, accelerator=accelerator, say=say)
-        test(run_dir, usable.part("test"), accelerator=accelerator, progress=config.progress, say=say)
+    predict_test = (fit_frozen if config.freeze_backbone else fit_whole)(
+        model, prepared, config, run_dir, save_best, say
+    )
+    if predict_test is not None:
+        cross_test_on_spaq(run_dir, config, accelerator=choose_accelerator(config), say=say)
+        test(run_dir, ratings.name, predict_test, say=say)
         say(f"everything is in {run_dir}")
     return run_dir
+
+
+def fit_whole(
+    model: QualityModel, prepared: Prepared, config: TrainConfig, run_dir: Path, save_best: SaveBest, say: Say
+) -> PredictTest | None:
+    """Train the whole network; what predicts the test split then, on the first of the processes that trained."""
+    if not fit(model, prepared.ratings, config, resize=prepared.resize, run_dir=run_dir, save_best=save_best):
+        return None
+    accelerator = choose_accelerator(config)
+    test_ratings = prepared.ratings.part("test")
+    return lambda trained: predict(trained, test_ratings, accelerator=accelerator, progress=config.progress)
 
 
 def choose_fusion(config: TrainConfig, say: Callable[[str], None]) -> str:
@@ -99,27 +105,6 @@ def choose_fusion(config: TrainConfig, say: Callable[[str], None]) -> str:
     if not config.multiscale:
         return "single"
     return "attention" if config.attention_fusion else "concat"
-
-
-def usable_ratings(ratings: Ratings, config: TrainConfig, say: Callable[[str], None], *, progress: bool) -> Checked:
-    """The ratings that can be used, with their split: every photograph is decoded once before training starts."""
-    checked = check(ratings, skip_broken=config.skip_broken, progress=progress)
-    if checked.broken:
-        say(f"warning: going on without {len(checked.broken)} broken rows; config.json lists them")
-    ratings = splits.assign(checked.ratings, validation_share=config.validation_share, seed=config.split_seed)
-    splits_measured: tuple[Split, ...] = ("validation", "test")
-    for split in splits_measured:
-        check_measurable(ratings.part(split), split)
-    return replace(checked, ratings=ratings)
-
-
-def check_measurable(part: Ratings, split: str) -> None:
-    """Refuse a split on which no correlation exists, before epochs are spent. Raises FusiqaError."""
-    if len(part) < FEWEST_IMAGES or part.table["mos"].nunique() < 2:
-        raise FusiqaError(
-            f"{part.name}: the {split} split has {len(part)} photographs with {part.table['mos'].nunique()} different "
-            f"ratings; a correlation needs {FEWEST_IMAGES} and 2 (--validation_share holds out more)"
-        )
 
 
 def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelConfig:
@@ -138,24 +123,18 @@ def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelCon
     )
 
 
-def record(
-    run_dir: Path,
-    config: TrainConfig,
-    checked: Checked,
-    model: QualityModel,
-    resize: Resize,
-    origin: dict[str, Any],
-) -> None:
+def record(run_dir: Path, config: TrainConfig, prepared: Prepared, model: QualityModel, origin: dict[str, Any]) -> None:
     """Write config.json and the split before training starts."""
-    rates = choose_rates(config)
+    rates, checked = choose_rates(config), prepared.checked
     resolved: dict[str, Any] = {
         "fusion": model.config.fusion,
-        "lr_backbone": rates.backbone,
+        "backbone": "frozen" if config.freeze_backbone else "fine-tuned",
+        "lr_backbone": 0.0 if config.freeze_backbone else rates.backbone,
         "lr_head": rates.head,
         "dropout": model.config.dropout,
         "drop_path": model.config.drop_path,
         "precision": choose_precision(config, choose_accelerator(config)),
-        "resize": str(resize),
+        "resize": str(prepared.resize),
         "score_range": list(model.config.score_range),
         "photographs": checked.ratings.table["split"].value_counts().to_dict(),
         "data_fingerprint": checked.fingerprint,

@@ -1,0 +1,133 @@
+"""The pooled maps of photographs under a backbone that does not change: computed once, kept, and scored by heads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
+from fusiqa.data.photo import Resize
+from fusiqa.data.ratings import Ratings
+from fusiqa.data.store import Store
+from fusiqa.evaluation.predict import SCALE_COLUMNS
+from fusiqa.models.crops import PIXELS_AT_ONCE
+from fusiqa.models.frozen import judge_packed, pack
+from fusiqa.models.quality import QualityModel
+
+CROPS_AT_ONCE = 256  # through the heads
+
+
+@dataclass(frozen=True)
+class PackedPhotographs:
+    """The packed maps of each photograph's crops, by its row: float16, (crops, numbers).
+
+    Attributes:
+        keys: what each row is stored under.
+        store: where they lie.
+        spare: those that the store had no room for, held in memory.
+    """
+
+    keys: list[str]
+    store: Store
+    spare: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        if row in self.spare:
+            return self.spare[row]
+        found = self.store.get(self.keys[row])
+        if found is None:
+            raise RuntimeError(f"{self.store.path(self.keys[row])} was taken away while it was in use: run again")
+        return found
+
+
+def pack_photographs(
+    model: QualityModel,
+    ratings: Ratings,
+    contents: Mapping[str, str],
+    resize: Resize,
+    store: Store,
+    *,
+    overlap: float,
+    accelerator: str,
+    num_workers: int | None,
+    progress: bool,
+) -> PackedPhotographs:
+    """The packed maps of every photograph's covering crops; what the store holds already is not computed again.
+
+    Args:
+        model: whose backbone is run.
+        ratings: the photographs.
+        contents: SHA-256 (hex) of each photograph's content.
+        resize: the resize protocol.
+        store: where the maps are kept.
+        overlap: of neighbouring crops, 0 to below 1.
+        accelerator: "cpu" or "gpu".
+        num_workers: processes that read photographs; chosen by default.
+        progress: show a bar on standard error.
+    """
+    size = model.config.image_height
+    made_by = f"resize {resize} crop {size} overlap {overlap:.3f} backbone {backbone_fingerprint(model)}"
+    images = ratings.table["image"].tolist()
+    packed = PackedPhotographs([f"{contents[image]} {made_by}" for image in images], store)
+    store.touch(packed.keys)
+    missing = [row for row, key in enumerate(packed.keys) if not store.path(key).is_file()]
+    kept = {images[row] for row in missing}
+    if not missing:
+        return packed
+    part = ratings.without([image for image in images if image not in kept])
+    device = torch.device("cuda" if accelerator == "gpu" else "cpu")
+    model.eval().to(device).to(memory_format=torch.channels_last)
+    at_once = max(1, PIXELS_AT_ONCE[device.type] // size**2)
+    crops = EvaluationCrops(part, resize, size, overlap)
+    with tqdm(total=len(missing), desc=f"maps of {ratings.name}", unit=" photographs", disable=not progress) as bar:
+        for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, part)):
+            chunks = [pack(model, chunk.to(device)).cpu() for chunk in batch.crops.split(at_once)]
+            for place, maps in zip(batch.rows, torch.cat(chunks).split(batch.counts), strict=True):
+                row = missing[place]
+                store.put(packed.keys[row], maps.numpy())
+                if not store.path(packed.keys[row]).is_file():
+                    packed.spare[row] = maps.numpy().copy()
+            bar.update(len(batch.rows))
+    return packed
+
+
+def backbone_fingerprint(model: QualityModel) -> str:
+    """16 hex digits of the backbone's weights and of the numbers that it normalises by."""
+    digest = hashlib.sha256(f"{model.config.backbone} {model.config.timm_args}".encode())
+    for name, tensor in sorted(model.pyramid.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@torch.no_grad()
+def predict_packed(model: QualityModel, packed: PackedPhotographs, ratings: Ratings) -> pd.DataFrame:
+    """As `predict` of whole photographs, from their packed maps: image, mos, score, scale_0 .. scale_3."""
+    model.eval()
+    device = next(model.hypernetwork.parameters()).device
+    table = ratings.table[["image", "mos"]].assign(score=float("nan"), **dict.fromkeys(SCALE_COLUMNS, float("nan")))
+    waiting: list[np.ndarray] = []
+    first = 0
+    for row in range(len(packed)):
+        waiting.append(packed[row])
+        if row + 1 < len(packed) and sum(map(len, waiting)) < CROPS_AT_ONCE:
+            continue
+        score, weights = judge_packed(model, torch.from_numpy(np.concatenate(waiting)).to(device))
+        counts = [len(part) for part in waiting]
+        rows = range(first, row + 1)
+        table.loc[rows, "score"] = [float(part.double().mean()) for part in score.split(counts)]
+        if weights is not None:
+            table.loc[rows, list(SCALE_COLUMNS)] = [
+                part.double().mean(dim=0).tolist() for part in weights.split(counts)
+            ]
+        waiting, first = [], row + 1
+    return table

@@ -1,0 +1,70 @@
+"""The photographs of a run, ready to train on: read, checked, split, behind the cache. It builds no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from fusiqa.config import TrainConfig
+from fusiqa.data import catalog, splits
+from fusiqa.data.cache import cached
+from fusiqa.data.check import Checked, check
+from fusiqa.data.photo import Resize
+from fusiqa.data.ratings import Ratings, Split
+from fusiqa.errors import FusiqaError
+from fusiqa.metrics import FEWEST_IMAGES
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run trains on.
+
+    Attributes:
+        checked: the usable rows, with their split; the photographs are read through the cache.
+        resize: the resize protocol.
+    """
+
+    checked: Checked
+    resize: Resize
+
+    @property
+    def ratings(self) -> Ratings:
+        return self.checked.ratings
+
+
+def read_ratings(config: TrainConfig) -> tuple[Ratings, Resize]:
+    """The ratings as published, and the resize protocol; no photograph is opened."""
+    ratings = catalog.read(
+        config.dataset, data_dir=config.data_dir, score_range=config.score_range, seed=config.split_seed
+    )
+    return ratings, Resize.parse(config.resize if config.resize != "auto" else ratings.resize)
+
+
+def prepare(
+    config: TrainConfig, ratings: Ratings, resize: Resize, *, say: Callable[[str], None], progress: bool
+) -> Prepared:
+    """Look at every photograph and rating, split, and put the cache before what is left.
+
+    Raises:
+        FusiqaError: rows that cannot be used, or splits that cannot be measured.
+    """
+    checked = check(ratings, skip_broken=config.skip_broken, progress=progress)
+    if checked.broken:
+        say(f"warning: going on without {len(checked.broken)} broken rows; config.json lists them")
+    usable = splits.assign(checked.ratings, validation_share=config.validation_share, seed=config.split_seed)
+    splits_measured: tuple[Split, ...] = ("validation", "test")
+    for split in splits_measured:
+        check_measurable(usable.part(split), split)
+    photographs = cached(
+        usable.photographs, checked.contents, resize, folder=config.cache_dir, gigabytes=config.cache_gb
+    )
+    return Prepared(replace(checked, ratings=replace(usable, photographs=photographs)), resize)
+
+
+def check_measurable(part: Ratings, split: str) -> None:
+    """Refuse a split on which no correlation exists, before epochs are spent. Raises FusiqaError."""
+    if len(part) < FEWEST_IMAGES or part.table["mos"].nunique() < 2:
+        raise FusiqaError(
+            f"{part.name}: the {split} split has {len(part)} photographs with {part.table['mos'].nunique()} different "
+            f"ratings; a correlation needs {FEWEST_IMAGES} and 2 (--validation_share holds out more)"
+        )
