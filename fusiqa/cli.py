@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from fusiqa.config import AttentionConfig, CompareConfig, DemoConfig, TrainConfig
+from fusiqa.config import AblateConfig, AttentionConfig, CompareConfig, DemoConfig, TrainConfig
 from fusiqa.errors import FusiqaError
 
 USER_MISTAKE = 2
@@ -33,6 +33,12 @@ def compare(config: CompareConfig) -> None:
     compare_runs(config)
 
 
+def ablate(config: AblateConfig) -> None:
+    from fusiqa.experiments.ablate import ablate
+
+    ablate(config)
+
+
 def demo(config: DemoConfig) -> None:
     from fusiqa.experiments.demo import demo
 
@@ -43,6 +49,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "train": (TrainConfig, train),
     "attention": (AttentionConfig, attention),
     "compare": (CompareConfig, compare),
+    "ablate": (AblateConfig, ablate),
     "demo": (DemoConfig, demo),
 }
 

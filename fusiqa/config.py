@@ -270,6 +270,28 @@ class CompareConfig:
 
 
 @dataclass(frozen=True)
+class AblateConfig:
+    """Settle a question of design: train named variants over several seeds, compare them paired, and report."""
+
+    preset: Annotated[
+        Literal["attention", "scales", "fusions", "collapse", "backbones", "swin"], tyro.conf.Positional
+    ] = "scales"
+    """attention (against none), scales (single, multi-scale, attention), fusions (all five), collapse (what keeps scale
+    weights even), backbones (five kinds), or swin (Tiny, Small, Base)."""
+    base: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig()
+    """Settings of every run but for what its variant edits; --seed is the first seed, --run_dir the folder of all."""
+    seeds: int = 5
+    """Runs of each variant, with consecutive seeds; every variant has the same ones."""
+    jobs: int | None = None
+    """Runs at once; by default one for each GPU, or one."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no ablation could use."""
+        require("seeds", self.seeds, at_least=1)
+        require("jobs", self.jobs, at_least=1)
+
+
+@dataclass(frozen=True)
 class DemoConfig:
     """The whole loop in minutes, without data: train, test, compare, explain on the built-in synthetic set."""
 

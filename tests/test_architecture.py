@@ -25,7 +25,7 @@ LAYERS = (
     ("metrics", "bootstrap", "logistic", "files", "config", "errors"),
 )
 HEIGHT = {part: len(LAYERS) - row for row, parts in enumerate(LAYERS) for part in parts}
-HOMES = {"timm": "fusiqa/models/", "lightning": "fusiqa/training/", "matplotlib": "fusiqa/analysis/plots.py"}
+HOMES = {"timm": "fusiqa/models/", "lightning": "fusiqa/training/", "matplotlib": "fusiqa/analysis/plots/"}
 
 
 def imports(source: str) -> list[str]:

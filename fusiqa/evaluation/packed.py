@@ -80,12 +80,12 @@ def pack_photographs(
     packed = PackedPhotographs([f"{contents[image]} {made_by}" for image in images], store)
     store.touch(packed.keys)
     missing = [row for row, key in enumerate(packed.keys) if not store.path(key).is_file()]
-    kept = {images[row] for row in missing}
+    device = torch.device("cuda" if accelerator == "gpu" else "cpu")
+    model.eval().to(device).to(memory_format=torch.channels_last)  # also where nothing is missing: heads round by it
     if not missing:
         return packed
+    kept = {images[row] for row in missing}
     part = ratings.without([image for image in images if image not in kept])
-    device = torch.device("cuda" if accelerator == "gpu" else "cpu")
-    model.eval().to(device).to(memory_format=torch.channels_last)
     at_once = max(1, PIXELS_AT_ONCE[device.type] // size**2)
     crops = EvaluationCrops(part, resize, size, overlap)
     with tqdm(total=len(missing), desc=f"maps of {ratings.name}", unit=" photographs", disable=not progress) as bar:

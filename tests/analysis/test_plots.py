@@ -12,8 +12,7 @@ import pytest
 from matplotlib.container import BarContainer, ErrorbarContainer
 from PIL import Image
 
-from fusiqa.analysis import plots
-from fusiqa.analysis.plots import scale_bars, scale_heatmap, scale_labels, score_scatter, training_curves
+from fusiqa.analysis.plots import scale_bars, scale_heatmap, scale_labels, score_scatter, style, training_curves
 from fusiqa.analysis.scale_weights import SCALES, quality_bands, summarise
 from fusiqa.errors import FusiqaError
 from fusiqa.metrics import logistic_fit, plcc, plcc_logistic, srcc
@@ -228,7 +227,7 @@ def chinese(images: int) -> pd.DataFrame:
 
 
 def test_names_that_no_font_here_can_write_are_no_warning_and_no_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(plots, "OTHER_FONTS", ())  # as on a machine without a Chinese font
+    monkeypatch.setattr(style, "OTHER_FONTS", ())  # as on a machine without a Chinese font
     figure = scale_heatmap(chinese(3), scale_sizes=SIZES, path=tmp_path / "heat.png")
     assert {label.get_text() for label in figure.axes[0].get_yticklabels()} == {f"图像{row}.jpg" for row in range(3)}
     scale_bars(summarise(chinese(3)), scale_sizes=SIZES, title="相机 中文", path=tmp_path / "bars.png")
@@ -239,7 +238,7 @@ def test_names_that_no_font_here_can_write_are_no_warning_and_no_error(tmp_path,
 def test_a_font_for_other_scripts_is_used_where_it_is_installed_and_not_asked_for_elsewhere(
     tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(plots, "OTHER_FONTS", ("No Such Font", "DejaVu Serif"))
+    monkeypatch.setattr(style, "OTHER_FONTS", ("No Such Font", "DejaVu Serif"))
     figure = scale_heatmap(chinese(3), scale_sizes=SIZES, path=tmp_path / "heat.png")
     assert figure.axes[0].get_yticklabels()[0].get_fontfamily() == ["DejaVu Sans", "DejaVu Serif"]
     assert figure.texts[0].get_fontfamily() == ["DejaVu Sans", "DejaVu Serif"]  # the title

@@ -1,13 +1,8 @@
-"""Figures, each from arrays or a table to a file: the only home of matplotlib. It computes nothing that a table lacks.
-
-No display and no pyplot state; 300 dots an inch; colours that readers with colour-vision deficiencies tell apart. Each
-function writes its file in one step and returns the figure. The path's ending is the format: .png, .pdf or .svg.
-"""
+"""Figures of scale weights: bars by group, and a heat map of images. They compute nothing that a table lacks."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,34 +13,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
-from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike
 
+from fusiqa.analysis.plots.style import COLOURS, GREY, INK, PALE, new_figure, plain, saved
 from fusiqa.analysis.scale_weights import SCALES, effective_scales, weights_of
 from fusiqa.errors import FusiqaError
-from fusiqa.files import write_atomically
-from fusiqa.metrics import logistic_fit, plcc, srcc
 
-DOTS_PER_INCH = 300
-# Okabe and Ito, 2008, without black and with the palest last: eight groups, then the same colours hatched.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#F0E442")
 HATCHES = ("", "////", "....", "xxxx")
-INK, GREY, PALE = "#333333", "#777777", "#999999"
 LEGEND_COLUMNS = 2
 LEGEND_ROW = 0.2  # inches
 FILLED = 0.84  # of the space between two scales; the rest is the gap between their groups of bars
 MOST_NAMED_ROWS = 40  # more image names than this would overlap
 MOST_ROWS = 400  # of a heat map: at 300 dpi some 4 dots each
 EQUAL_WEIGHT = 1 / len(SCALES)
-LATIN_FONT = "DejaVu Sans"  # comes with matplotlib
-# For names that it cannot write, by what Linux, macOS and Windows install for Chinese, Japanese and Korean.
-OTHER_FONTS = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei"),
-    *("PingFang SC", "Hiragino Sans GB", "Apple SD Gothic Neo", "Microsoft YaHei", "SimHei", "Malgun Gothic"),
-    "Arial Unicode MS",
-)
 
 ScaleSizes = Sequence[tuple[int, int]]
 
@@ -67,7 +46,7 @@ def scale_bars(summary: pd.DataFrame, *, scale_sizes: ScaleSizes, title: str, pa
     groups = list(dict.fromkeys(summary[by]))
     looks = _looks(summary[by], len(groups))
     legend_rows = math.ceil(len(groups) / LEGEND_COLUMNS)
-    figure, (axes,) = _figure(max(8.0, 4 + 0.45 * len(groups)), 4.6 + LEGEND_ROW * legend_rows)
+    figure, (axes,) = new_figure(max(8.0, 4 + 0.45 * len(groups)), 4.6 + LEGEND_ROW * legend_rows)
     width = FILLED / len(groups)
     for place, (group, look) in enumerate(zip(groups, looks, strict=True)):
         rows = summary[summary[by] == group].sort_values("scale")
@@ -78,10 +57,10 @@ def scale_bars(summary: pd.DataFrame, *, scale_sizes: ScaleSizes, title: str, pa
     axes.set_xticks(range(len(labels)), labels)
     top = min(1.02, max(1.1 * np.nanmax(summary[["mean", "high"]]), 1.3 * EQUAL_WEIGHT))  # no weight is above 1
     axes.set(xlabel="Feature scale", ylabel="Scale weight (mean and 95 % interval)", ylim=(0, top))
-    axes.set_title(_plain(title), fontsize=12, pad=12)
+    axes.set_title(plain(title), fontsize=12, pad=12)
     heading = "images, and how many scales an image really uses (1 to 4, mean)"
     figure.legend(loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False, fontsize=9, title=heading)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def scale_heatmap(table: pd.DataFrame, *, scale_sizes: ScaleSizes, path: Path) -> Figure:
@@ -104,7 +83,7 @@ def scale_heatmap(table: pd.DataFrame, *, scale_sizes: ScaleSizes, path: Path) -
     effective = effective_scales(weights).mean()
     images = len(table)
     rows = np.array_split(np.arange(images), min(images, MOST_ROWS))
-    figure, (strip, heat) = _figure(7.0, 2 + min(6.0, 3 + 0.15 * images), widths=(1, 3))
+    figure, (strip, heat) = new_figure(7.0, 2 + min(6.0, 3 + 0.15 * images), widths=(1, 3))
     _score_strip(strip, table["score"].to_numpy(), table["image"].astype(str).tolist())
     drawn = _weights_image(heat, np.stack([weights[row].mean(axis=0) for row in rows]), images)
     heat.set_xticks(range(len(SCALES)), labels)
@@ -115,57 +94,7 @@ def scale_heatmap(table: pd.DataFrame, *, scale_sizes: ScaleSizes, path: Path) -
     figure.suptitle(
         f"{what}\n{effective:.2f} of {len(SCALES)} scales in effect on average{_rows_note(rows)}", fontsize=11
     )
-    return _saved(figure, path)
-
-
-def training_curves(history: pd.DataFrame, path: Path) -> Figure:
-    """Error and validation SRCC over the epochs, the best epoch marked.
-
-    Args:
-        history: one row an epoch, as history.csv: `epoch`, `train_mae`, `val_mae` (in the unit of mos), `val_srcc`.
-        path: the file to write.
-
-    Raises:
-        FusiqaError: no finished epoch.
-    """
-    if history.empty:
-        raise FusiqaError("no epoch has finished, so there are no training curves")
-    figure, (error, rank) = _figure(9.0, 4.0, widths=(1, 1))
-    style: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.8}
-    error.plot(history["epoch"], history["train_mae"], color=COLOURS[1], label="training crops", **style)
-    error.plot(history["epoch"], history["val_mae"], color=COLOURS[0], label="validation images", **style)
-    error.set(ylabel="Mean absolute error (unit of mos)", title="Loss", ylim=(0, None))
-    error.legend(frameon=False)
-    rank.plot(history["epoch"], history["val_srcc"], color=COLOURS[0], **style)
-    best = history.iloc[int(history["val_srcc"].argmax())]
-    rank.plot(best["epoch"], best["val_srcc"], "o", markersize=11, markerfacecolor="none", color=COLOURS[5])
-    rank.set(ylabel="Validation SRCC", title=f"Best: {best['val_srcc']:.4f} after epoch {best['epoch']:.0f}")
-    for axes in (error, rank):
-        axes.set_xlabel("Epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.margins(x=0.05)
-    return _saved(figure, path)
-
-
-def score_scatter(scores: ArrayLike, mos: ArrayLike, path: Path) -> Figure:
-    """Ratings (images,) against predicted scores (images,), with the fitted 4-parameter logistic.
-
-    Raises:
-        FusiqaError: whatever `metrics.srcc` refuses: constants, NaN, other lengths, fewer than 3 images.
-    """
-    predicted, rated = np.asarray(scores, np.float64), np.asarray(mos, np.float64)
-    curve = logistic_fit(predicted, rated)
-    figure, (axes,) = _figure(6.0, 5.4)
-    alpha = float(np.clip(30 / np.sqrt(len(rated)), 0.15, 0.8))  # many points: darkness shows how many
-    axes.scatter(predicted, rated, s=14, alpha=alpha, color=COLOURS[0], linewidths=0)
-    along = np.linspace(predicted.min(), predicted.max(), 300)
-    axes.plot(along, curve(along), color=COLOURS[5], linewidth=2.2, label="4-parameter logistic")
-    axes.set(xlabel="Predicted score", ylabel="Rated (mos)")
-    axes.legend(frameon=False, loc="upper left")
-    raw, after = plcc(predicted, rated), plcc(curve(predicted), rated)
-    figures = f"SRCC {srcc(predicted, rated):.3f}, PLCC {raw:.3f} ({after:.3f} after the logistic), n = {len(rated):,}"
-    axes.set_title(figures, fontsize=10, pad=10)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def scale_labels(scale_sizes: ScaleSizes) -> list[str]:
@@ -183,39 +112,6 @@ def scale_labels(scale_sizes: ScaleSizes) -> list[str]:
     return [
         f"Stage {scale}\n({height}\N{MULTIPLICATION SIGN}{width})" for scale, (height, width) in enumerate(scale_sizes)
     ]
-
-
-def _figure(width: float, height: float, widths: Sequence[float] = (1,)) -> tuple[Figure, list[Axes]]:
-    """A white figure, inches, with one plain plot per relative width."""
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
-    grid = figure.subplots(1, len(widths), squeeze=False, width_ratios=list(widths))
-    for axes in grid[0]:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color=PALE, alpha=0.3, linewidth=0.7)
-        axes.set_axisbelow(True)
-    return figure, list(grid[0])
-
-
-def _saved(figure: Figure, path: Path) -> Figure:
-    """The figure, written; a character that no font here has is drawn as an empty box, and nobody is warned of it."""
-    fonts = _fonts()
-    for text in figure.findobj(Text):
-        text.set_fontfamily(fonts)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"(?s)Glyph .* missing from", UserWarning)
-        write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH))
-    return figure
-
-
-def _fonts() -> list[str]:
-    """The fonts to write with, first choice first; matplotlib complains of any that is not installed."""
-    installed = {font.name for font in fontManager.ttflist}
-    return [LATIN_FONT, *(name for name in OTHER_FONTS if name in installed)]
-
-
-def _plain(text: str) -> str:
-    """Text as it stands: matplotlib reads dollars as formulas and leaves names with a leading underscore out."""
-    return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
 
 
 def _looks(groups: pd.Series, count: int) -> list[dict[str, Any]]:
@@ -239,7 +135,7 @@ def _one_series(axes: Axes, rows: pd.DataFrame, offset: float, width: float, loo
 
 def _entry(group: object, rows: pd.DataFrame) -> str:
     """What the legend says of a group."""
-    return f"{_plain(str(group))} (n = {rows['n'].iloc[0]:,}; {rows['effective'].iloc[0]:.2f} scales)"
+    return f"{plain(str(group))} (n = {rows['n'].iloc[0]:,}; {rows['effective'].iloc[0]:.2f} scales)"
 
 
 def _weights_image(axes: Axes, weights: np.ndarray, images: int) -> QuadMesh:
@@ -265,7 +161,7 @@ def _score_strip(axes: Axes, scores: np.ndarray, names: Sequence[str]) -> None:
     axes.margins(x=0.12)
     axes.grid(axis="x", color=PALE, alpha=0.3, linewidth=0.7)
     if images <= MOST_NAMED_ROWS:
-        axes.set_yticks(middle, [_plain(name if len(name) <= 24 else f"...{name[-21:]}") for name in names], fontsize=7)
+        axes.set_yticks(middle, [plain(name if len(name) <= 24 else f"...{name[-21:]}") for name in names], fontsize=7)
     else:
         axes.set_ylabel("Images, from the lowest score up")
         axes.yaxis.set_major_formatter("{x:,.0f}")

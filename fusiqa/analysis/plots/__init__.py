@@ -1,0 +1,19 @@
+"""Figures, each from arrays or a table to a file: the only home of matplotlib.
+
+Each function writes its file in one step and returns the figure. The path's ending is the format: .png, .pdf or .svg.
+"""
+
+from fusiqa.analysis.plots.ablation import difference_bars, seed_bars, validation_curves
+from fusiqa.analysis.plots.runs import score_scatter, training_curves
+from fusiqa.analysis.plots.scales import scale_bars, scale_heatmap, scale_labels
+
+__all__ = [
+    "difference_bars",
+    "scale_bars",
+    "scale_heatmap",
+    "scale_labels",
+    "score_scatter",
+    "seed_bars",
+    "training_curves",
+    "validation_curves",
+]

@@ -1,0 +1,81 @@
+"""Figures of an ablation: each design over its seeds, its difference to the reference, and how it trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from fusiqa.analysis.plots.style import COLOURS, GREY, INK, new_figure, plain, saved
+
+
+def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figure:
+    """Test SRCC of each design: the mean over seeds with its 95 % interval, and every seed as a point.
+
+    Args:
+        summary: one row a design: `variant`, `srcc`, `srcc_low`, `srcc_high` (NaN with one seed).
+        results: one row a run: `variant`, `srcc`.
+        path: the file to write.
+    """
+    figure, (axes,) = new_figure(max(5.0, 2 + 1.2 * len(summary)), 4.4)
+    places = np.arange(len(summary))
+    means = summary[["srcc", "srcc_low", "srcc_high"]].to_numpy(float)
+    for place, name, (mean, low, high) in zip(places, summary["variant"], means, strict=True):
+        values = results.loc[results["variant"] == name, "srcc"].to_numpy(float)
+        spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
+        axes.plot(place + spread, values, "o", color=COLOURS[0], alpha=0.55, markersize=4, markeredgewidth=0)
+        axes.plot([place - 0.28, place + 0.28], [mean, mean], color=INK, linewidth=2)
+        if np.isfinite(low):
+            axes.errorbar(place, mean, [[mean - low], [high - mean]], fmt="none", ecolor=INK, capsize=5, elinewidth=1.2)
+    axes.set_xticks(places, [plain(name) for name in summary["variant"]], rotation=20 if len(summary) > 5 else 0)
+    axes.set(ylabel="Test SRCC (points: seeds; bar: mean, 95 % interval)")
+    axes.margins(x=0.08, y=0.12)
+    return saved(figure, path)
+
+
+def difference_bars(differences: pd.DataFrame, *, reference: str, path: Path) -> Figure:
+    """Paired differences of test SRCC to the reference, with 95 % intervals over seeds.
+
+    Args:
+        differences: one row a design: `variant`, `difference`, `low`, `high` (NaN with one seed).
+        reference: what they are differences to.
+        path: the file to write.
+    """
+    figure, (axes,) = new_figure(7.0, 1.6 + 0.55 * len(differences))
+    places = np.arange(len(differences))[::-1]
+    axes.axvline(0, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    found = differences[["difference", "low", "high"]].to_numpy(float)
+    for place, (mean, low, high) in zip(places, found, strict=True):
+        axes.plot(mean, place, "o", color=COLOURS[0], markersize=7)
+        if np.isfinite(low):
+            errors = [[mean - low], [high - mean]]
+            axes.errorbar(mean, place, xerr=errors, fmt="none", ecolor=COLOURS[0], capsize=4, elinewidth=1.8)
+    axes.set_yticks(places, [plain(name) for name in differences["variant"]])
+    axes.set(xlabel=f"Test SRCC minus that of {plain(reference)} (paired over seeds, 95 % interval)")
+    axes.margins(x=0.1, y=0.25)
+    return saved(figure, path)
+
+
+def validation_curves(histories: Sequence[tuple[str, pd.DataFrame]], path: Path) -> Figure:
+    """Validation SRCC over the epochs: the mean of each design's seeds as a line, their extremes as a band.
+
+    Args:
+        histories: (design, history.csv) of every run.
+        path: the file to write.
+    """
+    figure, (axes,) = new_figure(7.0, 4.4)
+    for number, name in enumerate(dict.fromkeys(name for name, _ in histories)):
+        runs = [history.set_index("epoch")["val_srcc"] for own, history in histories if own == name]
+        table = pd.concat(runs, axis=1)
+        colour = COLOURS[number % len(COLOURS)]
+        line = "-" if number < len(COLOURS) else "--"
+        axes.plot(table.index, table.mean(axis=1), line, color=colour, linewidth=1.8, label=plain(name))
+        axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, linewidth=0)
+    axes.set(xlabel="Epoch", ylabel="Validation SRCC (line: mean of seeds; band: lowest to highest)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend(frameon=False, fontsize=9)
+    return saved(figure, path)

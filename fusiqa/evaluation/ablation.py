@@ -1,0 +1,126 @@
+"""What finished runs of several designs come to: a table, paired differences, and the same as LaTeX. No files."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from scipy import stats
+
+from fusiqa.evaluation.seeds import CONFIDENCE, SeedDifference, paired_over_seeds, verdict
+
+RESULT_COLUMNS = (
+    "variant", "seed", "srcc", "plcc", "parameters", "seconds_per_epoch", "effective_scales", "backbone", "epochs",
+)  # fmt: skip
+MEASURES = ("srcc", "plcc")
+
+
+def summarise(results: pd.DataFrame) -> pd.DataFrame:
+    """One row a design, in the order of the runs: means over seeds, with 95 % intervals of the mean.
+
+    Args:
+        results: one row a run, with RESULT_COLUMNS.
+
+    Returns:
+        variant, backbone, seeds, and for srcc and plcc the mean, `_sd`, `_low`, `_high` (NaN with one seed);
+        parameters, seconds_per_epoch (median), effective_scales (mean; NaN for designs that do not weigh).
+    """
+    rows = []
+    for variant, part in results.groupby("variant", sort=False):
+        row: dict[str, object] = {"variant": variant, "backbone": part["backbone"].iloc[0], "seeds": len(part)}
+        for measure in MEASURES:
+            mean, sd = float(part[measure].mean()), float(part[measure].std(ddof=1))
+            half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(part) - 1)) * sd / math.sqrt(len(part))
+            low, high = mean - half, mean + half
+            row |= {measure: mean, f"{measure}_sd": sd, f"{measure}_low": low, f"{measure}_high": high}
+        row |= {
+            "parameters": int(part["parameters"].iloc[0]),
+            "seconds_per_epoch": float(part["seconds_per_epoch"].median()),
+            "effective_scales": float(part["effective_scales"].mean()),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def differences(results: pd.DataFrame, *, reference: str, measure: str = "srcc") -> dict[str, SeedDifference]:
+    """Each other design against the reference, paired over the seeds that both have finished."""
+    table = results.pivot(index="seed", columns="variant", values=measure)
+    found = {}
+    for variant in dict.fromkeys(results["variant"]):
+        both = table[[reference, variant]].dropna() if variant != reference else None
+        if both is not None and len(both):
+            found[str(variant)] = paired_over_seeds(both[variant], both[reference])
+    return found
+
+
+def difference_table(found: dict[str, SeedDifference]) -> pd.DataFrame:
+    """One row a design: variant, difference, low, high, p_value, seeds, seeds_needed."""
+    rows = [
+        {
+            "variant": variant,
+            "difference": each.mean,
+            "low": each.low,
+            "high": each.high,
+            "p_value": each.p_value,
+            "seeds": each.n,
+            "seeds_needed": each.seeds_needed,
+        }
+        for variant, each in found.items()
+    ]
+    return pd.DataFrame(rows, columns=["variant", "difference", "low", "high", "p_value", "seeds", "seeds_needed"])
+
+
+def verdicts(found: dict[str, SeedDifference], *, reference: str) -> list[str]:
+    """What may be said of each design, in words."""
+    return [verdict(variant, reference, each) for variant, each in found.items()]
+
+
+def readable(summary: pd.DataFrame) -> pd.DataFrame:
+    """The table for reading, in the columns of the published experiments: method, SRCC, PLCC, parameters, time."""
+    return pd.DataFrame(
+        {
+            "method": summary["variant"],
+            "SRCC": [_cell(row, "srcc") for _, row in summary.iterrows()],
+            "PLCC": [_cell(row, "plcc") for _, row in summary.iterrows()],
+            "parameters": [f"{count / 1e6:.2f} M" for count in summary["parameters"]],
+            "time per epoch": [f"{seconds:,.1f} s" for seconds in summary["seconds_per_epoch"]],
+            "scales in effect": ["" if math.isnan(n) else f"{n:.2f}" for n in summary["effective_scales"]],
+            "backbone": summary["backbone"],
+            "seeds": [str(seeds) for seeds in summary["seeds"]],
+        }
+    )
+
+
+def to_latex(summary: pd.DataFrame, *, caption: str) -> str:
+    """The readable table in LaTeX, with booktabs."""
+    table = readable(summary)
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{_escaped(caption)}}}",
+        rf"  \begin{{tabular}}{{l{'r' * 5}lr}}",
+        r"    \toprule",
+        "    " + " & ".join(_escaped(column) for column in table.columns) + r" \\",
+        r"    \midrule",
+        *("    " + " & ".join(_latex(cell) for cell in row) + r" \\" for row in table.itertuples(index=False)),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: pd.Series, measure: str) -> str:
+    """Mean and standard deviation over seeds; the mean alone with one."""
+    sd = row[f"{measure}_sd"]
+    return f"{row[measure]:.4f}" if math.isnan(sd) else f"{row[measure]:.4f} \u00b1 {sd:.4f}"
+
+
+def _latex(cell: object) -> str:
+    return _escaped(str(cell)).replace("\u00b1", r"$\pm$")
+
+
+def _escaped(text: str) -> str:
+    for character in "&%$#_{}":
+        text = text.replace(character, f"\\{character}")
+    return text

@@ -1,0 +1,130 @@
+"""Runs of several designs over the same seeds: their means, and whether two designs differ. It reads no file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from fusiqa.errors import FusiqaError
+
+CONFIDENCE = 0.95
+POWER = 0.8
+SEEDS_AT_MOST = 1000
+"""More seeds than this nobody runs; a difference that would need them is as good as none."""
+
+
+@dataclass(frozen=True)
+class SeedDifference:
+    """The mean difference of two designs over paired seeds.
+
+    Attributes:
+        n: seeds.
+        mean: of the differences.
+        low, high: bounds of the 95 % interval of the mean, by Student's t; NaN with one seed.
+        p_value: of the paired t-test, two-sided; NaN with one seed.
+        sd: standard deviation of the differences; NaN with one seed.
+        effect: mean over sd (Cohen's d of paired data); NaN with one seed, infinite where all seeds agree.
+        seeds_needed: seeds with which a difference of this size would be told from none in four of five repetitions;
+            None where that is more than 1,000, or cannot be said.
+    """
+
+    n: int
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    sd: float
+    effect: float
+    seeds_needed: int | None
+
+    @property
+    def told(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+
+def paired_over_seeds(values: ArrayLike, reference: ArrayLike) -> SeedDifference:
+    """Compare one figure of two designs, seed by seed: the same split and the same seeds for both.
+
+    Args:
+        values: (seeds,) of the design in question.
+        reference: (seeds,) of the one that it is compared with, in the same order.
+
+    Raises:
+        FusiqaError: other lengths, no seed, or a value that is not finite.
+
+    Example:
+        >>> difference = paired_over_seeds([0.87, 0.88, 0.86], [0.86, 0.86, 0.85])
+        >>> round(difference.mean, 4), difference.told
+        (0.0133, False)
+
+    Source: Student, Biometrika 6, 1908; Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988.
+    """
+    first, second = np.asarray(values, float), np.asarray(reference, float)
+    if first.ndim != 1 or first.shape != second.shape or not len(first):
+        raise FusiqaError(f"paired seeds need one value of each design a seed; {first.shape} and {second.shape} came")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise FusiqaError("paired seeds need finite values: a run without a result has to be left out of both designs")
+    differences = first - second
+    n, mean = len(differences), float(differences.mean())
+    if n == 1:
+        nan = math.nan
+        return SeedDifference(1, mean, low=nan, high=nan, p_value=nan, sd=nan, effect=nan, seeds_needed=None)
+    sd = float(differences.std(ddof=1))
+    if sd == 0:
+        p_value, effect = (1.0, 0.0) if mean == 0 else (0.0, math.copysign(math.inf, mean))
+        return SeedDifference(n, mean, mean, mean, p_value, sd, effect, seeds_needed=2 if mean else None)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
+    p_value = float(stats.ttest_rel(first, second).pvalue)
+    effect = mean / sd
+    return SeedDifference(n, mean, mean - half, mean + half, p_value, sd, effect, seeds_needed(effect))
+
+
+def seeds_needed(effect: float) -> int | None:
+    """Seeds with which a paired t-test at 5 % finds an effect of this size (mean over sd) with a chance of 80 %.
+
+    Example:
+        >>> seeds_needed(1.0)
+        10
+    """
+    if effect == 0 or power(effect, SEEDS_AT_MOST) < POWER:
+        return None
+    low, high = 1, SEEDS_AT_MOST  # low is too few, high is enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(effect, middle) >= POWER else (middle, high)
+    return high
+
+
+def power(effect: float, seeds: int) -> float:
+    """Chance that a two-sided paired t-test at 5 % finds an effect (mean over sd) with so many seeds."""
+    if seeds < 2:
+        return 0.0
+    bound, shift = stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1), abs(effect) * math.sqrt(seeds)
+    found = stats.nct.sf(bound, seeds - 1, shift) + stats.nct.cdf(-bound, seeds - 1, shift)
+    return 1.0 if math.isnan(found) else float(found)  # so far out that scipy has no number for it
+
+
+def verdict(name: str, reference: str, difference: SeedDifference, *, metric: str = "SRCC") -> str:
+    """What may be said of two designs after so many seeds, in words."""
+    if difference.n == 1:
+        return (
+            f"{metric} of {name} minus {reference} is {difference.mean:+.4f} with one seed each: nothing can be told, "
+            "for another seed would move it. Run at least five"
+        )
+    amount = (
+        f"{metric} of {name} minus {reference} is {difference.mean:+.4f} [{difference.low:+.4f}, "
+        f"{difference.high:+.4f}] over {difference.n} paired seeds (t-test, p = {difference.p_value:.2g})"
+    )
+    if difference.told:
+        return f"{amount}: {name} is {'higher' if difference.mean > 0 else 'lower'} on this split"
+    if difference.seeds_needed is None:
+        return f"{amount}: no difference can be told, and one so small would need more than {SEEDS_AT_MOST:,} seeds"
+    more = max(0, difference.seeds_needed - difference.n)
+    return (
+        f"{amount}: no difference can be told; one of this size would need {difference.seeds_needed} seeds, {more} more"
+    )

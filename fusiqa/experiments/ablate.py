@@ -1,0 +1,159 @@
+"""`fusiqa ablate`: variants over seeds, resumed where they stopped, and one report that says what can be told."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from fusiqa.config import AblateConfig, TrainConfig
+from fusiqa.errors import FusiqaError
+from fusiqa.experiments.ablation_report import write_report
+from fusiqa.experiments.prepare import Prepared, prepare, read_ratings
+from fusiqa.experiments.presets import PRESETS, Variant
+from fusiqa.experiments.run_folder import CONFIG_FILE, MAY_DIFFER, TEST_FILE, read_json, settings_of
+from fusiqa.experiments.train import train
+
+Say = Callable[[str], None]
+DATA_SETTINGS = (
+    "dataset", "data_dir", "score_range", "resize", "validation_share", "split_seed", "skip_broken", "cache_dir",
+    "cache_gb",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of an ablation: its variant, its seed and its settings, which name its folder."""
+
+    variant: Variant
+    seed: int
+    config: TrainConfig
+
+    @property
+    def folder(self) -> Path:
+        assert self.config.run_dir is not None
+        return self.config.run_dir
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / TEST_FILE).is_file()
+
+
+def ablate(config: AblateConfig, *, say: Say = print) -> Path:
+    """Train every variant with every seed, and report; what is finished already is not trained again.
+
+    The report is written anew after every run, so that one that is interrupted leaves what it has.
+
+    Returns:
+        The folder of the runs and the report.
+
+    Raises:
+        FusiqaError: settings that contradict the preset, a folder of another ablation, or what training refuses.
+    """
+    preset = PRESETS[config.preset]
+    folder = config.base.run_dir or Path("runs") / f"ablation-{config.preset}"
+    runs = planned(config, preset.variants, folder)
+    waiting = [run for run in runs if not run.finished]
+    size = f"{len(preset.variants)} variants, {config.seeds} seeds"
+    say(f"{preset.question} {len(waiting)} of {len(runs)} runs to do ({size})")
+
+    def report(say: Say = lambda _: None) -> None:
+        done = [run for run in runs if run.finished]
+        write_report(folder, config, preset, [(run.variant.name, run.seed, run.folder) for run in done], say=say)
+
+    jobs = config.jobs or max(1, torch.cuda.device_count())
+    if jobs > 1 and len(waiting) > 1:
+        train_at_once(waiting, jobs, say, after_each=report)
+    else:
+        train_in_turn(waiting, say, after_each=report)
+    report(say)
+    return folder
+
+
+def planned(config: AblateConfig, variants: Sequence[Variant], folder: Path) -> list[Run]:
+    """Every run, seed by seed, so that an interrupted ablation has all variants of the seeds that it finished.
+
+    Raises:
+        FusiqaError: settings that a variant edits, or a finished run in the folder with other settings.
+    """
+    if config.base.overwrite or config.base.resume:
+        raise FusiqaError("an ablation always continues: leave --resume and --overwrite out (or remove its folder)")
+    edited = {name for variant in variants for name in variant.edits}
+    default = TrainConfig()
+    asked = sorted(name for name in edited if getattr(config.base, name) != getattr(default, name))
+    if "fusion" in edited:
+        switches = ("attention_fusion", "multiscale")
+        asked += [name for name in switches if getattr(config.base, name) != getattr(default, name)]
+    if asked:
+        raise FusiqaError(f"--{' and --'.join(asked)}: the variants of this preset set that themselves; leave it out")
+    base = replace(config.base, spaq=False)  # a cross-test of every run would cost more than it tells
+    runs = []
+    for seed in range(config.base.seed, config.base.seed + config.seeds):
+        for variant in variants:
+            run_dir = folder / f"{re.sub('[^a-z0-9]+', '-', variant.name.lower()).strip('-')}-seed{seed}"
+            runs.append(Run(variant, seed, replace(variant.of(base), seed=seed, run_dir=run_dir)))
+    for run in runs:
+        refuse_other_settings(run)
+    return runs
+
+
+def refuse_other_settings(run: Run) -> None:
+    """A finished run counts only if it was made with these settings."""
+    if not run.finished:
+        return
+    before, now = read_json(run.folder / CONFIG_FILE)["settings"], settings_of(run.config)
+    changed = [name for name in now if name not in MAY_DIFFER and before.get(name) != now[name]]
+    if changed:
+        raise FusiqaError(
+            f"{run.folder} was run with another --{' and --'.join(changed)}; give another --run_dir, or remove it"
+        )
+
+
+def train_in_turn(runs: Sequence[Run], say: Say, *, after_each: Callable[[], None]) -> None:
+    """One run after the other; those that share their data settings look at the photographs once."""
+    prepared: dict[tuple, Prepared] = {}
+    for number, run in enumerate(runs, start=1):
+        say(f"[{number} of {len(runs)}] {run.variant.name}, seed {run.seed}")
+        key = tuple(getattr(run.config, name) for name in DATA_SETTINGS)
+        if key not in prepared:
+            ratings, resize = read_ratings(run.config)
+            prepared[key] = prepare(run.config, ratings, resize, say=say, progress=run.config.progress)
+        train(resuming(run), prepared=prepared[key], say=say)
+        after_each()
+
+
+def train_at_once(runs: Sequence[Run], jobs: int, say: Say, *, after_each: Callable[[], None]) -> None:
+    """Several runs at once, each in a process of its own, which sees one GPU where there are any."""
+    context = multiprocessing.get_context("spawn")
+    free = context.Queue()
+    for job in range(jobs):
+        free.put(job % max(1, torch.cuda.device_count()))
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=take_device, initargs=(free,)) as processes:
+        futures: dict[Future, Run] = {processes.submit(train_quietly, resuming(run)): run for run in runs}
+        for future in as_completed(futures):
+            future.result()
+            say(f"finished: {futures[future].variant.name}, seed {futures[future].seed}")
+            after_each()
+
+
+def take_device(free) -> None:
+    """Let this process see one GPU only, before torch looks for any."""
+    if torch.cuda.device_count():
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(free.get())
+
+
+def train_quietly(config: TrainConfig) -> None:
+    train(replace(config, progress=False), say=lambda _: None)
+
+
+def resuming(run: Run) -> TrainConfig:
+    """The run's settings, continuing it where it was interrupted; heads on frozen maps begin anew."""
+    begun = (run.folder / CONFIG_FILE).is_file()
+    frozen = run.config.freeze_backbone
+    return replace(run.config, resume=begun and not frozen, overwrite=begun and frozen)

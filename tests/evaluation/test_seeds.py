@@ -1,0 +1,77 @@
+"""Paired differences over seeds: against Student's formula, against simulation, and in words."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fusiqa.errors import FusiqaError
+from fusiqa.evaluation.seeds import paired_over_seeds, power, seeds_needed, verdict
+
+FIRST, SECOND = [0.871, 0.868, 0.874, 0.866, 0.872], [0.866, 0.867, 0.868, 0.865, 0.869]
+
+
+def test_the_interval_by_hand():
+    found = paired_over_seeds(FIRST, SECOND)
+    differences = np.array([0.005, 0.001, 0.006, 0.001, 0.003])
+    half = 2.7764451 * differences.std(ddof=1) / math.sqrt(5)  # t of 4 degrees of freedom, 97.5 %
+    assert found.mean == pytest.approx(0.0032)
+    assert (found.low, found.high) == pytest.approx((0.0032 - half, 0.0032 + half), abs=1e-9)
+    assert found.p_value == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    assert found.told
+
+
+def test_turning_the_pair_turns_the_sign():
+    there, back = paired_over_seeds(FIRST, SECOND), paired_over_seeds(SECOND, FIRST)
+    assert (back.mean, back.low, back.high) == pytest.approx((-there.mean, -there.high, -there.low))
+    assert back.seeds_needed == there.seeds_needed
+
+
+def test_what_is_common_to_a_seed_cancels():
+    easy = np.array([0.0, 0.1, -0.2, 0.05, 0.3])
+    plain, shifted = paired_over_seeds(FIRST, SECOND), paired_over_seeds(FIRST + easy, SECOND + easy)
+    assert shifted.sd == pytest.approx(plain.sd)
+
+
+def test_one_seed_tells_nothing():
+    found = paired_over_seeds([0.9], [0.8])
+    assert found.mean == pytest.approx(0.1)
+    assert math.isnan(found.low)
+    assert not found.told
+    assert "one seed each: nothing can be told" in verdict("attention", "concat", found)
+
+
+def test_seeds_that_all_agree():
+    same = paired_over_seeds([0.5, 0.6], [0.5, 0.6])
+    assert (same.mean, same.p_value, same.told, same.seeds_needed) == (0, 1, False, None)
+    exact = paired_over_seeds([0.75, 0.5], [0.5, 0.25])
+    assert (exact.low, exact.high, exact.p_value, exact.told) == (0.25, 0.25, 0, True)
+
+
+@pytest.mark.parametrize(("effect", "expected"), [(1.0, 10), (0.5, 34), (2.0, 5), (0.01, None), (0.0, None)])
+def test_seeds_needed_are_those_of_cohens_tables(effect, expected):
+    assert seeds_needed(effect) == expected
+    assert seeds_needed(-effect) == expected
+
+
+def test_the_power_is_the_share_of_simulated_experiments_that_find_it():
+    random = np.random.default_rng(0)
+    samples = random.normal(0.8, 1, (4000, 12))
+    found = stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05
+    assert power(0.8, 12) == pytest.approx(found.mean(), abs=0.025)
+
+
+def test_the_verdict_says_how_many_seeds_are_missing():
+    found = paired_over_seeds([0.871, 0.868, 0.870, 0.866], [0.870, 0.869, 0.868, 0.866])
+    text = verdict("attention", "concat", found)
+    assert "no difference can be told" in text
+    assert f"{found.seeds_needed} seeds, {found.seeds_needed - 4} more" in text
+    assert "higher on this split" in verdict("attention", "concat", paired_over_seeds(FIRST, SECOND))
+    assert "lower on this split" in verdict("attention", "concat", paired_over_seeds(SECOND, FIRST))
+
+
+@pytest.mark.parametrize(("first", "second"), [([0.1], [0.1, 0.2]), ([], []), ([0.1, math.nan], [0.1, 0.2])])
+def test_seeds_that_cannot_be_paired_are_refused(first, second):
+    with pytest.raises(FusiqaError, match="paired seeds need"):
+        paired_over_seeds(first, second)

@@ -1,0 +1,135 @@
+"""An ablation from its command line to its report: paired, resumed, and honest about what can be told."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+
+from fusiqa.cli import main
+from fusiqa.config import AblateConfig, TrainConfig
+from fusiqa.errors import FusiqaError
+from fusiqa.evaluation.seeds import paired_over_seeds
+from fusiqa.experiments import ablate as module
+from fusiqa.experiments.ablate import planned
+from fusiqa.experiments.presets import PRESETS
+
+SETTINGS = [
+    "--dataset", "biq2021", "--backbone", "test_efficientnet", "--backbone_weights", "none", "--crop_size", "40",
+    "--resize", "48", "--batch_size", "8", "--epochs", "2", "--validation_share", "0.2", "--no_progress",
+    "--accelerator", "cpu", "--num_workers", "0", "--freeze_backbone", "--precision", "32",
+]  # fmt: skip
+
+
+def ablate(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["fusiqa", "ablate", *map(str, arguments)])
+    main()
+
+
+@pytest.fixture(scope="module")
+def finished(biq2021, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ablation") / "scales"
+    with pytest.MonkeyPatch.context() as patch:
+        ablate(patch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--run_dir", folder)
+    return folder
+
+
+def test_every_variant_is_trained_with_every_seed(finished):
+    runs = pd.read_csv(finished / "runs.csv")
+    assert list(zip(runs["variant"], runs["seed"], strict=True)) == [
+        ("single", 3), ("single", 4), ("concat", 3), ("concat", 4), ("attention", 3), ("attention", 4),
+    ]  # fmt: skip
+    for row in runs.itertuples():
+        test = json.loads((finished / f"{row.variant}-seed{row.seed}" / "test.json").read_text())
+        assert row.srcc == test["srcc"]["value"]
+        assert test["backbone"] == row.backbone == "frozen"
+
+
+def test_all_runs_share_their_split(finished):
+    assert len({(run / "split.csv").read_bytes() for run in finished.glob("*-seed*")}) == 1
+
+
+def test_the_report_holds_the_table_the_figures_and_the_verdicts(finished):
+    text = (finished / "report.md").read_text()
+    assert "heads alone were trained" in text
+    runs = pd.read_csv(finished / "runs.csv").pivot(index="seed", columns="variant", values="srcc")
+    mean = paired_over_seeds(runs["attention"], runs["concat"]).mean
+    assert f"SRCC of attention minus concat is {mean:+.4f} [" in text
+    assert "SRCC of single minus concat is" in text
+    for name in ("srcc.png", "differences.png", "training.png"):
+        assert (finished / name).stat().st_size > 10_000
+        assert f"({name})" in text
+    latex = (finished / "table.tex").read_text()
+    assert latex.count(chr(92) * 2) == 4  # the header and three rows
+    assert chr(92) + "toprule" in latex
+
+
+def test_what_is_finished_is_not_trained_again_and_what_is_missing_is(biq2021, finished, monkeypatch, capsys):
+    again = finished / "attention-seed4" / "test.json"
+    before = {path: path.stat().st_mtime_ns for path in finished.glob("*-seed*/test.json")}
+    again.unlink()
+    ablate(monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--run_dir", finished)
+    assert "1 of 6 runs to do" in capsys.readouterr().out
+    changed = [path for path, time in before.items() if path.stat().st_mtime_ns != time]
+    assert changed == [again]
+
+
+def test_another_setting_is_refused_where_runs_are_finished(biq2021, finished, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        ablate(
+            monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--lr", 0.5,
+            "--run_dir", finished,
+        )  # fmt: skip
+    assert end.value.code == 2
+    assert "was run with another --lr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_names_its_reference_and_its_variants_differ(preset, tmp_path):
+    variants = PRESETS[preset].variants
+    assert PRESETS[preset].reference in {variant.name for variant in variants}
+    configs = [variant.of(TrainConfig()) for variant in variants]
+    assert len(set(map(str, configs))) == len(variants)
+    folders = {run.folder for run in planned(AblateConfig(preset, seeds=3), variants, tmp_path)}
+    assert len(folders) == 3 * len(variants)
+
+
+@pytest.mark.parametrize(
+    ("base", "flag"),
+    [
+        (TrainConfig(attention_fusion=True), "attention_fusion"),
+        (TrainConfig(fusion="spatial"), "fusion"),
+        (TrainConfig(multiscale=False), "multiscale"),
+    ],
+)
+def test_a_setting_that_the_variants_set_is_refused(base, flag, tmp_path):
+    with pytest.raises(FusiqaError, match=f"--.*{flag}.*: the variants of this preset set that themselves"):
+        planned(AblateConfig("fusions", base), PRESETS["fusions"].variants, tmp_path)
+
+
+def test_an_interrupted_ablation_reports_what_it_has(biq2021, tmp_path, monkeypatch):
+    train, calls = module.train, []
+
+    def interrupted(config, **more):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(config)
+        return train(config, **more)
+
+    monkeypatch.setattr(module, "train", interrupted)
+    with pytest.raises(SystemExit):
+        ablate(monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--run_dir", tmp_path / "a")
+    runs = pd.read_csv(tmp_path / "a" / "runs.csv")
+    assert list(runs["variant"]) == ["concat", "attention"]
+    assert "one seed each: nothing can be told" in (tmp_path / "a" / "report.md").read_text()
+
+
+def test_several_runs_at_once_end_like_runs_in_turn(biq2021, finished, tmp_path, monkeypatch):
+    ablate(
+        monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 1, "--seed", 3, "--run_dir", tmp_path / "b",
+        "--jobs", 2,
+    )  # fmt: skip
+    together = pd.read_csv(tmp_path / "b" / "runs.csv")
+    alone = pd.read_csv(finished / "runs.csv").query("seed == 3").reset_index(drop=True)
+    columns = ["variant", "seed", "srcc", "plcc", "parameters"]
+    pd.testing.assert_frame_equal(together[columns], alone[columns])
