@@ -1,0 +1,28 @@
+"""Every setting, once: these frozen dataclasses are the command line, and what `config.json` of a run records."""
+
+from fusiqa.config.commands import AblateConfig, AttentionConfig, CompareConfig, DemoConfig
+from fusiqa.config.model import (
+    DEFAULT_BACKBONE,
+    FUSIONS,
+    SEED_WEIGHING,
+    UNIT_RANGE,
+    ModelConfig,
+    ScaleWeighing,
+    ScoreRange,
+)
+from fusiqa.config.train import TrainConfig
+
+__all__ = [
+    "DEFAULT_BACKBONE",
+    "FUSIONS",
+    "SEED_WEIGHING",
+    "UNIT_RANGE",
+    "AblateConfig",
+    "AttentionConfig",
+    "CompareConfig",
+    "DemoConfig",
+    "ModelConfig",
+    "ScaleWeighing",
+    "ScoreRange",
+    "TrainConfig",
+]

@@ -1,0 +1,88 @@
+"""The settings of the other commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from fusiqa.config.require import require
+from fusiqa.config.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """Explain a model: which feature scales its scores came from, over photographs or a data set."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A run folder, or a model.safetensors."""
+    photographs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Photographs, or folders of them."""
+    dataset: str | None = None
+    """A data set to explain instead: the run's own by default, when no photographs are given."""
+    data_dir: Path | None = None
+    """Folder of the data set."""
+    split: Literal["train", "validation", "test"] = "test"
+    """Split of the data set; photographs given have none."""
+    groups: Literal["auto", "distortion", "quality", "make"] = "auto"
+    """One series per known distortion, per band of quality, or make blur, JPEG, colour and pristine of each image;
+    auto is make for photographs, distortion for synthetic, quality for other data sets."""
+    level: int = 4
+    """Strength of the distortions of --groups make: KADID-10k's level, 1 (hardly visible) to 5."""
+    limit: int | None = None
+    """Use at most this many photographs, evenly spaced through the list."""
+    output: Path | None = None
+    """Folder for the figures and tables; by default attention/ in the run folder."""
+    progress: bool = True
+    """Show a progress bar."""
+
+    def __post_init__(self) -> None:
+        """Refuse a level or a limit that does not exist."""
+        require("level", self.level, at_least=1, below=6)
+        require("limit", self.limit, at_least=1)
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Compare finished runs on the same test images, paired: each against the first."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Two or more run folders; the first is what the others are compared with."""
+    output: Path | None = None
+    """Folder for comparison.md and comparison.csv; by default only printed."""
+
+
+@dataclass(frozen=True)
+class AblateConfig:
+    """Settle a question of design: train named variants over several seeds, compare them paired, and report."""
+
+    preset: Annotated[
+        Literal["attention", "scales", "fusions", "collapse", "backbones", "swin"], tyro.conf.Positional
+    ] = "scales"
+    """attention (against none), scales (single, multi-scale, attention), fusions (all five), collapse (what keeps scale
+    weights even), backbones (five kinds), or swin (Tiny, Small, Base)."""
+    base: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    """Settings of every run but for what its variant edits; --seed is the first seed, --run_dir the folder of all."""
+    seeds: int = 5
+    """Runs of each variant, with consecutive seeds; every variant has the same ones."""
+    jobs: int | None = None
+    """Runs at once; by default one for each GPU, or one."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no ablation could use."""
+        require("seeds", self.seeds, at_least=1)
+        require("jobs", self.jobs, at_least=1)
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The whole loop in minutes, without data: train, test, compare, explain on the built-in synthetic set."""
+
+    output: Path = Path("runs/demo")
+    """Folder for both runs and the comparison; an earlier demo there is replaced."""
+    seed: int = 0
+    """Seed of both runs."""
+    progress: bool = True
+    """Show progress bars."""
