@@ -199,7 +199,8 @@ def test_the_python_of_the_readme_runs(number):
 
 def known_flags() -> set[str]:
     """Every flag of every command, without dashes at its start and in underscores."""
-    hints = [hint for config, _ in COMMANDS.values() for hint in get_type_hints(config, include_extras=True).items()]
+    configs = [config for config, _ in COMMANDS.values()]
+    hints = [hint for config in configs for hint in get_type_hints(config, include_extras=True).items()]
     names = {"help"}
     for name, hint in hints:
         aliases = [alias for extra in get_args(hint) for alias in getattr(extra, "aliases", None) or ()]
