@@ -22,6 +22,7 @@ from fusiqa.metrics import plcc, srcc
 from fusiqa.models.frozen import judge_packed
 from fusiqa.models.quality import QualityModel
 from fusiqa.training.callbacks import HISTORY_FILE
+from fusiqa.training.fit import choose_precision
 from fusiqa.training.module import missing_entropy
 from fusiqa.training.recipe import choose_rates, create_optimizer, create_schedule
 
@@ -111,7 +112,8 @@ def _draw(training: Packed, rows: np.ndarray, seed: int, epoch: int, number: int
 def _step(model: QualityModel, packed: Tensor, mos: np.ndarray, config: TrainConfig) -> float:
     """The mean absolute error of a batch, on the score range; the gradient is added to the parameters'."""
     device = next(model.hypernetwork.parameters()).device
-    score, scale_weights = judge_packed(model, packed.to(device))
+    with torch.autocast(device.type, torch.bfloat16, enabled=choose_precision(config, accelerator(device)) == "bf16"):
+        score, scale_weights = judge_packed(model, packed.to(device))
     score_range = model.config.score_range
     target = torch.from_numpy(mos).float().to(device)
     error = F.l1_loss(score_range.to_unit(score), score_range.to_unit(target))
@@ -120,6 +122,10 @@ def _step(model: QualityModel, packed: Tensor, mos: np.ndarray, config: TrainCon
         loss = loss + config.entropy_weight * missing_entropy(scale_weights)
     loss.backward()
     return float(error.detach()) * score_range.width
+
+
+def accelerator(device: torch.device) -> str:
+    return "cpu" if device.type == "cpu" else "gpu"
 
 
 def _advance(model: QualityModel, optimizer, schedule, config: TrainConfig) -> None:
