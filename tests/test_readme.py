@@ -20,6 +20,7 @@ from fusiqa.cli import COMMANDS
 from fusiqa.config import FUSIONS, ModelConfig, TrainConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.distortions import DISTORTIONS
+from fusiqa.data.facts import CATALOG
 from fusiqa.data.ratings import SPLITS
 from fusiqa.data.synthetic import CONTENTS, LEVELS, SIZE, USED, mean_opinions, read_synthetic
 from fusiqa.experiments import run_folder
@@ -369,7 +370,7 @@ def test_the_default_rates_are_those_of_the_recipe(row):
 
 
 def test_the_data_sets_are_those_of_the_catalog():
-    facts = [
+    known_sets = [
         {
             "name": known.name,
             "photographs": f"{known.images:,}",
@@ -378,11 +379,11 @@ def test_the_data_sets_are_those_of_the_catalog():
             "resize": known.resize,
             "licence": known.licence,
         }
-        for known in catalog.CATALOG
+        for known in CATALOG
     ]
-    assert table(DATA, "datasets") == facts
+    assert table(DATA, "datasets") == known_sets
     text = DATA.read_text("utf-8")
-    for known in catalog.CATALOG:
+    for known in CATALOG:
         assert known.source in text
         assert known.citation.rpartition("doi:")[2] in text
 

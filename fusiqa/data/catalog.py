@@ -1,131 +1,23 @@
-"""The data sets that fusiqa reads by name: one table of facts, and `read`. It knows no model and no split to draw."""
+"""Data sets by name: `read` finds and reads one. What is known of them is in facts.py. It knows no model."""
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fusiqa.config import ScoreRange
-from fusiqa.data import readers
+from fusiqa.data.facts import SYNTHETIC, Facts, closest, facts_of, names
 from fusiqa.data.photo import FolderPhotographs
 from fusiqa.data.ratings import Ratings
+from fusiqa.data.readers import READERS, Rated, own_table
 from fusiqa.data.tables import Place, find_place
 from fusiqa.errors import FusiqaError
 
-SYNTHETIC = "synthetic"
-"""The built-in data set, which needs no files (data/synthetic.py)."""
-OWN_CSV_RESIZE = "384"
-"""Short side of photographs in a CSV of one's own, pixels: KonIQ-10k's protocol for any aspect."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a published data set, in the order in which `fusiqa data info` is to say it."""
-
-    name: str
-    """What --dataset calls it."""
-    aliases: tuple[str, ...]
-    """Other names that are understood, and under which its folder is looked for."""
-    images: int
-    """Number of rated photographs as published."""
-    score_range: ScoreRange
-    """The interval of the published ratings."""
-    higher_is_better: bool
-    """Direction of the published ratings."""
-    group: str
-    """What the photographs of one group share."""
-    official_split: str
-    """The published split."""
-    resize: str
-    """The resize protocol, in the words of --resize."""
-    licence: str
-    """What its makers allow."""
-    citation: str
-    """Authors, title, where, year, DOI."""
-    source: str
-    """Where to get it."""
-    layout: str
-    """The files and folders that are read."""
-    rating_files: tuple[str, ...]
-    """Any one of these makes a folder known as the one of this data set."""
-    reader: readers.Reader
-    """What reads it."""
-
-
-ALONE = "nothing: each photograph is a group of its own"
-
-CATALOG = (
-    Facts(
-        name="koniq-10k",
-        aliases=("koniq10k", "koniq"),
-        images=10_073,
-        score_range=ScoreRange(0, 100),
-        higher_is_better=True,
-        group=ALONE,
-        official_split="training 7,058, validation 1,000, test 2,015 (older: train 7,046, test 2,010)",
-        resize="512x384",
-        licence="photographs under Creative Commons licences, from YFCC100M; see the source",
-        citation="Hosu, Lin, Sziranyi and Saupe, KonIQ-10k, IEEE Transactions on Image Processing 29, 2020, "
-        "doi:10.1109/TIP.2020.2967829",
-        source="https://database.mmsp-kn.de/koniq-10k-database.html",
-        layout=f"{readers.KONIQ_SHEET} (or {' and '.join(readers.KONIQ_LISTS)}) beside 512x384/*.jpg or 1024x768/*.jpg",
-        rating_files=(readers.KONIQ_SHEET, *readers.KONIQ_LISTS, *(f"metas/{name}" for name in readers.KONIQ_LISTS)),
-        reader=readers.koniq10k,
-    ),
-    Facts(
-        name="spaq",
-        aliases=(),
-        images=11_125,
-        score_range=ScoreRange(0, 100),
-        higher_is_better=True,
-        group=ALONE,
-        official_split="none",
-        resize="512",
-        licence="education and research only",
-        citation="Fang, Zhu, Zeng, Ma and Wang, Perceptual Quality Assessment of Smartphone Photography, CVPR 2020, "
-        "doi:10.1109/CVPR42600.2020.00373",
-        source="https://github.com/h4nwei/SPAQ",
-        layout=f"{readers.SPAQ_SHEETS[0]} (or its columns as {readers.SPAQ_SHEETS[-1]}) beside TestImage/*.jpg",
-        rating_files=readers.SPAQ_SHEETS,
-        reader=readers.spaq,
-    ),
-    Facts(
-        name="biq2021",
-        aliases=("biq",),
-        images=12_000,
-        score_range=ScoreRange(0, 1),
-        higher_is_better=True,
-        group=ALONE,
-        official_split="train 10,000, test 2,000",
-        resize="320",
-        licence="free for use and benchmarking, its makers say; 8,000 photographs come from Unsplash",
-        citation="Ahmed and Asif, BIQ2021, Journal of Electronic Imaging 31(5), 053010, 2022, "
-        "doi:10.1117/1.JEI.31.5.053010",
-        source="https://github.com/nisarahmedrana/BIQ2021",
-        layout=f"{' and '.join(readers.BIQ2021_SHEETS.values())} beside Images/*.jpg",
-        rating_files=tuple(readers.BIQ2021_SHEETS.values()),
-        reader=readers.biq2021,
-    ),
-)
-
-
-def names() -> list[str]:
-    """What --dataset takes by name, in alphabetical order."""
-    return sorted([SYNTHETIC, *(facts.name for facts in CATALOG)])
-
-
-def facts_of(dataset: str) -> Facts | None:
-    """The facts of a published data set by its name or an alias, in any case; None if there is none of that name.
-
-    Example:
-        >>> facts_of("KonIQ10k").name
-        'koniq-10k'
-    """
-    known = {name: facts for facts in CATALOG for name in (facts.name, *facts.aliases)}
-    return known.get(dataset.lower().replace("_", "-"))
+OWN_RESIZE = "384"
+"""Short side of photographs in a table of one's own, pixels: KonIQ-10k's protocol for any aspect."""
+TABLE_ENDINGS = (".csv", ".parquet", ".xlsx")
 
 
 def read(
@@ -134,7 +26,8 @@ def read(
     """Read the ratings of a data set, with its official split where there is one; no photograph is opened.
 
     Args:
-        dataset: a name or alias of the catalog, "synthetic", or the path of a CSV with image and mos columns.
+        dataset: a name or alias of the catalog, "synthetic", or the path of a CSV, Parquet or Excel table with image
+            and mos columns.
         data_dir: its folder, or one above or below; by default $FUSIQA_DATA/<name> or ./data/<name>. For a CSV the
             folder that its image names start from, by default the CSV's own.
         score_range: lowest and highest possible rating; by default the data set's own, for a CSV those of its rows.
@@ -153,9 +46,17 @@ def read(
         ratings = _read_synthetic(seed)
         return ratings if asked is None else replace(ratings, score_range=asked)
     if facts is None:
-        return _read_own_csv(dataset, data_dir, asked)
-    rated = facts.reader(_place(facts, data_dir))
+        return _read_own_table(dataset, data_dir, asked)
+    rated = turned(READERS[facts.name](_place(facts, data_dir)), facts)
     return _ratings(facts.name, rated, asked or facts.score_range, facts.resize)
+
+
+def turned(rated: Rated, facts: Facts) -> Rated:
+    """The ratings with higher always better: low + high - mos where the published ones go the other way."""
+    if facts.higher_is_better:
+        return rated
+    mos = facts.score_range.low + facts.score_range.high - rated.table["mos"]
+    return rated._replace(table=rated.table.assign(mos=mos))
 
 
 def _read_synthetic(seed: int) -> Ratings:
@@ -164,17 +65,17 @@ def _read_synthetic(seed: int) -> Ratings:
     return read_synthetic(seed=seed)
 
 
-def _read_own_csv(dataset: str, data_dir: Path | None, asked: ScoreRange | None) -> Ratings:
+def _read_own_table(dataset: str, data_dir: Path | None, asked: ScoreRange | None) -> Ratings:
     path = Path(dataset).expanduser()
-    if path.suffix.lower() != ".csv" and not path.is_file():
+    if path.suffix.lower() not in TABLE_ENDINGS and not path.is_file():
         raise FusiqaError(_unknown(dataset))
     if data_dir is not None and not data_dir.is_dir():
         raise FusiqaError(f"--data_dir {data_dir}: no such folder; {dataset} names its photographs from there")
-    rated = readers.own_csv(path, data_dir or path.parent)
-    return _ratings(dataset, rated, asked or _range_of(dataset, rated), OWN_CSV_RESIZE)
+    rated = own_table(path, data_dir or path.parent)
+    return _ratings(dataset, rated, asked or _range_of(dataset, rated), OWN_RESIZE)
 
 
-def _range_of(dataset: str, rated: readers.Rated) -> ScoreRange:
+def _range_of(dataset: str, rated: Rated) -> ScoreRange:
     mos = rated.table["mos"].dropna()
     if mos.empty:
         raise FusiqaError(f"{dataset}: no rating in its mos column is a number")
@@ -190,7 +91,7 @@ def _proper_range(dataset: str, low: float, high: float) -> ScoreRange:
     return ScoreRange(low, high)
 
 
-def _ratings(name: str, rated: readers.Rated, score_range: ScoreRange, resize: str) -> Ratings:
+def _ratings(name: str, rated: Rated, score_range: ScoreRange, resize: str) -> Ratings:
     return Ratings(
         name=name,
         table=rated.table,
@@ -206,11 +107,8 @@ def _unknown(dataset: str) -> str:
         return (
             f"--dataset {dataset} is a folder; name the data set ({', '.join(names())}) and give --data_dir {dataset}"
         )
-    spellings = names() + [alias for facts in CATALOG for alias in facts.aliases]
-    closest = difflib.get_close_matches(dataset.lower(), spellings, n=1)
-    hint = f"did you mean {closest[0]}? " if closest else ""
-    allowed = f"{', '.join(names())}, or the path of a CSV with image and mos columns"
-    return f"unknown data set {dataset!r}: {hint}allowed are {allowed}"
+    allowed = f"{', '.join(names())}, or the path of a CSV or Parquet with image and mos columns"
+    return f"unknown data set {dataset!r}: {closest(dataset)}allowed are {allowed}"
 
 
 def _place(facts: Facts, data_dir: Path | None) -> Place:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from fusiqa.data.ratings import SPLITS, Ratings, Split, fingerprint
-from fusiqa.data.tables import column, image_names, read_table
+from fusiqa.data.table_files import read_table
+from fusiqa.data.tables import column, image_names
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.files import write_atomically
 

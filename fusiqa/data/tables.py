@@ -1,11 +1,8 @@
-"""Rating files and folders as users have them: found, read and matched by name. It knows no particular data set."""
+"""Folders and columns of rating files as users have them: found, and matched by name. It knows no format."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -53,56 +50,7 @@ def find_place(looked_at: Sequence[Path], rating_files: Sequence[str]) -> Place 
 
 
 def _holds(folder: Path, rating_files: Sequence[str]) -> bool:
-    return any((folder / name).is_file() for name in rating_files)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """The cells of a .csv or .xlsx, as they are written; rows without any are left out.
-
-    Raises:
-        FusiqaError: not there, not UTF-8, not a table, no row, or a row longer than the header.
-    """
-    try:
-        header, rows = _workbook(path) if path.suffix.lower() == ".xlsx" else _csv(path)
-    except FileNotFoundError as error:
-        raise FusiqaError(f"{path}: no such file") from error
-    except UnicodeDecodeError as error:
-        raise FusiqaError(f"{path}: not UTF-8 text ({error.reason}); save it as CSV UTF-8") from error
-    except (OSError, csv.Error) as error:
-        raise FusiqaError(f"{path}: cannot be read as a table ({error})") from error
-    if not rows:
-        raise FusiqaError(f"{path}: no rows below the header ({', '.join(header) or 'which is empty too'})")
-    return pd.DataFrame(rows, columns=header, dtype=object)
-
-
-def _csv(path: Path) -> tuple[list[str], list[list[str]]]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        header = [cell.strip() for cell in next(reader, [])]
-        rows = []
-        for row in reader:
-            if len(row) > len(header):
-                raise FusiqaError(
-                    f"{path}, line {reader.line_num}: {len(row)} cells under a header of {len(header)}; "
-                    "put a cell that contains a comma in quotes"
-                )
-            if any(cell.strip() for cell in row):
-                rows.append(row + [""] * (len(header) - len(row)))
-    return header, rows
-
-
-def _workbook(path: Path) -> tuple[list[str], list[list[object]]]:
-    """The first sheet of an Excel workbook."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # openpyxl remarks on styles that it does not know
-            sheet = pd.read_excel(path, header=None, dtype=object, engine="openpyxl", keep_default_na=False)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # openpyxl raises whatever a malformed workbook leads it to
-        raise FusiqaError(f"{path}: cannot be read as an Excel workbook ({error})") from error
-    header, *rows = sheet.to_numpy().tolist() or [[]]
-    return [str(cell).strip() for cell in header], [row for row in rows if any(str(cell).strip() for cell in row)]
+    return any(True for name in rating_files for path in folder.glob(name) if path.is_file())
 
 
 def column(table: pd.DataFrame, path: Path, name: str) -> pd.Series:
@@ -127,6 +75,21 @@ def optional_column(table: pd.DataFrame, path: Path, name: str) -> pd.Series | N
     return table.iloc[:, positions[0]] if positions else None
 
 
+def first_column(table: pd.DataFrame, path: Path, names: Sequence[str], *, place: int) -> pd.Series:
+    """The first of some columns that is there, else the one at a place, counted from 0.
+
+    Raises:
+        FusiqaError: none of them, and fewer columns.
+    """
+    for name in names:
+        found = optional_column(table, path, name)
+        if found is not None:
+            return found
+    if place >= len(table.columns):
+        raise FusiqaError(f"{path}: no column {' or '.join(map(repr, names))}, and no column {place + 1} in its place")
+    return table.iloc[:, place]
+
+
 def image_names(cells: pd.Series, path: Path) -> list[str]:
     """The names of photographs in a column. Raises FusiqaError for rows that name none."""
     names = [str(cell).strip() for cell in cells]
@@ -145,17 +108,6 @@ def numbers(cells: Iterable[object]) -> pd.Series:
     """
     values = pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce").astype(float)
     return values.where(np.isfinite(values))
-
-
-def read_records(path: Path) -> list[dict]:
-    """A JSON list of objects. Raises FusiqaError if the file is anything else."""
-    try:
-        records = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise FusiqaError(f"{path}: cannot be read as JSON ({error})") from error
-    if not records or not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise FusiqaError(f"{path}: expected a list of objects, one a photograph")
-    return records
 
 
 def as_on_disk(root: Path, names: Sequence[str]) -> list[str]:

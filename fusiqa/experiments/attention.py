@@ -13,6 +13,7 @@ from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.check import check
 from fusiqa.data.distorted import SEPARATOR, distorted
+from fusiqa.data.facts import SYNTHETIC
 from fusiqa.data.folder import read_photographs
 from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
@@ -72,7 +73,7 @@ def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Callable
         resize = ratings.resize
     else:
         ratings, resize = own_ratings(config), trained.resize
-    if config.groups == "distortion" and ratings.name != catalog.SYNTHETIC:
+    if config.groups == "distortion" and ratings.name != SYNTHETIC:
         raise FusiqaError(f"--groups distortion: the distortions of {ratings.name} are not known; use quality or make")
     return usable(thinned(ratings, config.limit), config, say), resize
 

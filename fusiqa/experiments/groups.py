@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from fusiqa.analysis.explain import with_quality_bands
-from fusiqa.data.catalog import SYNTHETIC
+from fusiqa.data.facts import SYNTHETIC
 
 
 def with_groups(predictions: pd.DataFrame, dataset: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from fusiqa.analysis.scale_weights import summarise
 from fusiqa.config import TrainConfig
 from fusiqa.data import catalog
 from fusiqa.data.check import check
+from fusiqa.data.facts import SYNTHETIC
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.predict import SCALE_COLUMNS, predict
@@ -82,7 +83,7 @@ def describe_test(name: str, result: dict[str, Any]) -> str:
 
 def cross_test_on_spaq(run_dir: Path, config: TrainConfig, *, accelerator: str, say: Say) -> None:
     """Test on all of SPAQ, where its folder is found; whatever stands in the way is a notice, never a lost run."""
-    if not config.spaq or config.dataset.lower() in (catalog.SYNTHETIC, SPAQ):
+    if not config.spaq or config.dataset.lower() in (SYNTHETIC, SPAQ):
         return
     try:
         ratings = catalog.read(SPAQ, data_dir=config.spaq_dir)

@@ -175,8 +175,8 @@ def unit_power(features: Float[Tensor, "batch channels 7 7"]) -> Float[Tensor, "
 
 
 def pool(features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels 7 7"]:
-    """p_i: the adaptive average of a map on the G x G grid."""
-    return F.adaptive_avg_pool2d(features, GRID)
+    """p_i: the adaptive average of a map on the G x G grid; a map of that size is its own."""
+    return features if features.shape[-2:] == (GRID, GRID) else F.adaptive_avg_pool2d(features, GRID)
 
 
 BUILDERS: dict[str, Callable[[Sequence[int], ModelConfig], Fusion]] = {

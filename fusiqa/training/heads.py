@@ -59,7 +59,7 @@ def fit_heads(
         say: told each epoch's figures.
     """
     model.pyramid.requires_grad_(False)
-    optimizer = create_optimizer(model, choose_rates(config), config.weight_decay)
+    optimizer = create_optimizer(model, choose_rates(config), config.weight_decay, fused=True)
     crops = len(training) * config.crops_per_image
     steps = config.epochs * -(-crops // config.batch_size)
     schedule = create_schedule(optimizer, kind=config.lr_scheduler, steps=steps, warmup_share=config.warmup_share)

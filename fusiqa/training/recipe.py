@@ -72,10 +72,11 @@ def choose_regularisation(config: TrainConfig) -> Regularisation:
     )
 
 
-def create_optimizer(model: QualityModel, rates: Rates, weight_decay: float) -> AdamW:
+def create_optimizer(model: QualityModel, rates: Rates, weight_decay: float, *, fused: bool = False) -> AdamW:
     """AdamW with every trainable parameter in exactly one of four groups: backbone or head, decayed or not.
 
-    Only matrices and kernels are decayed, not biases and normalisation.
+    Only matrices and kernels are decayed, not biases and normalisation. `fused` does a step in one kernel, which a
+    trainer that scales gradients for float16 cannot clip.
     """
     backbone = list(model.pyramid.parameters())
     ours = {id(parameter) for parameter in backbone}
@@ -85,7 +86,7 @@ def create_optimizer(model: QualityModel, rates: Rates, weight_decay: float) -> 
         decayed, kept = split_by_decay(parameters)
         groups.append({"name": name, "params": decayed, "lr": rate, "weight_decay": weight_decay})
         groups.append({"name": f"{name}_not_decayed", "params": kept, "lr": rate, "weight_decay": 0.0})
-    return AdamW([group for group in groups if group["params"]])
+    return AdamW([group for group in groups if group["params"]], fused=fused)
 
 
 def split_by_decay(parameters: Iterable[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

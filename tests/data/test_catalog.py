@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.catalog import CATALOG, facts_of, names, read
+from fusiqa.data.catalog import read
+from fusiqa.data.facts import CATALOG, facts_of, names
 from fusiqa.data.photo import Resize
 from fusiqa.errors import FusiqaError
 

@@ -168,7 +168,7 @@ def test_the_synthetic_set_is_shown_by_distortion(run, tmp_path):
 @pytest.fixture
 def small_csv(own_csv: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A CSV of one's own whose photographs are not made larger: hundreds of tiny crops would take their time."""
-    monkeypatch.setattr(catalog, "OWN_CSV_RESIZE", str(SIDE))
+    monkeypatch.setattr(catalog, "OWN_RESIZE", str(SIDE))
     return own_csv
 
 
