@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 
@@ -70,7 +70,7 @@ def prove_readable(content: bytes) -> None:
 @contextmanager
 def _opened(content: bytes) -> Iterator[Image.Image]:
     """The photograph, its head read and its size found bearable, but not its pixels."""
-    formats: Sequence[str] = FORMATS
+    formats: tuple[str, ...] = FORMATS
     if heic.is_heic(content):
         heic.register()
         formats = ("HEIF",)
