@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from fusiqa.data import heic
 from fusiqa.errors import FusiqaError
 
-DECODING = 1
+DECODING = 2
 """Counted up with every change of what is done to the pixels here, so that no cache keeps the old ones."""
 Pixels = UInt8[np.ndarray, "height width 3"]
 """A photograph: uint8, 0-255, sRGB."""
