@@ -196,7 +196,8 @@ def _facts(known: catalog.Facts | None, root: Path, table: pd.DataFrame) -> dict
 def _sizes(sizes: Mapping[str, tuple[int, int]]) -> dict[str, object]:
     """The three commonest sizes, width x height, and how many others there are."""
     counted = Counter(sizes.values())
-    common = {f"{width} x {height}:": times for (height, width), times in counted.most_common(3)}
+    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))  # threads must not decide between equals
+    common = {f"{width} x {height}:": times for (height, width), times in ranked[:3]}
     others = len(counted) - len(common)
     return {**common, "others:": others} if others else dict(common)
 
