@@ -10,10 +10,10 @@ env: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
-	  uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[train,dev]'; \
+	  uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[train,heic,dev]'; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && \
-	  $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'; \
+	  $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[train,heic,dev]'; \
 	fi
 	@touch $@
 

@@ -9,10 +9,13 @@ from typing import Any
 import tyro
 
 from fusiqa.config import AblateConfig, AttentionConfig, CompareConfig, DemoConfig, TrainConfig
+from fusiqa.config.data import DataCheckConfig, DataConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
 from fusiqa.errors import FusiqaError
 
+FAULTY_COPY = 1
 USER_MISTAKE = 2
 INTERRUPTED = 130
+PARSING = (tyro.conf.OmitSubcommandPrefixes,)
 
 
 def train(config: TrainConfig) -> None:
@@ -45,11 +48,43 @@ def demo(config: DemoConfig) -> None:
     demo(config)
 
 
+def data(config: DataConfig) -> None:
+    match config.action:
+        case DataListConfig():
+            from fusiqa.data.facts import list_text
+
+            print(list_text())
+        case DataInfoConfig(name):
+            from fusiqa.data.facts import info_text
+
+            print(info_text(name))
+        case DataCheckConfig() as asked:
+            check_copy(asked)
+        case DataDownloadConfig(name, folder, accept, progress):
+            from fusiqa.data.download import download
+
+            download(name, folder=folder, accept=accept, progress=progress)
+
+
+def check_copy(config: DataCheckConfig) -> None:
+    """Report on a copy of a data set; exit code 1 where something is wrong with it."""
+    from fusiqa.data.inspection import inspect
+    from fusiqa.files import write_text
+
+    report = inspect(config.name, data_dir=config.data_dir, progress=config.progress)
+    print(report.text())
+    if config.output is not None:
+        write_text(config.output, report.to_json() + "\n")
+    if not report.ok:
+        sys.exit(FAULTY_COPY)
+
+
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "train": (TrainConfig, train),
     "attention": (AttentionConfig, attention),
     "compare": (CompareConfig, compare),
     "ablate": (AblateConfig, ablate),
+    "data": (DataConfig, data),
     "demo": (DemoConfig, demo),
 }
 
@@ -63,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             prog="fusiqa",
             description="No-reference image quality assessment: a score, and the feature scales it came from.",
             args=arguments,
+            config=PARSING,
         )
         next(command for settings, command in COMMANDS.values() if type(config) is settings)(config)
 
@@ -72,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def main_of(name: str, program: str) -> None:
     """One command as a program of its own: `python train_swin.py` is `fusiqa train`."""
     settings, command = COMMANDS[name]
-    guard(lambda: command(tyro.cli(settings, prog=program)))
+    guard(lambda: command(tyro.cli(settings, prog=program, config=PARSING)))
 
 
 def guard(run: Callable[[], None]) -> None:

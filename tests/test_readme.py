@@ -16,8 +16,9 @@ import torch
 import tyro
 
 import fusiqa
-from fusiqa.cli import COMMANDS
+from fusiqa.cli import COMMANDS, PARSING
 from fusiqa.config import FUSIONS, ModelConfig, TrainConfig
+from fusiqa.config.data import DataConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.distortions import DISTORTIONS
 from fusiqa.data.facts import CATALOG
@@ -138,7 +139,7 @@ def parsed(command: str) -> object | None:
 def settings(name: str, arguments: list[str]) -> object | None:
     assert name in COMMANDS, f"no command {name}; there are {', '.join(COMMANDS)}"
     try:
-        return tyro.cli(COMMANDS[name][0], args=arguments, console_outputs=False)
+        return tyro.cli(COMMANDS[name][0], args=arguments, console_outputs=False, config=PARSING)
     except SystemExit as end:
         if end.code != 0:
             raise AssertionError(f"{name} refuses {arguments}") from end
@@ -147,7 +148,7 @@ def settings(name: str, arguments: list[str]) -> object | None:
 
 def is_mention(command: str) -> bool:
     """`fusiqa attention` in a sentence is a name, not a command line."""
-    return re.fullmatch(r"fusiqa \w+", command) is not None
+    return re.fullmatch(r"fusiqa \w+|fusiqa data \w+( NAME)?", command) is not None
 
 
 @pytest.mark.parametrize(("page", "command"), cases(commands))
@@ -201,6 +202,7 @@ def test_the_python_of_the_readme_runs(number):
 def known_flags() -> set[str]:
     """Every flag of every command, without dashes at its start and in underscores."""
     configs = [config for config, _ in COMMANDS.values()]
+    configs += [get_args(action)[0] for action in get_args(get_type_hints(DataConfig, include_extras=True)["action"])]
     hints = [hint for config in configs for hint in get_type_hints(config, include_extras=True).items()]
     names = {"help"}
     for name, hint in hints:

@@ -45,10 +45,21 @@ def read(
     if dataset.lower() == SYNTHETIC:
         ratings = _read_synthetic(seed)
         return ratings if asked is None else replace(ratings, score_range=asked)
+    rated = rows(dataset, data_dir=data_dir)
     if facts is None:
-        return _read_own_table(dataset, data_dir, asked)
-    rated = turned(READERS[facts.name](_place(facts, data_dir)), facts)
-    return _ratings(facts.name, rated, asked or facts.score_range, facts.resize)
+        return _ratings(dataset, rated, asked or _range_of(dataset, rated), OWN_RESIZE)
+    return _ratings(facts.name, turned(rated, facts), asked or facts.score_range, facts.resize)
+
+
+def rows(dataset: str, *, data_dir: Path | None) -> Rated:
+    """What the files of a data set say, as published, before anything is refused but what cannot be read at all.
+
+    Raises:
+        FusiqaError: unknown data set (the built-in one has no files), not found, wrong column, no rows.
+    """
+    data_dir = None if data_dir is None else data_dir.expanduser()
+    facts = facts_of(dataset)
+    return _own_table(dataset, data_dir) if facts is None else READERS[facts.name](_place(facts, data_dir))
 
 
 def turned(rated: Rated, facts: Facts) -> Rated:
@@ -65,14 +76,13 @@ def _read_synthetic(seed: int) -> Ratings:
     return read_synthetic(seed=seed)
 
 
-def _read_own_table(dataset: str, data_dir: Path | None, asked: ScoreRange | None) -> Ratings:
+def _own_table(dataset: str, data_dir: Path | None) -> Rated:
     path = Path(dataset).expanduser()
     if path.suffix.lower() not in TABLE_ENDINGS and not path.is_file():
         raise FusiqaError(_unknown(dataset))
     if data_dir is not None and not data_dir.is_dir():
         raise FusiqaError(f"--data_dir {data_dir}: no such folder; {dataset} names its photographs from there")
-    rated = own_table(path, data_dir or path.parent)
-    return _ratings(dataset, rated, asked or _range_of(dataset, rated), OWN_RESIZE)
+    return own_table(path, data_dir or path.parent)
 
 
 def _range_of(dataset: str, rated: Rated) -> ScoreRange:

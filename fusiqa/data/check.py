@@ -55,7 +55,7 @@ def check(
         FusiqaError: rows that cannot be used (the first five, then how many), unless skip_broken; no usable row.
     """
     images, ratings_given = ratings.table["image"].tolist(), ratings.table["mos"].tolist()
-    threads = ThreadPoolExecutor(workers or _cores())
+    threads = ThreadPoolExecutor(workers or cores())
     try:
         outcomes = threads.map(partial(_look, ratings.photographs, rated), images, ratings_given)
         shown = tqdm(outcomes, f"checking {ratings.name}", len(images), unit=" photographs", disable=not progress)
@@ -91,6 +91,6 @@ def _complaint(name: str, broken: list[Broken], *, total: int) -> str:
     return "\n".join([f"{name}: {len(broken)} of {total} rows cannot be used:", *lines, advice])
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

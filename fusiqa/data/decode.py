@@ -14,11 +14,12 @@ from io import BytesIO
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
+from fusiqa.data import heic
 from fusiqa.errors import FusiqaError
 
-DECODING = 1
+DECODING = 2
 """Counted up with every change of what is done to the pixels here, so that no cache keeps the old ones."""
 Pixels = UInt8[np.ndarray, "height width 3"]
 """A photograph: uint8, 0-255, sRGB."""
@@ -36,14 +37,20 @@ PLAIN_SRGB = frozenset({"sRGB", "sRGB IEC61966-2.1", "sRGB built-in"})
 """Descriptions of colour profiles that say nothing new: converting would only add rounding errors."""
 
 
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "PPM", "JPEG2000")
+"""What Pillow is let loose on, MPO with JPEG; it would start a program for others (EPS). HEIC: data/heic.py."""
+WHITE_IS_ZERO = 0  # TIFF 6.0, tag 262
+
+
 def decode(content: bytes) -> Pixels:
     """The pixels of an encoded photograph: the first frame, upright, in sRGB, transparency over white.
 
     Raises:
-        Exception: whatever Pillow raises for what is truncated, too large or no photograph; FusiqaError for pixels
-            that have no agreed range (floating point, 32 bits).
+        Exception: whatever Pillow raises for what is truncated, too large (twice Image.MAX_IMAGE_PIXELS: 179 million)
+            or no photograph; FusiqaError for pixels that have no agreed range (floating point, 32 bits), and for HEIC
+            without its extra.
     """
-    with _pillow_warnings_ignored(), Image.open(BytesIO(content)) as photograph:
+    with _opened(content) as photograph:
         photograph.load()
         turn = _turn(photograph)
         picture = _as_srgb(photograph)
@@ -52,12 +59,23 @@ def decode(content: bytes) -> Pixels:
 
 def prove_readable(content: bytes) -> None:
     """Raise what `decode` would. A JPEG's whole stream is still read at 1/8 of its size, and only that can fail."""
-    with _pillow_warnings_ignored(), Image.open(BytesIO(content)) as photograph:
+    with _opened(content) as photograph:
         if photograph.format in ("JPEG", "MPO"):
             photograph.draft("L", (1, 1))
             photograph.load()
             return
     decode(content)
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """The photograph, its head read and its size found bearable, but not its pixels."""
+    formats: tuple[str, ...] = FORMATS
+    if heic.is_heic(content):
+        heic.register()
+        formats = ("HEIF",)
+    with _pillow_warnings_ignored(), Image.open(BytesIO(content), formats=formats) as photograph:
+        yield photograph
 
 
 def _turn(photograph: Image.Image) -> Image.Transpose | None:
@@ -70,40 +88,62 @@ def _turn(photograph: Image.Image) -> Image.Transpose | None:
 
 def _as_srgb(photograph: Image.Image) -> Image.Image:
     """The same picture in mode RGB."""
-    if photograph.mode.startswith("I"):
-        return _eight_bits(photograph).convert("RGB")
-    if photograph.mode == "F":
-        raise FusiqaError(
-            "its pixels are floating-point numbers, which have no agreed range; save it with 8 or 16 bits"
-        )
-    if photograph.has_transparency_data:
-        opaque = _in_profile(photograph.convert("RGBA"), photograph)
-        white = Image.new("RGBA", opaque.size, "white")
-        return Image.alpha_composite(white, opaque).convert("RGB")
-    return _in_profile(photograph.convert("RGB") if photograph.mode == "P" else photograph, photograph).convert("RGB")
+    opaque = _in_profile(_colours(photograph), photograph.info.get("icc_profile"))
+    if not photograph.has_transparency_data:
+        return opaque
+    return Image.composite(opaque, Image.new("RGB", opaque.size, "white"), _opacity(photograph))
+
+
+def _colours(photograph: Image.Image) -> Image.Image:
+    """The picture without its transparency in mode L, RGB or CMYK: those that colour profiles are made for."""
+    match photograph.mode:
+        case "F":
+            raise FusiqaError(
+                "its pixels are floating-point numbers, which have no agreed range; save it with 8 or 16 bits"
+            )
+        case "CMYK":
+            return photograph
+        case "1" | "L" | "LA":
+            return photograph.convert("L")
+        case "La" | "RGBa":  # colours times opacity
+            return photograph.convert("RGBA").convert("RGB")
+        case mode if mode.startswith("I"):
+            return _eight_bits(photograph)
+        case _:
+            return photograph.convert("RGB")
+
+
+def _opacity(photograph: Image.Image) -> Image.Image:
+    if photograph.mode.startswith("I"):  # Pillow does not convert these; a PNG names the one level that is clear
+        clear = np.asarray(photograph) == photograph.info["transparency"]
+        return Image.fromarray(np.where(clear, 0, 255).astype(np.uint8))
+    return photograph.convert("RGBA").getchannel("A")
 
 
 def _eight_bits(photograph: Image.Image) -> Image.Image:
-    """A 16-bit grey picture with its levels 0-65535 scaled to 0-255; Pillow's own conversion would clip them."""
+    """A grey picture of 9 to 16 bits with its levels scaled to 0-255; Pillow's own conversion would clip them."""
+    tags = getattr(photograph, "tag_v2", {})  # only a TIFF leaves its scale (9 to 16 bits) and its sign to us
+    highest = 2 ** min(16, tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0]) - 1
     levels = np.asarray(photograph).astype(np.int64)
-    if levels.min() < 0 or levels.max() > 65_535:
-        raise FusiqaError(f"its levels go from {levels.min()} to {levels.max()}; 16 bits hold 0 to 65535")
-    return Image.fromarray(np.round(levels / 257).astype(np.uint8))
+    if levels.min() < 0 or levels.max() > highest:
+        raise FusiqaError(f"its levels go from {levels.min()} to {levels.max()}, expected 0 to {highest}; save 16 bits")
+    if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
+        levels = highest - levels
+    return Image.fromarray(np.round(levels * (255 / highest)).astype(np.uint8))
 
 
-def _in_profile(picture: Image.Image, photograph: Image.Image) -> Image.Image:
-    """The picture with the photograph's colour profile turned into sRGB; a profile that does not fit is ignored."""
-    profile = photograph.info.get("icc_profile")
+def _in_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """The picture in mode RGB with its colour profile turned into sRGB; a profile that does not fit is ignored."""
     if not profile:
-        return picture
+        return picture.convert("RGB")
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if ImageCms.getProfileDescription(source).strip() in PLAIN_SRGB:
-            return picture
-        mode = "RGBA" if picture.mode == "RGBA" else "RGB"
-        return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode=mode) or picture
+            return picture.convert("RGB")
+        turned = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return picture
+        turned = None
+    return turned or picture.convert("RGB")
 
 
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)

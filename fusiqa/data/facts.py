@@ -15,7 +15,7 @@ SYNTHETIC = "synthetic"
 """The built-in data set, which needs no files (data/synthetic.py)."""
 ALONE = "nothing: each photograph is a group of its own"
 LIST_COLUMNS = ("name", "photographs", "ratings", "better", "groups", "official split", "licence")
-NARROW = 32
+NARROW = 28
 """Longest cell of the list, characters; `info_text` has the whole."""
 
 

@@ -13,7 +13,7 @@ from fusiqa.data.photo import FolderPhotographs
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError, listed
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".gif"}
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".gif", ".heic", ".heif"}
 
 
 def find_photographs(paths: Sequence[Path]) -> list[Path]:

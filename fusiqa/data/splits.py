@@ -23,6 +23,9 @@ from fusiqa.files import write_atomically
 TEST_SHARE = 0.2
 """Share of the photographs drawn for the test split where a data set publishes none: the field's 80 / 20."""
 
+REPEATS = 10
+"""Draws that the field takes the median over where a data set publishes no split."""
+
 
 def assign(ratings: Ratings, *, validation_share: float, seed: int) -> Ratings:
     """Give every row its split.
@@ -32,20 +35,50 @@ def assign(ratings: Ratings, *, validation_share: float, seed: int) -> Ratings:
 
     Args:
         ratings: with each row's official split, or none in all of them.
-        validation_share: share of the training photographs held out, in 0-1, both excluded.
+        validation_share: share of the training photographs held out, in 0-1, both excluded; not looked at where the
+            data set publishes a validation split.
         seed: another seed, another draw.
 
     Raises:
         FusiqaError: a share out of bounds, rows without a split beside rows with one, splits without train or without
             test, a group on two sides, or too few groups for every side to get one.
     """
-    if not 0 < validation_share < 1:
-        raise FusiqaError(f"--validation_share {validation_share:g}: expected a share above 0 and below 1, such as 0.1")
     published = _published(ratings)
+    if "validation" not in published and not 0 < validation_share < 1:
+        raise FusiqaError(f"--validation_share {validation_share:g}: expected a share above 0 and below 1, such as 0.1")
     if not published:
         ratings = _cut(ratings, "test", share=TEST_SHARE, seed=seed)
     check_no_leak(ratings)
     return ratings if "validation" in published else _cut(ratings, "validation", share=validation_share, seed=seed)
+
+
+def repeats(
+    ratings: Ratings, *, validation_share: float, count: int = REPEATS, seed: int = 0, official: bool = True
+) -> list[Ratings]:
+    """The data set split anew, several times over, for figures that are medians over draws.
+
+    Repeat k is what `assign` draws with seed + k: a fifth of the photographs for the test, whole groups only.
+    Draws are independent: a photograph is tested in several of them, and a handful of groups may be split alike twice.
+
+    Args:
+        ratings: without a split, unless official is False.
+        validation_share: share of the training photographs held out, in 0-1, both excluded.
+        count: how many, at least 1; the field reports the median of 10.
+        seed: of the first; seeds less than `count` apart share draws.
+        official: respect a published split, which is then no matter of draws; False redraws it.
+
+    Raises:
+        FusiqaError: a published split that is not to be redrawn, a count below 1, and as `assign`.
+    """
+    if count < 1:
+        raise FusiqaError(f"{count} repeats of the split: expected at least 1")
+    if official and ratings.table["split"].notna().any():
+        raise FusiqaError(
+            f"{ratings.name} has a split of its own, to which its published figures belong; repeats are for data sets "
+            "without one (official=False redraws it all the same)"
+        )
+    bare = replace(ratings, table=ratings.table.assign(split=None))
+    return [assign(bare, validation_share=validation_share, seed=seed + k) for k in range(count)]
 
 
 def _published(ratings: Ratings) -> set[Split]:

@@ -6,8 +6,9 @@ import pytest
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.catalog import read
-from fusiqa.data.facts import CATALOG, facts_of, names
+from fusiqa.data.facts import CATALOG, facts_of, info_text, list_text, names
 from fusiqa.data.photo import Resize
+from fusiqa.data.readers import READERS
 from fusiqa.errors import FusiqaError
 
 
@@ -29,8 +30,8 @@ def own(tmp_path: Path, text: str, name: str = "ratings.csv") -> str:
 def test_facts_are_consistent(facts):
     assert facts.score_range.low < facts.score_range.high
     assert str(Resize.parse(facts.resize)) == facts.resize
-    assert any(file in facts.layout for file in facts.rating_files)
-    assert re.search(r"doi:10\.\d{4}/\S+$", facts.citation)
+    assert any(file in facts.layout for file in facts.rating_files) or facts.name == "live"  # known by its references
+    assert re.search(r"doi:10\.\d{4,5}/\S+$", facts.citation)
     for name in (facts.name, *facts.aliases, facts.name.upper(), facts.name.replace("-", "_")):
         assert facts_of(name) is facts
 
@@ -38,7 +39,7 @@ def test_facts_are_consistent(facts):
 def test_no_two_data_sets_share_a_name():
     called = [name for facts in CATALOG for name in (facts.name, *facts.aliases)]
     assert len(set(called)) == len(called)
-    assert set(names()) == {"biq2021", "koniq-10k", "spaq", "synthetic"}
+    assert set(names()) == {*READERS, "synthetic"}
 
 
 @pytest.mark.parametrize("way", [".", "Images", ".."])
@@ -99,7 +100,7 @@ def test_an_unknown_data_set_gets_the_closest_name_and_all_that_there_are():
         read("konic-10k")
     assert str(caught.value) == (
         "unknown data set 'konic-10k': did you mean koniq-10k? "
-        "allowed are biq2021, koniq-10k, spaq, synthetic, or the path of a CSV with image and mos columns"
+        f"allowed are {', '.join(names())}, or the path of a CSV or Parquet with image and mos columns"
     )
     with pytest.raises(FusiqaError, match="unknown data set 'zzzz': allowed are"):
         read("zzzz")
@@ -157,3 +158,24 @@ def test_a_file_with_another_ending_is_read_as_a_csv_and_a_missing_one_named(tmp
     assert len(read(own(tmp_path, "image,mos\na.jpg,1\nb.jpg,2\n", name="ratings.txt"))) == 2
     with pytest.raises(FusiqaError, match=r"missing\.csv: no such file"):
         read(str(tmp_path / "missing.csv"))
+
+
+def test_the_list_names_every_data_set_with_its_figures_and_fits_a_terminal():
+    text = list_text()
+    assert max(map(len, text.splitlines())) <= 120
+    for facts in CATALOG:
+        line = next(line for line in text.splitlines() if line.startswith(f"{facts.name} "))
+        assert f" {facts.images:,} " in line
+    assert "lower, turned" in next(line for line in text.splitlines() if line.startswith("csiq"))
+
+
+@pytest.mark.parametrize("facts", CATALOG, ids=lambda facts: facts.name)
+def test_the_information_says_every_fact(facts):
+    text = info_text(facts.aliases[0] if facts.aliases else facts.name)
+    for said in (facts.name, facts.licence, facts.citation, facts.source, facts.layout, facts.group, facts.resolution):
+        assert said in text
+
+
+def test_the_information_on_an_unknown_data_set_names_the_closest():
+    with pytest.raises(FusiqaError, match=r"unknown data set 'kadid10': did you mean kadid10k\?"):
+        info_text("kadid10")

@@ -52,7 +52,7 @@ def linear_rgb_profile() -> bytes:
     return header.ljust(128, b"\0") + table + body
 
 
-@pytest.mark.parametrize("form", ["PNG", "TIFF", "JPEG"])
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "JPEG", "WEBP", "AVIF", "MPO"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_orientation_is_that_of_pillows_own_transpose(form: str, orientation: int):
     exif = Image.Exif()
@@ -94,6 +94,11 @@ def test_malformed_exif_does_not_refuse_good_pixels():
         (Image.fromarray(np.full((3, 5), 65_535, np.uint16)), "TIFF", (255, 255, 255)),
         (Image.fromarray(np.full((3, 5), 128, np.uint16)), "PNG", (0, 0, 0)),  # 128 / 257 rounds down
         (Image.fromarray(np.full((3, 5), 257 * 7, np.uint16)), "PPM", (7, 7, 7)),
+        (Image.new("RGB", (5, 3), (7, 11, 13)), "BMP", (7, 11, 13)),
+        (Image.new("L", (5, 3), 101), "AVIF", (101, 101, 101)),
+        (Image.new("RGBA", (5, 3), (255, 0, 101, 0)), "AVIF", (255, 255, 255)),
+        (Image.new("YCbCr", (5, 3), (101, 128, 128)), "TIFF", (101, 101, 101)),
+        (Image.new("RGB", (5, 3), (7, 11, 13)), "JPEG2000", (7, 11, 13)),
     ],
 )
 def test_every_mode_becomes_srgb(image: Image.Image, form: str, expected: tuple[int, int, int]):

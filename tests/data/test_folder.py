@@ -80,3 +80,10 @@ def test_a_name_that_is_not_utf8_is_refused_before_anything_is_computed(folder):
     os.rename(folder / "a.png", os.fsencode(folder) + b"/caf\xe9.png")
     with pytest.raises(FusiqaError, match=r"not UTF-8: 'caf\\udce9\.png'; rename"):
         read_photographs([folder])
+
+
+def test_photographs_of_telephones_are_found(folder):
+    for name in ("e.HEIC", "f.heif", "g.avif"):
+        (folder / name).write_bytes(b"found by its ending")
+    found = {path.name for path in find_photographs([folder])}
+    assert {"e.HEIC", "f.heif", "g.avif"} < found

@@ -8,7 +8,7 @@ import pytest
 from fusiqa.config import ScoreRange
 from fusiqa.data.photo import FolderPhotographs
 from fusiqa.data.ratings import Ratings
-from fusiqa.data.splits import TEST_SHARE, assign, check_no_leak, load, save, split_fingerprint
+from fusiqa.data.splits import TEST_SHARE, assign, check_no_leak, load, repeats, save, split_fingerprint
 from fusiqa.errors import FusiqaError
 
 
@@ -39,6 +39,11 @@ def shuffled(ratings: Ratings, seed: int = 1) -> Ratings:
 def test_an_official_three_way_split_is_left_as_it_is():
     ratings = alone(["train", "validation", "test", "test"])
     assert sides(assign(ratings, validation_share=0.1, seed=3)) == sides(ratings)
+
+
+def test_the_share_is_not_looked_at_where_validation_is_published():
+    ratings = alone(["train", "validation", "test", "test"])
+    assert sides(assign(ratings, validation_share=0, seed=3)) == sides(ratings)
 
 
 def test_validation_is_cut_from_train_and_the_test_stays():
@@ -168,3 +173,51 @@ def test_a_split_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, me
     (tmp_path / "split.csv").write_text(text)
     with pytest.raises(FusiqaError, match=message):
         load(rated(["g", "g"], [None, None]), tmp_path / "split.csv")
+
+
+def grouped(seed: int, contents: int = 97) -> Ratings:
+    """Contents of 1 to 11 photographs each, as distorted versions of a reference are."""
+    sizes = np.random.default_rng(seed).integers(1, 12, contents)
+    groups = [f"content{number}" for number, size in enumerate(sizes) for _ in range(size)]
+    return rated(groups, [None] * len(groups))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_repeat_parts_a_group_and_all_have_their_shares(seed: int):
+    ratings = grouped(seed)
+    drawn = repeats(ratings, validation_share=0.1, seed=seed)
+    assert len(drawn) == 10
+    for repeat in drawn:
+        assert repeat.table.groupby("group")["split"].nunique().max() == 1
+        counts = repeat.table["split"].value_counts()
+        assert counts["test"] == pytest.approx(0.2 * len(ratings), abs=11)  # a group is moved whole
+        assert counts["validation"] == pytest.approx(0.1 * (len(ratings) - counts["test"]), abs=11)
+
+
+def test_repeats_differ_and_are_those_of_their_seeds_in_any_order_of_rows():
+    ratings = grouped(0)
+    drawn = repeats(ratings, validation_share=0.1, seed=3)
+    assert len({split_fingerprint(repeat) for repeat in drawn}) == 10
+    again = repeats(shuffled(ratings), validation_share=0.1, seed=3)
+    assert [sides(repeat) for repeat in again] == [sides(repeat) for repeat in drawn]
+    assert sides(drawn[4]) == sides(assign(ratings, validation_share=0.1, seed=7))
+    assert len(repeats(ratings, validation_share=0.1, count=3)) == 3
+
+
+def test_saved_repeats_are_loaded_as_they_were(tmp_path: Path):
+    ratings = grouped(1)
+    for number, repeat in enumerate(repeats(ratings, validation_share=0.1, count=3)):
+        save(repeat, tmp_path / f"{number}.csv")
+        loaded = load(ratings, tmp_path / f"{number}.csv")
+        assert split_fingerprint(loaded) == split_fingerprint(repeat)
+
+
+def test_an_official_split_is_redrawn_only_when_asked():
+    ratings = alone(["train"] * 80 + ["test"] * 21)
+    with pytest.raises(FusiqaError, match="mine has a split of its own"):
+        repeats(ratings, validation_share=0.1)
+    first, second = repeats(ratings, validation_share=0.1, count=2, official=False)
+    assert sides(first) != sides(second)
+    assert (first.table["split"] == "test").sum() == 20
+    with pytest.raises(FusiqaError, match="0 repeats"):
+        repeats(ratings, validation_share=0.1, count=0, official=False)

@@ -1,0 +1,104 @@
+import tracemalloc
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from fusiqa.data import duplicates
+from fusiqa.data.dead_leaves import dead_leaves
+from fusiqa.data.duplicates import SAME_SCENE, near_duplicates, perceptual_hashes
+from fusiqa.errors import FusiqaError
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Photographs from memory."""
+
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def read(self, image: str) -> np.ndarray:
+        if image not in self.pixels:
+            raise FusiqaError(f"{image}: no such file")
+        return self.pixels[image]
+
+    def verify(self, image: str) -> str:
+        raise AssertionError("hashing must not verify")
+
+
+def hashes_of(*pictures: np.ndarray | Image.Image) -> np.ndarray:
+    shown = Shown({str(number): np.asarray(picture) for number, picture in enumerate(pictures)})
+    return perceptual_hashes(shown, list(shown.pixels), progress=False, workers=2)
+
+
+def by_hand(hashes: np.ndarray, distance: int) -> list[tuple[int, int, int]]:
+    values = [int(value) for value in hashes]
+    return [
+        (i, j, (values[i] ^ values[j]).bit_count())
+        for i in range(len(values))
+        for j in range(i + 1, len(values))
+        if (values[i] ^ values[j]).bit_count() <= distance
+    ]
+
+
+def test_the_hash_is_the_sign_of_the_low_frequencies():
+    """phash by its definition: which of the 8 x 8 lowest DCT-II coefficients of a 32 x 32 picture exceed the median."""
+    grey = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)  # 32: nothing is resampled
+    k, n = np.arange(8)[:, None], np.arange(32)[None]
+    basis = 2 * np.cos(np.pi * k * (2 * n + 1) / 64)
+    low = basis @ grey.astype(float) @ basis.T
+    expected = int("".join("1" if above else "0" for above in (low > np.median(low)).ravel()), 2)
+    assert hashes_of(np.repeat(grey[:, :, None], 3, axis=2)).tolist() == [expected]
+
+
+def test_one_photograph_saved_again_darkened_or_made_smaller_is_found_and_others_are_not():
+    pictures = [Image.fromarray(dead_leaves(seed, size=131)) for seed in range(11)]
+    buffer = BytesIO()
+    pictures[3].save(buffer, "JPEG", quality=20)
+    copies = [Image.open(buffer), ImageEnhance.Brightness(pictures[5]).enhance(0.6), pictures[7].resize((67, 71))]
+    found = near_duplicates(hashes_of(*pictures, *copies), SAME_SCENE)
+    assert {(pair.first, pair.second) for pair in found} == {(3, 11), (5, 12), (7, 13)}
+
+
+@pytest.mark.parametrize("distance", [0, 5, 30, 64])
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_pairs_are_those_of_a_plain_double_loop_in_any_blocks(
+    monkeypatch: pytest.MonkeyPatch, distance: int, rows: int
+):
+    hashes = np.random.default_rng(0).integers(0, 2**64, 61, dtype=np.uint64)
+    hashes[17] = hashes[41]
+    hashes[43] = hashes[2] ^ np.uint64(0b10110)
+    monkeypatch.setattr(duplicates, "BLOCK_BYTES", rows * 61 * 8)
+    found = near_duplicates(hashes, distance)
+    assert sorted(found) == by_hand(hashes, distance)
+    assert (17, 41, 0) in found
+
+
+def test_none_and_one_have_no_pairs():
+    assert near_duplicates(np.array([], np.uint64), 64) == []
+    assert near_duplicates(np.array([5], np.uint64), 64) == []
+
+
+def test_memory_is_bounded_however_many_there_are(monkeypatch: pytest.MonkeyPatch):
+    hashes = np.random.default_rng(0).integers(0, 2**64, 10_007, dtype=np.uint64)  # all at once: 800 MB
+    monkeypatch.setattr(duplicates, "BLOCK_BYTES", 2**20)
+    tracemalloc.start()
+    try:
+        assert near_duplicates(hashes, 3) == []
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_photograph_that_cannot_be_read_is_named():
+    with pytest.raises(FusiqaError, match=r"gone\.jpg: no such file"):
+        perceptual_hashes(Shown(), ["gone.jpg"], progress=False)
+
+
+def test_progress_is_shown_when_asked_for(capsys: pytest.CaptureFixture):
+    shown = Shown({"a": dead_leaves(0, size=64)})
+    perceptual_hashes(shown, ["a"], progress=False)
+    assert capsys.readouterr().err == ""
+    perceptual_hashes(shown, ["a"], progress=True)
+    assert "comparing: 100%" in capsys.readouterr().err

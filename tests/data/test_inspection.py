@@ -1,0 +1,243 @@
+"""Miniature copies in their true layout, each with one fault planted; the report has to name the offender."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fusiqa.data import facts
+from fusiqa.data.dead_leaves import dead_leaves
+from fusiqa.data.inspection import inspect
+from fusiqa.data.report import Problem, Report
+
+TRAIN = "Train (Images and MOS).csv"
+TEST = "Test (Images and MOS).csv"
+COUNT = 11
+
+
+@pytest.fixture(autouse=True)
+def published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if BIQ2021 and SPAQ had been published with so many photographs as the miniatures have."""
+    small = tuple(replace(known, images=COUNT) for known in facts.CATALOG)
+    monkeypatch.setattr(facts, "CATALOG", small)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    return [Image.fromarray(dead_leaves(seed, size=83)[: 67 + seed]) for seed in range(COUNT)]
+
+
+@pytest.fixture
+def copy(tmp_path: Path, pictures: list[Image.Image]) -> Path:
+    """BIQ2021 with 7 training and 4 test photographs of different contents."""
+    (tmp_path / "Images").mkdir()
+    for number, picture in enumerate(pictures):
+        picture.save(tmp_path / "Images" / f"ss01 ({number}).jpg", quality=95)
+    rows = [f"ss01 ({number}).jpg,{0.1 + 0.07 * number:.2f}" for number in range(COUNT)]
+    (tmp_path / TRAIN).write_text("\n".join(["Image Name,MOS", *rows[:7]]))
+    (tmp_path / TEST).write_text("\n".join(["Image Name,MOS", *rows[7:]]))
+    return tmp_path
+
+
+def look(copy: Path, name: str = "biq2021") -> Report:
+    return inspect(name, data_dir=copy, progress=False, workers=2)
+
+
+def only(report: Report) -> Problem:
+    assert len(report.problems) == 1, report.text()
+    return report.problems[0]
+
+
+def edit(sheet: Path, old: str, new: str) -> None:
+    text = sheet.read_text()
+    assert old in text
+    sheet.write_text(text.replace(old, new))
+
+
+def test_a_sound_copy_has_no_problem_and_its_facts(copy: Path):
+    report = look(copy)
+    assert report.ok
+    assert list(report.problems) == []
+    assert report.facts["photographs"] == report.facts["published"] == COUNT
+    assert report.facts["split"] == {"train": 7, "test": 4}
+    assert report.facts["groups"] == "none"
+    assert report.facts["sizes"] == {"83 x 67:": 1, "83 x 68:": 1, "83 x 69:": 1, "others:": 8}
+    mos = [0.1 + 0.07 * number for number in range(COUNT)]
+    found = list(report.facts["ratings"].values())
+    np.testing.assert_allclose(found, np.quantile(np.round(mos, 2), [0, 0.25, 0.5, 0.75, 1]))
+    assert [count for *_, count in report.histogram] == [0, 2, 1, 2, 1, 2, 1, 1, 1, 0]
+    assert report.text().endswith("biq2021: nothing is wrong with this copy")
+
+
+def test_a_rated_photograph_without_a_file_is_named(copy: Path):
+    (copy / "Images" / "ss01 (3).jpg").unlink()
+    report = look(copy)
+    assert not report.ok
+    assert only(report).what == "rated photographs without a file"
+    assert only(report).offenders == ["ss01 (3).jpg"]
+
+
+def test_a_cut_photograph_is_named_with_the_reason(copy: Path):
+    path = copy / "Images" / "ss01 (3).jpg"
+    path.write_bytes(path.read_bytes()[:-300])
+    (offender,) = only(look(copy)).offenders
+    assert offender.startswith("ss01 (3).jpg: cannot be read (image file is truncated")
+
+
+def test_a_photograph_without_a_rating_is_a_notice(copy: Path, pictures: list[Image.Image]):
+    pictures[0].rotate(90, expand=True).save(copy / "Images" / "stray.png")
+    (copy / "Images" / "Thumbs.db").write_text("no photograph")
+    report = look(copy)
+    assert report.ok
+    assert only(report).notice
+    assert only(report).offenders == ["stray.png"]
+
+
+def test_ratings_missing_and_out_of_range_are_named(copy: Path):
+    edit(copy / TRAIN, "(2).jpg,0.24", "(2).jpg,")
+    edit(copy / TEST, "(9).jpg,0.73", "(9).jpg,7.3")
+    missing, outside = look(copy).problems
+    assert missing.offenders == ["ss01 (2).jpg"]
+    assert outside.what == "ratings outside 0 to 1"
+    assert outside.offenders == ["ss01 (9).jpg (7.3)"]
+
+
+def test_a_photograph_that_is_rated_twice_is_named(copy: Path):
+    edit(copy / TEST, "Image Name,MOS", "Image Name,MOS\nss01 (2).jpg,0.5")
+    problem = only(look(copy))
+    assert problem.what == "photographs that are rated more than once"
+    assert problem.offenders == ["ss01 (2).jpg"]
+
+
+def test_rows_that_were_lost_are_counted(copy: Path):
+    edit(copy / TEST, "\nss01 (10).jpg,0.80", "")
+    count, stray = look(copy).problems
+    assert count.what == "10 photographs are rated, 11 were published"
+    assert stray.offenders == ["ss01 (10).jpg"]
+
+
+def test_the_same_file_on_both_sides_is_named_and_on_one_side_is_not(copy: Path):
+    images = copy / "Images"
+    shutil.copy(images / "ss01 (1).jpg", images / "ss01 (2).jpg")
+    assert look(copy).ok
+    assert list(look(copy).problems) == []
+    shutil.copy(images / "ss01 (1).jpg", images / "ss01 (8).jpg")
+    report = look(copy)
+    assert not report.ok
+    assert only(report).offenders == ["ss01 (1).jpg (train) = ss01 (2).jpg (train) = ss01 (8).jpg (test)"]
+
+
+def test_a_photograph_saved_again_on_the_other_side_is_a_notice_where_the_split_is_published(
+    copy: Path, pictures: list[Image.Image]
+):
+    pictures[1].save(copy / "Images" / "ss01 (8).jpg", quality=30)
+    report = look(copy)
+    assert report.ok
+    problem = only(report)
+    assert problem.notice
+    (offender,) = problem.offenders
+    assert offender.startswith("ss01 (1).jpg (train) ~ ss01 (8).jpg (test), ")
+
+
+@pytest.fixture
+def own(tmp_path: Path, pictures: list[Image.Image]) -> Path:
+    """A CSV of one's own: two contents, each as it is and saved badly."""
+    for number in range(2):
+        pictures[number].save(tmp_path / f"{number}a.png")
+        pictures[number].save(tmp_path / f"{number}b.jpg", quality=30)
+    pd.DataFrame(
+        {
+            "image": ["0a.png", "0b.jpg", "1a.png", "1b.jpg"],
+            "mos": [4.0, 2.0, 4.5, 1.5],
+            "split": ["train", "train", "test", "test"],
+            "group": ["0", "0", "1", "1"],
+        }
+    ).to_csv(tmp_path / "own.csv", index=False)
+    return tmp_path / "own.csv"
+
+
+def test_one_content_may_look_the_same(own: Path):
+    report = inspect(str(own), data_dir=None, progress=False)
+    assert list(report.problems) == []
+    assert report.facts["groups"] == 2
+    edit(own, ",split,group", ",split,other")  # each a group of its own, but on one side
+    assert list(inspect(str(own), data_dir=None, progress=False).problems) == []
+
+
+def test_alike_photographs_that_a_draw_may_part_are_a_problem(own: Path):
+    edit(own, ",split,group", ",a,b")
+    report = inspect(str(own), data_dir=None, progress=False)
+    assert not report.ok
+    pairs = {tuple(offender.partition(",")[0].split(" ~ ")) for offender in only(report).offenders}
+    assert pairs == {("0a.png", "0b.jpg"), ("1a.png", "1b.jpg")}
+
+
+def test_a_group_on_both_sides_is_named(own: Path):
+    edit(own, "1b.jpg,1.5,test,1", "1b.jpg,1.5,train,1")
+    assert (
+        "groups on more than one side: 1 (test, train)" in only(inspect(str(own), data_dir=None, progress=False)).what
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "what"),
+    [("folder", "biq2021 is not in"), ("column", "no column 'MOS'"), ("sheet", "no such file")],
+)
+def test_a_copy_that_cannot_be_read_is_a_problem_and_not_an_error(copy: Path, fault: str, what: str):
+    if fault == "folder":
+        copy = copy / "Images" / "nowhere"
+    elif fault == "column":
+        edit(copy / TRAIN, "MOS", "Mean")
+    else:
+        (copy / TEST).unlink()
+    report = look(copy)
+    assert not report.ok
+    assert what in only(report).what
+
+
+def test_without_any_photograph_all_are_listed(copy: Path):
+    for path in (copy / "Images").iterdir():
+        path.unlink()
+    assert len(only(look(copy)).offenders) == COUNT
+    for number in range(COUNT):
+        (copy / "Images" / f"ss01 ({number}).jpg").write_text("text")
+    assert "none of the 11 rows can be used" in only(look(copy)).what
+
+
+def test_many_problems_are_all_reported_as_text_and_as_json(copy: Path):
+    for number in range(6):
+        (copy / "Images" / f"ss01 ({number}).jpg").unlink()
+    edit(copy / TEST, "(9).jpg,0.73", "(9).jpg,7.3")
+    edit(copy / TEST, "(8).jpg,0.66", "(8).jpg,bad")
+    (copy / "Images" / "ss01 (7).jpg").write_text("text")
+    shutil.copy(copy / "Images" / "ss01 (6).jpg", copy / "Images" / "ss01 (8).jpg")
+    report = look(copy)
+    text = report.text()
+    for offender in ("ss01 (8).jpg", "ss01 (9).jpg (7.3)", "ss01 (4).jpg", "ss01 (7).jpg: not a photograph"):
+        assert f"\n  {offender}" in text
+    assert "without a file: 6\n" in text
+    assert "ss01 (5).jpg" not in text  # five are shown, then how many there are
+    assert "  ... (6 in all)" in text
+    assert "ss01 (6).jpg (train) = ss01 (8).jpg (test)" in text
+    assert text.endswith("biq2021: problems: 5")
+    read = json.loads(report.to_json())
+    assert read["ok"] is False
+    assert [len(problem["offenders"]) for problem in read["problems"]] == [1, 1, 6, 1, 1]
+    assert "ss01 (5).jpg" in read["problems"][2]["offenders"]
+
+
+def test_the_bars_of_a_report_are_in_proportion():
+    text = Report("mine", {"photographs": 1234}, [(0, 1, 800), (1, 2, 0), (2, 3, 20)]).text()
+    assert text.splitlines() == [
+        "mine",
+        "  photographs  1,234",
+        f"  0 to 1  {'#' * 40} 800",
+        "  1 to 2   0",
+        "  2 to 3  # 20",
+        "mine: nothing is wrong with this copy",
+    ]
