@@ -17,7 +17,8 @@ class TrainConfig:
     """Train a quality model, choose its epoch on the validation split, and test it once."""
 
     dataset: str = "synthetic"
-    """koniq-10k, spaq, biq2021, synthetic (needs no files), or the path of a CSV with image and mos columns."""
+    """Name of a data set (`fusiqa data list` has them; synthetic needs no files), or the path of a CSV, Excel workbook
+    or Parquet with image and mos columns."""
     data_dir: Path | None = None
     """Folder of the data set; by default $FUSIQA_DATA/<dataset> or ./data/<dataset>, for a CSV the CSV's own."""
     score_range: tuple[float, float] | None = None
@@ -49,8 +50,7 @@ class TrainConfig:
     multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use-multiscale",))] = True
     """Feed all four scales to the hypernetwork; --no_multiscale feeds it the last alone."""
     freeze_backbone: bool = False
-    """Train the heads alone, on maps of the backbone that are computed once and kept: minutes in place of hours, and
-    lower figures."""
+    """Train the heads alone, on maps of the backbone that are computed once and kept: minutes in place of an hour."""
     crop_size: int = 224
     """Side of the square crops that the network sees, pixels."""
     dropout: float | None = None

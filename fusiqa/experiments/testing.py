@@ -65,6 +65,7 @@ def test_record(run_dir: Path, trained: TrainedModel, predictions: pd.DataFrame)
     return {
         **measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json(),
         "backbone": read_json(run_dir / CONFIG_FILE)["resolved"].get("backbone", "fine-tuned"),
+        "resize": trained.resize,
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
         "seconds_per_epoch": round(float(seconds.mean()), 2),
         "epochs": len(history),
@@ -105,4 +106,5 @@ def test_on(run_dir: Path, ratings: Ratings, *, accelerator: str, progress: bool
     own = trained.model.config.score_range
     predictions["score"] = ratings.score_range.from_unit(own.to_unit(predictions["score"]))
     write_atomically(run_dir / SPAQ_PREDICTIONS_FILE, lambda path: predictions.to_csv(path, index=False))
-    return measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json()
+    measured = measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json()
+    return {**measured, "resize": ratings.resize}

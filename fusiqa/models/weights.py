@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
-from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import timm
 from safetensors import SafetensorError, safe_open
 
+from fusiqa import hub
 from fusiqa.config import ModelConfig
 from fusiqa.errors import FusiqaError
 
-HUB_SECONDS = 8.0  # how long the hub may take to answer at all
 HUB_FILE = "model.safetensors"
 
 
@@ -109,40 +107,13 @@ def download_imagenet(backbone: str) -> Path:
     if isinstance(cached, str):
         return Path(cached)
     try:
-        check_reachable(huggingface_hub.hf_hub_url(stated.hf_hub_id, HUB_FILE))
+        hub.ask(huggingface_hub.hf_hub_url(stated.hf_hub_id, HUB_FILE))
         return Path(huggingface_hub.hf_hub_download(stated.hf_hub_id, HUB_FILE))
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
-        said = " ".join(line for line in str(reason).splitlines()[:3] if line) or type(reason).__name__
         raise FusiqaError(
             f"the ImageNet weights of {backbone} ({stated.hf_hub_id}) could not be downloaded from the Hugging Face "
-            f"hub: {said.rstrip('.')}. {other_ways()}"
+            f"hub: {hub.in_one_line(reason)}. {other_ways()}"
         ) from reason
-
-
-def check_reachable(url: str) -> None:
-    """One short request before the hub's client starts its long series of retries.
-
-    It runs in a thread that is left behind when the time is up: looking a name up obeys no timeout, and each of the
-    hub's addresses would get the whole time.
-
-    Raises:
-        TimeoutError: no answer in time.
-        Exception: whatever the hub's client raises, a refusal by the hub among it.
-    """
-    import huggingface_hub
-
-    answer: Future[object] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(huggingface_hub.get_hf_file_metadata(url))
-        except Exception as reason:
-            answer.set_exception(reason)
-
-    threading.Thread(target=ask, daemon=True).start()
-    if not wait([answer], timeout=HUB_SECONDS).done:
-        raise TimeoutError(f"no answer within {HUB_SECONDS:g} seconds")
-    answer.result()
 
 
 def other_ways() -> str:

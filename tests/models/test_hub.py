@@ -1,19 +1,16 @@
 """`--backbone_weights imagenet` against a small hub on this machine, and without any network."""
 
-import hashlib
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import huggingface_hub
 import pytest
 import timm
 import torch
-from huggingface_hub import constants
+from hub_server import Hub, point_to
 from safetensors.torch import save, save_file
 
 from fusiqa.cli import main
@@ -24,76 +21,10 @@ from fusiqa.models.quality import build_model
 
 BACKBONE = "test_resnet"
 FILE = f"/{timm.get_pretrained_cfg(BACKBONE).hf_hub_id}/resolve/main/model.safetensors"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = ModelConfig(backbone=BACKBONE, image_height=64, image_width=64)
 OTHER_WAYS = (
     r"Two other ways: --backbone_weights FILE\.safetensors \(a local file\) or --backbone_weights none \(random\)$"
 )
-
-
-class Hub(ThreadingHTTPServer):
-    """Serves one file as huggingface.co does: its facts, and the address of a store that takes GET alone."""
-
-    daemon_threads = True
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.content = content
-        self.refusal: tuple[int, str] | None = None
-        self.asked: list[str] = []
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    @property
-    def store(self) -> str:
-        """The same server by another name: to the client another host, as the store of huggingface.co is."""
-        return f"http://localhost:{self.server_port}/store"
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
-        self.server.asked.append(f"{self.command} {self.path}")
-        if self.path == FILE and self.server.refusal is not None:
-            status, code = self.server.refusal
-            self.say(status, {"X-Error-Code": code})
-        elif self.path == FILE:
-            size, digest = str(len(self.server.content)), hashlib.sha256(self.server.content).hexdigest()
-            facts = {"X-Repo-Commit": COMMIT, "X-Linked-Size": size, "X-Linked-ETag": f'"{digest}"'}
-            self.say(302, {"Location": self.server.store, **facts})
-        elif (self.command, self.path) == ("GET", "/store"):
-            self.say(200, {}, self.server.content)
-        else:
-            self.say(403, {})
-
-    def say(self, status: int, headers: dict[str, str], content: bytes = b"") -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(content)), "Connection": "close"}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def point_to(address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub's client reads HF_ENDPOINT and HF_HUB_CACHE once, when it is imported."""
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
-    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(folder / "harnesses.json"), raising=False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +36,8 @@ def imagenet() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def hub(imagenet, tmp_path, monkeypatch) -> Iterator[Hub]:
-    server = Hub(save(imagenet))
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    server = Hub(FILE, save(imagenet))
+    server.start()
     point_to(server.address, tmp_path, monkeypatch)
     yield server
     server.shutdown()
@@ -191,7 +122,7 @@ def test_a_hub_that_never_answers_is_given_up(tmp_path, monkeypatch):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         point_to(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path, monkeypatch)
-        monkeypatch.setattr(weights, "HUB_SECONDS", 0.5)
+        monkeypatch.setattr("fusiqa.hub.HUB_SECONDS", 0.5)
         started = time.monotonic()
         with pytest.raises(FusiqaError, match=r"no answer within 0\.5 seconds") as caught:
             build_model(CONFIG, "imagenet")
@@ -204,7 +135,7 @@ def test_names_that_resolve_slowly_do_not_prolong_it(tmp_path, monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: release.wait(30))
     point_to("http://127.0.0.1:1", tmp_path, monkeypatch)
-    monkeypatch.setattr(weights, "HUB_SECONDS", 0.2)
+    monkeypatch.setattr("fusiqa.hub.HUB_SECONDS", 0.2)
     try:
         with pytest.raises(FusiqaError, match=r"no answer within 0\.2 seconds"):
             build_model(CONFIG, "imagenet")

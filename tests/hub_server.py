@@ -1,0 +1,111 @@
+"""A small Hugging Face hub on this machine, which can refuse, lie and break off."""
+
+import hashlib
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class Hub(ThreadingHTTPServer):
+    """Serves one file as huggingface.co does: its facts, and the address of a store that takes GET alone.
+
+    Attributes:
+        path: of the file, from the root of the hub.
+        content: of the file.
+        refusal: status and error code to answer with instead.
+        stated_sha256: what is said of the file instead of the truth.
+        cut_after: bytes after which the store's connection breaks, for as many requests as there are numbers.
+        asked: every request, with the range that it asked for.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, path: str, content: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.path = path
+        self.content = content
+        self.stated_sha256: str | None = None
+        self.cut_after: list[int] = []
+        self.refusal: tuple[int, str] | None = None
+        self.asked: list[str] = []
+
+    def start(self) -> None:
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def store(self) -> str:
+        """The same server by another name: to the client another host, as the store of huggingface.co is."""
+        return f"http://localhost:{self.server_port}/store"
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self.answer()
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
+        wanted = self.headers.get("Range", "")
+        self.server.asked.append(f"{self.command} {self.path} {wanted}".strip())
+        named = re.sub(f"/resolve/(main|{COMMIT})/", "/resolve/main/", self.path) == self.server.path
+        if named and self.server.refusal is not None:
+            status, code = self.server.refusal
+            self.say(status, {"X-Error-Code": code})
+        elif named:
+            size, digest = str(len(self.server.content)), self.server.stated_sha256 or sha256(self.server.content)
+            facts = {"X-Repo-Commit": COMMIT, "X-Linked-Size": size, "X-Linked-ETag": f'"{digest}"'}
+            self.say(302, {"Location": self.server.store, **facts})
+        elif (self.command, self.path) == ("GET", "/store"):
+            self.send(int(wanted.removeprefix("bytes=").rstrip("-") or 0))
+        else:
+            self.say(403, {})
+
+    def send(self, start: int) -> None:
+        """The file from a position on, cut off where that is asked for."""
+        whole = len(self.server.content)
+        content = self.server.content[start:]
+        self.send_response(206 if start else 200)
+        headers = {"Content-Length": str(len(content)), "Connection": "close", "Accept-Ranges": "bytes"}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{whole - 1}/{whole}"
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content[: self.server.cut_after.pop(0)] if self.server.cut_after else content)
+
+    def say(self, status: int, headers: dict[str, str], content: bytes = b"") -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content)), "Connection": "close"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def point_to(address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's client reads HF_ENDPOINT and HF_HUB_CACHE once, when it is imported."""
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
+    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(folder / "harnesses.json"), raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
