@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fusiqa.data.order import Draw, TrainingOrder
+from fusiqa.data.order import Crops, Draw, Rows, TrainingOrder
 from fusiqa.data.photo import Resize, cover, pad_to, random_corner
 from fusiqa.data.ratings import Ratings
 
@@ -38,8 +38,9 @@ class EvaluationBatch(NamedTuple):
 class Wanted(NamedTuple):
     """The crops that one process takes of one photograph in an epoch, and the places in its order that they fill."""
 
+    epoch: int
     row: int
-    draws: list[Draw]
+    crops: list[int]
     places: list[int]
 
 
@@ -55,8 +56,9 @@ class TrainingCrops(Dataset):
     def __getitem__(self, wanted: Wanted) -> tuple[Tensor, list[int]]:
         """Crops of one photograph, uint8 (crops, crop, crop, 3), and their places; it is read once for all of them."""
         pixels = padded(self.ratings, wanted.row, self.resize, self.crop_size)
-        crops = np.empty((len(wanted.draws), self.crop_size, self.crop_size, 3), np.uint8)
-        mirrored = [self._fill(crop, pixels, draw) for crop, draw in zip(crops, wanted.draws, strict=True)]
+        crops = np.empty((len(wanted.crops), self.crop_size, self.crop_size, 3), np.uint8)
+        draws = [Draw(wanted.epoch, wanted.row, number) for number in wanted.crops]
+        mirrored = [self._fill(crop, pixels, draw) for crop, draw in zip(crops, draws, strict=True)]
         found = torch.from_numpy(crops)
         for crop in (found[place] for place, mirror in enumerate(mirrored) if mirror):
             crop.copy_(crop.flip(1))  # fifteen times as fast as a copy of numpy's reversed view
@@ -117,46 +119,49 @@ class TrainingBatches:
         return -(-len(self.sampler) // self.batch_size)
 
     def __iter__(self) -> Iterator[TrainingBatch]:
-        order = list(self.sampler)
+        rows, crops = self.sampler.arrays()
         arriving = iter(
             DataLoader(
                 self.dataset,
-                batch_sampler=parcels(order, self.batch_size),
+                batch_sampler=parcels(rows, crops, epoch=self.sampler.epoch, crops_at_least=self.batch_size),
                 num_workers=self.num_workers,
                 collate_fn=list,
             )
         )
         waiting: dict[int, Tensor] = {}
-        for start in range(0, len(order), self.batch_size):
-            due = range(start, min(start + self.batch_size, len(order)))
+        for start in range(0, len(rows), self.batch_size):
+            due = range(start, min(start + self.batch_size, len(rows)))
             while not all(place in waiting for place in due):
-                for crops, places in next(arriving):
-                    waiting.update(zip(places, crops, strict=True))
-            rows = [order[place].row for place in due]
-            yield TrainingBatch(channels_first(torch.stack([waiting.pop(place) for place in due])), self.mos[rows])
+                for found, places in next(arriving):
+                    waiting.update(zip(places, found, strict=True))
+            batch = torch.stack([waiting.pop(place) for place in due])
+            yield TrainingBatch(channels_first(batch), self.mos[rows[start : due.stop].tolist()])
 
 
-def parcels(order: Sequence[Draw], crops_at_least: int) -> list[list[Wanted]]:
+def parcels(rows: Rows, crops: Crops, *, epoch: int, crops_at_least: int) -> Iterator[list[Wanted]]:
     """The photographs in the order in which they are first due, packed so that a worker sends a batch's worth at once.
 
+    They are made one by one: for a million photographs, all of them at once would be gigabytes.
+
     Example:
-        >>> [[wanted.row for wanted in parcel] for parcel in parcels([Draw(0, 5, 0), Draw(0, 3, 0), Draw(0, 5, 1)], 2)]
+        >>> order = np.array([5, 3, 5], np.int32), np.array([0, 0, 1], np.int32)
+        >>> [[wanted.row for wanted in parcel] for parcel in parcels(*order, epoch=0, crops_at_least=2)]
         [[5], [3]]
     """
-    wanted: dict[int, Wanted] = {}
-    for place, draw in enumerate(order):
-        photograph = wanted.setdefault(draw.row, Wanted(draw.row, [], []))
-        photograph.draws.append(draw)
-        photograph.places.append(place)
-    packed: list[list[Wanted]] = []
-    crops = crops_at_least
-    for photograph in wanted.values():
-        if crops >= crops_at_least:
-            packed.append([])
-            crops = 0
-        packed[-1].append(photograph)
-        crops += len(photograph.draws)
-    return packed
+    by_row = rows.argsort(kind="stable")
+    starts = np.flatnonzero(np.diff(rows[by_row], prepend=-1))
+    ends = np.append(starts[1:], len(rows))
+    parcel: list[Wanted] = []
+    taken = 0
+    for photograph in by_row[starts].argsort():
+        places = by_row[starts[photograph] : ends[photograph]]
+        parcel.append(Wanted(epoch, int(rows[places[0]]), crops[places].tolist(), places.tolist()))
+        taken += len(places)
+        if taken >= crops_at_least:
+            yield parcel
+            parcel, taken = [], 0
+    if parcel:
+        yield parcel
 
 
 def evaluation_loader(dataset: EvaluationCrops, *, num_workers: int, rank: int = 0, world_size: int = 1) -> DataLoader:

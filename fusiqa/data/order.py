@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int32
 
+Rows = Int32[np.ndarray, "draws"]
+Crops = Int32[np.ndarray, "draws"]
 WAITING_BYTES = 256 * 2**20
 """Memory that crops may take while they wait for their batch, bytes, per training process."""
 
@@ -67,11 +70,15 @@ class TrainingOrder:
     def __len__(self) -> int:
         return -(-self.photographs * self.crops_per_image // self.world_size)
 
-    def __iter__(self) -> Iterator[Draw]:
+    def arrays(self) -> tuple[Rows, Crops]:
+        """The rows and the crops of this rank's draws, in order: integers, (draws,) each."""
         random = np.random.default_rng((self.seed, self.epoch))
-        places = np.repeat(np.arange(self.photographs), self.crops_per_image)
-        rows = random.permutation(self.photographs)[places]
-        crops = np.tile(np.arange(self.crops_per_image), self.photographs)
+        places = np.repeat(np.arange(self.photographs, dtype=np.int32), self.crops_per_image)
+        rows = random.permutation(self.photographs).astype(np.int32)[places]
+        crops = np.tile(np.arange(self.crops_per_image, dtype=np.int32), self.photographs)
         order = np.argsort(places + self.window * random.random(len(places))) if self.window > 1 else places.argsort()
-        for place in np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]:
-            yield Draw(self.epoch, int(rows[place]), int(crops[place]))
+        mine = np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
+        return rows[mine], crops[mine]
+
+    def __iter__(self) -> Iterator[Draw]:
+        return (Draw(self.epoch, int(row), int(crop)) for row, crop in zip(*self.arrays(), strict=True))

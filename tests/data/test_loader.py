@@ -16,7 +16,7 @@ from fusiqa.data.loader import (
     choose_workers,
     evaluation_loader,
 )
-from fusiqa.data.order import Draw, TrainingOrder
+from fusiqa.data.order import TrainingOrder
 from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
 
@@ -87,7 +87,7 @@ def test_batches_hold_the_crops_of_the_order_with_their_ratings(ratings, workers
     found = batches(ratings, crops_per_image=4, workers=workers)
     crops, given = torch.cat([batch.crops for batch in found]), torch.cat([batch.mos for batch in found])
     for draw, crop, mos in zip(order, crops, given, strict=True):
-        alone, _ = dataset[Wanted(draw.row, [draw], [0])]
+        alone, _ = dataset[Wanted(draw.epoch, draw.row, [draw.crop], [0])]
         assert torch.equal(crop, alone[0].permute(2, 0, 1))
         assert float(mos) == pytest.approx(0.1 * (draw.row + 1))
 
@@ -115,7 +115,7 @@ def test_two_processes_together_see_the_batches_of_one(ratings):
 
 def test_training_crops_are_pieces_of_the_photograph_and_half_are_mirrored(ratings):
     crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0)
-    pieces, places = crops[Wanted(4, [Draw(0, 4, n) for n in range(200)], list(range(200)))]
+    pieces, places = crops[Wanted(0, 4, list(range(200)), list(range(200)))]
     assert places == list(range(200))
     steps = [int(piece[0, 1, 1]) - int(piece[0, 0, 1]) for piece in pieces]
     assert set(steps) == {1, -1}
