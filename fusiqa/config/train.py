@@ -30,6 +30,8 @@ class TrainConfig:
     """Share of the training split held out for validation, 0-1, where the data set has no validation split."""
     split_seed: int = 0
     """Seed of the validation split and of random splits; apart from --seed, so that runs share their split."""
+    split_file: Path | None = None
+    """CSV with the columns image and split (as a run's split.csv) to use in place of the published or a drawn split."""
     skip_broken: bool = False
     """Go on without rows that cannot be used, and record which; otherwise they stop the run before training."""
     spaq: bool = True

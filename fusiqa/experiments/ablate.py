@@ -22,8 +22,8 @@ from fusiqa.experiments.train import train
 
 Say = Callable[[str], None]
 DATA_SETTINGS = (
-    "dataset", "data_dir", "score_range", "resize", "validation_share", "split_seed", "skip_broken", "cache_dir",
-    "cache_gb",
+    "dataset", "data_dir", "score_range", "resize", "validation_share", "split_seed", "split_file", "skip_broken",
+    "cache_dir", "cache_gb",
 )  # fmt: skip
 
 

@@ -51,14 +51,21 @@ def prepare(
     checked = check(ratings, skip_broken=config.skip_broken, progress=progress)
     if checked.broken:
         say(f"warning: going on without {len(checked.broken)} broken rows; config.json lists them")
-    usable = splits.assign(checked.ratings, validation_share=config.validation_share, seed=config.split_seed)
+    usable = split(checked.ratings, config)
     splits_measured: tuple[Split, ...] = ("validation", "test")
-    for split in splits_measured:
-        check_measurable(usable.part(split), split)
+    for name in splits_measured:
+        check_measurable(usable.part(name), name)
     photographs = cached(
         usable.photographs, checked.contents, resize, folder=config.cache_dir, gigabytes=config.cache_gb
     )
     return Prepared(replace(checked, ratings=replace(usable, photographs=photographs)), resize)
+
+
+def split(ratings: Ratings, config: TrainConfig) -> Ratings:
+    """The split of the file that was given, else the published one, else one that is drawn."""
+    if config.split_file is not None:
+        return splits.load(ratings, config.split_file)
+    return splits.assign(ratings, validation_share=config.validation_share, seed=config.split_seed)
 
 
 def check_measurable(part: Ratings, split: str) -> None:

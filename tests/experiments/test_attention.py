@@ -227,8 +227,8 @@ def test_what_is_not_there_is_named(run, photographs, tmp_path):
         explain(AttentionConfig(tmp_path / "absent", (photographs,)))
     with pytest.raises(FusiqaError, match=r"no such file or folder: .*/absent"):
         explain(AttentionConfig(run, (tmp_path / "absent",)))
-    with pytest.raises(FusiqaError, match="unknown data set 'kadid'"):
-        explain(AttentionConfig(run, dataset="kadid"))
+    with pytest.raises(FusiqaError, match="unknown data set 'kadit'"):
+        explain(AttentionConfig(run, dataset="kadit"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(FusiqaError, match=r"no photographs in .*/empty; endings looked for"):
         explain(AttentionConfig(run, (tmp_path / "empty",)))

@@ -152,6 +152,17 @@ def test_the_published_command_lines_mean_what_they_say(line, expected):
         assert config.weighing == ScaleWeighing(gate="sigmoid", gain=4)
 
 
+def test_a_split_of_ones_own_is_used_in_place_of_the_published_one(biq2021, tmp_path):
+    names = sorted(path.name for path in (biq2021 / "Images").iterdir())
+    sides = ["test"] * 8 + ["validation"] * 6 + ["train"] * (len(names) - 14)
+    pd.DataFrame({"image": names, "split": sides}).to_csv(tmp_path / "mine.csv", index=False)
+    settings = ("--dataset", "biq2021", "--data_dir", biq2021, "--epochs", 1, "--split_file", tmp_path / "mine.csv")
+    run(*settings, "--run_dir", tmp_path / "r")
+    assert sorted(pd.read_csv(tmp_path / "r" / "predictions.csv")["image"]) == names[:8]
+    used = pd.read_csv(tmp_path / "r" / "split.csv").set_index("image")["split"]
+    assert used[names].tolist() == sides
+
+
 def test_flags_that_contradict_each_other_are_refused():
     config = tyro.cli(TrainConfig, args=["--fusion", "spatial", "--attention_fusion"])
     with pytest.raises(FusiqaError, match=r"--fusion spatial and --attention_fusion contradict"):
