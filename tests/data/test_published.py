@@ -74,6 +74,23 @@ def test_direction_is_turned_so_that_less_distortion_is_better(tmp_path):
     assert table["awgn/1600.AWGN.1.png"] > table["jpeg2000/1600.jpeg2000.5.png"]
 
 
+@pytest.mark.parametrize("flat", [False, True])
+def test_csiq_by_its_text_file_in_folders_or_in_one(tmp_path, flat):
+    expected = MINIATURES["csiq"](tmp_path)
+    (tmp_path / "csiq.DMOS.xlsx").unlink()
+    lines = [f"{Path(row.image).name} {1 - row.mos:.3f}" for row in expected]
+    (tmp_path / "csiq_label.txt").write_text("\n".join(lines))
+    if flat:
+        (tmp_path / "dst_imgs_all").mkdir()
+        for row in expected:
+            (tmp_path / "dst_imgs" / row.image).rename(tmp_path / "dst_imgs_all" / Path(row.image).name)
+        shutil.rmtree(tmp_path / "dst_imgs")
+    ratings = read("csiq", data_dir=tmp_path)
+    assert ratings.table["mos"].tolist() == pytest.approx([row.mos for row in expected])
+    assert ratings.table["group"].tolist() == [row.group for row in expected]
+    check(ratings, skip_broken=False, progress=False)
+
+
 def test_live_without_realigned_scores_takes_the_others(tmp_path):
     expected = MINIATURES["live"](tmp_path)
     realigned = loadmat(tmp_path / "dmos_realigned.mat")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path
 
 from fusiqa.data.readers.rated import Rated, need, rated
 from fusiqa.data.table_files import as_list, read_mat, read_pairs, read_sheet_below, read_table
@@ -39,19 +39,30 @@ def tid2013(place: Place) -> Rated:
 
 
 def csiq(place: Place) -> Rated:
-    """CSIQ: the sheet all_by_image of csiq.DMOS.xlsx, and dst_imgs/ with a folder for each kind of distortion."""
-    path = place.folder / "csiq.DMOS.xlsx"
-    rows = read_sheet_below(path, sheet="all_by_image", header=("image", "dst_type", "dst_lev", "dmos"))
-    names = []
-    for image, kind, level in zip(rows["image"], rows["dst_type"], rows["dst_lev"], strict=True):
-        if str(kind).strip() not in CSIQ_FOLDERS:
-            raise FusiqaError(f"{path}: unknown distortion {kind!r}; known are {', '.join(CSIQ_FOLDERS)}")
-        folder, word = CSIQ_FOLDERS[str(kind).strip()]
-        names.append(f"{folder}/{image}.{word}.{level}.png")
+    """CSIQ: csiq.DMOS.xlsx (or csiq_label.txt, "1600.AWGN.1.png 0.062"), and dst_imgs/ with a folder a distortion."""
+    sheet = place.folder / "csiq.DMOS.xlsx"
+    labels: list[tuple[str, object]] = []
+    if sheet.is_file():
+        labels += _csiq_sheet(sheet)
+    else:
+        labels += read_pairs(place.folder / "csiq_label.txt", separator=None)
     root = need(place.folder, ("dst_imgs", "dst_imgs_all"), of="csiq")
-    if root.name == "dst_imgs_all":
-        names = [PurePosixPath(name).name for name in names]
-    return rated(root, names, rows["dmos"], groups=rows["image"])
+    folders = {word: f"{folder}/" for folder, word in CSIQ_FOLDERS.values()}
+    names = [f"{folders.get(name.split('.')[1], '')}{name}" for name, _ in labels]
+    if not (root / names[0]).parent.is_dir():  # all images in one folder
+        names = [name for name, _ in labels]
+    return rated(root, names, [mos for _, mos in labels], groups=[name.partition(".")[0] for name, _ in labels])
+
+
+def _csiq_sheet(path: Path) -> list[tuple[str, object]]:
+    """Name and score of each image; the sheet has the parts of the name."""
+    rows = read_sheet_below(path, sheet="all_by_image", header=("image", "dst_type", "dst_lev", "dmos"))
+    unknown = sorted({str(kind) for kind in rows["dst_type"] if str(kind).strip() not in CSIQ_FOLDERS})
+    if unknown:
+        raise FusiqaError(f"{path}: unknown distortion {unknown[0]!r}; known are {', '.join(CSIQ_FOLDERS)}")
+    words = [CSIQ_FOLDERS[str(kind).strip()][1] for kind in rows["dst_type"]]
+    parts = zip(rows["image"], words, rows["dst_lev"], rows["dmos"], strict=True)
+    return [(f"{image}.{word}.{level}.png", dmos) for image, word, level, dmos in parts]
 
 
 def live(place: Place) -> Rated:
