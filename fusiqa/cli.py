@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from fusiqa.config import AblateConfig, AttentionConfig, CompareConfig, DemoConfig, TrainConfig
+from fusiqa.config import AblateConfig, AttentionConfig, CompareConfig, DemoConfig, EvaluateConfig, TrainConfig
 from fusiqa.config.data import DataCheckConfig, DataConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
 from fusiqa.errors import FusiqaError
 
@@ -34,6 +34,12 @@ def compare(config: CompareConfig) -> None:
     from fusiqa.experiments.compare import compare_runs
 
     compare_runs(config)
+
+
+def evaluate(config: EvaluateConfig) -> None:
+    from fusiqa.experiments.evaluate import evaluate
+
+    evaluate(config)
 
 
 def ablate(config: AblateConfig) -> None:
@@ -82,6 +88,7 @@ def check_copy(config: DataCheckConfig) -> None:
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "train": (TrainConfig, train),
     "attention": (AttentionConfig, attention),
+    "evaluate": (EvaluateConfig, evaluate),
     "compare": (CompareConfig, compare),
     "ablate": (AblateConfig, ablate),
     "data": (DataConfig, data),

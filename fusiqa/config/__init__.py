@@ -1,6 +1,6 @@
 """Every setting, once: these frozen dataclasses are the command line, and what `config.json` of a run records."""
 
-from fusiqa.config.commands import AblateConfig, AttentionConfig, CompareConfig, DemoConfig
+from fusiqa.config.commands import AblateConfig, AttentionConfig, CompareConfig, DemoConfig, EvaluateConfig
 from fusiqa.config.model import (
     DEFAULT_BACKBONE,
     FUSIONS,
@@ -21,6 +21,7 @@ __all__ = [
     "AttentionConfig",
     "CompareConfig",
     "DemoConfig",
+    "EvaluateConfig",
     "ModelConfig",
     "ScaleWeighing",
     "ScoreRange",

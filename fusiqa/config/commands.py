@@ -10,6 +10,7 @@ import tyro
 
 from fusiqa.config.require import require
 from fusiqa.config.train import TrainConfig
+from fusiqa.errors import FusiqaError
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,32 @@ class CompareConfig:
     """Two or more run folders; the first is what the others are compared with."""
     output: Path | None = None
     """Folder for comparison.md and comparison.csv; by default only printed."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Measure a finished model on data sets: one table, and of each its kinds, its scatter and its worst errors."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A run folder, or a model.safetensors."""
+    dataset: tuple[str, ...] = ()
+    """Data sets by name, or paths of tables; of the run's own data set its test split is measured, of others all."""
+    data_root: Path | None = None
+    """Folder that holds the data sets' folders; by default $FUSIQA_DATA or ./data."""
+    worst: int = 12
+    """Photographs on the sheet of the worst errors of each data set; 0 draws none."""
+    output: Path | None = None
+    """Folder for tables and figures; by default evaluation/ in the run folder."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """What to run on."""
+    progress: bool = True
+    """Show progress bars."""
+
+    def __post_init__(self) -> None:
+        """Refuse nothing to measure on."""
+        require("worst", self.worst, at_least=0)
+        if not self.dataset:
+            raise FusiqaError("--dataset: name at least one data set to measure on")
 
 
 @dataclass(frozen=True)

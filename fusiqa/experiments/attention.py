@@ -21,7 +21,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import to_markdown
 from fusiqa.evaluation.predict import predict
 from fusiqa.experiments.groups import with_groups
-from fusiqa.experiments.run_folder import CONFIG_FILE, SPLIT_FILE, read_json
+from fusiqa.experiments.own_data import own_dataset, own_part
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 
 DEFAULT_FOLDER = "attention"
@@ -67,36 +67,15 @@ def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Callable
         raise FusiqaError("give photographs or --dataset, not both")
     if config.photographs:
         ratings, resize = read_photographs(config.photographs), trained.resize
-    elif config.dataset and config.dataset != own_dataset(config):
+    elif config.dataset and config.dataset != own_dataset(config.model):
         ratings = catalog.read(config.dataset, data_dir=config.data_dir)
         ratings = splits.assign(ratings, validation_share=0.1, seed=0).part(config.split)
         resize = ratings.resize
     else:
-        ratings, resize = own_ratings(config), trained.resize
+        ratings, resize = own_part(config.model, config.split, data_dir=config.data_dir), trained.resize
     if config.groups == "distortion" and ratings.name != SYNTHETIC:
         raise FusiqaError(f"--groups distortion: the distortions of {ratings.name} are not known; use quality or make")
     return usable(thinned(ratings, config.limit), config, say), resize
-
-
-def own_dataset(config: AttentionConfig) -> str | None:
-    """The data set that the run was trained on; None for a model outside a run folder."""
-    path = (config.model if config.model.is_dir() else config.model.parent) / CONFIG_FILE
-    return read_json(path)["settings"]["dataset"] if path.is_file() else None
-
-
-def own_ratings(config: AttentionConfig) -> Ratings:
-    """The split of the run's own data set, as the run used it."""
-    folder = config.model if config.model.is_dir() else config.model.parent
-    if not (folder / CONFIG_FILE).is_file():
-        raise FusiqaError(
-            f"{config.model} is no run folder, so there is no data set to take: give photographs or --dataset"
-        )
-    settings: dict[str, Any] = read_json(folder / CONFIG_FILE)["settings"]
-    data_dir = config.data_dir or (Path(settings["data_dir"]) if settings["data_dir"] else None)
-    score_range = tuple(settings["score_range"]) if settings["score_range"] else None
-    ratings = catalog.read(settings["dataset"], data_dir=data_dir, score_range=score_range, seed=settings["split_seed"])
-    broken = [row["image"] for row in read_json(folder / CONFIG_FILE)["resolved"]["broken"]]
-    return splits.load(ratings.without(broken), folder / SPLIT_FILE).part(config.split)
 
 
 def usable(ratings: Ratings, config: AttentionConfig, say: Callable[[str], None]) -> Ratings:

@@ -1,0 +1,164 @@
+"""A finished model on other data sets: `fusiqa evaluate`. It trains nothing and chooses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fusiqa.analysis.contact_sheet import Shown, contact_sheet
+from fusiqa.analysis.plots import score_scatter
+from fusiqa.config import EvaluateConfig
+from fusiqa.data import catalog
+from fusiqa.data.check import check
+from fusiqa.data.facts import facts_of
+from fusiqa.data.kinds import kinds
+from fusiqa.data.ratings import Ratings
+from fusiqa.errors import FusiqaError
+from fusiqa.evaluation.compare import to_markdown, write_csv
+from fusiqa.evaluation.predict import predict
+from fusiqa.experiments.own_data import own_dataset, own_part, run_folder
+from fusiqa.files import write_text
+from fusiqa.metrics import FEWEST_IMAGES, measure, srcc
+from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
+
+TABLE_FILE = "evaluation"
+SHOWN_METRICS = ("srcc", "plcc", "plcc_logistic", "krcc", "rmse")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A data set and what the model makes of it: `predictions` has image, mos, score and kind (or none)."""
+
+    ratings: Ratings
+    resize: str
+    part: str
+    predictions: pd.DataFrame
+
+
+def evaluate(config: EvaluateConfig, *, say: Callable[[str], None] = print) -> Path:
+    """Measure on every data set; one that cannot be read is said and left out, and never loses the others.
+
+    Returns:
+        The folder with evaluation.md and .csv, and for each data set predictions_, scatter_, worst_ and, where it has
+        kinds, kinds_.
+
+    Raises:
+        FusiqaError: no model, or not one of the data sets could be measured on.
+    """
+    trained = load_checkpoint(config.model)
+    folder = config.output or run_folder(config.model) / "evaluation"
+    rows = []
+    for dataset in config.dataset:
+        try:
+            measured = measure_on(dataset, trained, config, say)
+            rows.append(write_one(measured, folder, config))
+        except FusiqaError as reason:
+            say(f"notice: not measured on {dataset}: {reason}")
+    if not rows:
+        raise FusiqaError(f"{config.model}: not one of {', '.join(config.dataset)} could be measured on (see above)")
+    table = pd.DataFrame(rows)
+    write_csv(table, folder / f"{TABLE_FILE}.csv")
+    text = to_markdown(readable(table))
+    own = own_dataset(config.model) or "unknown"
+    note = (
+        f"Trained on {own}. SRCC and PLCC with 95 % intervals over photographs; resize is what each was brought to "
+        "before it was cropped. Scores were brought to each set's range linearly, which RMSE depends on."
+    )
+    write_text(folder / f"{TABLE_FILE}.md", f"{text}\n\n{note}\n")
+    say(f"{text}\nwritten to {folder}")
+    return folder
+
+
+def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say: Callable[[str], None]) -> Measured:
+    """Predict a data set under its own resize protocol, on its own score range."""
+    facts = facts_of(dataset)
+    name = facts.name if facts else dataset
+    own = name == own_dataset(config.model)
+    if own:
+        ratings, resize, part = own_part(config.model, "test", data_dir=data_dir(name, config)), trained.resize, "test"
+    else:
+        ratings = catalog.read(dataset, data_dir=data_dir(name, config))
+        resize, part = ratings.resize, "all"
+    checked = check(ratings, skip_broken=True, progress=config.progress)
+    if checked.broken:
+        say(f"notice: {name} without {len(checked.broken)} photographs that cannot be used")
+    table = predict(trained, checked.ratings, resize=resize, accelerator=config.accelerator, progress=config.progress)
+    unit = trained.model.config.score_range.to_unit(table["score"])
+    table["score"] = checked.ratings.score_range.from_unit(unit)
+    told = kinds(name, table["image"].tolist())
+    return Measured(checked.ratings, resize, part, table.assign(kind=told if told is not None else ""))
+
+
+def data_dir(name: str, config: EvaluateConfig) -> Path | None:
+    """The data set's folder below --data_root; where there is none, None, for the run and `catalog.read` to look."""
+    facts = facts_of(name)
+    if config.data_root is None or facts is None:
+        return None
+    folders = (config.data_root / each for each in (facts.name, *facts.aliases))
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def write_one(measured: Measured, folder: Path, config: EvaluateConfig) -> dict[str, object]:
+    """Tables and figures of one data set, and its row of the table of all."""
+    stem = Path(measured.ratings.name).stem
+    predictions = measured.predictions
+    scores, mos = predictions["score"].to_numpy(float), predictions["mos"].to_numpy(float)
+    metrics = measure(scores, mos)
+    write_csv(predictions, folder / f"predictions_{stem}.csv")
+    score_scatter(scores, mos, folder / f"scatter_{stem}.png")
+    if (predictions["kind"] != "").all():
+        write_csv(by_kind(predictions), folder / f"kinds_{stem}.csv")
+    if config.worst:
+        worst_errors(measured, folder / f"worst_{stem}.png", count=config.worst)
+    row: dict[str, object] = {"dataset": measured.ratings.name, "part": measured.part, "n": metrics.n}
+    for name in SHOWN_METRICS:
+        estimate = getattr(metrics, name)
+        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return {**row, "resize": measured.resize}
+
+
+def by_kind(predictions: pd.DataFrame) -> pd.DataFrame:
+    """SRCC within each kind of image (NaN for fewer than three, or ratings all alike), and mean error, by kind."""
+    rows = []
+    for kind, part in predictions.groupby("kind", sort=True):
+        defined = len(part) >= FEWEST_IMAGES and part["mos"].nunique() > 1 and part["score"].nunique() > 1
+        error = part["score"] - part["mos"]
+        rows.append(
+            {
+                "kind": kind,
+                "n": len(part),
+                "srcc": srcc(part["score"].to_numpy(float), part["mos"].to_numpy(float)) if defined else np.nan,
+                "mean_error": float(error.mean()),
+                "mean_absolute_error": float(error.abs().mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def worst_errors(measured: Measured, path: Path, *, count: int) -> None:
+    """A contact sheet of the photographs whose score is farthest from their rating."""
+    table = measured.predictions
+    error = (table["score"] - table["mos"]).abs()
+    shown = [
+        Shown(
+            measured.ratings.photographs.read(str(row.image)),
+            (f"rated {row.mos:.3g}, scored {row.score:.3g}", str(row.image)),
+        )
+        for row in table.loc[error.sort_values(ascending=False, kind="stable").index[:count]].itertuples()
+    ]
+    contact_sheet(shown, path, title=f"Farthest from their ratings: {measured.ratings.name}")
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of all, each figure with its interval in one cell."""
+    columns = {name: name.upper().replace("_LOGISTIC", " after the logistic") for name in SHOWN_METRICS}
+    shown = table[["dataset", "part", "n"]].copy()
+    for name, heading in columns.items():
+        low, high = table[f"{name}_low"], table[f"{name}_high"]
+        values = zip(table[name], low, high, strict=True)
+        shown[heading] = [f"{value:.3f} [{least:.3f}, {most:.3f}]" for value, least, most in values]
+    return shown.assign(resize=table["resize"])

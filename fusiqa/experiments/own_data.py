@@ -1,0 +1,50 @@
+"""The data set that a run was trained on, found again from its folder, split as the run split it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fusiqa.data import catalog, splits
+from fusiqa.data.facts import facts_of
+from fusiqa.data.ratings import Ratings, Split
+from fusiqa.errors import FusiqaError
+from fusiqa.experiments.run_folder import CONFIG_FILE, SPLIT_FILE, read_json
+
+
+def run_folder(model: Path) -> Path:
+    """The folder of a run, given itself or its model.safetensors."""
+    return model if model.is_dir() else model.parent
+
+
+def own_dataset(model: Path) -> str | None:
+    """The data set that a run was trained on, by its name in the catalog or as it was given; None outside a run."""
+    path = run_folder(model) / CONFIG_FILE
+    if not path.is_file():
+        return None
+    dataset = read_json(path)["settings"]["dataset"]
+    facts = facts_of(dataset)
+    return facts.name if facts else dataset
+
+
+def own_part(model: Path, split: Split, *, data_dir: Path | None = None) -> Ratings:
+    """One side of the run's own data set.
+
+    Args:
+        model: a run folder, or its model.safetensors.
+        split: which side.
+        data_dir: where the data set lies now; by default where it lay then.
+
+    Raises:
+        FusiqaError: not in a run folder, or the data set has moved or changed.
+    """
+    folder = run_folder(model)
+    if not (folder / CONFIG_FILE).is_file():
+        raise FusiqaError(f"{model} is no run folder, so there is no data set to take: give photographs or --dataset")
+    record = read_json(folder / CONFIG_FILE)
+    settings: dict[str, Any] = record["settings"]
+    data_dir = data_dir or (Path(settings["data_dir"]) if settings["data_dir"] else None)
+    score_range = tuple(settings["score_range"]) if settings["score_range"] else None
+    ratings = catalog.read(settings["dataset"], data_dir=data_dir, score_range=score_range, seed=settings["split_seed"])
+    broken = [row["image"] for row in record["resolved"]["broken"]]
+    return splits.load(ratings.without(broken), folder / SPLIT_FILE).part(split)
