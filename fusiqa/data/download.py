@@ -98,7 +98,9 @@ def _terms(facts: Facts) -> str:
 
 
 def _how_to_ask(facts: Facts, folder: Path) -> str:
-    reason = "it is in no public collection" if facts.redistributable else "its makers do not let others pass it on"
+    reason = (
+        "it is in no public collection" if facts.redistributable else "its terms do not clearly let others pass it on"
+    )
     return (
         f"fusiqa does not download {facts.name}: {reason}.\n"
         f"  1. get it from {facts.source}\n"

@@ -34,6 +34,8 @@ class Prepared:
 
 def read_ratings(config: TrainConfig) -> tuple[Ratings, Resize]:
     """The ratings as published, and the resize protocol; no photograph is opened."""
+    if config.split_file is not None and not config.split_file.is_file():  # before minutes of looking at photographs
+        raise FusiqaError(f"--split_file {config.split_file}: no such file")
     ratings = catalog.read(
         config.dataset, data_dir=config.data_dir, score_range=config.score_range, seed=config.split_seed
     )
