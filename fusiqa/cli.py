@@ -8,7 +8,15 @@ from typing import Any
 
 import tyro
 
-from fusiqa.config import AblateConfig, AttentionConfig, CompareConfig, DemoConfig, EvaluateConfig, TrainConfig
+from fusiqa.config import (
+    AblateConfig,
+    AttentionConfig,
+    CompareConfig,
+    DemoConfig,
+    DistortConfig,
+    EvaluateConfig,
+    TrainConfig,
+)
 from fusiqa.config.data import DataCheckConfig, DataConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
 from fusiqa.errors import FusiqaError
 
@@ -54,6 +62,12 @@ def demo(config: DemoConfig) -> None:
     demo(config)
 
 
+def distort(config: DistortConfig) -> None:
+    from fusiqa.experiments.distort import distort_photographs
+
+    distort_photographs(config)
+
+
 def data(config: DataConfig) -> None:
     match config.action:
         case DataListConfig():
@@ -92,6 +106,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "compare": (CompareConfig, compare),
     "ablate": (AblateConfig, ablate),
     "data": (DataConfig, data),
+    "distort": (DistortConfig, distort),
     "demo": (DemoConfig, demo),
 }
 

@@ -1,6 +1,13 @@
 """Every setting, once: these frozen dataclasses are the command line, and what `config.json` of a run records."""
 
-from fusiqa.config.commands import AblateConfig, AttentionConfig, CompareConfig, DemoConfig, EvaluateConfig
+from fusiqa.config.commands import (
+    AblateConfig,
+    AttentionConfig,
+    CompareConfig,
+    DemoConfig,
+    DistortConfig,
+    EvaluateConfig,
+)
 from fusiqa.config.model import (
     DEFAULT_BACKBONE,
     FUSIONS,
@@ -21,6 +28,7 @@ __all__ = [
     "AttentionConfig",
     "CompareConfig",
     "DemoConfig",
+    "DistortConfig",
     "EvaluateConfig",
     "ModelConfig",
     "ScaleWeighing",

@@ -104,6 +104,34 @@ class AblateConfig:
 
 
 @dataclass(frozen=True)
+class DistortConfig:
+    """Distort photographs as KADID-10k does: any of its 25 distortions at its five levels."""
+
+    photographs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Photographs, or folders of them."""
+    output: Path = Path("distorted")
+    """Folder for the distorted photographs: <distortion>/<level>/<photograph>.png."""
+    distortion: tuple[str, ...] = ()
+    """Names of distortions, such as gaussian_blur; by default all 25."""
+    level: tuple[int, ...] = (1, 2, 3, 4, 5)
+    """Levels, 1 (hardly visible) to 5."""
+    resize: str = "none"
+    """Resize first: none, the short side in pixels, or WIDTHxHEIGHT; KADID-10k's photographs have 512x384."""
+    seed: int = 0
+    """Seed of noise, directions and places; each photograph draws its own."""
+    sheet: bool = False
+    """Draw, instead, one sheet of all distortions by level for each photograph."""
+    progress: bool = True
+    """Show a progress bar."""
+
+    def __post_init__(self) -> None:
+        """Refuse levels that do not exist."""
+        require("seed", self.seed, at_least=0)
+        for level in self.level:
+            require("level", level, at_least=1, below=6)
+
+
+@dataclass(frozen=True)
 class DemoConfig:
     """The whole loop in minutes, without data: train, test, compare, explain on the built-in synthetic set."""
 

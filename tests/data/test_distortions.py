@@ -2,8 +2,10 @@
 
 import colorsys
 import io
+from importlib import resources
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -12,20 +14,44 @@ from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distortions import (
     DISTORTIONS,
     LEVELS,
+    brighten,
+    color_block,
+    color_diffusion,
+    color_quantization,
     color_saturation_hsv,
     color_saturation_lab,
     color_shift,
     contrast_change,
+    darken,
+    denoise,
     distort,
     gaussian_blur,
+    high_sharpen,
+    impulse_noise,
+    jitter,
+    jpeg2000,
+    lens_blur,
     mean_shift,
+    motion_blur,
+    multiplicative_noise,
+    non_eccentricity_patch,
+    pixelate,
+    quantization,
     to_bytes,
+    white_noise_ycbcr,
 )
+from fusiqa.data.distortions.noise import TO_YCBCR
 from fusiqa.errors import FusiqaError
 
+STATED = resources.files("fusiqa.data") / "kadid10k_mean_dmos.csv"
 ANY = np.random.default_rng(0)  # for distortions that draw nothing
 UNCHANGED = [("mean_shift", 3), ("contrast_change", 3), ("color_saturation_lab", 1), ("gaussian_blur", 1)]
-STRONGER = ["gaussian_blur", "jpeg", "white_noise", "color_saturation_hsv", "color_saturation_lab"]
+DRAWN = {
+    "motion_blur", "color_shift", "white_noise", "white_noise_ycbcr", "impulse_noise", "multiplicative_noise",
+    "denoise", "jitter", "non_eccentricity_patch", "color_block",
+}  # fmt: skip
+NOT_BY_LEVEL = {"mean_shift", "contrast_change", "color_shift", "denoise", "non_eccentricity_patch", "color_block"}
+STRONGER = [name for name in DISTORTIONS if name not in NOT_BY_LEVEL]
 BOTH_WAYS = ["mean_shift", "contrast_change"]
 
 
@@ -63,11 +89,10 @@ def test_the_same_seed_gives_the_same_pixels(name, leaves):
         assert (distort(leaves, name, level, seed=7) == distort(leaves, name, level, seed=7)).all()
 
 
-@pytest.mark.parametrize("name", ["white_noise", "color_shift"])
+@pytest.mark.parametrize("name", DISTORTIONS)
 def test_what_is_drawn_depends_on_the_seed_and_nothing_else_does(name, leaves):
-    assert (distort(leaves, name, 4, seed=7) != distort(leaves, name, 4, seed=8)).any()
-    for other in set(DISTORTIONS) - {"white_noise", "color_shift"}:
-        assert (distort(leaves, other, 4, seed=7) == distort(leaves, other, 4, seed=8)).all()
+    alike = (distort(leaves, name, 4, seed=7) == distort(leaves, name, 4, seed=8)).all()
+    assert alike == (name not in DRAWN)
 
 
 def test_the_noise_of_two_levels_is_not_the_same_noise_scaled():
@@ -96,28 +121,26 @@ def test_a_larger_parameter_is_further_from_the_original_in_both_directions(name
     assert errors[3] < errors[4] < errors[5]
 
 
-def test_the_color_shift_grows_over_the_levels():
-    """Its direction is drawn, so the means over pictures and directions are compared."""
-    drawn = [(dead_leaves(content, size=53), seed) for content in range(6) for seed in range(3)]
+@pytest.mark.parametrize("name", ["color_shift", "non_eccentricity_patch", "color_block", "denoise"])
+def test_what_is_drawn_by_place_grows_over_the_levels(name):
+    """Its direction or place is drawn, so the means over pictures and draws are compared."""
+    drawn = [(dead_leaves(content, size=107), seed) for content in range(4) for seed in range(3)]
     errors = [
-        np.mean([error(distort(picture, "color_shift", level, seed=seed), picture) for picture, seed in drawn])
+        np.mean([error(distort(picture, name, level, seed=seed), picture) for picture, seed in drawn])
         for level in (1, 2, 5)
     ]
     assert errors == sorted(errors)
-    assert errors[2] > 1.3 * errors[0]
+    assert errors[2] > 1.1 * errors[0]
 
 
 def test_levels_and_parameters_are_those_that_kadid10k_states():
-    assert {name: tuple(distortion.parameters) for name, distortion in DISTORTIONS.items()} == {
-        "gaussian_blur": (0.1, 0.5, 1, 2, 5),
-        "color_shift": (1, 3, 6, 8, 12),
-        "color_saturation_hsv": (0.4, 0.2, 0.1, 0, -0.4),
-        "color_saturation_lab": (1, 2, 3, 6, 9),
-        "jpeg": (43, 36, 24, 7, 4),
-        "white_noise": (0.001, 0.002, 0.003, 0.005, 0.01),
-        "mean_shift": (0.15, 0.08, 0, -0.08, -0.15),
-        "contrast_change": (0.3, 0.15, 0, -0.4, -0.6),
-    }
+    table = pd.read_csv(STATED)
+    stated = {name: tuple(rows["parameter"]) for name, rows in table.groupby("distortion", sort=False)}
+    ours = {name: tuple(map(float, distortion.parameters)) for name, distortion in DISTORTIONS.items()}
+    assert list(ours) == [name for name in stated if name != "pristine"]
+    open_ones = {name for name, parameters in stated.items() if np.isnan(parameters).any()}
+    assert open_ones == {"color_quantization", "denoise"}
+    assert {n: p for n, p in ours.items() if n not in open_ones} == {n: stated[n] for n in ours if n not in open_ones}
 
 
 # --- each against its definition ---------------------------------------------------------------------------------
@@ -242,3 +265,126 @@ def test_an_unknown_distortion_is_named_with_the_known_ones(leaves):
 def test_a_level_that_does_not_exist_is_named(level, leaves):
     with pytest.raises(FusiqaError, match=rf"jpeg: level {level} does not exist; allowed are 1 to 5"):
         distort(leaves, "jpeg", level, seed=0)
+
+
+def impulse(size: int = 41) -> np.ndarray:
+    picture = np.zeros((size, size, 3), np.float32)
+    picture[size // 2, size // 2] = 1
+    return picture
+
+
+@pytest.mark.parametrize("radius", [1, 2, 4, 6, 8])
+def test_lens_blur_spreads_a_point_over_a_disc(radius):
+    seen = lens_blur(impulse(), radius, ANY)[..., 0]
+    rows, columns = np.mgrid[-20:21, -20:21]
+    distance = np.hypot(rows, columns)
+    assert seen.sum() == pytest.approx(1, abs=1e-4)
+    assert (seen[distance > radius + 0.5] < 1e-6).all()
+    assert np.ptp(seen[distance <= radius - 0.5]) < 1e-6
+
+
+@pytest.mark.parametrize("length", [2, 4, 6, 10])
+def test_motion_blur_spreads_a_point_along_a_line(length):
+    seen = motion_blur(impulse(), length, np.random.default_rng(3))[..., 0]
+    rows, columns = np.nonzero(seen > 1e-6)
+    spread = np.linalg.eigvalsh(np.cov(np.stack([rows, columns]), aweights=seen[rows, columns]))
+    assert seen.sum() == pytest.approx(1, abs=1e-4)
+    assert spread[0] < 0.35  # about one pixel wide
+    assert np.sqrt(12 * spread[1]) == pytest.approx(length + 1, abs=1)
+
+
+def test_color_diffusion_keeps_the_lightness(leaves):
+    pale = 0.5 + 0.2 * (unit(leaves) - 0.5)  # within the gamut
+    before, after = rgb_to_lab(pale), rgb_to_lab(color_diffusion(pale, 6.0, ANY))
+    np.testing.assert_allclose(after[..., 0], before[..., 0], atol=0.3)
+    assert after[..., 1].std() < 0.8 * before[..., 1].std()
+
+
+@pytest.mark.parametrize("colors", [64, 16, 8])
+def test_color_quantization_leaves_as_many_colors_as_stated(colors, leaves):
+    few = to_bytes(color_quantization(unit(leaves), colors, ANY))
+    assert 2 < len(np.unique(few.reshape(-1, 3), axis=0)) <= colors
+
+
+@pytest.mark.parametrize("ratio", [16, 45, 120])
+def test_jpeg2000_keeps_one_part_in_ratio_of_the_bytes(ratio):
+    picture = dead_leaves(3, size=256)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True)
+    assert file.tell() == pytest.approx(picture.size / ratio, rel=0.15)
+    decoded = np.asarray(Image.open(io.BytesIO(file.getvalue())))
+    np.testing.assert_array_equal(to_bytes(jpeg2000(unit(picture), ratio, ANY)), decoded)
+
+
+def test_noise_in_ycbcr_has_the_variance_that_is_stated():
+    grey = np.full((301, 307, 3), 0.5, np.float32)
+    noise = (white_noise_ycbcr(grey, 0.002, np.random.default_rng(1)) - grey) @ TO_YCBCR.T
+    np.testing.assert_allclose(noise.reshape(-1, 3).var(axis=0), 0.002, rtol=0.03)
+
+
+def test_impulses_are_black_or_white_and_as_many_as_stated():
+    grey = np.full((301, 307, 3), 0.5, np.float32)
+    noisy = impulse_noise(grey, 0.02, np.random.default_rng(1))
+    assert set(np.unique(noisy)) == {0, 0.5, 1}
+    assert (noisy != 0.5).mean() == pytest.approx(0.02, rel=0.05)
+    assert (noisy == 0).sum() == pytest.approx((noisy == 1).sum(), rel=0.1)
+
+
+def test_multiplicative_noise_grows_with_the_value():
+    ramp = np.repeat(np.array([0.0, 0.25, 0.5], np.float32), 90_000).reshape(3, 90_000, 1).repeat(3, axis=2)
+    noisy = multiplicative_noise(ramp, 0.02, np.random.default_rng(1))
+    np.testing.assert_allclose(noisy.std(axis=(1, 2)), np.sqrt(0.02) * np.array([0, 0.25, 0.5]), atol=1e-3)
+
+
+def test_denoising_takes_most_of_the_noise_away_again():
+    grey = np.full((101, 103, 3), 0.5, np.float32)
+    left = denoise(grey, 0.04, np.random.default_rng(1)).std()
+    assert 0.02 < left < 0.4 * np.sqrt(0.04)
+
+
+@pytest.mark.parametrize("curve", [brighten, darken])
+def test_brightness_keeps_black_white_and_the_order_of_greys(curve):
+    greys = np.linspace(0, 1, 101, dtype=np.float32).reshape(1, 101, 1).repeat(3, axis=2)
+    seen = curve(greys, 0.7, ANY)[0, :, 0]
+    assert seen[0] == pytest.approx(0, abs=1e-3)
+    assert seen[-1] == pytest.approx(1, abs=1e-3)
+    assert (np.diff(seen) > -1e-6).all()
+    assert (seen[50] > 0.5) == (curve is brighten)
+
+
+def test_jitter_displaces_by_the_sd_that_is_stated():
+    rows, columns = np.mgrid[:201, :203].astype(np.float32)
+    places = np.stack([rows, columns, rows], axis=2)
+    moved = jitter(places, 0.4, np.random.default_rng(1))[20:-20, 20:-20] - places[20:-20, 20:-20]
+    np.testing.assert_allclose(moved[..., :2].std(axis=(0, 1)), 2.0, rtol=0.05)
+
+
+def test_patches_come_from_the_picture_itself(leaves):
+    moved = non_eccentricity_patch(unit(leaves), 20, np.random.default_rng(1))
+    before, after = ({tuple(pixel) for pixel in picture.reshape(-1, 3)} for picture in (unit(leaves), moved))
+    assert after <= before
+    assert (moved != unit(leaves)).any(axis=2).mean() > 0.2
+
+
+def test_pixelating_leaves_blocks_of_the_stated_size():
+    ramp = np.arange(200, dtype=np.float32).reshape(1, 200, 1).repeat(60, axis=0).repeat(3, axis=2) / 255
+    columns = len(np.unique(pixelate(ramp, 0.5, ANY)[0, :, 0]))
+    assert columns == round((0.95 - 0.5**0.6) * 200)
+
+
+@pytest.mark.parametrize("levels", [20, 7])
+def test_quantization_leaves_as_many_levels_as_stated(levels, leaves):
+    few = quantization(unit(leaves), levels, ANY)
+    assert max(len(np.unique(few[..., channel].round(5))) for channel in range(3)) <= levels
+
+
+def test_color_blocks_are_as_many_and_as_large_as_stated():
+    grey = np.full((400, 410, 3), 0.5, np.float32)
+    covered = (color_block(grey, 4, np.random.default_rng(2)) != 0.5).any(axis=2).sum()
+    assert 2 * 32**2 < covered <= 4 * 32**2
+
+
+def test_sharpening_adds_the_difference_to_a_blur():
+    picture = impulse()
+    sharper = high_sharpen(picture, 3.0, ANY)
+    np.testing.assert_allclose(sharper, picture + 3 * (picture - gaussian_blur(picture, 1.0, ANY)), atol=1e-6)

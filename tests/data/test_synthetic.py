@@ -14,7 +14,15 @@ from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distortions import DISTORTIONS, distort
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.splits import check_no_leak
-from fusiqa.data.synthetic import SyntheticPhotographs, distortion_of, mean_opinions, parts_of, read_synthetic, split_of
+from fusiqa.data.synthetic import (
+    USED,
+    SyntheticPhotographs,
+    distortion_of,
+    mean_opinions,
+    parts_of,
+    read_synthetic,
+    split_of,
+)
 from fusiqa.errors import FusiqaError
 
 CARRIED = Path(synthetic.__file__).with_name("kadid10k_mean_dmos.csv")
@@ -71,7 +79,8 @@ def test_pristine_is_rated_as_the_photographs_that_kadid10k_left_unchanged(ratin
 def test_the_parameters_are_those_beside_the_labels():
     """The labels hold for these parameters alone."""
     stated = {(row["distortion"], int(row["level"])): row["parameter"] for row in kadid_rows()}
-    for name, distortion in DISTORTIONS.items():
+    for name in USED:
+        distortion = DISTORTIONS[name]
         assert [float(stated[name, level]) for level in (1, 2, 3, 4, 5)] == list(distortion.parameters)
 
 

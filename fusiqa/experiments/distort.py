@@ -1,0 +1,76 @@
+"""Photographs under KADID-10k's distortions: `fusiqa distort`."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from fusiqa.analysis.contact_sheet import Shown, contact_sheet
+from fusiqa.config import DistortConfig
+from fusiqa.data.check import check
+from fusiqa.data.distortions import DISTORTIONS, distort
+from fusiqa.data.folder import read_photographs
+from fusiqa.data.photo import Resize
+from fusiqa.errors import FusiqaError, listed
+from fusiqa.files import write_atomically
+
+
+def distort_photographs(config: DistortConfig, *, say: Callable[[str], None] = print) -> Path:
+    """Write every photograph under every distortion and level asked for, or a sheet of them; unreadable ones are said.
+
+    Returns:
+        The folder that was written to.
+
+    Raises:
+        FusiqaError: an unknown distortion, or no photograph that can be read.
+    """
+    unknown = [name for name in config.distortion if name not in DISTORTIONS]
+    if unknown:
+        raise FusiqaError(f"--distortion: unknown are {listed(unknown)}; there are {', '.join(DISTORTIONS)}")
+    names = config.distortion or tuple(DISTORTIONS)
+    checked = check(read_photographs(config.photographs), skip_broken=True, rated=False, progress=False)
+    for row in checked.broken:
+        say(f"notice: left out {row.image}: {row.reason}")
+    resize, photographs = Resize.parse(config.resize), checked.ratings.photographs
+    images = checked.ratings.table["image"].tolist()
+    for image in tqdm(images, "distorting", unit=" photographs", disable=not config.progress):
+        pixels = resize.apply(photographs.read(image))
+        seed = zlib.crc32(f"{config.seed} {image}".encode())
+        if config.sheet:
+            draw_sheet(pixels, image, names, config, seed)
+        else:
+            write_all(pixels, image, names, config, seed)
+    say(
+        f"{len(images)} photographs under {len(names)} distortions at {len(config.level)} levels are in {config.output}"
+    )
+    return config.output
+
+
+def write_all(pixels: np.ndarray, image: str, names: tuple[str, ...], config: DistortConfig, seed: int) -> None:
+    """One PNG for each distortion and level, under the photograph's own path."""
+    for name in names:
+        for level in config.level:
+            path = config.output / name / str(level) / as_png(image)
+            picture = Image.fromarray(distort(pixels, name, level, seed=seed))
+            write_atomically(path, picture.save)
+
+
+def draw_sheet(pixels: np.ndarray, image: str, names: tuple[str, ...], config: DistortConfig, seed: int) -> None:
+    """All distortions of a photograph on one sheet, a row each."""
+    shown = [
+        Shown(distort(pixels, name, level, seed=seed), (f"{name}, level {level}",))
+        for name in names
+        for level in config.level
+    ]
+    path = config.output / as_png(image)
+    contact_sheet(shown, path, columns=len(config.level), title=Path(image).name)
+
+
+def as_png(image: str) -> str:
+    """The photograph's path, as a PNG: a.jpg and a.png stay two."""
+    return image if image.lower().endswith(".png") else f"{image}.png"

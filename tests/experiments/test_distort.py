@@ -1,0 +1,76 @@
+"""Photographs of one's own under KADID-10k's distortions."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fusiqa.cli import main
+from fusiqa.data.dead_leaves import dead_leaves
+from fusiqa.data.distortions import DISTORTIONS
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    Image.fromarray(dead_leaves(1, size=64)).save(folder / "a.png")
+    Image.fromarray(dead_leaves(2, size=64)).save(folder / "deep" / "b.jpg")
+    (folder / "broken.jpg").write_text("no photograph")
+    return folder
+
+
+def distort(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["fusiqa", "distort", *map(str, arguments), "--no_progress"])
+    main()
+
+
+def pixels(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture).astype(int)
+
+
+def test_every_distortion_and_level_gets_its_file(photographs, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    distort(monkeypatch, photographs, "--output", out)
+    found = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+    names = ("a.png", "deep/b.jpg.png")
+    assert found == sorted(
+        f"{name}/{level}/{image}" for name in DISTORTIONS for level in range(1, 6) for image in names
+    )
+    assert "notice: left out broken.jpg" in capsys.readouterr().out
+    assert abs(pixels(out / "mean_shift/1/a.png") - pixels(photographs / "a.png")).max() == 38  # 0.15 of 255
+
+
+def test_the_same_seed_gives_the_same_files_and_two_photographs_other_noise(photographs, tmp_path, monkeypatch):
+    settings = ("--distortion", "white_noise", "--level", 5)
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        distort(monkeypatch, photographs, "--output", tmp_path / name, *settings, "--seed", seed)
+    one, two, three = (pixels(tmp_path / name / "white_noise/5/a.png") for name in ("one", "two", "three"))
+    assert (one == two).all()
+    assert (one != three).any()
+
+
+def test_a_sheet_has_a_row_for_each_distortion(photographs, tmp_path, monkeypatch):
+    distort(
+        monkeypatch, photographs / "a.png", "--output", tmp_path / "out", "--sheet", "--distortion", "jpeg", "pixelate",
+        "--level", 1, 5, "--resize", "32",
+    )  # fmt: skip
+    with Image.open(tmp_path / "out" / "a.png") as sheet:
+        assert sheet.width == 2 * 252 + 12
+        assert 2 * 280 < sheet.height < 2 * 300 + 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--distortion", "fog"], "unknown are fog; there are gaussian_blur"),
+        (["--level", 6], "--level 6: allowed is 1"),
+    ],
+)
+def test_what_does_not_exist_is_named(photographs, tmp_path, monkeypatch, capsys, arguments, said):
+    with pytest.raises(SystemExit) as end:
+        distort(monkeypatch, photographs, "--output", tmp_path / "out", *arguments)
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
