@@ -25,6 +25,7 @@ from fusiqa.data.facts import CATALOG
 from fusiqa.data.ratings import SPLITS
 from fusiqa.data.synthetic import CONTENTS, LEVELS, SIZE, USED, mean_opinions, read_synthetic
 from fusiqa.experiments import run_folder
+from fusiqa.experiments.presets import PRESETS
 from fusiqa.models import checkpoint
 from fusiqa.models.quality import QualityModel
 from fusiqa.models.target import SIZES
@@ -388,6 +389,15 @@ def test_the_data_sets_are_those_of_the_catalog():
     for known in CATALOG:
         assert known.source in text
         assert known.citation.rpartition("doi:")[2] in text
+
+
+def test_the_presets_are_those_of_the_ablations():
+    rows = table(ROOT / "docs" / "ablation.md", "presets")
+    assert {row["preset"].strip("`"): row["compared with"] for row in rows} == {
+        name: preset.reference for name, preset in PRESETS.items()
+    }
+    fusions = next(row["variants"] for row in rows if row["preset"] == "`fusions`")
+    assert fusions == ", ".join(variant.name for variant in PRESETS["fusions"].variants)
 
 
 def test_the_distortions_are_those_of_the_synthetic_set():
