@@ -32,7 +32,7 @@ def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figur
         if np.isfinite(low):
             axes.errorbar(place, mean, [[mean - low], [high - mean]], fmt="none", ecolor=INK, capsize=5, elinewidth=1.2)
     axes.set_xticks(places, [plain(name) for name in summary["variant"]], rotation=20 if len(summary) > 5 else 0)
-    axes.set(ylabel="Test SRCC (points: seeds; bar: mean, 95 % interval)")
+    axes.set(ylabel="Test SRCC", xlabel="Points: seeds; bar: their mean with its 95 % interval")
     axes.margins(x=0.08, y=0.12)
     return saved(figure, path)
 
@@ -75,7 +75,7 @@ def validation_curves(histories: Sequence[tuple[str, pd.DataFrame]], path: Path)
         line = "-" if number < len(COLOURS) else "--"
         axes.plot(table.index, table.mean(axis=1), line, color=colour, linewidth=1.8, label=plain(name))
         axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, linewidth=0)
-    axes.set(xlabel="Epoch", ylabel="Validation SRCC (line: mean of seeds; band: lowest to highest)")
+    axes.set(xlabel="Epoch (line: mean of seeds; band: lowest to highest)", ylabel="Validation SRCC")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False, fontsize=9)
     return saved(figure, path)
