@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from fusiqa.config import TrainConfig
 from fusiqa.data import catalog, splits
-from fusiqa.data.cache import cached
+from fusiqa.data.cache import CachedPhotographs, cached
 from fusiqa.data.check import Checked, check
 from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings, Split
@@ -60,6 +60,11 @@ def prepare(
     photographs = cached(
         usable.photographs, checked.contents, resize, folder=config.cache_dir, gigabytes=config.cache_gb
     )
+    if isinstance(photographs, CachedPhotographs):
+        say(
+            f"resized photographs are kept in {photographs.store.folder.parent}: at most {config.cache_gb:g} GB of what "
+            "is used latest (--cache_gb, --cache_dir)"
+        )
     return Prepared(replace(checked, ratings=replace(usable, photographs=photographs)), resize)
 
 
