@@ -14,11 +14,12 @@ from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Photographs, Ratings
 
 SEPARATOR = "::"
+PRISTINE = "Pristine"
 GROUPS = {
     "Gaussian blur": "gaussian_blur",
     "JPEG compression": "jpeg",
     "Color distortion": "color_saturation_lab",
-    "Pristine": None,
+    PRISTINE: None,
 }
 """What each group does to a photograph; the words are those of the published figure."""
 

@@ -9,22 +9,24 @@ from typing import Any
 import pandas as pd
 
 from fusiqa.analysis.explain import BARS_FILE, explain_to, with_quality_bands
+from fusiqa.analysis.scale_shifts import readable, scale_shifts
 from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.check import check
-from fusiqa.data.distorted import SEPARATOR, distorted
+from fusiqa.data.distorted import PRISTINE, SEPARATOR, distorted
 from fusiqa.data.facts import SYNTHETIC
 from fusiqa.data.folder import read_photographs
 from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.evaluation.compare import to_markdown
+from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import predict
 from fusiqa.experiments.groups import with_groups
 from fusiqa.experiments.own_data import own_dataset, own_part
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 
 DEFAULT_FOLDER = "attention"
+SHIFTS_FILE = "scale_weight_shifts.csv"
 
 
 def explain(config: AttentionConfig, *, say: Callable[[str], None] = print) -> Path:
@@ -57,8 +59,19 @@ def explain(config: AttentionConfig, *, say: Callable[[str], None] = print) -> P
     title = f"Scale weights of {len(table):,} images ({ratings.name})"
     summary = explain_to(folder, table, scale_sizes=trained.model.pyramid.scale_sizes(), title=title)
     say(to_markdown(by_scale(summary)))
+    if make:
+        say(compare_with_pristine(table, folder))
     say(f"written to {folder} ({BARS_FILE} and others)")
     return folder
+
+
+def compare_with_pristine(table: pd.DataFrame, folder: Path) -> str:
+    """Write how each distortion moved the weights of the same photographs, and return it as a table to read."""
+    shifts = scale_shifts(
+        table.assign(photograph=[str(image).rpartition(SEPARATOR)[0] for image in table["image"]]), reference=PRISTINE
+    )
+    write_csv(shifts, folder / SHIFTS_FILE)
+    return f"against the same photograph undistorted:\n{to_markdown(readable(shifts))}"
 
 
 def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Callable[[str], None]) -> tuple[Ratings, str]:

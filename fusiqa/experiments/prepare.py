@@ -61,10 +61,8 @@ def prepare(
         usable.photographs, checked.contents, resize, folder=config.cache_dir, gigabytes=config.cache_gb
     )
     if isinstance(photographs, CachedPhotographs):
-        say(
-            f"resized photographs are kept in {photographs.store.folder.parent}: at most {config.cache_gb:g} GB of what "
-            "is used latest (--cache_gb, --cache_dir)"
-        )
+        kept = f"at most {config.cache_gb:g} GB of what is used latest (--cache_gb, --cache_dir)"
+        say(f"resized photographs are kept in {photographs.store.folder.parent}: {kept}")
     return Prepared(replace(checked, ratings=replace(usable, photographs=photographs)), resize)
 
 

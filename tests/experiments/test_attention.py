@@ -15,7 +15,7 @@ from fusiqa.data import catalog, splits
 from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distortions import distort
 from fusiqa.errors import FusiqaError
-from fusiqa.experiments.attention import explain
+from fusiqa.experiments.attention import SHIFTS_FILE, explain
 from fusiqa.experiments.run_folder import write_config
 from fusiqa.models.checkpoint import TrainedModel, save_checkpoint
 from fusiqa.models.crops import predict_photographs
@@ -60,7 +60,8 @@ def explained(config: AttentionConfig) -> tuple[Path, pd.DataFrame, pd.DataFrame
     """The folder, both tables, and what was said."""
     said: list[str] = []
     folder = explain(replace(config, progress=False), say=said.append)
-    assert sorted(path.name for path in folder.iterdir()) == FILES
+    shifts = [SHIFTS_FILE] if config.groups == "make" or (config.groups == "auto" and config.photographs) else []
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, *shifts])
     for name in FILES[:2]:
         with Image.open(folder / name) as figure:
             assert figure.info["dpi"] == pytest.approx((300, 300), abs=0.1)
@@ -98,7 +99,8 @@ def test_photographs_are_shown_in_the_seeds_four_groups_without_the_one_that_is_
     check_numbers(images, groups)
     (notice,) = [line for line in said if line.startswith("notice")]
     assert notice.startswith("notice: left out c.jpg: cannot be read (image file is truncated")
-    assert "| Gaussian blur | 4 |" in said[-2]
+    assert "| Gaussian blur | 4 |" in said[-3]
+    assert "gains most" in said[-2]
     assert said[-1].startswith(f"written to {tmp_path / 'out'} (attention_distribution.png")
 
 
