@@ -24,6 +24,9 @@ class Hub(ThreadingHTTPServer):
         content: of the file.
         refusal: status and error code to answer with instead.
         stated_sha256: what is said of the file instead of the truth.
+        sent: what the store sends instead of the content.
+        page: what every address answers with instead, as a network does that wants one to sign in.
+        ignores_ranges: the store sends the whole file, whatever part of it is asked for.
         cut_after: bytes after which the store's connection breaks, for as many requests as there are numbers.
         asked: every request, with the range that it asked for.
     """
@@ -35,6 +38,9 @@ class Hub(ThreadingHTTPServer):
         self.path = path
         self.content = content
         self.stated_sha256: str | None = None
+        self.sent: bytes | None = None
+        self.page: bytes | None = None
+        self.ignores_ranges = False
         self.cut_after: list[int] = []
         self.refusal: tuple[int, str] | None = None
         self.asked: list[str] = []
@@ -65,7 +71,9 @@ class Answer(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range", "")
         self.server.asked.append(f"{self.command} {self.path} {wanted}".strip())
         named = re.sub(f"/resolve/(main|{COMMIT})/", "/resolve/main/", self.path) == self.server.path
-        if named and self.server.refusal is not None:
+        if self.server.page is not None:
+            self.say(200, {"Content-Type": "text/html"}, b"" if self.command == "HEAD" else self.server.page)
+        elif named and self.server.refusal is not None:
             status, code = self.server.refusal
             self.say(status, {"X-Error-Code": code})
         elif named:
@@ -73,14 +81,17 @@ class Answer(BaseHTTPRequestHandler):
             facts = {"X-Repo-Commit": COMMIT, "X-Linked-Size": size, "X-Linked-ETag": f'"{digest}"'}
             self.say(302, {"Location": self.server.store, **facts})
         elif (self.command, self.path) == ("GET", "/store"):
-            self.send(int(wanted.removeprefix("bytes=").rstrip("-") or 0))
+            self.send(0 if self.server.ignores_ranges else int(wanted.removeprefix("bytes=").rstrip("-") or 0))
         else:
             self.say(403, {})
 
     def send(self, start: int) -> None:
         """The file from a position on, cut off where that is asked for."""
-        whole = len(self.server.content)
-        content = self.server.content[start:]
+        stored = self.server.content if self.server.sent is None else self.server.sent
+        whole, content = len(stored), stored[start:]
+        if start and not content:
+            self.say(416, {"Content-Range": f"bytes */{whole}"})
+            return
         self.send_response(206 if start else 200)
         headers = {"Content-Length": str(len(content)), "Connection": "close", "Accept-Ranges": "bytes"}
         if start:

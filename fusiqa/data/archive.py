@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -17,7 +19,16 @@ from fusiqa.errors import FusiqaError
 READ_AT_MOST = 16 * 2**20  # bytes at once; tarfile would read a header of any stated length into memory
 DRAIN = 2**20  # bytes at once behind the last member
 FLAG_ENCRYPTED = 0x1  # of a member of a .zip
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
+DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,  # a name that is not UTF-8
+)
 """What the standard library raises for an archive that is not as it was made."""
 
 
@@ -45,6 +56,10 @@ def _errors_of(archive: Path) -> Iterator[None]:
         yield
     except DAMAGE as reason:
         raise DamagedArchiveError(f"{archive} is damaged ({reason or type(reason).__name__})") from reason
+    except OSError as reason:
+        if reason.errno != errno.EINVAL:
+            raise
+        raise DamagedArchiveError(f"{archive} is damaged (it points to before its own start)") from reason
 
 
 def kind_of(archive: Path) -> str:

@@ -56,10 +56,10 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
 
     Raises:
         FusiqaError: unknown name, licence not accepted, folder in the way, hub out of reach, damaged or unsafe archive,
-            no room, or an archive in which the ratings are not found.
+            no room, a disk that cannot be written to, or an archive in which the ratings are not found.
     """
     facts = _facts(name)
-    folder = (folder or Path(os.environ.get("FUSIQA_DATA") or "data") / facts.name).expanduser()
+    folder = (folder or Path(os.environ.get("FUSIQA_DATA") or "data") / facts.name).expanduser().absolute()
     print(_terms(facts))
     if not (facts.redistributable and facts.hub_archive):
         print(_how_to_ask(facts, folder))
@@ -68,17 +68,29 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
         print(f"{_found(facts, folder)}; nothing is downloaded")
         return folder
     _require_acceptance(facts, accept)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
-        archive = fetch(facts.hub_archive, folder.parent, progress=progress)
-        try:
-            unpack(archive, folder, progress=progress)
-        except DamagedArchiveError as reason:
-            archive.unlink()
-            raise FusiqaError(f"{reason}. It is discarded: run the command again to download it anew") from reason
-    print(_found(facts, folder))
-    archive.unlink()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            archive = _fetch_and_unpack(facts, folder, progress)
+        print(_found(facts, folder))
+        archive.unlink()
+    except OSError as reason:
+        raise FusiqaError(f"{facts.name} could not be written to {folder}: {reason}") from reason
     return folder
+
+
+def _fetch_and_unpack(facts: Facts, folder: Path, progress: bool) -> Path:
+    """The archive, which stays until the data set has been read from the folder."""
+    archive = fetch(facts.hub_archive, folder.parent, progress=progress)
+    try:
+        unpack(archive, folder, progress=progress)
+    except DamagedArchiveError as reason:
+        archive.unlink()
+        raise FusiqaError(
+            f"{reason}, and its SHA-256 is the hub's: the copy there is damaged too. It is discarded; "
+            f"get the data set from {facts.source}"
+        ) from reason
+    return archive
 
 
 def _facts(name: str) -> Facts:
@@ -200,26 +212,28 @@ def _transfer(remote: Remote, part: Path) -> None:
                 return
             except Exception as reason:  # as in _look_up
                 broken = reason
-        if part.stat().st_size <= before or part.stat().st_size > remote.size or not _begins_as_archive(part):
-            raise FusiqaError(_broken_off(remote, part, broken)) from broken
+        arrived = part.stat().st_size
+        _require_beginning(part, remote, broken)
+        if arrived <= before:
+            raise FusiqaError(
+                f"the download broke off: {hub.in_one_line(broken)}. {arrived / 1e6:,.1f} of "
+                f"{remote.size / 1e6:,.1f} MB are kept: run the command again to go on from there"
+            ) from broken
 
 
-def _begins_as_archive(part: Path) -> bool:
+def _require_beginning(part: Path, remote: Remote, reason: Exception) -> None:
+    """Discard what cannot be gone on with, such as a page to sign in to, and raise FusiqaError."""
+    arrived = part.stat().st_size
     try:
-        return bool(kind_of(part))
-    except DamagedArchiveError:
-        return False
-
-
-def _broken_off(remote: Remote, part: Path, reason: Exception) -> str:
-    """What to say of a transfer that ended early; a part that cannot be gone on with is discarded."""
-    said, arrived = hub.in_one_line(reason), part.stat().st_size
-    if arrived <= remote.size and _begins_as_archive(part):
-        share = f"{arrived / 1e6:,.1f} of {remote.size / 1e6:,.1f} MB"
-        return f"the download broke off: {said}. {share} are kept: run the command again to go on from there"
-    start = part.read_bytes()[:16] if arrived <= 2**20 else b"..."
+        if arrived:
+            kind_of(part)
+        if arrived <= remote.size:
+            return
+        what = f"{arrived:,} bytes arrived where the hub states {remote.size:,}"
+    except DamagedArchiveError as no_archive:
+        what = f"what arrived is not the archive: {no_archive}"
     part.unlink()
-    return f"what arrived is no archive (it begins with {start!r}): {said}. It is discarded: run the command again"
+    raise FusiqaError(f"{what}. It is discarded: run the command again ({hub.in_one_line(reason)})") from reason
 
 
 def _sha256(path: Path) -> str:

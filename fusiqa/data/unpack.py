@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -55,13 +55,16 @@ def unpack(archive: Path, folder: Path, *, limits: Limits = LIMITS, progress: bo
     Raises:
         DamagedArchiveError: not an archive, cut off, or with a wrong checksum inside.
         FusiqaError: the folder holds something, an unsafe or forbidden member, over a limit, or no room on the disk.
+        OSError: as the disk says; nothing is left behind.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FusiqaError(f"{folder} is there already and would be overwritten: move it away or name another folder")
-    entries = list(_checked(archive, limits))
-    _require_room(folder.parent, entries)
+    seen = tqdm(_checked(archive, limits), f"checking {archive.name}", unit=" files", disable=not progress)
+    entries = list(seen)
     temporary = folder.with_name(f".{folder.name}.unpacking")
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a run that was killed
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a run that was killed; it takes the room that is needed
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    require_space(folder.parent, sum(entry.size + BLOCK for entry in entries), "to unpack")
     try:
         (temporary / "unpacked").mkdir(parents=True)
         names = extract(archive, temporary / "unpacked", bytes_at_most=limits.decompressed)
@@ -118,11 +121,6 @@ def _within(archive: Path, limits: Limits, *, number: int, total: int, packed: i
         over = f"more than {limits.ratio:g} times its own size when unpacked"
     if over is not None:
         raise FusiqaError(f"{archive} is not unpacked: {over}, which no data set of photographs has")
-
-
-def _require_room(parent: Path, entries: Sequence[Member]) -> None:
-    parent.mkdir(parents=True, exist_ok=True)
-    require_space(parent, sum(entry.size + BLOCK for entry in entries), "to unpack")
 
 
 def require_space(folder: Path, size: int, purpose: str) -> None:

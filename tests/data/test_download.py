@@ -1,18 +1,23 @@
 """A data set from a hub on this machine: licence first, resumed, checked, unpacked, read; or one line that says why."""
 
 import io
+import shutil
 import sys
 import tarfile
+import time
+from pathlib import Path
 
 import pytest
-from hub_server import Hub, point_to
+from filelock import FileLock
+from hub_server import Hub, point_to, sha256
 from huggingface_hub import constants, file_download
 from PIL import Image
 
 from fusiqa.cli import main
 from fusiqa.data import download as module
+from fusiqa.data import unpack as unpacking
 from fusiqa.data.catalog import read
-from fusiqa.data.download import REPOSITORY, download
+from fusiqa.data.download import REPOSITORY, download, fetch
 from fusiqa.errors import FusiqaError
 
 FILE = f"/datasets/{REPOSITORY}/resolve/main/koniq10k.tgz"
@@ -100,6 +105,92 @@ def test_a_download_that_ended_early_is_gone_on_with_by_the_next_command(hub, co
     assert len(read("koniq-10k")) == 3
 
 
+def test_every_byte_is_asked_for_once_and_the_file_is_equal(hub, content, tmp_path):
+    cut = len(content) // 3
+    hub.cut_after = [cut, cut]
+    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == content
+    assert [request for request in hub.asked if "/store" in request] == [
+        "GET /store",
+        f"GET /store bytes={kept(cut)}-",
+        f"GET /store bytes={kept(cut) + kept(cut)}-",
+    ]
+    assert [path.name for path in tmp_path.glob("koniq*")] == ["koniq10k.tgz"]
+
+
+def test_a_connection_that_breaks_before_the_first_byte_is_no_wrong_archive(hub):
+    hub.cut_after = [0] * 20
+    with pytest.raises(FusiqaError, match=r"the download broke off: .*\. 0\.0 of 0\.\d MB are kept"):
+        download("koniq-10k", accept=True, progress=False)
+
+
+def test_a_store_that_ends_too_early_without_an_error_is_gone_on_with(hub, content, tmp_path):
+    hub.sent = content[: len(content) // 2]
+    with pytest.raises(FusiqaError, match=r"broke off: .*are kept: run the command again"):
+        fetch("koniq10k.tgz", tmp_path, progress=False)
+    hub.sent, hub.asked = None, []
+    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == content
+    assert hub.asked[-1] == f"GET /store bytes={len(content) // 2}-"
+
+
+def test_a_store_that_sends_no_parts_begins_anew(hub, content, tmp_path):
+    hub.cut_after, hub.ignores_ranges = [len(content) // 2], True
+    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == content
+
+
+def test_a_part_that_is_longer_than_the_file_is_discarded(hub, content, tmp_path):
+    part = tmp_path / f"koniq10k.tgz.{sha256(content)[:12]}.part"
+    part.write_bytes(content + b"more")
+    with pytest.raises(FusiqaError, match=f"{len(content) + 4:,} bytes arrived where the hub states {len(content):,}"):
+        fetch("koniq10k.tgz", tmp_path, progress=False)
+    assert not part.exists()
+
+
+def test_an_archive_that_is_there_is_taken_only_if_it_is_the_one(hub, content, tmp_path):
+    (tmp_path / "koniq10k.tgz").write_bytes(content)
+    fetch("koniq10k.tgz", tmp_path, progress=False)
+    assert not [request for request in hub.asked if "/store" in request]
+    (tmp_path / "koniq10k.tgz").write_bytes(b"another")
+    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == content
+
+
+def test_a_disk_without_room_is_said_before_the_transfer(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 7, 7))
+    with pytest.raises(FusiqaError, match=r"GB are needed for koniq10k\.tgz and what is in it: make room, or name"):
+        download("koniq-10k", accept=True, progress=False)
+    assert not [request for request in hub.asked if "/store" in request]
+
+
+def test_a_disk_that_fills_up_is_one_line_and_the_archive_is_kept(hub, tmp_path, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile.TarFile, "extract", full)
+        with pytest.raises(FusiqaError, match=r"koniq-10k could not be written to .*No space left on device"):
+            download("koniq-10k", accept=True, progress=False)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["koniq10k.tgz"]
+    hub.asked = []
+    download("koniq-10k", accept=True, progress=False)
+    assert not [request for request in hub.asked if "/store" in request]
+
+
+def test_two_downloads_of_one_data_set_do_not_mix(hub, tmp_path):
+    (tmp_path / "data").mkdir()
+    with (
+        FileLock(tmp_path / "data" / ".koniq-10k.lock"),
+        pytest.raises(FusiqaError, match=r"another download into .*koniq-10k is under way; wait for it"),
+    ):
+        download("koniq-10k", accept=True, progress=False)
+    assert hub.asked == []
+
+
+def test_the_folder_may_be_empty_and_the_one_that_one_stands_in(hub, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert download("koniq-10k", folder=Path("."), accept=True, progress=False) == tmp_path / "here"
+    assert len(read("koniq-10k", data_dir=tmp_path / "here")) == 3
+
+
 def test_a_file_with_another_checksum_is_discarded(hub, tmp_path):
     hub.stated_sha256 = "0" * 64
     with pytest.raises(FusiqaError, match=r"another SHA-256 than the hub states \(000000000000\.\.\.\)"):
@@ -111,16 +202,44 @@ def test_a_file_with_another_checksum_is_discarded(hub, tmp_path):
 def test_a_corrupted_archive_is_discarded_and_the_next_command_fetches_it_anew(hub, content, tmp_path):
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 0xFF
-    hub.content = bytes(flipped)  # the hub itself has it so: its checksum fits
-    with pytest.raises(FusiqaError, match=r"is damaged .* It is discarded: run the command again"):
+    hub.sent = bytes(flipped)
+    with pytest.raises(FusiqaError, match=r"another SHA-256 than the hub states .* is discarded: run the command agai"):
         download("koniq-10k", accept=True, progress=False)
-    assert not (tmp_path / "data" / "koniq-10k").exists()
-    hub.content = content
+    assert list((tmp_path / "data").iterdir()) == []
+    hub.sent = None
     download("koniq-10k", accept=True, progress=False)
     assert len(read("koniq-10k")) == 3
 
 
-def test_a_page_in_place_of_the_archive_is_told(hub, tmp_path):
+def test_an_archive_that_is_damaged_on_the_hub_is_not_fetched_for_nothing_again(hub, content, tmp_path):
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 0xFF
+    hub.content = bytes(flipped)
+    with pytest.raises(FusiqaError, match=r"is damaged .* the copy there is damaged too.*get the data set from https:"):
+        download("koniq-10k", accept=True, progress=False)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("page", [b"<html>sign in</html>", b"<html>" + bytes(200_000)], ids=["short", "long"])
+def test_a_page_of_the_store_in_place_of_the_archive_is_discarded(hub, tmp_path, page):
+    hub.sent = page
+    with pytest.raises(FusiqaError, match=r"what arrived is not the archive: .*begins with b'<html>.*is discarded"):
+        download("koniq-10k", accept=True, progress=False)
+    assert list((tmp_path / "data").iterdir()) == []
+    hub.sent = None
+    download("koniq-10k", accept=True, progress=False)
+    assert len(read("koniq-10k")) == 3
+
+
+def test_a_page_to_sign_in_to_instead_of_the_hub_is_told(hub, tmp_path):
+    hub.page = b"<html>sign in to the hotel's network</html>"
+    with pytest.raises(FusiqaError, match=r"it states no SHA-256\. Is there a page to sign in to in between\?"):
+        download("koniq-10k", accept=True, progress=False)
+    assert not [request for request in hub.asked if request.startswith("GET")]
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_page_that_the_hub_states_as_the_archive_is_told(hub, tmp_path):
     hub.content = b"<html>sign in</html>"
     with pytest.raises(FusiqaError, match=r"is no .tgz, .tar or .zip"):
         download("koniq-10k", accept=True, progress=False)
@@ -194,6 +313,8 @@ def test_unknown_names_and_the_built_in_set(hub):
 
 def test_without_a_network_one_line_comes_within_seconds(tmp_path, monkeypatch):
     point_to("http://127.0.0.1:1", tmp_path, monkeypatch)
+    started = time.monotonic()
     with pytest.raises(FusiqaError, match="could not be downloaded from chaofengc/IQA-PyTorch-Datasets") as caught:
         download("koniq-10k", folder=tmp_path / "k", accept=True, progress=False)
+    assert time.monotonic() - started < 10
     assert "\n" not in str(caught.value)

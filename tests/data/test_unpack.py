@@ -1,7 +1,9 @@
 """Unpacking trusts nothing in an archive: it is whole afterwards or not there, and nothing lies beside it."""
 
+import gzip
 import io
 import os
+import random
 import shutil
 import stat
 import subprocess
@@ -82,13 +84,33 @@ def test_a_member_that_is_no_plain_file_inside_is_refused_before_anything_is_wri
 
 
 def test_a_link_in_a_zip_is_refused(tmp_path):
-    link = zipfile.ZipInfo("link")
-    link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr(link, "/etc/passwd")
-    with pytest.raises(FusiqaError, match="'link' is a symbolic link"):
-        unpack(tmp_path / "a.zip", tmp_path / "set")
-    assert nothing_left(tmp_path, "a.zip")
+    refused_in_a_zip(tmp_path, "'link' is a symbolic link", "link", mode=stat.S_IFLNK | 0o777)
+
+
+def test_what_else_is_refused_in_a_zip(tmp_path):
+    refused_in_a_zip(tmp_path, "'null' is a device", "null", mode=stat.S_IFCHR | 0o666)
+    refused_in_a_zip(tmp_path, r"'\.\./a\.jpg' could lie outside", "../a.jpg")
+    refused_in_a_zip(tmp_path, "'/a.jpg' has an absolute path", "/a.jpg")
+
+
+def refused_in_a_zip(folder: Path, said: str, name: str, mode: int = stat.S_IFREG | 0o644) -> None:
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = mode << 16
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.writestr(entry, "/etc/passwd")
+    with pytest.raises(FusiqaError, match=said):
+        unpack(folder / "a.zip", folder / "set")
+    assert nothing_left(folder, "a.zip")
+
+
+def test_a_file_under_a_password_is_refused(tmp_path):
+    archive = zip_of(tmp_path / "a.zip", ("a.jpg", CONTENT))
+    content = bytearray(archive.read_bytes())
+    content[6] |= 1  # the flag in the header of the member, and in the directory at the end
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(FusiqaError, match=r"'a\.jpg' is a file under a password"):
+        unpack(archive, tmp_path / "set")
 
 
 @pytest.mark.parametrize("make", [tar_of, zip_of])
@@ -134,6 +156,71 @@ def test_a_damaged_archive_is_told_from_an_unsafe_one(tmp_path, make):
         with pytest.raises(DamagedArchiveError, match=r"damaged|is no \.tgz"):
             unpack(archive, tmp_path / "set")
         assert nothing_left(tmp_path, "archive")
+
+
+def test_zeros_without_end_are_not_read_to_their_end(tmp_path):
+    """The members are small, and what follows them is not: the ratio does not see it."""
+    tar_of(tmp_path / "a.tar", ("a.jpg", CONTENT), compression="")
+    (tmp_path / "a.tgz").write_bytes(gzip.compress((tmp_path / "a.tar").read_bytes() + bytes(5_000_000)))
+    limits = Limits(members=7, size=11_000)
+    with pytest.raises(FusiqaError, match=f"more than {11_000 + 17 * 2_048:,} bytes when decompressed"):
+        unpack(tmp_path / "a.tgz", tmp_path / "set", limits=limits)
+    assert nothing_left(tmp_path, "a.tar", "a.tgz")
+
+
+def test_a_header_that_states_a_gigabyte_is_not_read_into_memory(tmp_path):
+    entry = tarfile.TarInfo("name")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 2**30
+    (tmp_path / "a.tar").write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(3 * tarfile.BLOCKSIZE))
+    with pytest.raises(DamagedArchiveError, match=r"a header of 1073741824 bytes"):
+        unpack(tmp_path / "a.tar", tmp_path / "set")
+
+
+@pytest.mark.parametrize("make", [tar_of, zip_of])
+def test_however_it_is_damaged_it_is_unpacked_or_refused(tmp_path, make):
+    """What the standard library makes of a damaged archive is never an error of another kind, and nothing is left."""
+    chance = random.Random(7)
+    whole = make(tmp_path / "archive", ("set/a.jpg", b"short"), ("set/\N{SNOWMAN}.jpg", b"shorter")).read_bytes()
+    outcomes = set()
+    for number in range(400):
+        damaged = bytearray(whole)
+        for position in chance.sample(range(len(whole)), k=chance.randint(1, 3)):
+            damaged[position] = chance.randrange(256)
+        (tmp_path / "archive").write_bytes(damaged)
+        try:
+            unpack(tmp_path / "archive", tmp_path / "set")
+            shutil.rmtree(tmp_path / "set")
+            outcomes.add("unpacked")
+        except FusiqaError:
+            outcomes.add("refused")
+        assert nothing_left(tmp_path, "archive"), number
+    assert outcomes == {"unpacked", "refused"}
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    archive = tar_of(tmp_path / "a.tgz", ("a.jpg", CONTENT), ("b.jpg", CONTENT))
+    monkeypatch.setattr(tarfile, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space left"):
+        unpack(archive, tmp_path / "set")
+    assert nothing_left(tmp_path, "a.tgz")
+
+
+def test_what_a_killed_run_left_does_not_take_the_room(tmp_path, monkeypatch):
+    archive = tar_of(tmp_path / "a.tgz", ("a.jpg", CONTENT))
+    left = tmp_path / ".set.unpacking" / "unpacked" / "a.jpg"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(CONTENT)
+
+    def usage(_: object) -> tuple[int, int, int]:
+        free = 4_000 if left.exists() else 4_000 + 2 * len(CONTENT)
+        return shutil._ntuple_diskusage(20_000, 20_000 - free, free)
+
+    monkeypatch.setattr(module.shutil, "disk_usage", usage)
+    unpack(archive, tmp_path / "set")
+    assert nothing_left(tmp_path, "a.tgz", "set")
 
 
 def test_a_folder_that_holds_something_is_not_written_into(tmp_path):
