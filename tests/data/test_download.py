@@ -26,7 +26,7 @@ HEADER = "image_name,c1,c2,c3,c4,c5,c_total,MOS,SD,set"
 
 
 def koniq_archive() -> bytes:
-    """KonIQ-10k in its true layout inside a folder of its own, with three photographs."""
+    """KonIQ-10k in its true layout inside a folder of its own, with three photographs in both published sizes."""
     rows = [
         f"{n}.jpg,0,0,0,1,0,105,{20 * n}.5,0.5,{part}" for n, part in ((1, "training"), (2, "validation"), (3, "test"))
     ]
@@ -35,6 +35,9 @@ def koniq_archive() -> bytes:
         picture = io.BytesIO()
         Image.effect_noise((512, 384), 60 + number).convert("RGB").save(picture, "JPEG")
         files[f"koniq10k/512x384/{number}.jpg"] = picture.getvalue()
+        larger = io.BytesIO()
+        Image.new("RGB", (1024, 768)).save(larger, "JPEG")
+        files[f"koniq10k/1024x768/{number}.jpg"] = larger.getvalue()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for name, content in files.items():
