@@ -3,13 +3,22 @@
 import hashlib
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+CHUNK = 1000  # bytes that the client takes at once; its own 10 MB would be lost with every connection that breaks
+
+
+def kept(arrived: int) -> int:
+    """Bytes that the client has written of those that arrived: whole chunks."""
+    return arrived // CHUNK * CHUNK
 
 
 def sha256(content: bytes) -> str:
@@ -120,3 +129,16 @@ def point_to(address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(folder / "harnesses.json"), raising=False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+
+
+@contextmanager
+def serving(path: str, content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub with one file, to which the client looks, in small chunks and without pauses before it tries again."""
+    server = Hub(path, content)
+    server.start()
+    point_to(server.address, folder, monkeypatch)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", CHUNK)
+    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)
+    yield server
+    server.shutdown()
+    server.server_close()

@@ -9,19 +9,17 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hub_server import Hub, point_to, sha256
-from huggingface_hub import constants, file_download
+from hub_server import kept, point_to, serving
 from PIL import Image
 
 from fusiqa.cli import main
 from fusiqa.data import download as module
 from fusiqa.data import unpack as unpacking
 from fusiqa.data.catalog import read
-from fusiqa.data.download import REPOSITORY, download, fetch
+from fusiqa.data.download import REPOSITORY, download
 from fusiqa.errors import FusiqaError
 
 FILE = f"/datasets/{REPOSITORY}/resolve/main/koniq10k.tgz"
-CHUNK = 1000
 HEADER = "image_name,c1,c2,c3,c4,c5,c_total,MOS,SD,set"
 
 
@@ -47,10 +45,6 @@ def koniq_archive() -> bytes:
     return packed.getvalue()
 
 
-def kept(arrived: int) -> int:
-    return arrived // CHUNK * CHUNK
-
-
 @pytest.fixture(scope="module")
 def content():
     return koniq_archive()
@@ -58,15 +52,9 @@ def content():
 
 @pytest.fixture
 def hub(content, tmp_path, monkeypatch):
-    server = Hub(FILE, content)
-    server.start()
-    point_to(server.address, tmp_path, monkeypatch)
     monkeypatch.setenv("FUSIQA_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", CHUNK)  # 10 MB: the client loses what it has of a chunk
-    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(FILE, content, tmp_path, monkeypatch) as server:
+        yield server
 
 
 def test_a_data_set_is_fetched_unpacked_and_found_where_it_is_looked_for(hub, tmp_path, capsys):
@@ -108,52 +96,10 @@ def test_a_download_that_ended_early_is_gone_on_with_by_the_next_command(hub, co
     assert len(read("koniq-10k")) == 3
 
 
-def test_every_byte_is_asked_for_once_and_the_file_is_equal(hub, content, tmp_path):
-    cut = len(content) // 3
-    hub.cut_after = [cut, cut]
-    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == content
-    assert [request for request in hub.asked if "/store" in request] == [
-        "GET /store",
-        f"GET /store bytes={kept(cut)}-",
-        f"GET /store bytes={kept(cut) + kept(cut)}-",
-    ]
-    assert [path.name for path in tmp_path.glob("koniq*")] == ["koniq10k.tgz"]
-
-
 def test_a_connection_that_breaks_before_the_first_byte_is_no_wrong_archive(hub):
     hub.cut_after = [0] * 20
     with pytest.raises(FusiqaError, match=r"the download broke off: .*\. 0\.0 of 0\.\d MB are kept"):
         download("koniq-10k", accept=True, progress=False)
-
-
-def test_a_store_that_ends_too_early_without_an_error_is_gone_on_with(hub, content, tmp_path):
-    hub.sent = content[: len(content) // 2]
-    with pytest.raises(FusiqaError, match=r"broke off: .*are kept: run the command again"):
-        fetch("koniq10k.tgz", tmp_path, progress=False)
-    hub.sent, hub.asked = None, []
-    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == content
-    assert hub.asked[-1] == f"GET /store bytes={len(content) // 2}-"
-
-
-def test_a_store_that_sends_no_parts_begins_anew(hub, content, tmp_path):
-    hub.cut_after, hub.ignores_ranges = [len(content) // 2], True
-    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == content
-
-
-def test_a_part_that_is_longer_than_the_file_is_discarded(hub, content, tmp_path):
-    part = tmp_path / f"koniq10k.tgz.{sha256(content)[:12]}.part"
-    part.write_bytes(content + b"more")
-    with pytest.raises(FusiqaError, match=f"{len(content) + 4:,} bytes arrived where the hub states {len(content):,}"):
-        fetch("koniq10k.tgz", tmp_path, progress=False)
-    assert not part.exists()
-
-
-def test_an_archive_that_is_there_is_taken_only_if_it_is_the_one(hub, content, tmp_path):
-    (tmp_path / "koniq10k.tgz").write_bytes(content)
-    fetch("koniq10k.tgz", tmp_path, progress=False)
-    assert not [request for request in hub.asked if "/store" in request]
-    (tmp_path / "koniq10k.tgz").write_bytes(b"another")
-    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == content
 
 
 def test_a_disk_without_room_is_said_before_the_transfer(hub, tmp_path, monkeypatch):
