@@ -105,6 +105,13 @@ def test_flive_without_its_lists_has_no_split(tmp_path):
     assert read("flive", data_dir=tmp_path).table["split"].isna().all()
 
 
+def test_flives_lists_are_known_without_the_signs_in_their_names(tmp_path):
+    expected = MINIATURES["flive"](tmp_path)
+    for name, other in (("labels<=640_padded.csv", "labels=640_padded.csv"), ("labels>640.csv", "labels640.csv")):
+        (tmp_path / "database" / name).rename(tmp_path / "database" / other)
+    assert read("flive", data_dir=tmp_path).table["split"].tolist() == [row.split for row in expected]
+
+
 def test_pipal_as_four_archives_side_by_side(tmp_path):
     expected = MINIATURES["pipal"](tmp_path)
     for number, row in enumerate(expected, start=1):

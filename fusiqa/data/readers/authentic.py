@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fusiqa.data.readers.rated import Rated, need, rated, splits_of
+from fusiqa.data.readers.rated import Rated, first_there, need, rated, splits_of
 from fusiqa.data.table_files import as_list, read_mat, read_table
 from fusiqa.data.tables import Place, column, first_column, image_names
 from fusiqa.errors import FusiqaError
@@ -20,7 +20,8 @@ SPAQ_SHEETS = (
 )
 BIQ2021_SHEETS = {"train": "Train (Images and MOS).csv", "test": "Test (Images and MOS).csv"}
 CLIVE_TRAINING_IMAGES = 7  # shown to the viewers to learn the task; the field leaves them out
-FLIVE_LISTS = ("labels<=640_padded.csv", "labels>640.csv")
+FLIVE_SMALL = ("labels<=640_padded.csv", "labels=640_padded.csv")  # copies lose the signs that some disks forbid
+FLIVE_LARGE = ("labels>640.csv", "labels640.csv")
 BID_SHEETS = ("DatabaseGrades.xlsx", "DatabaseGrades.csv")
 UHD_SHEETS = ("uhd-iqa-metadata.csv", "uhd-iqa-training-metadata.csv")
 
@@ -72,9 +73,10 @@ def flive(place: Place) -> Rated:
 
 
 def _flive_splits(folder: Path, names: Sequence[str]) -> list[str] | None:
-    small, large = (folder / name for name in FLIVE_LISTS)
-    if not (small.is_file() and large.is_file()):
+    there = [first_there(folder, ways) for ways in (FLIVE_SMALL, FLIVE_LARGE)]
+    if there[0] is None or there[1] is None:
         return None
+    small, large = folder / there[0], folder / there[1]
     rows = read_table(small)
     pairs = zip(column(rows, small, "name_image"), column(rows, small, "is_valid"), strict=True)
     validation = {str(name) for name, valid in pairs if str(valid).strip().lower() in ("true", "1", "1.0")}
