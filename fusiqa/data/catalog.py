@@ -9,9 +9,9 @@ from pathlib import Path
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.facts import SYNTHETIC, Facts, closest, facts_of, names
-from fusiqa.data.photo import FolderPhotographs
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.readers import READERS, Rated, own_table
+from fusiqa.data.reading import FolderPhotographs
 from fusiqa.data.tables import Place, find_place
 from fusiqa.errors import FusiqaError
 

@@ -51,10 +51,15 @@ def decode(content: bytes) -> Pixels:
             without its extra.
     """
     with _opened(content) as photograph:
-        photograph.load()
-        turn = _turn(photograph)
-        picture = _as_srgb(photograph)
-        return np.array(picture if turn is None else picture.transpose(turn))
+        return upright_pixels(photograph)
+
+
+def upright_pixels(photograph: Image.Image) -> Pixels:
+    """The pixels of an opened photograph, as `decode` gives them. Raises what `decode` does."""
+    photograph.load()
+    turn = _turn(photograph)
+    picture = _as_srgb(photograph)
+    return np.array(picture if turn is None else picture.transpose(turn))
 
 
 def prove_readable(content: bytes) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.photo import FolderPhotographs
 from fusiqa.data.ratings import Ratings
+from fusiqa.data.reading import FolderPhotographs
 from fusiqa.errors import FusiqaError, listed
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".gif", ".heic", ".heif"}

@@ -21,8 +21,8 @@ from fusiqa.data.check import Checked, check
 from fusiqa.data.duplicates import SAME_SCENE, near_duplicates, perceptual_hashes
 from fusiqa.data.facts import Facts, facts_of
 from fusiqa.data.folder import ENDINGS
-from fusiqa.data.photo import FolderPhotographs
 from fusiqa.data.ratings import Photographs, Ratings
+from fusiqa.data.reading import FolderPhotographs
 from fusiqa.data.report import Problem, Report
 from fusiqa.data.splits import check_no_leak
 from fusiqa.errors import FusiqaError

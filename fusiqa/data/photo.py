@@ -1,71 +1,27 @@
-"""Photographs: read from a folder, resized, and where their crops lie. It knows no ratings and no data set."""
+"""Photographs before the network: resized, padded, and where their crops lie. It opens no file."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from fusiqa.data.decode import Pixels, decode, prove_readable
+from fusiqa.data.decode import Pixels
 from fusiqa.errors import FusiqaError
 
 OtherSize = UInt8[np.ndarray, "new_height new_width 3"]
 """Pixels whose height and width are not those that came in."""
 
+OVERLAP = 2 / 3
+"""Least share of a crop that its neighbour covers too when a photograph is scored: 20 crops of 224 on 512x384, as many
+as the field takes; 9 a photograph of 320 pixels gave a higher validation SRCC than 4."""
+
 LARGEST_SIDE = 16_384
 """Longest side that a resize may ask for or give, pixels: an upscaled sliver would not fit in memory."""
-
-
-@dataclass(frozen=True)
-class FolderPhotographs:
-    """Photographs as files under one folder: the Photographs of ratings.py. An image's name is its path from there."""
-
-    root: Path
-
-    def read(self, image: str) -> Pixels:
-        """Upright sRGB pixels, 0-255; writable. Raises FusiqaError with the name and the reason."""
-        with _named(image, self.root):
-            return decode((self.root / image).read_bytes())
-
-    def verify(self, image: str) -> str:
-        """SHA-256 (hex) of the file, read once. Raises FusiqaError where `read` would, at a fraction of its time."""
-        with _named(image, self.root):
-            content = (self.root / image).read_bytes()
-            prove_readable(content)
-        return hashlib.sha256(content).hexdigest()
-
-
-@contextmanager
-def _named(image: str, root: Path) -> Iterator[None]:
-    """Turn whatever goes wrong while reading an image into one FusiqaError with its name and the reason."""
-    try:
-        yield
-    except Exception as error:  # Pillow's readers raise whatever a malformed file leads them to
-        raise FusiqaError(f"{image}: {_reason(error, root)}") from error
-
-
-def _reason(error: Exception, root: Path) -> str:
-    match error:
-        case FusiqaError():
-            return str(error)
-        case FileNotFoundError():
-            return f"no such file in {root}"
-        case IsADirectoryError():
-            return "is a folder, not a photograph"
-        case UnidentifiedImageError():
-            return "not a photograph in a format that can be read"
-        case Image.DecompressionBombError():
-            return f"too large to be decoded safely ({error})"
-        case _:
-            return f"cannot be read ({str(error) or type(error).__name__})"
 
 
 @dataclass(frozen=True)

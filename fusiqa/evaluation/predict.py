@@ -7,12 +7,11 @@ import torch
 from tqdm import tqdm
 
 from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
-from fusiqa.data.photo import Resize
+from fusiqa.data.photo import OVERLAP, Resize
 from fusiqa.data.ratings import Ratings
 from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.crops import predict_photographs
 
-OVERLAP = 2 / 3  # 20 crops of 224 on 512x384, as many as the field takes; 9 gave a higher validation SRCC than 4
 SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
 
 

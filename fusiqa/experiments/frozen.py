@@ -9,10 +9,10 @@ import pandas as pd
 
 from fusiqa.config import TrainConfig
 from fusiqa.data.cache import open_store
+from fusiqa.data.photo import OVERLAP
 from fusiqa.data.ratings import Split
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.packed import PackedPhotographs, pack_photographs, predict_packed
-from fusiqa.evaluation.predict import OVERLAP
 from fusiqa.experiments.prepare import Prepared
 from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.quality import QualityModel

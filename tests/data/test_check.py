@@ -8,8 +8,8 @@ from PIL import Image
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.check import Broken, check
-from fusiqa.data.photo import FolderPhotographs
 from fusiqa.data.ratings import Ratings, fingerprint
+from fusiqa.data.reading import FolderPhotographs
 from fusiqa.errors import FusiqaError
 
 

@@ -12,8 +12,9 @@ from fusiqa.config import ScoreRange
 from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distorted import distorted
 from fusiqa.data.distortions import DISTORTIONS
-from fusiqa.data.photo import FolderPhotographs, Resize
+from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
+from fusiqa.data.reading import FolderPhotographs
 from fusiqa.errors import FusiqaError
 
 NAMES = ["a::b.png", "sub/照片.png", "c.png"]

@@ -13,7 +13,7 @@ from PIL import Image, features
 
 from fusiqa.data import heic
 from fusiqa.data.decode import decode, prove_readable
-from fusiqa.data.photo import FolderPhotographs
+from fusiqa.data.reading import FolderPhotographs
 from fusiqa.errors import FusiqaError
 
 needs_heic = pytest.mark.skipif(find_spec("pi_heif") is None, reason="the extra heic is not installed")

@@ -1,77 +1,12 @@
-import hashlib
-import pickle
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from fusiqa.data.photo import LARGEST_SIDE, FolderPhotographs, Resize, cover, pad_to, random_corner
+from fusiqa.data.photo import LARGEST_SIDE, Resize, cover, pad_to, random_corner
 from fusiqa.errors import FusiqaError
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> FolderPhotographs:
-    Image.fromarray(noise(37, 53)).save(tmp_path / "whole.png")
-    Image.fromarray(noise(37, 53)).save(tmp_path / "whole.jpg")
-    content = (tmp_path / "whole.jpg").read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
-    (tmp_path / "text.jpg").write_text("not a photograph")
-    (tmp_path / "empty.jpg").touch()
-    (tmp_path / "folder.jpg").mkdir()
-    Image.fromarray(np.full((3, 5), 0.5, np.float32)).save(tmp_path / "float.tiff")
-    return FolderPhotographs(tmp_path)
-
-
-def test_reading_gives_the_pixels(folder: FolderPhotographs):
-    np.testing.assert_array_equal(folder.read("whole.png"), noise(37, 53))
-
-
-def test_names_may_be_absolute_or_in_a_folder_below(folder: FolderPhotographs):
-    below = FolderPhotographs(folder.root.parent)
-    np.testing.assert_array_equal(below.read(f"{folder.root.name}/whole.png"), noise(37, 53))
-    np.testing.assert_array_equal(
-        FolderPhotographs(Path("elsewhere")).read(str(folder.root / "whole.png")), noise(37, 53)
-    )
-
-
-@pytest.mark.parametrize("image", ["whole.png", "whole.jpg"])
-def test_verifying_gives_the_hash_of_the_file(folder: FolderPhotographs, image: str):
-    assert folder.verify(image) == hashlib.sha256((folder.root / image).read_bytes()).hexdigest()
-
-
-@pytest.mark.parametrize(
-    ("image", "reason"),
-    [
-        ("cut.jpg", "truncated"),
-        ("text.jpg", "not a photograph"),
-        ("empty.jpg", "not a photograph"),
-        ("folder.jpg", "is a folder"),
-        ("missing.jpg", "no such file in .*"),
-        ("float.tiff", "floating-point"),
-    ],
-)
-def test_what_cannot_be_used_is_refused_with_name_and_reason(folder: FolderPhotographs, image: str, reason: str):
-    for use in (folder.read, folder.verify):
-        with pytest.raises(FusiqaError, match=f"^{image}: .*{reason}"):
-            use(image)
-
-
-def test_a_decompression_bomb_is_refused_with_its_name(folder: FolderPhotographs, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 37 * 53 // 3)
-    for use in (folder.read, folder.verify):
-        with pytest.raises(FusiqaError, match=r"^whole\.png: too large .*1961"):
-            use("whole.png")
-
-
-def test_photographs_are_picklable(folder: FolderPhotographs):
-    copy = pickle.loads(pickle.dumps(folder))
-    assert copy == folder
-    np.testing.assert_array_equal(copy.read("whole.png"), folder.read("whole.png"))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.photo import FolderPhotographs
 from fusiqa.data.ratings import Ratings
+from fusiqa.data.reading import FolderPhotographs
 from fusiqa.data.splits import TEST_SHARE, assign, check_no_leak, load, repeats, save, split_fingerprint
 from fusiqa.errors import FusiqaError
 
