@@ -16,11 +16,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fusiqa.config import ModelConfig, ScoreRange, TrainConfig
     from fusiqa.errors import FusiqaError
-    from fusiqa.evaluation.predict import predict
     from fusiqa.experiments.train import train
     from fusiqa.metrics import measure
     from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
     from fusiqa.models.quality import Prediction, QualityModel, build_model
+    from fusiqa.serving.scorer import Scorer
 
 HOMES = {
     "FusiqaError": "fusiqa.errors",
@@ -28,12 +28,12 @@ HOMES = {
     "Prediction": "fusiqa.models.quality",
     "QualityModel": "fusiqa.models.quality",
     "ScoreRange": "fusiqa.config",
+    "Scorer": "fusiqa.serving.scorer",
     "TrainConfig": "fusiqa.config",
     "TrainedModel": "fusiqa.models.checkpoint",
     "build_model": "fusiqa.models.quality",
     "load_checkpoint": "fusiqa.models.checkpoint",
     "measure": "fusiqa.metrics",
-    "predict": "fusiqa.evaluation.predict",
     "train": "fusiqa.experiments.train",
 }
 
@@ -43,12 +43,12 @@ __all__ = [
     "Prediction",
     "QualityModel",
     "ScoreRange",
+    "Scorer",
     "TrainConfig",
     "TrainedModel",
     "build_model",
     "load_checkpoint",
     "measure",
-    "predict",
     "train",
 ]
 

@@ -18,7 +18,7 @@ LINES_AT_MOST = 300
 LAYERS = (
     ("__main__",),
     ("cli",),
-    ("experiments",),
+    ("experiments", "serving"),
     ("analysis", "evaluation"),
     ("training",),
     ("models", "data"),

@@ -15,6 +15,11 @@ PIXELS_AT_ONCE = {"cpu": 8 * 224**2, "cuda": 64 * 224**2}
 LARGEST_BYTE = 255
 
 
+def crops_at_once(device_type: str, height: int, width: int) -> int:
+    """Crops of one forward pass on a kind of device ("cpu", "cuda", ...), at least one."""
+    return max(1, PIXELS_AT_ONCE.get(device_type, PIXELS_AT_ONCE["cuda"]) // (height * width))
+
+
 def to_unit_range(crops: UInt8[Tensor, "crops 3 height width"]) -> Float[Tensor, "crops 3 height width"]:
     """Bytes as floats in 0-1, in the memory order that convolutions run fastest in."""
     return crops.to(memory_format=torch.channels_last).float().div(LARGEST_BYTE)
@@ -31,8 +36,7 @@ def predict_photographs(
         crops: the crops of all photographs, one photograph after the other.
         counts: crops of each photograph; they sum to the number of crops.
     """
-    pixels = PIXELS_AT_ONCE.get(crops.device.type, PIXELS_AT_ONCE["cuda"])
-    at_once = max(1, pixels // (crops.shape[2] * crops.shape[3]))
+    at_once = crops_at_once(crops.device.type, *crops.shape[2:])
     with torch.autocast(crops.device.type, enabled=False):
         parts = [model(to_unit_range(chunk)) for chunk in crops.split(at_once)]
     score = torch.stack([part.mean() for part in torch.cat([p.score for p in parts]).split(list(counts))])

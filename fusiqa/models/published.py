@@ -1,0 +1,86 @@
+"""Trained models on the Hugging Face hub: fetched and published as safetensors and JSON, never a pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fusiqa import hub
+from fusiqa.errors import FusiqaError
+from fusiqa.models.checkpoint import DESCRIPTION_FILE, WEIGHTS_FILE, TrainedModel, load_checkpoint, save_checkpoint
+
+FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
+
+
+def from_pretrained(name: str, *, revision: str | None = None) -> TrainedModel:
+    """A trained model from a folder, or from the hub as "owner/name", by way of its cache.
+
+    Args:
+        name: a run folder, or "owner/name".
+        revision: branch, tag or commit on the hub; by default main.
+
+    Raises:
+        FusiqaError: no such model, none in this format, or a hub that does not answer.
+    """
+    return load_checkpoint(Path(name) if Path(name).exists() else download_model(name, revision=revision))
+
+
+def save_pretrained(trained: TrainedModel, folder: str | Path) -> None:
+    """Write what `from_pretrained` reads: model.safetensors and model.json."""
+    save_checkpoint(trained, Path(folder))
+
+
+def push_to_hub(trained: TrainedModel, name: str, *, token: str | None = None, private: bool = False) -> str:
+    """Publish a model as "owner/name", which is made if it is not there.
+
+    Args:
+        trained: the model.
+        name: "owner/name".
+        token: of the hub; by default the one that `hf auth login` left.
+        private: whether a new repository is for its owner alone.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        FusiqaError: the hub refuses, or does not answer.
+    """
+    import tempfile
+
+    import huggingface_hub
+
+    api = huggingface_hub.HfApi(token=token)
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(trained, Path(folder))
+        try:
+            api.create_repo(name, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message="A model of fusiqa"))
+        except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
+            raise FusiqaError(f"{name} could not be published: {hub.in_one_line(reason)}") from reason
+
+
+def download_model(name: str, *, revision: str | None = None) -> Path:
+    """The folder, in the hub's cache, of the model "owner/name". Without a network, what the cache has is used.
+
+    Raises:
+        FusiqaError: no such model, none in this format (a pickle is never loaded), or a hub that does not answer.
+    """
+    import huggingface_hub
+
+    cached = [huggingface_hub.try_to_load_from_cache(name, file, revision=revision) for file in FILES]
+    try:
+        hub.ask(huggingface_hub.hf_hub_url(name, DESCRIPTION_FILE, revision=revision))
+        files = [Path(huggingface_hub.hf_hub_download(name, file, revision=revision)) for file in FILES]
+    except huggingface_hub.errors.EntryNotFoundError as reason:
+        raise FusiqaError(
+            f"{name} on the Hugging Face hub is no model of fusiqa: it lacks {' or '.join(FILES)}. Pickles (.pth, .bin) "
+            "are never loaded, for they can run code: write the weights with safetensors.torch.save_file and publish "
+            "them with a model.json"
+        ) from reason
+    except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
+        if all(isinstance(path, str) for path in cached):
+            return Path(str(cached[0])).parent
+        raise FusiqaError(
+            f"the model {name} could not be had from the Hugging Face hub: {hub.in_one_line(reason)}. A run folder or a "
+            "model.safetensors on this machine can be named instead"
+        ) from reason
+    return files[0].parent
