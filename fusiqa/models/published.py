@@ -72,15 +72,15 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
         files = [Path(huggingface_hub.hf_hub_download(name, file, revision=revision)) for file in FILES]
     except huggingface_hub.errors.EntryNotFoundError as reason:
         raise FusiqaError(
-            f"{name} on the Hugging Face hub is no model of fusiqa: it lacks {' or '.join(FILES)}. Pickles (.pth, .bin) "
-            "are never loaded, for they can run code: write the weights with safetensors.torch.save_file and publish "
+            f"{name} on the Hugging Face hub is no model of fusiqa: it lacks {' or '.join(FILES)}. Pickles (.pth, "
+            ".bin) are never loaded, for they can run code: write the weights with safetensors.torch.save_file and publish "
             "them with a model.json"
         ) from reason
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
         if all(isinstance(path, str) for path in cached):
             return Path(str(cached[0])).parent
         raise FusiqaError(
-            f"the model {name} could not be had from the Hugging Face hub: {hub.in_one_line(reason)}. A run folder or a "
-            "model.safetensors on this machine can be named instead"
+            f"the model {name} could not be had from the Hugging Face hub: {hub.in_one_line(reason)}. A run folder or "
+            "a model.safetensors on this machine can be named instead"
         ) from reason
     return files[0].parent

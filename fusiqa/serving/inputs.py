@@ -1,4 +1,4 @@
-"""Whatever a user calls a photograph -> pixels: files, bytes, file objects, PIL images, arrays, tensors. It scores none."""
+"""Whatever a user calls a photograph (file, bytes, PIL image, array, tensor) -> pixels. It scores none."""
 
 from __future__ import annotations
 

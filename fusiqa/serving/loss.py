@@ -48,7 +48,7 @@ def crops_of(
     if size != tuple(images.shape[2:]):
         images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     images = mirrored(images, side)
-    corners = cover(*images.shape[2:], side, overlap=OVERLAP)
+    corners = cover(images.shape[2], images.shape[3], side, overlap=OVERLAP)
     return torch.cat([images[:, :, top : top + side, left : left + side] for top, left in corners]), len(corners)
 
 

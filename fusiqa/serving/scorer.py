@@ -162,7 +162,7 @@ class Scorer:
             return Prepared(photograph, np.empty((0, 0, 3), np.uint8), [], np.empty((0, 4)), (0, 0), reason)
         side = self.facts.crop_size
         padded = pad_to(resized, side, side)
-        corners = cover(*padded.shape[:2], side, overlap=OVERLAP)
+        corners = cover(padded.shape[0], padded.shape[1], side, overlap=OVERLAP)
         return Prepared(photograph, padded, corners, boxes_of(corners, side, resized, padded), pixels.shape[:2])
 
     def _score(self, prepared: list[Prepared]) -> Iterator[Score]:
