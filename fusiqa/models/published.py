@@ -73,8 +73,8 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
     except huggingface_hub.errors.EntryNotFoundError as reason:
         raise FusiqaError(
             f"{name} on the Hugging Face hub is no model of fusiqa: it lacks {' or '.join(FILES)}. Pickles (.pth, "
-            ".bin) are never loaded, for they can run code: write the weights with safetensors.torch.save_file and publish "
-            "them with a model.json"
+            ".bin) are never loaded, as they can run code: write the weights with safetensors.torch.save_file, and "
+            "publish them with a model.json"
         ) from reason
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
         if all(isinstance(path, str) for path in cached):
