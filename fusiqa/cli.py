@@ -18,12 +18,20 @@ from fusiqa.config import (
     TrainConfig,
 )
 from fusiqa.config.data import DataCheckConfig, DataConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
+from fusiqa.config.score import ScoreConfig
 from fusiqa.errors import FusiqaError
 
-FAULTY_COPY = 1
+FAULTY_COPY = SOME_UNREADABLE = 1
 USER_MISTAKE = 2
 INTERRUPTED = 130
 PARSING = (tyro.conf.OmitSubcommandPrefixes,)
+
+
+def score(config: ScoreConfig) -> None:
+    from fusiqa.serving.batch import score_photographs
+
+    if score_photographs(config):
+        sys.exit(SOME_UNREADABLE)
 
 
 def train(config: TrainConfig) -> None:
@@ -100,6 +108,7 @@ def check_copy(config: DataCheckConfig) -> None:
 
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
+    "score": (ScoreConfig, score),
     "train": (TrainConfig, train),
     "attention": (AttentionConfig, attention),
     "evaluate": (EvaluateConfig, evaluate),

@@ -10,10 +10,8 @@ import pandas as pd
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.ratings import Ratings
-from fusiqa.data.reading import FolderPhotographs
+from fusiqa.data.reading import ENDINGS, FolderPhotographs
 from fusiqa.errors import FusiqaError, listed
-
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".gif", ".heic", ".heif"}
 
 
 def find_photographs(paths: Sequence[Path]) -> list[Path]:

@@ -20,9 +20,8 @@ from fusiqa.data import catalog
 from fusiqa.data.check import Checked, check
 from fusiqa.data.duplicates import SAME_SCENE, near_duplicates, perceptual_hashes
 from fusiqa.data.facts import Facts, facts_of
-from fusiqa.data.folder import ENDINGS
 from fusiqa.data.ratings import Photographs, Ratings
-from fusiqa.data.reading import FolderPhotographs
+from fusiqa.data.reading import ENDINGS, FolderPhotographs
 from fusiqa.data.report import Problem, Report
 from fusiqa.data.splits import check_no_leak
 from fusiqa.errors import FusiqaError

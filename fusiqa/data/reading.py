@@ -15,6 +15,9 @@ from PIL import Image, UnidentifiedImageError
 from fusiqa.data.decode import Pixels, decode, prove_readable
 from fusiqa.errors import FusiqaError
 
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".gif", ".heic", ".heif"}
+"""Of the files that are taken for photographs in a folder, in lower case."""
+
 
 @dataclass(frozen=True)
 class FolderPhotographs:

@@ -100,8 +100,14 @@ def file_photograph(path: str) -> Photograph:
 
 
 def printable(path: str) -> str:
-    """A path that any table can hold: bytes that are no UTF-8 are written out, as in `caf\\xe9.jpg`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    r"""A path that any table can hold in one line: bytes that are no UTF-8, and line breaks, are written out.
+
+    Example:
+        >>> print(printable("two\nlines.jpg"))
+        two\nlines.jpg
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def pixels_of_array(array: np.ndarray) -> Pixels:

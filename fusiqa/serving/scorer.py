@@ -158,7 +158,7 @@ class Scorer:
             pixels = photograph.read()
             resized = self._resize.apply(pixels)
         except FusiqaError as error:
-            reason = str(error).removeprefix(f"{photograph.name}: ")
+            reason = " ".join(str(error).removeprefix(f"{photograph.name}: ").split())
             return Prepared(photograph, np.empty((0, 0, 3), np.uint8), [], np.empty((0, 4)), (0, 0), reason)
         side = self.facts.crop_size
         padded = pad_to(resized, side, side)
