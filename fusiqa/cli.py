@@ -150,5 +150,5 @@ def guard(run: Callable[[], None]) -> None:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(USER_MISTAKE)
     except KeyboardInterrupt:
-        print("interrupted; what is finished is kept (a training run continues with --resume)", file=sys.stderr)
+        print("interrupted; what is finished is kept (add --resume to go on from there)", file=sys.stderr)
         sys.exit(INTERRUPTED)

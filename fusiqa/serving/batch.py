@@ -91,10 +91,14 @@ def _to_the_screen(scorer: Scorer, config: ScoreConfig) -> int:
 
 def _printer(score_range: ScoreRange) -> Callable[[Row], None]:
     """A table for people on a terminal, CSV for what reads a pipe."""
-    if not sys.stdout.isatty():
+    if not on_a_terminal():
         return csv_writer(sys.stdout, header=True)
     print(f"{HEAD}   (scores on {score_range.low:g} to {score_range.high:g}, higher is better)")
     return lambda row: tqdm.write(line_of(row))
+
+
+def on_a_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def line_of(row: Row) -> str:

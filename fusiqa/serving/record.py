@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from fusiqa.config.score import ScoreConfig
 from fusiqa.errors import FusiqaError
@@ -100,7 +101,7 @@ def _paths(record: Path, model: str) -> set[str]:
 
 
 def chosen(rows: Iterable[Row], config: ScoreConfig) -> Iterable[Row]:
-    """The rows that are wanted, in the order that is wanted; those without a score come last, where none is left out."""
+    """The rows that are wanted, in the order that is wanted; those without a score last, if none is left out."""
     if not config.chooses:
         return rows
     if config.leaves_out:

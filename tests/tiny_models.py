@@ -1,0 +1,35 @@
+"""A small network with random weights, trained by nobody, and photographs that it tells apart."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fusiqa.config import ModelConfig, ScoreRange
+from fusiqa.models.checkpoint import TrainedModel, save_checkpoint
+from fusiqa.models.quality import QualityModel
+
+CROP = 32
+RESIZE = "48"
+RANGE = ScoreRange(1, 5)
+
+
+def make_model(folder: Path, *, fusion: str = "attention", resize: str = RESIZE, seed: int = 0) -> Path:
+    """A run folder's model; its head is spread out, so that photographs differ in score."""
+    torch.manual_seed(seed)
+    config = ModelConfig(
+        backbone="test_resnet", fusion=fusion, image_height=CROP, image_width=CROP, score_range=RANGE, dropout=0.0
+    )
+    model = QualityModel(config).eval()
+    with torch.no_grad():
+        for parameter in model.hypernetwork.parameters():
+            parameter.mul_(3)
+    save_checkpoint(TrainedModel(model, resize, {"dataset": "none"}), folder)
+    return folder
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A photograph whose left half is dark and smooth, so that its crops differ."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    pixels[:, : width // 2] //= 8
+    return pixels
