@@ -17,7 +17,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.experiments.ablation_report import write_report
 from fusiqa.experiments.prepare import Prepared, prepare, read_ratings
 from fusiqa.experiments.presets import PRESETS, Variant
-from fusiqa.experiments.run_folder import CONFIG_FILE, MAY_DIFFER, TEST_FILE, read_json, settings_of
+from fusiqa.experiments.run_folder import CONFIG_FILE, TEST_FILE, changed_settings
 from fusiqa.experiments.train import train
 
 Say = Callable[[str], None]
@@ -107,8 +107,7 @@ def refuse_other_settings(run: Run) -> None:
     """A finished run counts only if it was made with these settings."""
     if not run.finished:
         return
-    before, now = read_json(run.folder / CONFIG_FILE)["settings"], settings_of(run.config)
-    changed = [name for name in now if name not in MAY_DIFFER and before.get(name) != now[name]]
+    changed = changed_settings(run.folder, run.config)
     if changed:
         raise FusiqaError(
             f"{run.folder} was run with another --{' and --'.join(changed)}; give another --run_dir, or remove it"

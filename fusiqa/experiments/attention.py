@@ -23,6 +23,7 @@ from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import predict
 from fusiqa.experiments.groups import with_groups
 from fusiqa.experiments.own_data import own_dataset, own_part
+from fusiqa.experiments.run_folder import folder_of
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 
 DEFAULT_FOLDER = "attention"
@@ -53,9 +54,7 @@ def explain(config: AttentionConfig, *, say: Callable[[str], None] = print) -> P
         resize = "none"
     table = predict(trained, ratings, resize=resize, progress=config.progress)
     table = grouped(table, ratings.name, config, made=make)
-    folder = config.output or config.model.resolve().parent / DEFAULT_FOLDER
-    if config.output is None and config.model.is_dir():
-        folder = config.model / DEFAULT_FOLDER
+    folder = config.output or folder_of(config.model) / DEFAULT_FOLDER
     title = f"Scale weights of {len(table):,} images ({ratings.name})"
     summary = explain_to(folder, table, scale_sizes=trained.model.pyramid.scale_sizes(), title=title)
     say(to_markdown(by_scale(summary)))

@@ -20,7 +20,8 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import predict
-from fusiqa.experiments.own_data import own_dataset, own_part, run_folder
+from fusiqa.experiments.own_data import own_dataset, own_part
+from fusiqa.experiments.run_folder import folder_of
 from fusiqa.files import write_text
 from fusiqa.metrics import FEWEST_IMAGES, measure, srcc
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
@@ -50,7 +51,7 @@ def evaluate(config: EvaluateConfig, *, say: Callable[[str], None] = print) -> P
         FusiqaError: no model, or not one of the data sets could be measured on.
     """
     trained = load_checkpoint(config.model)
-    folder = config.output or run_folder(config.model) / "evaluation"
+    folder = config.output or folder_of(config.model) / "evaluation"
     rows = []
     for dataset in config.dataset:
         try:
