@@ -19,7 +19,7 @@ from fusiqa.data.kinds import kinds
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import to_markdown, write_csv
-from fusiqa.evaluation.predict import predict
+from fusiqa.evaluation.predict import predict_on_range
 from fusiqa.experiments.own_data import own_dataset, own_part
 from fusiqa.experiments.run_folder import folder_of
 from fusiqa.files import write_text
@@ -87,9 +87,9 @@ def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say:
     checked = check(ratings, skip_broken=True, progress=config.progress)
     if checked.broken:
         say(f"notice: {name} without {len(checked.broken)} photographs that cannot be used")
-    table = predict(trained, checked.ratings, resize=resize, accelerator=config.accelerator, progress=config.progress)
-    unit = trained.model.config.score_range.to_unit(table["score"])
-    table["score"] = checked.ratings.score_range.from_unit(unit)
+    table = predict_on_range(
+        trained, checked.ratings, resize=resize, accelerator=config.accelerator, progress=config.progress
+    )
     told = kinds(name, table["image"].tolist())
     return Measured(checked.ratings, resize, part, table.assign(kind=told if told is not None else ""))
 
