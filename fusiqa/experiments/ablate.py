@@ -15,12 +15,12 @@ import torch
 from fusiqa.config import AblateConfig, TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.experiments.ablation_report import write_report
+from fusiqa.experiments.notices import Say
 from fusiqa.experiments.prepare import Prepared, prepare, read_ratings
 from fusiqa.experiments.presets import PRESETS, Variant
 from fusiqa.experiments.run_folder import CONFIG_FILE, TEST_FILE, changed_settings
 from fusiqa.experiments.train import train
 
-Say = Callable[[str], None]
 DATA_SETTINGS = (
     "dataset", "data_dir", "score_range", "resize", "validation_share", "split_seed", "split_file", "skip_broken",
     "cache_dir", "cache_gb",

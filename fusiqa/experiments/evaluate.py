@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import predict_on_range
+from fusiqa.experiments.notices import Say
 from fusiqa.experiments.own_data import own_dataset, own_part
 from fusiqa.experiments.run_folder import folder_of
 from fusiqa.files import write_text
@@ -40,7 +40,7 @@ class Measured:
     predictions: pd.DataFrame
 
 
-def evaluate(config: EvaluateConfig, *, say: Callable[[str], None] = print) -> Path:
+def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     """Measure on every data set; one that cannot be read is said and left out, and never loses the others.
 
     Returns:
@@ -74,7 +74,7 @@ def evaluate(config: EvaluateConfig, *, say: Callable[[str], None] = print) -> P
     return folder
 
 
-def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say: Callable[[str], None]) -> Measured:
+def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say: Say) -> Measured:
     """Predict a data set under its own resize protocol, on its own score range."""
     facts = facts_of(dataset)
     name = facts.name if facts else dataset

@@ -13,6 +13,7 @@ from fusiqa.data.ratings import Split
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.packed import PackedPhotographs, pack_photographs, predict_packed
 from fusiqa.evaluation.predict import OVERLAP
+from fusiqa.experiments.notices import Say
 from fusiqa.experiments.prepare import Prepared
 from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.quality import QualityModel
@@ -29,7 +30,7 @@ def fit_frozen(
     config: TrainConfig,
     run_dir: Path,
     save_best: SaveBest,
-    say: Callable[[str], None],
+    say: Say,
 ) -> PredictTest:
     """Train the heads alone; what predicts the test split then.
 

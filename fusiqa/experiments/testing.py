@@ -18,14 +18,13 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.predict import SCALE_COLUMNS, predict_on_range
 from fusiqa.experiments.groups import with_groups
+from fusiqa.experiments.notices import Say
 from fusiqa.experiments.run_folder import ATTENTION_FILE, CONFIG_FILE, PREDICTIONS_FILE, TEST_FILE, read_json
 from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_atomically, write_json
 from fusiqa.metrics import measure
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 from fusiqa.training.callbacks import HISTORY_FILE
-
-Say = Callable[[str], None]
 
 SPAQ = "spaq"
 SPAQ_TEST_FILE = "test_spaq.json"
