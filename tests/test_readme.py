@@ -29,7 +29,7 @@ from fusiqa.experiments.presets import PRESETS
 from fusiqa.models import checkpoint
 from fusiqa.models.quality import QualityModel
 from fusiqa.models.target import SIZES
-from fusiqa.training import callbacks
+from fusiqa.training import callbacks, history
 from fusiqa.training.recipe import choose_rates, choose_regularisation
 
 ROOT = Path(__file__).parents[1]
@@ -438,7 +438,7 @@ def test_the_csv_of_the_docs_can_be_read(tmp_path):
 def test_the_readme_names_every_file_of_a_run():
     files = [
         value
-        for module in (run_folder, checkpoint, callbacks)
+        for module in (run_folder, checkpoint, callbacks, history)
         for name, value in vars(module).items()
         if name.endswith("_FILE")
     ]

@@ -26,7 +26,7 @@ from fusiqa.experiments.presets import Preset
 from fusiqa.experiments.run_folder import PREDICTIONS_FILE, TEST_FILE, read_json
 from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_text
-from fusiqa.training.callbacks import HISTORY_FILE
+from fusiqa.training.history import HISTORY_FILE
 
 REPORT_FILE = "report.md"
 FinishedRun = tuple[str, int, Path]

@@ -16,7 +16,7 @@ from fusiqa.experiments.notices import Say
 from fusiqa.experiments.run_folder import PREDICTIONS_FILE, TEST_FILE
 from fusiqa.experiments.tables import read_table
 from fusiqa.experiments.train import train
-from fusiqa.training.callbacks import HISTORY_FILE
+from fusiqa.training.history import HISTORY_FILE
 
 # A small convolutional pyramid learns this set from random weights in minutes on two cores; a Swin would not.
 SETTINGS = TrainConfig(

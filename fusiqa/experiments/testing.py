@@ -24,7 +24,7 @@ from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_atomically, write_json
 from fusiqa.metrics import measure
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
-from fusiqa.training.callbacks import HISTORY_FILE
+from fusiqa.training.history import HISTORY_FILE
 
 SPAQ = "spaq"
 SPAQ_TEST_FILE = "test_spaq.json"
