@@ -7,7 +7,6 @@ import time
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
@@ -18,9 +17,9 @@ from fusiqa.models.quality import QualityModel
 from fusiqa.training.history import Row, history_row, validation_figures
 from fusiqa.training.recipe import Rates, create_optimizer, create_schedule
 from fusiqa.training.step import loss_of, seed_step
+from fusiqa.training.waiting import WaitingTime
 
 NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
-WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning's profiler calls waiting for a training batch
 
 
 class QualityModule(lightning.LightningModule):
@@ -74,9 +73,9 @@ class QualityModule(lightning.LightningModule):
         return loss.total
 
     def seconds_waited(self) -> float:
-        """Seconds that training steps have waited for their batch since the fit began, by Lightning's profiler."""
+        """Seconds that training steps have waited for their batch since the fit began; NaN under another trainer."""
         profiler = self.trainer.profiler  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-        return sum(profiler.recorded_durations[WAITING]) if isinstance(profiler, SimpleProfiler) else float("nan")
+        return profiler.seconds if isinstance(profiler, WaitingTime) else float("nan")
 
     def on_validation_epoch_start(self) -> None:
         self.trained = time.perf_counter()
