@@ -37,7 +37,7 @@ def fit_frozen(
     Training and validation take the fewest crops that cover a photograph, the test the overlapping ones, as ever.
 
     Raises:
-        FusiqaError: photographs whose content nobody knows, or several processes.
+        FusiqaError: several processes.
     """
     if (config.devices or 1) * config.num_nodes > 1:
         raise FusiqaError("--freeze_backbone trains in one process: leave --devices and --num_nodes at 1")
