@@ -51,7 +51,8 @@ def listening(path: Path) -> None:
     home = os.getcwd()
     os.chdir(path.parent)  # a socket's name may be 107 bytes long
     try:
-        socket.socket(socket.AF_UNIX).bind(path.name)
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(path.name)
     finally:
         os.chdir(home)
 

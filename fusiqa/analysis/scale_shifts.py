@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from fusiqa.analysis.scale_weights import SCALES, weights_of
 from fusiqa.errors import FusiqaError
+from fusiqa.student import distance_from_zero, mean_of
 
-CONFIDENCE = 0.95
 COLUMNS = ("group", "scale", "n", "shift", "low", "high", "effect", "p_value")
 
 
@@ -49,14 +46,8 @@ def scale_shifts(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
 
 def _described(differences: np.ndarray) -> tuple[int, float, float, float, float, float]:
     """n, mean, low, high, effect and p of paired differences."""
-    n, mean = len(differences), float(differences.mean())
-    if n == 1:
-        return n, mean, math.nan, math.nan, math.nan, math.nan
-    sd = float(differences.std(ddof=1))
-    if sd == 0:
-        return n, mean, mean, mean, 0.0 if mean == 0 else math.copysign(math.inf, mean), 1.0 if mean == 0 else 0.0
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
-    return n, mean, mean - half, mean + half, mean / sd, float(stats.ttest_1samp(differences, 0).pvalue)
+    found = mean_of(differences)
+    return found.n, found.mean, found.low, found.high, *distance_from_zero(differences)
 
 
 def readable(shifts: pd.DataFrame) -> pd.DataFrame:

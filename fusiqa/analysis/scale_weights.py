@@ -8,15 +8,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from fusiqa.errors import FusiqaError, listed
+from fusiqa.student import mean_of
 
 Weights = NDArray[np.float64]
 
 SCALES = ("scale_0", "scale_1", "scale_2", "scale_3")
 SUM_TOLERANCE = 0.01  # what half precision and four decimals in a CSV lose of a row's sum, generously
-CONFIDENCE = 0.95
 PARTS = {2: "half", 3: "third", 4: "quarter", 5: "fifth"}
 ORDINALS = ("lowest", "second", "third", "fourth")
 
@@ -163,18 +163,14 @@ def _in_order(groups: pd.Series) -> list[str]:
 
 def _summary_of(weights: Weights, effective: Weights) -> pd.DataFrame:
     """One row per scale for the images (images, 4) of one group."""
-    images, mean = len(weights), weights.mean(axis=0)
-    half = np.full(len(SCALES), np.nan)
-    if images > 1:
-        quantile = stats.t.ppf((1 + CONFIDENCE) / 2, images - 1)
-        half = quantile * weights.std(axis=0, ddof=1) / np.sqrt(images)
+    found = [mean_of(weights[:, scale]) for scale in range(len(SCALES))]
     return pd.DataFrame(
         {
-            "n": images,
+            "n": len(weights),
             "scale": range(len(SCALES)),
-            "mean": mean,
-            "low": np.maximum(mean - half, 0),
-            "high": np.minimum(mean + half, 1),
+            "mean": [each.mean for each in found],
+            "low": np.maximum([each.low for each in found], 0),
+            "high": np.minimum([each.high for each in found], 1),
             "effective": effective.mean(),
         }
     )

@@ -8,6 +8,7 @@ from fusiqa.config.commands import (
     DistortConfig,
     EvaluateConfig,
 )
+from fusiqa.config.data import DataCheckConfig, DataConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
 from fusiqa.config.model import (
     DEFAULT_BACKBONE,
     FUSIONS,
@@ -27,6 +28,11 @@ __all__ = [
     "AblateConfig",
     "AttentionConfig",
     "CompareConfig",
+    "DataCheckConfig",
+    "DataConfig",
+    "DataDownloadConfig",
+    "DataInfoConfig",
+    "DataListConfig",
     "DemoConfig",
     "DistortConfig",
     "EvaluateConfig",

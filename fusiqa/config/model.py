@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from fusiqa.config.require import require, require_positive
+
 FUSIONS = ("single", "concat", "attention", "spatial", "cross-scale")
 DEFAULT_BACKBONE = "swin_tiny_patch4_window7_224"
 
@@ -48,6 +50,11 @@ class ScaleWeighing:
     """What the weights are multiplied by; 4 gives scales of equal weight the size that they have unweighed."""
     normalised: bool = False
     """Divide each pooled map by its root mean square first, image by image."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no weights come from, or weights that turn the maps around."""
+        require_positive("weighing.temperature", self.temperature)
+        require("weighing.gain", self.gain, at_least=0)
 
 
 SEED_WEIGHING = ScaleWeighing()

@@ -26,7 +26,7 @@ DAMAGE = (
     zlib.error,
     struct.error,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # zipfile: a method or version it does not know, which broken bytes state as well as new ones
     ValueError,  # a name that is not UTF-8
 )
 """What the standard library raises for an archive that is not as it was made."""

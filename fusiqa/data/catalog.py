@@ -123,7 +123,7 @@ def _unknown(dataset: str) -> str:
 
 def _place(facts: Facts, data_dir: Path | None) -> Place:
     """Where the data set lies. Raises FusiqaError saying where it was looked for, in what layout, and its source."""
-    looked_at = [data_dir] if data_dir is not None else _usual_folders(facts)
+    looked_at = [data_dir] if data_dir is not None else usual_folders(facts)
     place = find_place(looked_at, facts.rating_files)
     if place is None:
         where = " or ".join(str(folder) + ("" if folder.is_dir() else " (no such folder)") for folder in looked_at)
@@ -134,6 +134,7 @@ def _place(facts: Facts, data_dir: Path | None) -> Place:
     return place
 
 
-def _usual_folders(facts: Facts) -> list[Path]:
+def usual_folders(facts: Facts) -> list[Path]:
+    """Where a data set is looked for unless its folder is given; the first is the one that it is downloaded to."""
     homes = [Path(home) for home in (os.environ.get("FUSIQA_DATA"), "data") if home]
     return [home / name for home in homes for name in (facts.name, *facts.aliases)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from fusiqa.data.cores import cores
 from fusiqa.data.ratings import Photographs, Ratings, fingerprint
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
 
@@ -89,8 +89,3 @@ def _complaint(name: str, broken: list[Broken], *, total: int) -> str:
         return "\n".join([f"{name}: none of the {total} rows can be used:", *lines])
     advice = "Mend or remove them, or go on without them: --skip_broken"
     return "\n".join([f"{name}: {len(broken)} of {total} rows cannot be used:", *lines, advice])
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -59,7 +59,7 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
             no room, a disk that cannot be written to, or an archive in which the ratings are not found.
     """
     facts = _facts(name)
-    folder = (folder or Path(os.environ.get("FUSIQA_DATA") or "data") / facts.name).expanduser().absolute()
+    folder = (folder or catalog.usual_folders(facts)[0]).expanduser().absolute()
     print(_terms(facts))
     if not (facts.redistributable and facts.hub_archive):
         print(_how_to_ask(facts, folder))

@@ -18,7 +18,7 @@ from jaxtyping import UInt64
 from PIL import Image
 from tqdm import tqdm
 
-from fusiqa.data.check import cores
+from fusiqa.data.cores import cores
 from fusiqa.data.ratings import Photographs
 
 Hashes = UInt64[np.ndarray, "images"]

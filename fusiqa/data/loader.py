@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from fusiqa.data.cores import cores
 from fusiqa.data.order import Crops, Draw, Rows, TrainingOrder
 from fusiqa.data.photo import Resize, cover, pad_to, random_corner
 from fusiqa.data.ratings import Ratings
@@ -194,5 +194,4 @@ def choose_workers(asked: int | None, ratings: Ratings, *, devices: int = 1) -> 
         return asked
     if getattr(ratings.photographs, "in_memory", False):
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(0, min(WORKERS_AT_MOST, cores // devices - 1))
+    return max(0, min(WORKERS_AT_MOST, cores() // devices - 1))

@@ -83,5 +83,7 @@ def reason_of(error: Exception, root: Path | None = None) -> str:
             return "not a photograph in a format that can be read"
         case Image.DecompressionBombError():
             return f"too large to be decoded safely ({error})"
+        case OSError(strerror=str(said)):
+            return f"cannot be read ({said.lower()})"
         case _:
             return f"cannot be read ({str(error) or type(error).__name__})"

@@ -63,18 +63,23 @@ class Store:
         except (OSError, ValueError, EOFError):  # not there, not ours to read, or half an array after a power cut
             return None
 
-    def put(self, key: str, array: np.ndarray) -> None:
-        """Store the array where there is room; a disk that cannot be written to ends the storing, and is no error."""
+    def put(self, key: str, array: np.ndarray) -> bool:
+        """Store the array where there is room, and return whether it was stored.
+
+        A disk that cannot be written to ends the storing, and is no error.
+        """
         if self.limit <= 0:
-            return
+            return False
         try:
             if self._has_room(array.nbytes + HEADER_BYTES):
                 write_atomically(self.path(key), lambda temporary: np.save(temporary, array, allow_pickle=False))
                 self._taken += array.nbytes + HEADER_BYTES
                 self._unseen += 1
+                return True
         except OSError as error:
             logger.warning("nothing more is cached in %s: %s", self.folder, error)
             self.limit = 0
+        return False
 
     def touch(self, keys: Iterable[str]) -> int:
         """Mark arrays as used now, and return how many of them are there."""

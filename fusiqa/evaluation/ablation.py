@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pandas as pd
-from scipy import stats
 
-from fusiqa.evaluation.seeds import CONFIDENCE, SeedDifference, paired_over_seeds, verdict
+from fusiqa.evaluation.seeds import SeedDifference, paired_over_seeds, verdict
+from fusiqa.student import mean_of
 
 RESULT_COLUMNS = (
     "variant", "seed", "srcc", "plcc", "parameters", "seconds_per_epoch", "effective_scales", "backbone", "epochs",
@@ -29,9 +29,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     for variant, part in results.groupby("variant", sort=False):
         row: dict[str, object] = {"variant": variant, "backbone": part["backbone"].iloc[0], "seeds": len(part)}
         for measure in MEASURES:
-            mean, sd = float(part[measure].mean()), float(part[measure].std(ddof=1))
-            half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(part) - 1)) * sd / math.sqrt(len(part))
-            low, high = mean - half, mean + half
+            _, mean, sd, low, high = mean_of(part[measure])
             row |= {measure: mean, f"{measure}_sd": sd, f"{measure}_low": low, f"{measure}_high": high}
         row |= {
             "parameters": int(part["parameters"].iloc[0]),

@@ -93,8 +93,7 @@ def pack_photographs(
             chunks = [pack(model, chunk.to(device)).cpu() for chunk in batch.crops.split(at_once)]
             for place, maps in zip(batch.rows, torch.cat(chunks).split(batch.counts), strict=True):
                 row = missing[place]
-                store.put(packed.keys[row], maps.numpy())
-                if not store.path(packed.keys[row]).is_file():
+                if not store.put(packed.keys[row], maps.numpy()):
                     packed.spare[row] = maps.numpy().copy()
             bar.update(len(batch.rows))
     return packed

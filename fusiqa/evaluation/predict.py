@@ -51,3 +51,20 @@ def predict(
                 table.loc[batch.rows, list(SCALE_COLUMNS)] = weights.double().cpu().numpy()
             bar.update(len(batch.rows))
     return table
+
+
+def predict_on_range(
+    trained: TrainedModel, ratings: Ratings, *, resize: str, accelerator: str, progress: bool
+) -> pd.DataFrame:
+    """As `predict`, with the scores brought to the ratings' own score range: linearly, and not cut to it.
+
+    Args:
+        trained: the model, of whatever data set.
+        ratings: the photographs.
+        resize: resize protocol, in the words of `--resize`.
+        accelerator: "cpu", "gpu", or "auto", which is the GPU where there is one.
+        progress: whether to show a bar.
+    """
+    table = predict(trained, ratings, resize=resize, accelerator=accelerator, progress=progress)
+    unit = trained.model.config.score_range.to_unit(table["score"])
+    return table.assign(score=ratings.score_range.from_unit(unit))

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from fusiqa.errors import FusiqaError
+from fusiqa.student import distance_from_zero, mean_of, quantile
 
-CONFIDENCE = 0.95
 POWER = 0.8
 SEEDS_AT_MOST = 1000
 """More seeds than this nobody runs; a difference that would need them is as good as none."""
@@ -70,18 +70,9 @@ def paired_over_seeds(values: ArrayLike, reference: ArrayLike) -> SeedDifference
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise FusiqaError("paired seeds need finite values: a run without a result has to be left out of both designs")
     differences = first - second
-    n, mean = len(differences), float(differences.mean())
-    if n == 1:
-        nan = math.nan
-        return SeedDifference(1, mean, low=nan, high=nan, p_value=nan, sd=nan, effect=nan, seeds_needed=None)
-    sd = float(differences.std(ddof=1))
-    if sd == 0:
-        p_value, effect = (1.0, 0.0) if mean == 0 else (0.0, math.copysign(math.inf, mean))
-        return SeedDifference(n, mean, mean, mean, p_value, sd, effect, seeds_needed=2 if mean else None)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
-    p_value = float(stats.ttest_rel(first, second).pvalue)
-    effect = mean / sd
-    return SeedDifference(n, mean, mean - half, mean + half, p_value, sd, effect, seeds_needed(effect))
+    n, mean, sd, low, high = mean_of(differences)
+    effect, p_value = distance_from_zero(differences)
+    return SeedDifference(n, mean, low, high, p_value, sd, effect, seeds_needed(effect))
 
 
 def seeds_needed(effect: float) -> int | None:
@@ -91,7 +82,9 @@ def seeds_needed(effect: float) -> int | None:
         >>> seeds_needed(1.0)
         10
     """
-    if effect == 0 or power(effect, SEEDS_AT_MOST) < POWER:
+    if math.isinf(effect):
+        return 2  # the fewest that have a spread
+    if math.isnan(effect) or power(effect, SEEDS_AT_MOST) < POWER:
         return None
     low, high = 1, SEEDS_AT_MOST  # low is too few, high is enough
     while high - low > 1:
@@ -104,7 +97,7 @@ def power(effect: float, seeds: int) -> float:
     """Chance that a two-sided paired t-test at 5 % finds an effect (mean over sd) with so many seeds."""
     if seeds < 2:
         return 0.0
-    bound, shift = stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1), abs(effect) * math.sqrt(seeds)
+    bound, shift = quantile(seeds), abs(effect) * math.sqrt(seeds)
     found = stats.nct.sf(bound, seeds - 1, shift) + stats.nct.cdf(-bound, seeds - 1, shift)
     return 1.0 if math.isnan(found) else float(found)  # so far out that scipy has no number for it
 

@@ -15,16 +15,11 @@ import torch
 from fusiqa.config import AblateConfig, TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.experiments.ablation_report import write_report
+from fusiqa.experiments.notices import Say
 from fusiqa.experiments.prepare import Prepared, prepare, read_ratings
 from fusiqa.experiments.presets import PRESETS, Variant
-from fusiqa.experiments.run_folder import CONFIG_FILE, MAY_DIFFER, TEST_FILE, read_json, settings_of
+from fusiqa.experiments.run_folder import CONFIG_FILE, TEST_FILE, changed_settings
 from fusiqa.experiments.train import train
-
-Say = Callable[[str], None]
-DATA_SETTINGS = (
-    "dataset", "data_dir", "score_range", "resize", "validation_share", "split_seed", "split_file", "skip_broken",
-    "cache_dir", "cache_gb",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,11 +62,8 @@ def ablate(config: AblateConfig, *, say: Say = print) -> Path:
         done = [run for run in runs if run.finished]
         write_report(folder, config, preset, [(run.variant.name, run.seed, run.folder) for run in done], say=say)
 
-    jobs = config.jobs or max(1, torch.cuda.device_count())
-    if jobs > 1 and len(waiting) > 1:
-        train_at_once(waiting, jobs, say, after_each=report)
-    else:
-        train_in_turn(waiting, say, after_each=report)
+    if waiting:
+        train_all(waiting, config, say, after_each=report)
     report(say)
     return folder
 
@@ -107,35 +99,42 @@ def refuse_other_settings(run: Run) -> None:
     """A finished run counts only if it was made with these settings."""
     if not run.finished:
         return
-    before, now = read_json(run.folder / CONFIG_FILE)["settings"], settings_of(run.config)
-    changed = [name for name in now if name not in MAY_DIFFER and before.get(name) != now[name]]
+    changed = changed_settings(run.folder, run.config)
     if changed:
         raise FusiqaError(
             f"{run.folder} was run with another --{' and --'.join(changed)}; give another --run_dir, or remove it"
         )
 
 
-def train_in_turn(runs: Sequence[Run], say: Say, *, after_each: Callable[[], None]) -> None:
-    """One run after the other; those that share their data settings look at the photographs once."""
-    prepared: dict[tuple, Prepared] = {}
+def train_all(runs: Sequence[Run], config: AblateConfig, say: Say, *, after_each: Callable[[], None]) -> None:
+    """Look at the photographs once, for no variant edits what they come from, and train every run on them."""
+    ratings, resize = read_ratings(config.base)
+    prepared = prepare(config.base, ratings, resize, say=say, progress=config.base.progress)
+    jobs = config.jobs or max(1, torch.cuda.device_count())
+    if jobs > 1 and len(runs) > 1:
+        train_at_once(runs, prepared, jobs, say, after_each=after_each)
+    else:
+        train_in_turn(runs, prepared, say, after_each=after_each)
+
+
+def train_in_turn(runs: Sequence[Run], prepared: Prepared, say: Say, *, after_each: Callable[[], None]) -> None:
+    """One run after the other."""
     for number, run in enumerate(runs, start=1):
         say(f"[{number} of {len(runs)}] {run.variant.name}, seed {run.seed}")
-        key = tuple(getattr(run.config, name) for name in DATA_SETTINGS)
-        if key not in prepared:
-            ratings, resize = read_ratings(run.config)
-            prepared[key] = prepare(run.config, ratings, resize, say=say, progress=run.config.progress)
-        train(resuming(run), prepared=prepared[key], say=say)
+        train(resuming(run), prepared=prepared, say=say)
         after_each()
 
 
-def train_at_once(runs: Sequence[Run], jobs: int, say: Say, *, after_each: Callable[[], None]) -> None:
+def train_at_once(
+    runs: Sequence[Run], prepared: Prepared, jobs: int, say: Say, *, after_each: Callable[[], None]
+) -> None:
     """Several runs at once, each in a process of its own, which sees one GPU where there are any."""
     context = multiprocessing.get_context("spawn")
     free = context.Queue()
     for job in range(jobs):
         free.put(job % max(1, torch.cuda.device_count()))
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=take_device, initargs=(free,)) as processes:
-        futures: dict[Future, Run] = {processes.submit(train_quietly, resuming(run)): run for run in runs}
+        futures: dict[Future, Run] = {processes.submit(train_quietly, resuming(run), prepared): run for run in runs}
         for future in as_completed(futures):
             future.result()
             say(f"finished: {futures[future].variant.name}, seed {futures[future].seed}")
@@ -148,8 +147,8 @@ def take_device(free) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(free.get())
 
 
-def train_quietly(config: TrainConfig) -> None:
-    train(replace(config, progress=False), say=lambda _: None)
+def train_quietly(config: TrainConfig, prepared: Prepared) -> None:
+    train(replace(config, progress=False), prepared=prepared, say=lambda _: None)
 
 
 def resuming(run: Run) -> TrainConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,19 +21,18 @@ from fusiqa.evaluation.ablation import (
 )
 from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import SCALE_COLUMNS
+from fusiqa.experiments.notices import Say
 from fusiqa.experiments.presets import Preset
 from fusiqa.experiments.run_folder import PREDICTIONS_FILE, TEST_FILE, read_json
 from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_text
-from fusiqa.training.callbacks import HISTORY_FILE
+from fusiqa.training.history import HISTORY_FILE
 
 REPORT_FILE = "report.md"
 FinishedRun = tuple[str, int, Path]
 
 
-def write_report(
-    folder: Path, config: AblateConfig, preset: Preset, runs: Sequence[FinishedRun], *, say: Callable[[str], None]
-) -> None:
+def write_report(folder: Path, config: AblateConfig, preset: Preset, runs: Sequence[FinishedRun], *, say: Say) -> None:
     """Write report.md, table.csv, table.tex, runs.csv, differences.csv and three figures, of what is finished.
 
     Args:

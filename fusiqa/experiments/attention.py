@@ -12,7 +12,6 @@ from fusiqa.analysis.explain import BARS_FILE, explain_to, with_quality_bands
 from fusiqa.analysis.scale_shifts import readable, scale_shifts
 from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
-from fusiqa.data.check import check
 from fusiqa.data.distorted import PRISTINE, SEPARATOR, distorted
 from fusiqa.data.facts import SYNTHETIC
 from fusiqa.data.folder import read_photographs
@@ -22,7 +21,9 @@ from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import predict
 from fusiqa.experiments.groups import with_groups
+from fusiqa.experiments.notices import usable
 from fusiqa.experiments.own_data import own_dataset, own_part
+from fusiqa.experiments.run_folder import folder_of
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 
 DEFAULT_FOLDER = "attention"
@@ -53,9 +54,7 @@ def explain(config: AttentionConfig, *, say: Callable[[str], None] = print) -> P
         resize = "none"
     table = predict(trained, ratings, resize=resize, progress=config.progress)
     table = grouped(table, ratings.name, config, made=make)
-    folder = config.output or config.model.resolve().parent / DEFAULT_FOLDER
-    if config.output is None and config.model.is_dir():
-        folder = config.model / DEFAULT_FOLDER
+    folder = config.output or folder_of(config.model) / DEFAULT_FOLDER
     title = f"Scale weights of {len(table):,} images ({ratings.name})"
     summary = explain_to(folder, table, scale_sizes=trained.model.pyramid.scale_sizes(), title=title)
     say(to_markdown(by_scale(summary)))
@@ -88,17 +87,8 @@ def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Callable
         ratings, resize = own_part(config.model, config.split, data_dir=config.data_dir), trained.resize
     if config.groups == "distortion" and ratings.name != SYNTHETIC:
         raise FusiqaError(f"--groups distortion: the distortions of {ratings.name} are not known; use quality or make")
-    return usable(thinned(ratings, config.limit), config, say), resize
-
-
-def usable(ratings: Ratings, config: AttentionConfig, say: Callable[[str], None]) -> Ratings:
-    """The photographs that can be read; what cannot is said and left out."""
-    checked = check(ratings, skip_broken=True, progress=config.progress, rated=not config.photographs)
-    for row in checked.broken[:5]:
-        say(f"notice: left out {row.image}: {row.reason}")
-    if len(checked.broken) > 5:
-        say(f"notice: {len(checked.broken)} photographs were left out in all")
-    return checked.ratings
+    ratings = thinned(ratings, config.limit)
+    return usable(ratings, rated=not config.photographs, progress=config.progress, say=say), resize
 
 
 def thinned(ratings: Ratings, limit: int | None) -> Ratings:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pandas as pd
 
 from fusiqa.config import CompareConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import compare, readable, to_markdown, write_csv
+from fusiqa.experiments.notices import Say
 from fusiqa.experiments.run_folder import PREDICTIONS_FILE
 from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_text
@@ -17,7 +16,7 @@ MARKDOWN_FILE = "comparison.md"
 CSV_FILE = "comparison.csv"
 
 
-def compare_runs(config: CompareConfig, *, say: Callable[[str], None] = print) -> pd.DataFrame:
+def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
     """Measure runs on their test images, each against the first, and say what can be told.
 
     Raises:

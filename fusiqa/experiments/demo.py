@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +12,11 @@ from fusiqa.analysis.plots import score_scatter, training_curves
 from fusiqa.config import AttentionConfig, CompareConfig, DemoConfig, TrainConfig
 from fusiqa.experiments.attention import explain
 from fusiqa.experiments.compare import CSV_FILE, MARKDOWN_FILE, compare_runs
+from fusiqa.experiments.notices import Say
 from fusiqa.experiments.run_folder import PREDICTIONS_FILE, TEST_FILE
 from fusiqa.experiments.tables import read_table
 from fusiqa.experiments.train import train
-from fusiqa.training.callbacks import HISTORY_FILE
+from fusiqa.training.history import HISTORY_FILE
 
 # A small convolutional pyramid learns this set from random weights in minutes on two cores; a Swin would not.
 SETTINGS = TrainConfig(
@@ -32,7 +32,7 @@ SETTINGS = TrainConfig(
 )
 
 
-def demo(config: DemoConfig, *, say: Callable[[str], None] = print) -> Path:
+def demo(config: DemoConfig, *, say: Say = print) -> Path:
     """Train with attention fusion and with concatenation, test both on unseen contents, compare, explain.
 
     Returns:

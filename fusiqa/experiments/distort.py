@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,15 @@ from tqdm import tqdm
 
 from fusiqa.analysis.contact_sheet import Shown, contact_sheet
 from fusiqa.config import DistortConfig
-from fusiqa.data.check import check
 from fusiqa.data.distortions import DISTORTIONS, distort
 from fusiqa.data.folder import read_photographs
 from fusiqa.data.photo import Resize
 from fusiqa.errors import FusiqaError, listed
+from fusiqa.experiments.notices import Say, usable
 from fusiqa.files import write_atomically
 
 
-def distort_photographs(config: DistortConfig, *, say: Callable[[str], None] = print) -> Path:
+def distort_photographs(config: DistortConfig, *, say: Say = print) -> Path:
     """Write every photograph under every distortion and level asked for, or a sheet of them; unreadable ones are said.
 
     Returns:
@@ -33,11 +32,9 @@ def distort_photographs(config: DistortConfig, *, say: Callable[[str], None] = p
     if unknown:
         raise FusiqaError(f"--distortion: unknown are {listed(unknown)}; there are {', '.join(DISTORTIONS)}")
     names = config.distortion or tuple(DISTORTIONS)
-    checked = check(read_photographs(config.photographs), skip_broken=True, rated=False, progress=False)
-    for row in checked.broken:
-        say(f"notice: left out {row.image}: {row.reason}")
-    resize, photographs = Resize.parse(config.resize), checked.ratings.photographs
-    images = checked.ratings.table["image"].tolist()
+    ratings = usable(read_photographs(config.photographs), rated=False, progress=False, say=say)
+    resize, photographs = Resize.parse(config.resize), ratings.photographs
+    images = ratings.table["image"].tolist()
     for image in tqdm(images, "distorting", unit=" photographs", disable=not config.progress):
         pixels = resize.apply(photographs.read(image))
         seed = zlib.crc32(f"{config.seed} {image}".encode())

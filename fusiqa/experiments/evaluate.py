@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,10 @@ from fusiqa.data.kinds import kinds
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import to_markdown, write_csv
-from fusiqa.evaluation.predict import predict
-from fusiqa.experiments.own_data import own_dataset, own_part, run_folder
+from fusiqa.evaluation.predict import predict_on_range
+from fusiqa.experiments.notices import Say
+from fusiqa.experiments.own_data import own_dataset, own_part
+from fusiqa.experiments.run_folder import folder_of
 from fusiqa.files import write_text
 from fusiqa.metrics import FEWEST_IMAGES, measure, srcc
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
@@ -39,7 +40,7 @@ class Measured:
     predictions: pd.DataFrame
 
 
-def evaluate(config: EvaluateConfig, *, say: Callable[[str], None] = print) -> Path:
+def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     """Measure on every data set; one that cannot be read is said and left out, and never loses the others.
 
     Returns:
@@ -50,7 +51,7 @@ def evaluate(config: EvaluateConfig, *, say: Callable[[str], None] = print) -> P
         FusiqaError: no model, or not one of the data sets could be measured on.
     """
     trained = load_checkpoint(config.model)
-    folder = config.output or run_folder(config.model) / "evaluation"
+    folder = config.output or folder_of(config.model) / "evaluation"
     rows = []
     for dataset in config.dataset:
         try:
@@ -73,7 +74,7 @@ def evaluate(config: EvaluateConfig, *, say: Callable[[str], None] = print) -> P
     return folder
 
 
-def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say: Callable[[str], None]) -> Measured:
+def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say: Say) -> Measured:
     """Predict a data set under its own resize protocol, on its own score range."""
     facts = facts_of(dataset)
     name = facts.name if facts else dataset
@@ -86,9 +87,9 @@ def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say:
     checked = check(ratings, skip_broken=True, progress=config.progress)
     if checked.broken:
         say(f"notice: {name} without {len(checked.broken)} photographs that cannot be used")
-    table = predict(trained, checked.ratings, resize=resize, accelerator=config.accelerator, progress=config.progress)
-    unit = trained.model.config.score_range.to_unit(table["score"])
-    table["score"] = checked.ratings.score_range.from_unit(unit)
+    table = predict_on_range(
+        trained, checked.ratings, resize=resize, accelerator=config.accelerator, progress=config.progress
+    )
     told = kinds(name, table["image"].tolist())
     return Measured(checked.ratings, resize, part, table.assign(kind=told if told is not None else ""))
 

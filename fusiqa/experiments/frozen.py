@@ -13,6 +13,7 @@ from fusiqa.data.photo import OVERLAP
 from fusiqa.data.ratings import Split
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.packed import PackedPhotographs, pack_photographs, predict_packed
+from fusiqa.experiments.notices import Say
 from fusiqa.experiments.prepare import Prepared
 from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.quality import QualityModel
@@ -29,14 +30,14 @@ def fit_frozen(
     config: TrainConfig,
     run_dir: Path,
     save_best: SaveBest,
-    say: Callable[[str], None],
+    say: Say,
 ) -> PredictTest:
     """Train the heads alone; what predicts the test split then.
 
     Training and validation take the fewest crops that cover a photograph, the test the overlapping ones, as ever.
 
     Raises:
-        FusiqaError: photographs whose content nobody knows, or several processes.
+        FusiqaError: several processes.
     """
     if (config.devices or 1) * config.num_nodes > 1:
         raise FusiqaError("--freeze_backbone trains in one process: leave --devices and --num_nodes at 1")

@@ -6,12 +6,10 @@ import pandas as pd
 
 from fusiqa.analysis.explain import with_quality_bands
 from fusiqa.data.facts import SYNTHETIC
+from fusiqa.data.kinds import kinds
 
 
 def with_groups(predictions: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Predictions with a `group` column."""
-    if dataset == SYNTHETIC:
-        from fusiqa.data.synthetic import distortion_of  # it draws photographs: heavy, and needed by few
-
-        return predictions.assign(group=[distortion_of(str(image)) for image in predictions["image"]])
-    return with_quality_bands(predictions)
+    told = kinds(dataset, predictions["image"].tolist()) if dataset == SYNTHETIC else None
+    return with_quality_bands(predictions) if told is None else predictions.assign(group=told)

@@ -9,17 +9,12 @@ from fusiqa.data import catalog, splits
 from fusiqa.data.facts import facts_of
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
-from fusiqa.experiments.run_folder import CONFIG_FILE, SPLIT_FILE, read_json
-
-
-def run_folder(model: Path) -> Path:
-    """The folder of a run, given itself or its model.safetensors."""
-    return model if model.is_dir() else model.parent
+from fusiqa.experiments.run_folder import CONFIG_FILE, SPLIT_FILE, folder_of, read_json
 
 
 def own_dataset(model: Path) -> str | None:
     """The data set that a run was trained on, by its name in the catalog or as it was given; None outside a run."""
-    path = run_folder(model) / CONFIG_FILE
+    path = folder_of(model) / CONFIG_FILE
     if not path.is_file():
         return None
     dataset = read_json(path)["settings"]["dataset"]
@@ -38,7 +33,7 @@ def own_part(model: Path, split: Split, *, data_dir: Path | None = None) -> Rati
     Raises:
         FusiqaError: not in a run folder, or the data set has moved or changed.
     """
-    folder = run_folder(model)
+    folder = folder_of(model)
     if not (folder / CONFIG_FILE).is_file():
         raise FusiqaError(f"{model} is no run folder, so there is no data set to take: give photographs or --dataset")
     record = read_json(folder / CONFIG_FILE)

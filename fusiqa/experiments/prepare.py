@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from fusiqa.config import TrainConfig
@@ -12,6 +11,7 @@ from fusiqa.data.check import Checked, check
 from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
+from fusiqa.experiments.notices import Say
 from fusiqa.metrics import FEWEST_IMAGES
 
 
@@ -42,9 +42,7 @@ def read_ratings(config: TrainConfig) -> tuple[Ratings, Resize]:
     return ratings, Resize.parse(config.resize if config.resize != "auto" else ratings.resize)
 
 
-def prepare(
-    config: TrainConfig, ratings: Ratings, resize: Resize, *, say: Callable[[str], None], progress: bool
-) -> Prepared:
+def prepare(config: TrainConfig, ratings: Ratings, resize: Resize, *, say: Say, progress: bool) -> Prepared:
     """Look at every photograph and rating, split, and put the cache before what is left.
 
     Raises:

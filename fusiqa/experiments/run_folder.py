@@ -32,6 +32,11 @@ MAY_DIFFER = (
 )  # on resume; the precision is compared as resolved
 
 
+def folder_of(model: Path) -> Path:
+    """The folder of a run, given itself or its model.safetensors."""
+    return model if model.is_dir() else model.parent
+
+
 def choose_run_dir(config: TrainConfig, fusion: str) -> Path:
     """The folder asked for, else a readable name that every process of the run shares."""
     if config.run_dir is not None:
@@ -78,14 +83,16 @@ def make_run_dir(folder: Path, config: TrainConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
+def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    """The settings that would change the numbers of the run in a folder, by name: (its own, those given now)."""
+    before, now = read_json(folder / CONFIG_FILE)["settings"], settings_of(config)
+    kept = [name for name in now if name not in MAY_DIFFER]
+    return {name: (before.get(name), now[name]) for name in kept if before.get(name) != now[name]}
+
+
 def check_same_settings(folder: Path, config: TrainConfig) -> None:
     """Refuse to resume a run under settings that would change its numbers."""
-    before, now = read_json(folder / CONFIG_FILE)["settings"], settings_of(config)
-    changed = [
-        f"--{name} {before.get(name)} -> {now[name]}"
-        for name in now
-        if name not in MAY_DIFFER and before.get(name) != now[name]
-    ]
+    changed = [f"--{name} {before} -> {now}" for name, (before, now) in changed_settings(folder, config).items()]
     if changed:
         raise FusiqaError(
             f"{folder} was run with other settings: {listed(changed)}; repeat the command that started it"

@@ -16,16 +16,15 @@ from fusiqa.data.check import check
 from fusiqa.data.facts import SYNTHETIC
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.evaluation.predict import SCALE_COLUMNS, predict
+from fusiqa.evaluation.predict import SCALE_COLUMNS, predict_on_range
 from fusiqa.experiments.groups import with_groups
+from fusiqa.experiments.notices import Say
 from fusiqa.experiments.run_folder import ATTENTION_FILE, CONFIG_FILE, PREDICTIONS_FILE, TEST_FILE, read_json
 from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_atomically, write_json
 from fusiqa.metrics import measure
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
-from fusiqa.training.callbacks import HISTORY_FILE
-
-Say = Callable[[str], None]
+from fusiqa.training.history import HISTORY_FILE
 
 SPAQ = "spaq"
 SPAQ_TEST_FILE = "test_spaq.json"
@@ -102,9 +101,7 @@ def cross_test_on_spaq(run_dir: Path, config: TrainConfig, *, accelerator: str, 
 def test_on(run_dir: Path, ratings: Ratings, *, accelerator: str, progress: bool) -> dict[str, Any]:
     """Measure the run's model on another data set, under that set's resize protocol and on its score range."""
     trained = load_checkpoint(run_dir)
-    predictions = predict(trained, ratings, resize=ratings.resize, accelerator=accelerator, progress=progress)
-    own = trained.model.config.score_range
-    predictions["score"] = ratings.score_range.from_unit(own.to_unit(predictions["score"]))
+    predictions = predict_on_range(trained, ratings, resize=ratings.resize, accelerator=accelerator, progress=progress)
     write_atomically(run_dir / SPAQ_PREDICTIONS_FILE, lambda path: predictions.to_csv(path, index=False))
     measured = measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json()
     return {**measured, "resize": ratings.resize}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.predict import predict
 from fusiqa.experiments import provenance
 from fusiqa.experiments.frozen import PredictTest, SaveBest, fit_frozen
+from fusiqa.experiments.notices import Say
 from fusiqa.experiments.prepare import Prepared, prepare, read_ratings
 from fusiqa.experiments.run_folder import (
     SPLIT_FILE,
@@ -24,7 +24,7 @@ from fusiqa.experiments.run_folder import (
     make_run_dir,
     write_config,
 )
-from fusiqa.experiments.testing import Say, cross_test_on_spaq, test
+from fusiqa.experiments.testing import cross_test_on_spaq, test
 from fusiqa.models.checkpoint import TrainedModel, save_checkpoint
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.training.fit import choose_accelerator, choose_precision, fit, is_first_process
@@ -33,7 +33,7 @@ from fusiqa.training.recipe import choose_rates, choose_regularisation
 USUAL_BATCH = 32  # of the published recipe, and of the runs that chose the other default rates
 
 
-def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Callable[[str], None] = print) -> Path:
+def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = print) -> Path:
     """Train, choose the epoch on validation, test once, explain; everything ends up in the run folder.
 
     Args:
@@ -94,7 +94,7 @@ def fit_whole(
     return lambda trained: predict(trained, test_ratings, accelerator=accelerator, progress=config.progress)
 
 
-def choose_fusion(config: TrainConfig, say: Callable[[str], None]) -> str:
+def choose_fusion(config: TrainConfig, say: Say) -> str:
     """The fusion that the flags come to. Raises FusiqaError where they contradict each other."""
     if config.fusion is not None:
         if config.attention_fusion and config.fusion != "attention":

@@ -66,7 +66,7 @@ def _below(folder: str) -> Iterator[Photograph]:
     visible = [entry for entry in inside if not entry.name.startswith(".")]
     folders = [entry for entry in visible if entry.is_dir(follow_symlinks=False)]
     for entry in visible:
-        if os.path.splitext(entry.name)[1].lower() in ENDINGS and not entry.is_dir():
+        if os.path.splitext(entry.name)[1].lower() in ENDINGS and not os.path.isdir(entry.path):
             yield file_photograph(entry.path)
     for entry in folders:
         yield from _below(entry.path)

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from fusiqa.files import write_atomically
 from fusiqa.models.quality import QualityModel
+from fusiqa.training.history import figures_of_the_best, is_best, write_history
 from fusiqa.training.module import QualityModule
 
-HISTORY_FILE = "history.csv"
 LAST_FILE = "last.ckpt"
 
 
@@ -29,9 +28,9 @@ class KeepBest(Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, QualityModule)
-        if self.best and module.epoch_row["val_srcc"] <= self.best["val_srcc"]:
+        if not is_best(module.epoch_row, self.best):
             return
-        self.best = {name: module.epoch_row[name] for name in ("epoch", "val_srcc", "val_plcc", "val_mae")}
+        self.best = figures_of_the_best(module.epoch_row)
         if trainer.is_global_zero:
             self.save(module.model, self.best)
 
@@ -46,15 +45,14 @@ class WriteHistory(Callback):
     """Keep history.csv: one row per finished epoch, also across a resume."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / HISTORY_FILE
+        self.folder = folder
         self.rows: list[dict[str, float]] = []
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, QualityModule)
         self.rows.append(module.epoch_row)
         if trainer.is_global_zero:
-            table = pd.DataFrame(self.rows)
-            write_atomically(self.path, lambda path: table.to_csv(path, index=False))
+            write_history(self.rows, self.folder)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": [dict(row) for row in self.rows]}

@@ -12,7 +12,6 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.utilities import rank_zero_only
 
 from fusiqa.config import TrainConfig
@@ -31,6 +30,7 @@ from fusiqa.models.quality import QualityModel
 from fusiqa.training.callbacks import LAST_FILE, AtomicCheckpointIO, KeepBest, WriteHistory, keep_last, stop_early
 from fusiqa.training.module import QualityModule
 from fusiqa.training.recipe import choose_rates
+from fusiqa.training.waiting import WaitingTime
 
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions of x86 and Arm that multiply bfloat16
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -155,7 +155,7 @@ def create_trainer(config: TrainConfig, run_dir: Path, save_best: Callable) -> l
         callbacks=callbacks,
         logger=create_logger(config, run_dir),
         plugins=[AtomicCheckpointIO()],
-        profiler=SimpleProfiler(),  # history.csv says what share of an epoch went into waiting for data
+        profiler=WaitingTime(),  # history.csv says what share of an epoch went into waiting for data
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         enable_progress_bar=config.progress,

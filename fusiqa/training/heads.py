@@ -14,17 +14,21 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from fusiqa.config import TrainConfig
-from fusiqa.files import write_atomically
-from fusiqa.metrics import plcc, srcc
 from fusiqa.models.frozen import judge_packed
 from fusiqa.models.quality import QualityModel
-from fusiqa.training.callbacks import HISTORY_FILE
 from fusiqa.training.fit import choose_precision
-from fusiqa.training.module import missing_entropy
-from fusiqa.training.recipe import choose_rates, create_optimizer, create_schedule
+from fusiqa.training.history import (
+    Row,
+    figures_of_the_best,
+    history_row,
+    is_best,
+    validation_figures,
+    write_history,
+)
+from fusiqa.training.recipe import Rates, choose_rates, create_optimizer, create_schedule
+from fusiqa.training.step import loss_of, seed_step
 
 
 class Packed(Protocol):
@@ -63,32 +67,39 @@ def fit_heads(
     crops = len(training) * config.crops_per_image
     steps = config.epochs * -(-crops // config.batch_size)
     schedule = create_schedule(optimizer, kind=config.lr_scheduler, steps=steps, warmup_share=config.warmup_share)
-    history: list[dict[str, float]] = []
-    best: dict[str, float] = {}
+    bf16 = choose_precision(config, accelerator(model)) == "bf16"
+    history: list[Row] = []
+    best: Row = {}
     for epoch in range(config.epochs):
         started = time.perf_counter()
         model.train()
         model.pyramid.eval()
-        losses = []
+        errors = []
         for number, rows in enumerate(_batches(len(training), config, epoch)):
-            torch.manual_seed(_seed(config.seed, epoch, number))
-            losses.append(_step(model, _draw(training, rows, config.seed, epoch, number), training_mos[rows], config))
+            seed_step(config.seed, epoch, number)
+            packed = _draw(training, rows, config.seed, epoch, number)
+            errors.append(_step(model, packed, training_mos[rows], config, bf16=bf16))
             _advance(model, optimizer, schedule, config)
         trained = time.perf_counter()
         table = validate()
-        row = _describe(epoch, losses, table, optimizer, model, seconds=trained - started, crops=crops)
-        history.append({**row, "validation_seconds": round(time.perf_counter() - trained, 2)})
-        _write(history, run_dir / HISTORY_FILE)
+        row = history_row(
+            epoch=epoch + 1,
+            train_mae=float(np.mean(errors)),
+            validation=validation_figures(table["score"].to_numpy(float), table["mos"].to_numpy(float)),
+            rates=Rates(0.0, optimizer.param_groups[0]["lr"]),
+            scale_weights=[table[f"scale_{scale}"].mean() for scale in range(len(model.pyramid.channels))],
+            train_seconds=trained - started,
+            validation_seconds=time.perf_counter() - trained,
+            crops=crops,
+        )
+        history.append(row)
+        write_history(history, run_dir)
         say(f"epoch {epoch + 1}: train_mae {row['train_mae']:.4g}, validation SRCC {row['val_srcc']:.4f}")
-        if not best or row["val_srcc"] > best["val_srcc"]:
-            best = {name: row[name] for name in ("epoch", "val_srcc", "val_plcc", "val_mae")}
+        if is_best(row, best):
+            best = figures_of_the_best(row)
             save_best(model, best)
         if config.patience is not None and row["epoch"] - best["epoch"] >= config.patience:
             return
-
-
-def _write(history: list[dict[str, float]], path: Path) -> None:
-    write_atomically(path, lambda temporary: pd.DataFrame(history).to_csv(temporary, index=False))
 
 
 def _batches(photographs: int, config: TrainConfig, epoch: int) -> list[np.ndarray]:
@@ -98,10 +109,6 @@ def _batches(photographs: int, config: TrainConfig, epoch: int) -> list[np.ndarr
     return [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
 
 
-def _seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
 def _draw(training: Packed, rows: np.ndarray, seed: int, epoch: int, number: int) -> Tensor:
     """One crop of each photograph, drawn from (seed, epoch, batch)."""
     random = np.random.default_rng((seed, epoch, number))
@@ -109,23 +116,20 @@ def _draw(training: Packed, rows: np.ndarray, seed: int, epoch: int, number: int
     return torch.from_numpy(np.stack([maps[random.integers(len(maps))] for maps in photographs]))
 
 
-def _step(model: QualityModel, packed: Tensor, mos: np.ndarray, config: TrainConfig) -> float:
+def _step(model: QualityModel, packed: Tensor, mos: np.ndarray, config: TrainConfig, *, bf16: bool) -> float:
     """The mean absolute error of a batch, on the score range; the gradient is added to the parameters'."""
     device = next(model.hypernetwork.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=choose_precision(config, accelerator(device)) == "bf16"):
-        score, scale_weights = judge_packed(model, packed.to(device))
-    score_range = model.config.score_range
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        prediction = judge_packed(model, packed.to(device))
     target = torch.from_numpy(mos).float().to(device)
-    error = F.l1_loss(score_range.to_unit(score), score_range.to_unit(target))
-    loss = error
-    if config.entropy_weight and scale_weights is not None:
-        loss = loss + config.entropy_weight * missing_entropy(scale_weights)
-    loss.backward()
-    return float(error.detach()) * score_range.width
+    loss = loss_of(prediction, target, model.config.score_range, entropy_weight=config.entropy_weight)
+    loss.total.backward()
+    return float(loss.absolute_error)
 
 
-def accelerator(device: torch.device) -> str:
-    return "cpu" if device.type == "cpu" else "gpu"
+def accelerator(model: QualityModel) -> str:
+    """Where the heads lie."""
+    return "cpu" if next(model.hypernetwork.parameters()).device.type == "cpu" else "gpu"
 
 
 def _advance(model: QualityModel, optimizer, schedule, config: TrainConfig) -> None:
@@ -134,22 +138,3 @@ def _advance(model: QualityModel, optimizer, schedule, config: TrainConfig) -> N
     optimizer.step()
     optimizer.zero_grad()
     schedule.step()
-
-
-def _describe(
-    epoch: int, losses: list[float], table: pd.DataFrame, optimizer, model: QualityModel, *, seconds: float, crops: int
-) -> dict[str, float]:
-    """One row of history.csv, as of a fine-tuned run; the backbone's rate is 0."""
-    scores, mos = table["score"].to_numpy(float), table["mos"].to_numpy(float)
-    return {
-        "epoch": epoch + 1,
-        "train_mae": float(np.mean(losses)),
-        "val_srcc": srcc(scores, mos),
-        "val_plcc": plcc(scores, mos),
-        "val_mae": float(abs(scores - mos).mean()),
-        "lr_backbone": 0.0,
-        "lr_head": optimizer.param_groups[0]["lr"],
-        **{f"scale_{i}": float(table[f"scale_{i}"].mean()) for i in range(len(model.pyramid.channels))},
-        "train_seconds": round(seconds, 2),
-        "crops_per_second": round(crops / seconds, 2),
-    }

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 import lightning
 import numpy as np
 import torch
-from jaxtyping import Float
-from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.nn import functional as F
 
 from fusiqa.config import TrainConfig
 from fusiqa.data.loader import EvaluationBatch, TrainingBatch
-from fusiqa.metrics import plcc, srcc
 from fusiqa.models.crops import predict_photographs, to_unit_range
 from fusiqa.models.quality import QualityModel
+from fusiqa.training.history import Row, history_row, validation_figures
 from fusiqa.training.recipe import Rates, create_optimizer, create_schedule
+from fusiqa.training.step import loss_of, seed_step
+from fusiqa.training.waiting import WaitingTime
 
 NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
-WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning's profiler calls waiting for a training batch
 
 
 class QualityModule(lightning.LightningModule):
@@ -52,11 +49,11 @@ class QualityModule(lightning.LightningModule):
         self.validation_mos = validation_mos
         self.crops_per_epoch = crops_per_epoch
         self.rows: list[tuple[int, float, list[float]]] = []
-        self.epoch_row: dict[str, float] = {}
-        self.losses: list[Tensor] = []
+        self.epoch_row: Row = {}
+        self.errors: list[Tensor] = []
 
     def on_train_epoch_start(self) -> None:
-        self.losses = []
+        self.errors = []
         self.started = time.perf_counter()
         self.waited_before = self.seconds_waited()
 
@@ -65,23 +62,20 @@ class QualityModule(lightning.LightningModule):
 
         Once an epoch would not do: loaders draw from the same generator, and at other moments after a resume.
         """
-        sequence = np.random.SeedSequence((self.settings.seed, self.global_step, self.global_rank))
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        seed_step(self.settings.seed, self.global_step, self.global_rank)
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
-        score, scale_weights = self.model(to_unit_range(batch.crops))
+        prediction = self.model(to_unit_range(batch.crops))
         score_range = self.model.config.score_range
-        loss = F.l1_loss(score_range.to_unit(score), score_range.to_unit(batch.mos))
-        self.losses.append(loss.detach() * score_range.width)
-        self.log("train_mae", self.losses[-1], prog_bar=True)
-        if self.settings.entropy_weight and scale_weights is not None:
-            loss = loss + self.settings.entropy_weight * missing_entropy(scale_weights)
-        return loss
+        loss = loss_of(prediction, batch.mos, score_range, entropy_weight=self.settings.entropy_weight)
+        self.errors.append(loss.absolute_error)
+        self.log("train_mae", loss.absolute_error, prog_bar=True)
+        return loss.total
 
     def seconds_waited(self) -> float:
-        """Seconds that training steps have waited for their batch since the fit began, by Lightning's profiler."""
+        """Seconds that training steps have waited for their batch since the fit began; NaN under another trainer."""
         profiler = self.trainer.profiler  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-        return sum(profiler.recorded_durations[WAITING]) if isinstance(profiler, SimpleProfiler) else float("nan")
+        return profiler.seconds if isinstance(profiler, WaitingTime) else float("nan")
 
     def on_validation_epoch_start(self) -> None:
         self.trained = time.perf_counter()
@@ -98,27 +92,25 @@ class QualityModule(lightning.LightningModule):
         rows = sorted(gathered(self.rows))
         scores = np.array([score for _, score, _ in rows])
         mos = self.validation_mos[[row for row, _, _ in rows]]
-        values = {"val_srcc": srcc(scores, mos), "val_plcc": plcc(scores, mos), "val_mae": abs(scores - mos).mean()}
-        self.log_dict({name: float(value) for name, value in values.items()}, prog_bar=True, rank_zero_only=False)
-        self.epoch_row = self.describe_epoch(values, np.array([weights for _, _, weights in rows]).mean(axis=0))
+        figures = validation_figures(scores, mos)
+        self.log_dict(figures, prog_bar=True, rank_zero_only=False)
+        self.epoch_row = self.describe_epoch(figures, np.array([weights for _, _, weights in rows]).mean(axis=0))
 
-    def describe_epoch(self, values: dict[str, float], scale_weights: np.ndarray) -> dict[str, float]:
+    def describe_epoch(self, validation: Row, scale_weights: np.ndarray) -> Row:
         """One row of history.csv."""
         seconds = self.trained - self.started
-        crops = self.crops_per_epoch
         rates = {group["name"]: group["lr"] for group in self.trainer.optimizers[0].param_groups}
-        return {
-            "epoch": self.current_epoch + 1,
-            "train_mae": float(torch.stack(self.losses).mean()),
-            **{name: float(value) for name, value in values.items()},
-            "lr_backbone": rates["backbone"],
-            "lr_head": rates["head"],
-            **{f"scale_{i}": float(weight) for i, weight in enumerate(scale_weights)},
-            "train_seconds": round(seconds, 2),
-            "validation_seconds": round(time.perf_counter() - self.trained, 2),
-            "crops_per_second": round(crops / seconds, 2),
-            "data_wait_share": round(self.waited / seconds, 4),
-        }
+        row = history_row(
+            epoch=self.current_epoch + 1,
+            train_mae=float(torch.stack(self.errors).mean()),
+            validation=validation,
+            rates=Rates(rates["backbone"], rates["head"]),
+            scale_weights=scale_weights.tolist(),
+            train_seconds=seconds,
+            validation_seconds=time.perf_counter() - self.trained,
+            crops=self.crops_per_epoch,
+        )
+        return {**row, "data_wait_share": round(self.waited / seconds, 4)}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = create_optimizer(self.model, self.rates, self.settings.weight_decay)
@@ -129,12 +121,6 @@ class QualityModule(lightning.LightningModule):
             warmup_share=self.settings.warmup_share,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def missing_entropy(scale_weights: Float[Tensor, "batch scales"]) -> Float[Tensor, ""]:
-    """Share by which the entropy of each image's weights falls short of that of equal ones, 0-1, averaged."""
-    entropy = -(scale_weights * scale_weights.clamp_min(1e-9).log()).sum(dim=1)
-    return 1 - entropy.mean() / math.log(scale_weights.shape[1])
 
 
 def gathered(rows: list) -> list:

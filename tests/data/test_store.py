@@ -19,7 +19,7 @@ ON_DISK = ARRAY.nbytes + 128  # with the header of an .npy
 def test_what_was_stored_comes_back_and_what_was_not_does_not(tmp_path):
     kept = new_store(tmp_path / "new", 10**6)
     assert kept.get("a") is None
-    kept.put("a", ARRAY)
+    assert kept.put("a", ARRAY)
     np.testing.assert_array_equal(kept.get("a"), ARRAY)
     assert isinstance(kept.get("a"), np.memmap)
     assert kept.get("b") is None
@@ -46,8 +46,7 @@ def test_a_pickle_is_not_read(tmp_path):
 
 def test_arrays_of_this_run_fill_the_limit_and_no_more(tmp_path):
     kept = new_store(tmp_path, 5 * ON_DISK)
-    for number in range(9):
-        kept.put(str(number), ARRAY)
+    assert [kept.put(str(number), ARRAY) for number in range(9)] == [True] * 5 + [False] * 4
     assert [number for number in range(9) if kept.get(str(number)) is not None] == [0, 1, 2, 3, 4]
     assert sum(entry.size for entry in kept.entries()) <= 5 * ON_DISK
 
@@ -76,8 +75,8 @@ def test_a_folder_that_cannot_be_written_to_is_said_once_and_stops_nothing(tmp_p
     (tmp_path / "file").write_text("in the way")
     kept = new_store(tmp_path / "file", 10**6)
     with caplog.at_level(logging.WARNING):
-        kept.put("a", ARRAY)
-        kept.put("b", ARRAY)
+        assert not kept.put("a", ARRAY)
+        assert not kept.put("b", ARRAY)
     assert len(caplog.records) == 1
     assert str(tmp_path / "file") in caplog.text
     assert kept.get("a") is None

@@ -1,7 +1,10 @@
 """An ablation from its command line to its report: paired, resumed, and honest about what can be told."""
 
 import json
+import pickle
 import sys
+from concurrent.futures import Future
+from dataclasses import fields
 
 import pandas as pd
 import pytest
@@ -133,3 +136,53 @@ def test_several_runs_at_once_end_like_runs_in_turn(biq2021, finished, tmp_path,
     alone = pd.read_csv(finished / "runs.csv").query("seed == 3").reset_index(drop=True)
     columns = ["variant", "seed", "srcc", "plcc", "parameters"]
     pd.testing.assert_frame_equal(together[columns], alone[columns])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_variant_edits_what_the_photographs_come_from(preset):
+    """They are looked at once for all runs, under the settings that the runs have in common."""
+    of_the_data = {
+        "dataset", "data_dir", "score_range", "resize", "validation_share", "split_seed", "split_file", "skip_broken",
+        "cache_dir", "cache_gb",
+    }  # fmt: skip
+    assert of_the_data <= {field.name for field in fields(TrainConfig)}
+    assert all(of_the_data.isdisjoint(variant.edits) for variant in PRESETS[preset].variants)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_photographs_are_looked_at_once_for_all_runs(jobs, biq2021, tmp_path, monkeypatch):
+    """Other processes are handed what was found, as pickled bytes."""
+    looked, trained = [], []
+    prepare = module.prepare
+    monkeypatch.setattr(module, "prepare", lambda *given, **more: looked.append(given) or prepare(*given, **more))
+    monkeypatch.setattr(module, "train", lambda config, *, prepared, say: trained.append(prepared))
+    monkeypatch.setattr(module, "ProcessPoolExecutor", Here)
+    base = TrainConfig(
+        "biq2021", data_dir=biq2021, validation_share=0.2, resize="48", cache_dir=tmp_path / "c", progress=False
+    )
+    runs = planned(AblateConfig("scales", base, seeds=2), PRESETS["scales"].variants, tmp_path)
+    module.train_all(runs, AblateConfig("scales", base, jobs=jobs), lambda _: None, after_each=lambda: None)
+    assert len(looked) == 1
+    assert len(trained) == 6
+    assert len({prepared.checked.fingerprint for prepared in trained}) == 1
+    image = trained[0].ratings.table["image"].iloc[0]
+    pixels = [prepared.ratings.photographs.read(image) for prepared in trained]
+    assert all((other == pixels[0]).all() for other in pixels)
+
+
+class Here:
+    """Processes that are none: what is submitted is pickled, and done at once."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def submit(self, task, *given):
+        done = Future()
+        done.set_result(task(*pickle.loads(pickle.dumps(given))))
+        return done

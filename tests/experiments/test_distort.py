@@ -74,3 +74,14 @@ def test_what_does_not_exist_is_named(photographs, tmp_path, monkeypatch, capsys
         distort(monkeypatch, photographs, "--output", tmp_path / "out", *arguments)
     assert end.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_of_many_broken_photographs_five_are_named_and_all_counted(photographs, tmp_path, monkeypatch, capsys):
+    for number in range(6):
+        (photographs / f"cut{number}.jpg").write_text("no photograph")
+    distort(monkeypatch, photographs, "--output", tmp_path / "out", "--distortion", "jpeg", "--level", 1)
+    notices = [line for line in capsys.readouterr().out.splitlines() if line.startswith("notice")]
+    assert [line.split(":")[1] for line in notices[:5]] == [
+        " left out broken.jpg", " left out cut0.jpg", " left out cut1.jpg", " left out cut2.jpg", " left out cut3.jpg",
+    ]  # fmt: skip
+    assert notices[5:] == ["notice: 7 photographs were left out in all"]
