@@ -23,8 +23,9 @@ class ScoreConfig:
     model: str | None = None
     """A model in the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub;
     by default the model in the package."""
-    output: Path | None = None
-    """Table to write, row by row: .csv, .jsonl or .parquet; by default rows go to the terminal, or as CSV to a pipe."""
+    output: str | None = None
+    """Table to write, row by row: .csv, .jsonl or .parquet; by default rows go to the terminal, or as CSV to a pipe.
+    With --engine ray the folder, here or at a URL, of the Parquet files."""
     resume: bool = False
     """Go on with --output: photographs that have a row there are skipped."""
     overwrite: bool = False
@@ -42,7 +43,10 @@ class ScoreConfig:
     sheet: Path | None = None
     """Picture to draw (.png or .jpg): the worst and the best photographs, with their scores and scale weights."""
     engine: Literal["local", "ray"] = "local"
-    """local: this process. ray: Ray Data on this machine or a cluster, from folders, URLs or a Parquet to Parquet."""
+    """local: this process. ray: Ray Data on this machine or a cluster ($RAY_ADDRESS), from files, folders, URLs such as
+    s3://bucket/folder, or a Parquet with a column path or bytes, to Parquet."""
+    workers: int | None = None
+    """Processes of --engine ray that score; by default one for each GPU, or for each two cores."""
     device: str = "auto"
     """What the network runs on: auto, cpu, cuda, cuda:1, mps."""
     backend: Literal["torch", "onnx"] = "torch"
@@ -59,7 +63,8 @@ class ScoreConfig:
         require("bottom", self.bottom, at_least=1)
         if not self.paths:
             raise FusiqaError("nothing to score: give files, folders, or - for a list on standard input")
-        if self.output is not None and self.output.suffix.lower() not in TABLE_ENDINGS:
+        self._check_engine()
+        if self.output is not None and self.engine == "local" and self.table.suffix.lower() not in TABLE_ENDINGS:
             raise FusiqaError(f"--output {self.output}: expected a name that ends in {', '.join(TABLE_ENDINGS)}")
         if self.resume and self.output is None:
             raise FusiqaError("--resume needs the table to go on with: add --output FILE")
@@ -71,6 +76,21 @@ class ScoreConfig:
             raise FusiqaError("--top and --bottom have an order of their own; leave out --sort")
         if self.sheet is not None and self.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
             raise FusiqaError(f"--sheet {self.sheet}: expected a name that ends in .png or .jpg")
+
+    def _check_engine(self) -> None:
+        require("workers", self.workers, at_least=1)
+        if self.engine == "local":
+            return
+        if self.output is None:
+            raise FusiqaError("--engine ray writes Parquet files: say into which folder with --output")
+        if self.chooses or self.sheet is not None:
+            raise FusiqaError("--engine ray writes every row; choose, sort and draw from its Parquet files")
+
+    @property
+    def table(self) -> Path:
+        """The output as a file."""
+        assert self.output is not None
+        return Path(self.output)
 
     @property
     def chooses(self) -> bool:

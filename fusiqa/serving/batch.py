@@ -30,6 +30,10 @@ def score_photographs(config: ScoreConfig) -> int:
     Raises:
         FusiqaError: no model, no photographs, or an output that must not be written.
     """
+    if config.engine == "ray":
+        from fusiqa.serving.cluster import score_on_cluster
+
+        return score_on_cluster(config)
     scorer = Scorer(config.model, device=config.device, backend=config.backend, readers=config.readers)
     if config.output is None:
         return _to_the_screen(scorer, config)

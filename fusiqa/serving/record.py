@@ -31,8 +31,7 @@ def recording(config: ScoreConfig, *, model: str) -> Iterator[Record]:
         FusiqaError: the output exists and neither --resume nor --overwrite was given, or it holds something else, or
             scores of another model.
     """
-    assert config.output is not None
-    output = config.output
+    output = config.table
     if output.suffix.lower() == ".parquet":
         parquet_library()
     plain = output.suffix.lower() in WRITERS and not config.chooses
@@ -72,8 +71,7 @@ class Record:
 
 def _earlier(record: Path, config: ScoreConfig, model: str) -> set[str]:
     """Paths that have a row already; the record then holds those rows."""
-    assert config.output is not None
-    found = [path for path in dict.fromkeys((record, config.output)) if path.exists()]
+    found = [path for path in dict.fromkeys((record, config.table)) if path.exists()]
     if not found or config.overwrite:
         for path in found:
             path.unlink()
