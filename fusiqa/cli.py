@@ -18,6 +18,7 @@ from fusiqa.config import (
     TrainConfig,
 )
 from fusiqa.config.data import DataCheckConfig, DataConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
+from fusiqa.config.export import ExportConfig
 from fusiqa.config.score import ScoreConfig
 from fusiqa.errors import FusiqaError
 
@@ -32,6 +33,15 @@ def score(config: ScoreConfig) -> None:
 
     if score_photographs(config):
         sys.exit(SOME_UNREADABLE)
+
+
+def export(config: ExportConfig) -> None:
+    from fusiqa.serving.export import export
+    from fusiqa.serving.find import find
+
+    path, name = find(config.model)
+    difference = export(path, name=name, output=config.output)
+    print(f"{config.output}: differs from torch by {difference:.1e} of its range at most")
 
 
 def train(config: TrainConfig) -> None:
@@ -116,6 +126,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "ablate": (AblateConfig, ablate),
     "data": (DataConfig, data),
     "distort": (DistortConfig, distort),
+    "export": (ExportConfig, export),
     "demo": (DemoConfig, demo),
 }
 

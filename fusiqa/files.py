@@ -1,4 +1,4 @@
-"""Writing files so that a killed process leaves the old one or the new one, never half of one."""
+"""Files: a model's names, and writing so that a killed process leaves the old one or the new one, never half of one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
+"""A trained model in a folder: its numbers, and all that is needed to build and feed the network again."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

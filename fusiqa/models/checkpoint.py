@@ -12,11 +12,9 @@ from safetensors.torch import load_file, save
 
 from fusiqa.config import ModelConfig, ScaleWeighing, ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.files import write_atomically, write_json
+from fusiqa.files import DESCRIPTION_FILE, WEIGHTS_FILE, write_atomically, write_json
 from fusiqa.models.quality import QualityModel
 
-WEIGHTS_FILE = "model.safetensors"
-DESCRIPTION_FILE = "model.json"
 FORMAT = 1
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from fusiqa.config import ScoreRange
+from fusiqa.files import WEIGHTS_FILE
 
 Crops = UInt8[np.ndarray, "crops side side 3"]
 
@@ -47,6 +48,11 @@ class Network(Protocol):
 
     def __call__(self, crops: Crops) -> tuple[Float[np.ndarray, " crops"], Float[np.ndarray, "crops 4"] | None]:
         """The score of each crop on the score range, and its scale weights if the fusion weighs. Thread-safe."""
+
+
+def weights_of(path: Path) -> Path:
+    """The file of weights of a run folder, or that file itself."""
+    return path / WEIGHTS_FILE if path.is_dir() else path
 
 
 def fingerprint_of(path: Path) -> str:

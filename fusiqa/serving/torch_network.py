@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 
 from fusiqa.errors import FusiqaError
-from fusiqa.models.checkpoint import WEIGHTS_FILE, TrainedModel, load_checkpoint
+from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 from fusiqa.models.crops import crops_at_once, to_unit_range
-from fusiqa.serving.network import Crops, Facts, fingerprint_of
+from fusiqa.serving.network import Crops, Facts, fingerprint_of, weights_of
 
 
 class TorchNetwork:
@@ -41,9 +41,8 @@ class TorchNetwork:
 
 def load_torch_network(path: Path, *, name: str, device: str = "auto") -> TorchNetwork:
     """The network of a run folder or a model.safetensors. Raises FusiqaError as `load_checkpoint` does."""
-    weights = path / WEIGHTS_FILE if path.is_dir() else path
     trained = load_checkpoint(path)
-    return TorchNetwork(trained, name=f"{name}@{fingerprint_of(weights)}", device=device)
+    return TorchNetwork(trained, name=f"{name}@{fingerprint_of(weights_of(path))}", device=device)
 
 
 def choose_device(words: str) -> torch.device:
