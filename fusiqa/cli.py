@@ -21,6 +21,7 @@ from fusiqa.config.data import DataCheckConfig, DataConfig, DataDownloadConfig, 
 from fusiqa.config.export import ExportConfig
 from fusiqa.config.score import ScoreConfig
 from fusiqa.errors import FusiqaError
+from fusiqa.machine import prepare_cpu
 
 FAULTY_COPY = SOME_UNREADABLE = 1
 USER_MISTAKE = 2
@@ -155,6 +156,7 @@ def main_of(name: str, program: str) -> None:
 
 def guard(run: Callable[[], None]) -> None:
     """Run a command; a mistake of the user's ends in one line and exit code 2."""
+    prepare_cpu()
     try:
         run()
     except FusiqaError as mistake:
