@@ -1,4 +1,4 @@
-"""How a program uses the CPU it runs on: settings that have to be made before torch is loaded. It imports nothing heavy.
+"""How a program uses the CPU: settings that have to be made before torch is loaded. It imports nothing heavy.
 
 Only the command line makes them; a library does not change the process of whoever imports it.
 """
@@ -16,10 +16,10 @@ KEPT_FREE = 2**30  # bytes
 def prepare_cpu() -> None:
     """Keep threads from spinning and large tensors from being handed back to the system after every layer.
 
-    Threads of OpenMP that wait spin by default, which brings a busy machine to a crawl: on two cores of which another
-    program used both, scoring went from 0.24 to 3.3 photographs a second by waiting asleep. And memory that goes back to
-    the system after each layer comes back page by page: 3.0 to 5.1 a second by keeping it. What the user has set in the
-    environment ($OMP_WAIT_POLICY, $MALLOC_...) stays.
+    Threads of OpenMP that wait spin by default, which brings a busy machine to a crawl: on two cores that another
+    program used as well, scoring went from 0.24 to 3.3 photographs a second by waiting asleep. And memory that goes
+    back to the system after each layer comes back page by page: 3.0 to 5.1 a second by keeping it. What the user has
+    set in the environment ($OMP_WAIT_POLICY, $MALLOC_...) stays.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not any(name.startswith("MALLOC_") for name in os.environ):

@@ -32,6 +32,23 @@ class TrainedModel:
     resize: str
     provenance: dict[str, Any]
 
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None) -> TrainedModel:
+        """A trained model from a folder or, as "owner/name", from the Hugging Face hub (`models/published.py`)."""
+        from fusiqa.models.published import from_pretrained
+
+        return from_pretrained(name, revision=revision)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write what `from_pretrained` reads: model.safetensors and model.json."""
+        save_checkpoint(self, Path(folder))
+
+    def push_to_hub(self, name: str, *, token: str | None = None, private: bool = False) -> str:
+        """Publish the model as "owner/name" on the Hugging Face hub, and return the commit's address."""
+        from fusiqa.models.published import push_to_hub
+
+        return push_to_hub(self, name, token=token, private=private)
+
 
 def save_checkpoint(trained: TrainedModel, folder: Path) -> None:
     """Write model.safetensors and model.json into a folder, each in one step."""

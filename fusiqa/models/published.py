@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from fusiqa import hub
@@ -11,7 +12,7 @@ from fusiqa.models.checkpoint import DESCRIPTION_FILE, WEIGHTS_FILE, TrainedMode
 FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
 
 
-def from_pretrained(name: str, *, revision: str | None = None) -> TrainedModel:
+def from_pretrained(name: str | Path, *, revision: str | None = None) -> TrainedModel:
     """A trained model from a folder, or from the hub as "owner/name", by way of its cache.
 
     Args:
@@ -21,12 +22,7 @@ def from_pretrained(name: str, *, revision: str | None = None) -> TrainedModel:
     Raises:
         FusiqaError: no such model, none in this format, or a hub that does not answer.
     """
-    return load_checkpoint(Path(name) if Path(name).exists() else download_model(name, revision=revision))
-
-
-def save_pretrained(trained: TrainedModel, folder: str | Path) -> None:
-    """Write what `from_pretrained` reads: model.safetensors and model.json."""
-    save_checkpoint(trained, Path(folder))
+    return load_checkpoint(Path(name) if Path(name).exists() else download_model(str(name), revision=revision))
 
 
 def push_to_hub(trained: TrainedModel, name: str, *, token: str | None = None, private: bool = False) -> str:
@@ -44,18 +40,41 @@ def push_to_hub(trained: TrainedModel, name: str, *, token: str | None = None, p
     Raises:
         FusiqaError: the hub refuses, or does not answer.
     """
-    import tempfile
-
     import huggingface_hub
 
     api = huggingface_hub.HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(trained, Path(folder))
+        Path(folder, "README.md").write_text(card(trained, name), encoding="utf-8")
         try:
             api.create_repo(name, private=private, exist_ok=True)
             return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message="A model of fusiqa"))
         except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
             raise FusiqaError(f"{name} could not be published: {hub.in_one_line(reason)}") from reason
+
+
+def card(trained: TrainedModel, name: str) -> str:
+    """README.md of a model on the hub: what it is, how it is used, where it comes from. It states no licence."""
+    config = trained.model.config
+    low, high = config.score_range
+    told = "\n".join(f"- {key}: {value}" for key, value in trained.provenance.items())
+    return f"""---
+library_name: fusiqa
+tags: [image-quality-assessment, no-reference]
+---
+# {name.rpartition("/")[2]}
+
+Scores the quality of a photograph without a reference, on {low:g} to {high:g}; higher is better.
+{config.backbone} with {config.fusion} fusion; crops of {config.image_height} pixels after the resize {trained.resize}.
+
+```python
+import fusiqa
+
+print(fusiqa.Scorer("{name}")("photo.jpg").score)
+```
+
+{told}
+"""
 
 
 def download_model(name: str, *, revision: str | None = None) -> Path:
