@@ -20,6 +20,7 @@ from fusiqa.config import (
 from fusiqa.config.data import DataCheckConfig, DataConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
 from fusiqa.config.export import ExportConfig
 from fusiqa.config.score import ScoreConfig
+from fusiqa.config.serve import ServeConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.machine import prepare_cpu
 
@@ -43,6 +44,12 @@ def export(config: ExportConfig) -> None:
     path, name = find(config.model)
     difference = export(path, name=name, output=config.output)
     print(f"{config.output}: differs from torch by {difference:.1e} of its range at most")
+
+
+def serve(config: ServeConfig) -> None:
+    from fusiqa.serving.web.run import serve
+
+    serve(config)
 
 
 def train(config: TrainConfig) -> None:
@@ -128,6 +135,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "data": (DataConfig, data),
     "distort": (DistortConfig, distort),
     "export": (ExportConfig, export),
+    "serve": (ServeConfig, serve),
     "demo": (DemoConfig, demo),
 }
 

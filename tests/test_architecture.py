@@ -25,7 +25,13 @@ LAYERS = (
     ("metrics", "bootstrap", "logistic", "student", "hub", "files", "machine", "config", "errors"),
 )
 HEIGHT = {part: len(LAYERS) - row for row, parts in enumerate(LAYERS) for part in parts}
-HOMES = {"timm": "fusiqa/models/", "lightning": "fusiqa/training/", "matplotlib": "fusiqa/analysis/plots/"}
+HOMES = {
+    "timm": "fusiqa/models/",
+    "lightning": "fusiqa/training/",
+    "matplotlib": "fusiqa/analysis/plots/",
+    "fastapi": "fusiqa/serving/web/",
+    "uvicorn": "fusiqa/serving/web/",
+}
 
 
 def imports(source: str) -> list[str]:

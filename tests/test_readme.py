@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import numpy as np
 import pytest
 import torch
 import tyro
@@ -19,6 +20,7 @@ from pages import (
     code_spans,
     commands,
 )
+from PIL import Image
 
 from fusiqa.cli import COMMANDS, PARSING
 from fusiqa.config import TrainConfig
@@ -124,12 +126,34 @@ def test_a_command_that_would_not_run_is_found_out(command):
         parsed(command)
 
 
-@pytest.mark.parametrize("number", range(len(blocks(README, "python"))))
-def test_the_python_of_the_readme_runs(number):
+def run(block: str) -> dict:
+    """The names that a block of Python leaves."""
     names: dict = {}
-    exec(compile(blocks(README, "python")[number], README.name, "exec"), names)
+    exec(compile(block, "page", "exec"), names)
+    return names
+
+
+def test_the_python_of_the_readme_runs(a_photograph):
+    scoring, network = blocks(README, "python")
+    result = run(scoring)["result"]
+    assert result.score_range.low <= result.score <= result.score_range.high
+    names = run(network)
     assert names["score"].shape == (2,)
     assert torch.allclose(names["scale_weights"].sum(dim=1), torch.ones(2))
+
+
+@pytest.fixture
+def a_photograph(tmp_path, monkeypatch):
+    """photo.jpg in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.full((240, 320, 3), 99, np.uint8)).save("photo.jpg")
+
+
+def test_the_python_of_the_scoring_page_runs(a_photograph, capsys):
+    scoring, models = blocks(ROOT / "docs" / "scoring.md", "python")
+    assert run(scoring)["result"].ok
+    assert "gone.jpg no such file" in capsys.readouterr().out
+    assert "push_to_hub" in models  # it needs a hub: tests/models/test_published.py
 
 
 def known_flags() -> set[str]:

@@ -62,6 +62,12 @@ def upright_pixels(photograph: Image.Image) -> Pixels:
     return np.array(picture if turn is None else picture.transpose(turn))
 
 
+def size_of(content: bytes) -> tuple[int, int]:
+    """(height, width) that an encoded photograph says it has, not turned upright yet. Raises what `decode` does."""
+    with _opened(content) as photograph:
+        return photograph.height, photograph.width
+
+
 def prove_readable(content: bytes) -> None:
     """Raise what `decode` would. A JPEG's whole stream is still read at 1/8 of its size, and only that can fail."""
     with _opened(content) as photograph:

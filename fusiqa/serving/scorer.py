@@ -107,7 +107,7 @@ class Scorer:
         """
         if is_many(given):
             return list(self.stream(given))
-        (score,) = self._score([self._prepare(photograph_of(given))])
+        (score,) = self.score_prepared([self.prepare(photograph_of(given))])
         if score.error is not None:
             raise FusiqaError(f"{score.name}: {score.error}")
         return score
@@ -122,9 +122,9 @@ class Scorer:
         for prepared in self._prepared(photographs_in(given)):
             ready.append(prepared)
             if sum(len(each.corners) for each in ready) >= self.network.crops_at_once or not prepared.corners:
-                yield from self._score(ready)
+                yield from self.score_prepared(ready)
                 ready = []
-        yield from self._score(ready)
+        yield from self.score_prepared(ready)
 
     def loss(self, images: Tensor) -> Tensor:
         """How far photographs fall short of the best score, 0 (best) to 1, averaged; gradients reach the pixels.
@@ -145,15 +145,16 @@ class Scorer:
         pool = ThreadPoolExecutor(max(1, self.readers), thread_name_prefix="reader")
         try:
             coming = iter(photographs)
-            waiting.extend(pool.submit(self._prepare, each) for each in islice(coming, max(1, self.readers)))
+            waiting.extend(pool.submit(self.prepare, each) for each in islice(coming, max(1, self.readers)))
             while waiting:
                 prepared = waiting.popleft().result()
-                waiting.extend(pool.submit(self._prepare, each) for each in islice(coming, 1))
+                waiting.extend(pool.submit(self.prepare, each) for each in islice(coming, 1))
                 yield prepared
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _prepare(self, photograph: Photograph) -> Prepared:
+    def prepare(self, photograph: Photograph) -> Prepared:
+        """Read and resize a photograph; the slow part that many threads can do at once. Raises nothing."""
         try:
             pixels = photograph.read()
             resized = self._resize.apply(pixels)
@@ -165,8 +166,8 @@ class Scorer:
         corners = cover(padded.shape[0], padded.shape[1], side, overlap=OVERLAP)
         return Prepared(photograph, padded, corners, boxes_of(corners, side, resized, padded), pixels.shape[:2])
 
-    def _score(self, prepared: list[Prepared]) -> Iterator[Score]:
-        """Score photographs, their crops packed into passes of bounded size."""
+    def score_prepared(self, prepared: list[Prepared]) -> Iterator[Score]:
+        """Score photographs that were prepared, their crops packed into passes of bounded size."""
         parts = [self.network(crops) for crops in self._passes(prepared)]
         scores = np.concatenate([part for part, _ in parts]) if parts else np.empty(0)
         weights = np.concatenate([part for _, part in parts]) if parts and parts[0][1] is not None else None
