@@ -20,6 +20,7 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import predict
+from fusiqa.experiments.every_distortion import SHIFTS_FILE, explain_every_distortion
 from fusiqa.experiments.groups import with_groups
 from fusiqa.experiments.notices import usable
 from fusiqa.experiments.own_data import own_dataset, own_part
@@ -27,7 +28,6 @@ from fusiqa.experiments.run_folder import folder_of
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 
 DEFAULT_FOLDER = "attention"
-SHIFTS_FILE = "scale_weight_shifts.csv"
 
 
 def explain(config: AttentionConfig, *, say: Callable[[str], None] = print) -> Path:
@@ -35,7 +35,7 @@ def explain(config: AttentionConfig, *, say: Callable[[str], None] = print) -> P
 
     Returns:
         The folder with attention_distribution.png, attention_heatmap.png, scale_weights.csv and
-        scale_weights_by_group.csv.
+        scale_weights_by_group.csv; for every distortion, with what `explain_every_distortion` writes.
 
     Raises:
         FusiqaError: a model that does not weigh its scales, nothing to explain it on, or photographs that cannot be
@@ -48,9 +48,14 @@ def explain(config: AttentionConfig, *, say: Callable[[str], None] = print) -> P
             "train with --attention_fusion to explain scores by scale"
         )
     ratings, resize = choose_ratings(config, trained, say)
+    folder = config.output or folder_of(config.model) / DEFAULT_FOLDER
+    if config.groups == "every-distortion":
+        explain_every_distortion(folder, trained, ratings, config, resize=resize, say=say)
+        say(f"written to {folder} ({SHIFTS_FILE} and others)")
+        return folder
     make = config.groups == "make" or (config.groups == "auto" and bool(config.photographs))
     if make:
-        ratings = distorted(ratings, resize=Resize.parse(resize), level=config.level)
+        ratings = distorted(ratings, resize=Resize.parse(resize), level=config.level, seed=config.seed)
         resize = "none"
     table = predict(trained, ratings, resize=resize, progress=config.progress)
     table = grouped(table, ratings.name, config, made=make)

@@ -6,6 +6,7 @@ Each function writes its file in one step and returns the figure. The path's end
 from fusiqa.analysis.plots.ablation import difference_bars, seed_bars, validation_curves
 from fusiqa.analysis.plots.runs import score_scatter, training_curves
 from fusiqa.analysis.plots.scales import scale_bars, scale_heatmap, scale_labels
+from fusiqa.analysis.plots.shifts import shift_map
 
 __all__ = [
     "difference_bars",
@@ -14,6 +15,7 @@ __all__ = [
     "scale_labels",
     "score_scatter",
     "seed_bars",
+    "shift_map",
     "training_curves",
     "validation_curves",
 ]
