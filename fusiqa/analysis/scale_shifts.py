@@ -9,6 +9,8 @@ from fusiqa.analysis.scale_weights import SCALES, weights_of
 from fusiqa.errors import FusiqaError
 from fusiqa.student import distance_from_zero, mean_of
 
+ROUNDING = 1e-5
+"""A photograph whose weights all move by less has not moved: its batch alone changes the last digits of a float."""
 COLUMNS = ("group", "scale", "n", "shift", "low", "high", "effect", "p_value")
 
 
@@ -40,6 +42,7 @@ def scale_shifts(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
         if group == reference:
             continue
         moved = weights_of(per_group[group]) - before
+        moved[np.abs(moved).max(axis=1) < ROUNDING] = 0
         rows += [(group, scale, *_described(moved[:, scale])) for scale in range(len(SCALES))]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

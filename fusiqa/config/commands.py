@@ -27,11 +27,14 @@ class AttentionConfig:
     """Folder of the data set."""
     split: Literal["train", "validation", "test"] = "test"
     """Split of the data set; photographs given have none."""
-    groups: Literal["auto", "distortion", "quality", "make"] = "auto"
-    """One series per known distortion, per band of quality, or make blur, JPEG, colour and pristine of each image;
-    auto is make for photographs, distortion for synthetic, quality for other data sets."""
+    groups: Literal["auto", "distortion", "quality", "make", "every-distortion"] = "auto"
+    """One series per known distortion, per band of quality, or make blur, JPEG, colour and pristine of each image, or
+    every-distortion: KADID-10k's 25 at 5 levels, with statistics. Auto is make for photographs, distortion for
+    synthetic, quality for other data sets."""
     level: int = 4
     """Strength of the distortions of --groups make: KADID-10k's level, 1 (hardly visible) to 5."""
+    seed: int = 0
+    """Seed of noise, directions and places of the distortions made; each photograph draws its own."""
     limit: int | None = None
     """Use at most this many photographs, evenly spaced through the list."""
     output: Path | None = None
@@ -40,8 +43,9 @@ class AttentionConfig:
     """Show a progress bar."""
 
     def __post_init__(self) -> None:
-        """Refuse a level or a limit that does not exist."""
+        """Refuse a level, a seed or a limit that does not exist."""
         require("level", self.level, at_least=1, below=6)
+        require("seed", self.seed, at_least=0)
         require("limit", self.limit, at_least=1)
 
 

@@ -14,6 +14,11 @@ KADID10K = (
     "non-eccentricity patch", "pixelate", "quantization", "color block", "high sharpen", "contrast change",
 )  # fmt: skip
 """KADID-10k's distortions in the order of their numbers (Lin, Hosu and Saupe, QoMEX 2019, table 1)."""
+KADID10K_KINDS = (
+    *("blur",) * 3, *("colour",) * 5, *("compression",) * 2, *("noise",) * 5, *("brightness",) * 3, *("spatial",) * 5,
+    *("sharpness and contrast",) * 2,
+)  # fmt: skip
+"""The seven kinds that KADID-10k groups its distortions by, in the order of their numbers (ibid.)."""
 CSIQ = {
     "awgn": "white noise", "blur": "Gaussian blur", "contrast": "contrast", "fnoise": "pink noise", "jpeg": "JPEG",
     "jpeg2000": "JPEG2000",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,24 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import predict
+from fusiqa.experiments.attended import draw_maps, draw_matrices
+from fusiqa.experiments.every_distortion import SHIFTS_FILE, explain_every_distortion
 from fusiqa.experiments.groups import with_groups
-from fusiqa.experiments.notices import usable
+from fusiqa.experiments.notices import Say, usable
 from fusiqa.experiments.own_data import own_dataset, own_part
 from fusiqa.experiments.run_folder import folder_of
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 
 DEFAULT_FOLDER = "attention"
-SHIFTS_FILE = "scale_weight_shifts.csv"
 
 
-def explain(config: AttentionConfig, *, say: Callable[[str], None] = print) -> Path:
+def explain(config: AttentionConfig, *, say: Say = print) -> Path:
     """Score the photographs, group them, and write figures and tables of their scale weights.
 
     Returns:
         The folder with attention_distribution.png, attention_heatmap.png, scale_weights.csv and
-        scale_weights_by_group.csv.
+        scale_weights_by_group.csv, or with what `explain_every_distortion` writes; for `spatial` fusion with
+        attention_maps.png, for `cross-scale` with attention_matrix.png and attention_matrix.csv.
 
     Raises:
         FusiqaError: a model that does not weigh its scales, nothing to explain it on, or photographs that cannot be
@@ -48,20 +50,35 @@ def explain(config: AttentionConfig, *, say: Callable[[str], None] = print) -> P
             "train with --attention_fusion to explain scores by scale"
         )
     ratings, resize = choose_ratings(config, trained, say)
+    folder = config.output or folder_of(config.model) / DEFAULT_FOLDER
+    if trained.model.config.fusion == "spatial":
+        draw_maps(folder, trained, ratings, resize=resize)
+    if config.groups == "every-distortion":
+        explain_every_distortion(folder, trained, ratings, config, resize=resize, say=say)
+        say(f"written to {folder} ({SHIFTS_FILE} and others)")
+        return folder
+    explain_groups(folder, trained, ratings, config, resize=resize, say=say)
+    say(f"written to {folder} ({BARS_FILE} and others)")
+    return folder
+
+
+def explain_groups(
+    folder: Path, trained: TrainedModel, ratings: Ratings, config: AttentionConfig, *, resize: str, say: Say
+) -> None:
+    """Score the photographs, made into the seed's four groups where that was asked, and write what each group uses."""
     make = config.groups == "make" or (config.groups == "auto" and bool(config.photographs))
     if make:
-        ratings = distorted(ratings, resize=Resize.parse(resize), level=config.level)
+        ratings = distorted(ratings, resize=Resize.parse(resize), level=config.level, seed=config.seed)
         resize = "none"
     table = predict(trained, ratings, resize=resize, progress=config.progress)
     table = grouped(table, ratings.name, config, made=make)
-    folder = config.output or folder_of(config.model) / DEFAULT_FOLDER
     title = f"Scale weights of {len(table):,} images ({ratings.name})"
     summary = explain_to(folder, table, scale_sizes=trained.model.pyramid.scale_sizes(), title=title)
     say(to_markdown(by_scale(summary)))
     if make:
         say(compare_with_pristine(table, folder))
-    say(f"written to {folder} ({BARS_FILE} and others)")
-    return folder
+    if trained.model.config.fusion == "cross-scale":
+        draw_matrices(folder, trained, ratings, table, resize=resize, progress=config.progress)
 
 
 def compare_with_pristine(table: pd.DataFrame, folder: Path) -> str:
@@ -73,7 +90,7 @@ def compare_with_pristine(table: pd.DataFrame, folder: Path) -> str:
     return f"against the same photograph undistorted:\n{to_markdown(readable(shifts))}"
 
 
-def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Callable[[str], None]) -> tuple[Ratings, str]:
+def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Say) -> tuple[Ratings, str]:
     """The photographs to explain, and the resize protocol for them."""
     if config.photographs and config.dataset:
         raise FusiqaError("give photographs or --dataset, not both")

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import Prediction, QualityModel
 
 PIXELS_AT_ONCE = {"cpu": 8 * 224**2, "cuda": 64 * 224**2}
@@ -44,3 +45,24 @@ def predict_photographs(
         return Prediction(score, None)
     weights = torch.cat([p.scale_weights for p in parts]).split(list(counts))
     return Prediction(score, torch.stack([part.mean(dim=0) for part in weights]))
+
+
+@torch.no_grad()
+def attention_of(model: QualityModel, crops: UInt8[Tensor, "crops 3 height width"]) -> Float[Tensor, "crops 4 ..."]:
+    """What the fusion attended to in each crop, in float32: the gates of `spatial`, the matrix of `cross-scale`.
+
+    Args:
+        model: in evaluation mode.
+        crops: on the model's device.
+
+    Raises:
+        FusiqaError: a fusion that attends to nothing beyond its scale weights.
+    """
+    at_once = crops_at_once(crops.device.type, *crops.shape[2:])
+    parts = []
+    for chunk in crops.split(at_once):
+        attention = model.fuse(to_unit_range(chunk)).attention
+        if attention is None:
+            raise FusiqaError(f"{model.config.fusion} fusion attends to nothing beyond its scale weights")
+        parts.append(attention.float())
+    return torch.cat(parts)

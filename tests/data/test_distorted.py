@@ -10,8 +10,8 @@ from PIL import Image
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.dead_leaves import dead_leaves
-from fusiqa.data.distorted import distorted
-from fusiqa.data.distortions import DISTORTIONS
+from fusiqa.data.distorted import KIND_OF_DISTORTION, distorted, every_distortion, treatment_of
+from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
 from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.reading import FolderPhotographs
@@ -78,7 +78,7 @@ def test_photographs_are_made_small_before_they_are_distorted(ratings):
 def test_the_level_and_the_group_are_in_the_fingerprint(ratings):
     weak, strong = (distorted(ratings, resize=Resize(), level=level).photographs for level in (1, 5))
     seen = {source.verify(f"c.png::{group}") for source in (weak, strong) for group in GROUPS}
-    assert len(seen) == 8
+    assert len(seen) == 7  # what is not distorted has no level
     assert pickle.loads(pickle.dumps(weak)).verify("c.png::Pristine") == weak.verify("c.png::Pristine")
 
 
@@ -93,3 +93,49 @@ def test_a_photograph_that_cannot_be_read_is_refused_by_its_own_name(ratings, tm
 def test_a_level_that_does_not_exist_is_refused(ratings):
     with pytest.raises(FusiqaError, match="level 6 does not exist; allowed are 1 to 5"):
         distorted(ratings, resize=Resize(), level=6).photographs.read("c.png::JPEG compression")
+
+
+def test_every_distortion_comes_at_every_level_photograph_by_photograph(ratings):
+    made = every_distortion(ratings, resize=Resize(), seed=7)
+    told = [treatment_of(image) for image in made.table["image"]]
+    assert [name for name, _ in told] == [name for name in NAMES for _ in range(126)]
+    treatments = [treatment for _, treatment in told]
+    assert treatments[:126] == [None, *((name, level) for name in DISTORTIONS for level in LEVELS)]
+    assert made.table["group"].tolist() == [name for name in NAMES for _ in range(126)]
+
+
+def test_what_is_drawn_depends_on_the_seed_and_the_photograph_alone(ratings):
+    first, other = (every_distortion(ratings, resize=Resize(), seed=seed).photographs for seed in (7, 8))
+    image = "c.png::white_noise 5"
+    pixels = first.read(image)
+    first.read("a::b.png::jpeg 1")
+    assert (first.read(image) == pixels).all()
+    assert (pickle.loads(pickle.dumps(first)).read(image) == pixels).all()
+    assert (other.read(image) != pixels).any()
+    assert first.verify(image) != other.verify(image)
+    assert (first.read("c.png::jpeg 4") == distort(ratings.photographs.read("c.png"), "jpeg", 4, seed=0)).all()
+
+
+def test_a_photograph_is_decoded_once_for_its_distortions_and_one_is_kept(ratings, monkeypatch):
+    photographs, opened = every_distortion(ratings, resize=Resize()).photographs, []
+    read = type(ratings.photographs).read
+    monkeypatch.setattr(
+        type(ratings.photographs), "read", lambda source, name: opened.append(name) or read(source, name)
+    )
+    for image in ("c.png::jpeg 1", "c.png::jpeg 5", "c.png::Pristine", "a::b.png::jpeg 1"):
+        photographs.read(image)
+    assert opened == ["c.png", "a::b.png"]
+    assert list(photographs.last) == ["a::b.png"]
+
+
+def test_the_kinds_are_kadid10ks():
+    of = {
+        kind: [name for name, its in KIND_OF_DISTORTION.items() if its == kind] for kind in KIND_OF_DISTORTION.values()
+    }
+    assert [len(names) for names in of.values()] == [3, 5, 2, 5, 3, 5, 2]
+    assert of["blur"] == ["gaussian_blur", "lens_blur", "motion_blur"]
+    assert all(name.startswith("color_") for name in of["colour"])
+    assert of["compression"] == ["jpeg2000", "jpeg"]
+    assert (of["noise"][-1], of["spatial"][-1]) == ("denoise", "color_block")
+    assert of["brightness"] == ["brighten", "darken", "mean_shift"]
+    assert of["sharpness and contrast"] == ["high_sharpen", "contrast_change"]

@@ -4,16 +4,22 @@ Each function writes its file in one step and returns the figure. The path's end
 """
 
 from fusiqa.analysis.plots.ablation import difference_bars, seed_bars, validation_curves
+from fusiqa.analysis.plots.attended import Attended, gate_maps, matrix_panels
 from fusiqa.analysis.plots.runs import score_scatter, training_curves
 from fusiqa.analysis.plots.scales import scale_bars, scale_heatmap, scale_labels
+from fusiqa.analysis.plots.shifts import shift_map
 
 __all__ = [
+    "Attended",
     "difference_bars",
+    "gate_maps",
+    "matrix_panels",
     "scale_bars",
     "scale_heatmap",
     "scale_labels",
     "score_scatter",
     "seed_bars",
+    "shift_map",
     "training_curves",
     "validation_curves",
 ]

@@ -1,0 +1,67 @@
+"""A model's scale weights under all 25 distortions at 5 levels: `fusiqa attention --groups every-distortion`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from fusiqa.analysis.distortion_shifts import FOUND_BELOW, UNDISTORTED, distortion_shifts
+from fusiqa.analysis.explain import WEIGHTS_FILE
+from fusiqa.analysis.hypothesis import judge, to_markdown
+from fusiqa.analysis.plots import shift_map
+from fusiqa.config import AttentionConfig
+from fusiqa.data.distorted import KIND_OF_DISTORTION, every_distortion, treatment_of
+from fusiqa.data.photo import Resize
+from fusiqa.data.ratings import Ratings
+from fusiqa.evaluation.compare import write_csv
+from fusiqa.evaluation.predict import predict
+from fusiqa.experiments.notices import Say
+from fusiqa.files import write_text
+from fusiqa.models.checkpoint import TrainedModel
+
+SHIFTS_FILE = "scale_weight_shifts.csv"
+SHIFTS_FIGURE = "scale_weight_shifts.png"
+HYPOTHESIS_FILE = "hypothesis.md"
+
+
+def explain_every_distortion(
+    folder: Path, trained: TrainedModel, ratings: Ratings, config: AttentionConfig, *, resize: str, say: Say
+) -> None:
+    """Score every photograph under every distortion and level, and write what that does to the scale weights.
+
+    Photographs are distorted as they are scored; a few are in memory at once, whatever their number.
+
+    Args:
+        folder: where scale_weights.csv, scale_weight_shifts.csv, scale_weight_shifts.png and hypothesis.md go.
+        trained: a model that weighs its scales.
+        ratings: the photographs, undistorted.
+        config: the settings of the command.
+        resize: resize protocol, in the words of `--resize`.
+        say: told the verdicts.
+    """
+    made = every_distortion(ratings, resize=Resize.parse(resize), seed=config.seed)
+    table = with_treatments(predict(trained, made, resize="none", progress=config.progress))
+    write_csv(table, folder / WEIGHTS_FILE)
+    shifts = distortion_shifts(table)
+    write_csv(shifts, folder / SHIFTS_FILE)
+    sizes = trained.model.pyramid.scale_sizes()
+    title = f"What distortions do to the scale weights of {len(ratings):,} photographs ({ratings.name})"
+    shift_map(shifts, scale_sizes=sizes, title=title, path=folder / SHIFTS_FIGURE)
+    page = to_markdown(judge(table), model=str(config.model))
+    write_text(folder / HYPOTHESIS_FILE, page)
+    say(page)
+    found = int((shifts["q_value"] < FOUND_BELOW).sum())
+    say(f"{found} of {len(shifts)} shifts can be told from none (false discovery rate of {FOUND_BELOW:.0%})")
+
+
+def with_treatments(table: pd.DataFrame) -> pd.DataFrame:
+    """Predictions with the columns photograph, kind, distortion and level; "none" and 0 for undistorted ones."""
+    told = [treatment_of(str(image)) for image in table["image"]]
+    done = [treatment or (UNDISTORTED, 0) for _, treatment in told]
+    return table.assign(
+        photograph=[photograph for photograph, _ in told],
+        kind=[KIND_OF_DISTORTION.get(name, UNDISTORTED) for name, _ in done],
+        distortion=[name for name, _ in done],
+        level=[level for _, level in done],
+    )
