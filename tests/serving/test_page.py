@@ -18,8 +18,15 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not in
 if not (CHROMIUM and DRIVER):
     pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
 QUIET = ("background-networking", "component-update", "sync")  # else it would look for hosts elsewhere
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--window-size=1180,1150"]
-FLAGS += [f"--disable-{each}" for each in QUIET]
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--window-size=1180,1150",
+]
+FLAGS += [*(f"--disable-{each}" for each in QUIET), "--window-size=1180,1150"]
 
 
 @pytest.fixture(scope="module")
