@@ -49,7 +49,7 @@ def rows_of(path: Path) -> list[dict]:
         case ".parquet":
             return pd.read_parquet(path).to_dict("records")
         case _:
-            return pd.read_csv(path).astype(object).where(lambda table: table.notna(), None).to_dict("records")
+            return pd.read_csv(path, keep_default_na=False).to_dict("records")
 
 
 def score(*arguments: object) -> int:
