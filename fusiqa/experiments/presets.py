@@ -58,6 +58,11 @@ PRESETS: Mapping[str, Preset] = {
         tuple(map(_fusion, ("single", "concat", "attention", "spatial", "cross-scale"))),
         "concat",
     ),
+    "weighing": Preset(
+        "Does it pay to weigh the scales, with a softmax or with gates of their own?",
+        (_fusion("single"), _fusion("concat"), _fusion("attention"), _attention("sigmoid gates", gate="sigmoid")),
+        "concat",
+    ),
     "collapse": Preset(
         "What keeps the scale weights from collapsing onto one scale, and what does it cost?",
         (

@@ -52,6 +52,16 @@ def rows_of(path: Path) -> list[dict]:
             return pd.read_csv(path, keep_default_na=False).to_dict("records")
 
 
+def same_rows(rows: list[dict], others: list[dict]) -> bool:
+    """The same, to the last digits of a number: how many crops a batch holds changes the order of its sums."""
+    try:
+        pd.testing.assert_frame_equal(pd.DataFrame(rows), pd.DataFrame(others), rtol=0, atol=1e-5)
+    except AssertionError as different:
+        print(different)
+        return False
+    return True
+
+
 def score(*arguments: object) -> int:
     """Run the command; its exit code."""
     try:
@@ -135,7 +145,7 @@ def test_a_run_that_was_cut_off_goes_on_without_scoring_twice(folder, model, tmp
     assert score(folder, "--model", model, "--output", output, "--resume") == 0
     kept = 5 if ending == ".parquet" else 4
     assert f"{11 - kept} scored, {kept} had their row already" in capsys.readouterr().err
-    assert rows_of(output) == rows_of(whole)
+    assert same_rows(rows_of(output), rows_of(whole))
 
 
 def test_a_row_with_an_error_counts_as_done(folder, model, tmp_path):
@@ -188,9 +198,9 @@ def test_rows_are_chosen_and_ordered_as_asked(folder, model, tmp_path, arguments
     scores = [row["score"] for row in rows_of(whole)]
     asked = [float(np.median(scores)) if word == "MEDIAN" else word for word in arguments]
     assert score(folder, "--model", model, "--output", output, *asked) == 0
-    assert [row["score"] for row in rows_of(output)] == wanted(scores)
+    assert [row["score"] for row in rows_of(output)] == pytest.approx(wanted(scores), abs=1e-5)
     assert score(folder, "--model", model, "--output", output, *asked, "--resume") == 0
-    assert [row["score"] for row in rows_of(output)] == wanted(scores)
+    assert [row["score"] for row in rows_of(output)] == pytest.approx(wanted(scores), abs=1e-5)
 
 
 def test_rows_that_were_left_out_are_kept_for_a_later_run(folder, model, tmp_path, capsys):
