@@ -92,8 +92,8 @@ class AblateConfig:
     preset: Annotated[
         Literal["attention", "scales", "fusions", "weighing", "collapse", "backbones", "swin"], tyro.conf.Positional
     ] = "scales"
-    """attention (against none), scales (single, multi-scale, attention), fusions (all five), weighing (none, softmax or gates), collapse
-    (what keeps scale weights even), backbones (five kinds), or swin (Tiny, Small, Base)."""
+    """attention (against none), scales (single, multi-scale, attention), fusions (all five), weighing (none, softmax or
+    gates), collapse (what keeps scale weights even), backbones (five kinds), or swin (Tiny, Small, Base)."""
     base: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     """Settings of every run but for what its variant edits; --seed is the first seed, --run_dir the folder of all."""
     seeds: int = 5
