@@ -1,0 +1,103 @@
+"""Photographs per second of training, frozen heads beside fine-tuning: python benchmarks/training.py
+
+The crops are drawn at random and lie in memory, so that only the network is measured: forward, backward and the step of
+the optimiser. With a frozen backbone the heads read packed maps, as `--freeze_backbone` does.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+
+import fusiqa
+from fusiqa.config import FUSIONS, ModelConfig, TrainConfig
+from fusiqa.models.frozen import judge_packed, pack
+from fusiqa.models.quality import Prediction, QualityModel
+from fusiqa.training.fit import choose_precision
+from fusiqa.training.recipe import choose_rates, create_optimizer
+from fusiqa.training.step import loss_of
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Measure how many photographs a second train the network, and its heads alone."""
+
+    backbone: str = "mobilenetv2_100"
+    """Name of a timm model; its weights are random, which costs the same."""
+    batch_size: int = 32
+    """Crops in a batch of fine-tuning."""
+    frozen_batch_size: int = 128
+    """Packed crops in a batch of the heads."""
+    steps: int = 10
+    """Steps of each; the median counts, and one goes before."""
+    output: Path | None = None
+    """JSON file for the figures; by default they are only printed."""
+
+
+def photographs_per_second(
+    model: QualityModel, judge: Callable[[], Prediction], batch: int, settings: Settings
+) -> float:
+    """One crop of each photograph; the median over steps."""
+    config = TrainConfig(backbone=settings.backbone)
+    optimizer = create_optimizer(model, choose_rates(config), config.weight_decay, fused=True)
+    mos = torch.rand(batch) * model.config.score_range.width + model.config.score_range.low
+    bf16 = choose_precision(config, "cpu") == "bf16"
+    seconds = []
+    for _ in range(settings.steps + 1):
+        started = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            prediction = judge()
+        loss_of(prediction, mos, model.config.score_range, entropy_weight=0.0).total.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.perf_counter() - started)
+    return batch / sorted(seconds[1:])[settings.steps // 2]
+
+
+def measure(fusion: str, settings: Settings) -> dict[str, float | str]:
+    config = ModelConfig(backbone=settings.backbone, fusion=fusion)
+    model = QualityModel(config).to(memory_format=torch.channels_last).train()
+    size = (3, config.image_height, config.image_width)
+    crops = torch.randint(256, (settings.batch_size, *size), dtype=torch.uint8)
+    images = (crops.float() / 255).contiguous(memory_format=torch.channels_last)
+    tuned = photographs_per_second(model, lambda: model(images), settings.batch_size, settings)
+    model.pyramid.requires_grad_(False).eval()
+    packed = pack(model, crops).repeat(-(-settings.frozen_batch_size // len(crops)), 1)[: settings.frozen_batch_size]
+    frozen = photographs_per_second(model, lambda: judge_packed(model, packed), len(packed), settings)
+    return {
+        "fusion": fusion,
+        "fine-tuned": round(tuned, 1),
+        "frozen": round(frozen, 1),
+        "ratio": round(frozen / tuned, 1),
+    }
+
+
+def main() -> None:
+    settings = tyro.cli(Settings)
+    found = []
+    for fusion in FUSIONS:
+        found.append(measure(fusion, settings))
+        part = found[-1]
+        print(
+            f"{fusion:12} {part['fine-tuned']:8} fine-tuned {part['frozen']:8} frozen, {part['ratio']} times",
+            flush=True,
+        )
+    report = {
+        "backbone": settings.backbone,
+        "photographs_per_second": found,
+        "threads": torch.get_num_threads(),
+        "versions": {"fusiqa": fusiqa.__version__, "torch": torch.__version__, "python": platform.python_version()},
+    }
+    if settings.output is not None:
+        settings.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
