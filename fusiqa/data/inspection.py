@@ -19,7 +19,7 @@ from fusiqa.config import ScoreRange
 from fusiqa.data import catalog
 from fusiqa.data.check import Checked, check
 from fusiqa.data.duplicates import SAME_SCENE, near_duplicates, perceptual_hashes
-from fusiqa.data.facts import Facts, facts_of
+from fusiqa.data.facts import SYNTHETIC, Facts, facts_of
 from fusiqa.data.ratings import Photographs, Ratings
 from fusiqa.data.reading import ENDINGS, FolderPhotographs
 from fusiqa.data.report import Problem, Report
@@ -59,6 +59,8 @@ def inspect(name: str, *, data_dir: Path | None, progress: bool, workers: int | 
     Returns:
         What was found; never an error, for a copy that cannot be read at all is a problem too.
     """
+    if name.lower() == SYNTHETIC:
+        return Report(name, {"files": "none: it is drawn where it is used, so there is no copy to look at"})
     known = facts_of(name)
     try:
         rated = catalog.rows(name, data_dir=data_dir)

@@ -179,3 +179,11 @@ def test_the_information_says_every_fact(facts):
 def test_the_information_on_an_unknown_data_set_names_the_closest():
     with pytest.raises(FusiqaError, match=r"unknown data set 'kadid10': did you mean kadid10k\?"):
         info_text("kadid10")
+
+
+def test_the_built_in_set_is_described_as_it_is():
+    table = read("synthetic").table
+    counts = table["split"].value_counts()
+    text = info_text("synthetic")
+    assert f"{len(table):,}, drawn" in text
+    assert "training {train:,}, validation {validation:,}, test {test:,}".format(**counts) in text

@@ -241,3 +241,9 @@ def test_the_bars_of_a_report_are_in_proportion():
         "  2 to 3  # 20",
         "mine: nothing is wrong with this copy",
     ]
+
+
+def test_the_built_in_set_has_no_copy_to_look_at():
+    report = inspect("synthetic", data_dir=None, progress=False)
+    assert report.ok
+    assert "no copy to look at" in report.text()
