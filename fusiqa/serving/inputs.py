@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ def is_many(given: Any) -> bool:
         return False
     if hasattr(given, "ndim"):
         return given.ndim == 4
-    return isinstance(given, Iterable)
+    return isinstance(given, Iterable) and not isinstance(given, Mapping)
 
 
 def photographs_in(given: Any) -> Iterator[Photograph]:

@@ -83,6 +83,10 @@ class Scorer:
         self.readers = readers
         self._resize = Resize.parse(self.facts.resize)
 
+    def __repr__(self) -> str:
+        low, high = self.score_range
+        return f"Scorer({self.facts.name}, scores {low:g} to {high:g}, higher is better)"
+
     @property
     def facts(self) -> Facts:
         """Name, score range, crop size and preprocessing of the model."""

@@ -80,6 +80,7 @@ def test_a_picture_lies_as_its_exif_says():
         (io.StringIO("text"), "open it in binary mode"),
         (3, "int is no photograph; expected a path"),
         (None, "NoneType is no photograph"),
+        ({}, "dict is no photograph"),
         ("https://example.org/a.jpg", "URLs are not read"),
         ("gone.jpg", "no such file"),
         (PIXELS.astype(np.int32), "an array of int32; expected uint8"),

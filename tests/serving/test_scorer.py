@@ -1,6 +1,7 @@
 import io
 import math
 import random
+import re
 from itertools import count, islice
 
 import numpy as np
@@ -188,3 +189,7 @@ def test_unknown_devices_models_and_backends_are_refused(model_folder, tmp_path)
 
 def test_the_scorer_is_a_public_name():
     assert fusiqa.Scorer is Scorer
+
+
+def test_a_scorer_says_what_it_is():
+    assert re.fullmatch(r"Scorer\(biq2021@[0-9a-f]{8}, scores 0 to 1, higher is better\)", repr(Scorer()))
