@@ -27,8 +27,8 @@ def model(tmp_path_factory) -> Path:
     return make_model(tmp_path_factory.mktemp("models") / "small")
 
 
-def command(*arguments: object) -> list[str]:
-    fixed = ["--engine", "ray", "--workers", "2", "--device", "cpu"]
+def command(*arguments: object, workers: int = 2) -> list[str]:
+    fixed = ["--engine", "ray", "--workers", str(workers), "--device", "cpu"]
     return [sys.executable, "-W", "ignore", "-m", "fusiqa", "score", *map(str, arguments), *fixed]
 
 
@@ -78,7 +78,7 @@ def test_a_parquet_of_contents_and_a_url_go_on_where_rows_are_missing(tmp_path, 
     pd.DataFrame({"path": ["a", "b", None, "d"], "bytes": [*contents[:3], b"no"]}).to_parquet(tmp_path / "in.parquet")
     output = tmp_path / "scores"
     wanted = [tmp_path / "in.parquet", f"file://{tmp_path}/in", "--model", model, "--output", output]
-    done = subprocess.run(command(*wanted), capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command(*wanted, workers=1), capture_output=True, text=True, timeout=180)
     assert done.returncode == SOME_UNREADABLE, done.stderr
     table = pd.read_parquet(output).set_index("path")
     assert len(table) == 8
@@ -86,7 +86,7 @@ def test_a_parquet_of_contents_and_a_url_go_on_where_rows_are_missing(tmp_path, 
     assert table["score"]["b"] == pytest.approx(table["score"][f"file://{files[1]}"])
     assert sum(name.startswith("sha256:") for name in table.index) == 1
     (tmp_path / "in" / "0.png").rename(tmp_path / "in" / "new.png")
-    again = subprocess.run(command(*wanted, "--resume"), capture_output=True, text=True, timeout=180)
+    again = subprocess.run(command(*wanted, "--resume", workers=1), capture_output=True, text=True, timeout=180)
     assert again.returncode == SOME_UNREADABLE, again.stderr
     resumed = pd.read_parquet(output)
     assert set(resumed["path"]) - set(table.index) == {f"file://{tmp_path}/in/new.png"}
