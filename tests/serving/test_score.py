@@ -242,6 +242,11 @@ def test_an_empty_folder_says_what_it_looked_for(tmp_path, model, capsys):
     assert "no photographs in" in capsys.readouterr().err
 
 
+def heed_ctrl_c() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_stopped_leaves_a_whole_table_and_goes_on_from_there(tmp_path, model, stop):
     folder = tmp_path / "many"
@@ -250,7 +255,9 @@ def test_a_run_that_is_stopped_leaves_a_whole_table_and_goes_on_from_there(tmp_p
         Image.fromarray(noise(97, 97, number)).save(folder / f"{number:03}.png")
     output = tmp_path / "scores.csv"
     command = [*PROGRAM, "-", "--model", model, "--output", str(output), "--device", "cpu"]
-    running = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
     running.stdin.write("".join(f"{path}\n" for path in sorted(folder.iterdir())[:80]))
     running.stdin.flush()  # and left open: it cannot be done before it is stopped
     until = time.monotonic() + 120
