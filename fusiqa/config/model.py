@@ -57,6 +57,10 @@ class ScaleWeighing:
         require("weighing.gain", self.gain, at_least=0)
 
 
+Scalar = str | int | float | bool
+TimmArg = tuple[str, Scalar | tuple[Scalar, ...]]
+"""Name and value of an argument of timm.create_model."""
+
 SEED_WEIGHING = ScaleWeighing()
 """The weighing of the published design: a plain softmax onto the maps as they are."""
 
@@ -87,5 +91,5 @@ class ModelConfig:
     """Mean of the RGB input in 0-1 that the backbone expects; None asks timm."""
     std: tuple[float, float, float] | None = None
     """Standard deviation of the RGB input in 0-1 that the backbone expects; None asks timm."""
-    timm_args: tuple[tuple[str, str | int | float | bool], ...] = ()
+    timm_args: tuple[TimmArg, ...] = ()
     """Further arguments of timm.create_model, as (name, value) pairs."""

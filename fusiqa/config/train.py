@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from fusiqa.config.backbone_args import parse_backbone_args
 from fusiqa.config.model import DEFAULT_BACKBONE, SEED_WEIGHING, ScaleWeighing
 from fusiqa.config.require import require
 
@@ -43,6 +44,9 @@ class TrainConfig:
     """Name of any timm model with four or more pyramid stages."""
     backbone_weights: str = "imagenet"
     """imagenet (timm's own, downloaded once), a safetensors file, or none (random)."""
+    backbone_args: tuple[str, ...] = ()
+    """Other sizes of the backbone, as NAME=VALUE for timm: a Swin of a quarter of the width is
+    embed_dim=24 depths=1,1,3,1. Pretrained weights then seldom fit."""
     attention_fusion: bool = False
     """Weigh the four scales for every image by an attention network."""
     fusion: Literal["single", "concat", "attention", "spatial", "cross-scale"] | None = None
@@ -136,3 +140,4 @@ class TrainConfig:
             "split_seed",
         ):
             require(name, getattr(self, name), at_least=0)
+        parse_backbone_args(self.backbone_args)

@@ -84,10 +84,14 @@ def make_run_dir(folder: Path, config: TrainConfig) -> None:
 
 
 def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, Any]]:
-    """The settings that would change the numbers of the run in a folder, by name: (its own, those given now)."""
-    before, now = read_json(folder / CONFIG_FILE)["settings"], settings_of(config)
+    """The settings that would change the numbers of the run in a folder, by name: (its own, those given now).
+
+    A setting that was not there yet when the run was made had its default.
+    """
+    before = settings_of(TrainConfig()) | read_json(folder / CONFIG_FILE)["settings"]
+    now = settings_of(config)
     kept = [name for name in now if name not in MAY_DIFFER]
-    return {name: (before.get(name), now[name]) for name in kept if before.get(name) != now[name]}
+    return {name: (before[name], now[name]) for name in kept if before[name] != now[name]}
 
 
 def check_same_settings(folder: Path, config: TrainConfig) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from fusiqa.config import ModelConfig, TrainConfig
+from fusiqa.config.backbone_args import parse_backbone_args
 from fusiqa.data import splits
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
@@ -120,6 +121,7 @@ def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelCon
         dropout=regularisation.dropout,
         drop_path=regularisation.drop_path,
         attention_dropout=config.attention_dropout,
+        timm_args=parse_backbone_args(config.backbone_args),
     )
 
 

@@ -120,7 +120,9 @@ def model_config(stated: dict[str, Any]) -> ModelConfig:
             f"unknown settings in {DESCRIPTION_FILE}: {', '.join(unknown)}; was it written by another version?"
         )
     triples = {name: tuple(stated[name]) for name in ("mean", "std") if stated.get(name) is not None}
-    arguments = tuple((name, value) for name, value in stated.get("timm_args", ()))
+    arguments = tuple(
+        (name, tuple(value) if isinstance(value, list) else value) for name, value in stated.get("timm_args", ())
+    )
     built = {
         **triples,
         "timm_args": arguments,

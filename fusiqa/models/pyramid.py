@@ -18,6 +18,7 @@ from timm.models import FeatureDictNet, FeatureListNet
 from torch import Tensor, nn
 
 from fusiqa.config import ModelConfig
+from fusiqa.config.backbone_args import format_backbone_args
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.models.weights import BackboneWeights
 
@@ -174,9 +175,11 @@ def _creation_message(config: ModelConfig, weights: BackboneWeights | None, reas
             f"the weights in {weights.path} do not fit {config.backbone}: {first_line}. Name the backbone that they "
             "were made for with --backbone, or start from --backbone_weights imagenet or none"
         )
+    given = format_backbone_args(config.timm_args)
     return (
-        f"{config.backbone} cannot give four pyramid stages at {config.image_height}x{config.image_width}: "
-        f"{first_line}. Use a backbone with four or more (for instance swin_tiny_patch4_window7_224, resnet50)"
+        f"{config.backbone}{f' with {given}' if given else ''} cannot give four pyramid stages at "
+        f"{config.image_height}x{config.image_width}: {first_line}. Use a backbone with four or more (for instance "
+        f"swin_tiny_patch4_window7_224, resnet50){', or mend --backbone_args' if given else ''}"
     )
 
 

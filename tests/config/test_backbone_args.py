@@ -1,0 +1,66 @@
+"""NAME=VALUE arguments of a backbone: what they come to, what is refused, and that they reach the network."""
+
+import pytest
+import torch
+
+from fusiqa.config import ModelConfig, TrainConfig
+from fusiqa.config.backbone_args import parse_backbone_args
+from fusiqa.errors import FusiqaError
+from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
+from fusiqa.models.quality import build_model
+
+SMALL_SWIN = ("embed_dim=16", "depths=1,1,2,1", "num_heads=1,1,2,4")
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("a=3", 3), ("a=0.25", 0.25), ("a=1e-3", 1e-3), ("a=True", True), ("a=false", False), ("a=same", "same"),
+        ("a=1,2", (1, 2)), ("a=7,", (7,)), ("a=x=y", "x=y"),
+    ],
+)  # fmt: skip
+def test_a_value_is_what_it_looks_like(word, value):
+    ((_, parsed),) = parse_backbone_args([word])
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["embed_dim"], "--backbone_args embed_dim: expected NAME=VALUE"),
+        (["embed_dim="], "--backbone_args embed_dim=: expected NAME=VALUE"),
+        (["embed-dim=3"], "--backbone_args embed-dim=3: expected NAME=VALUE"),
+        (["img_size=64"], "img_size is set by --crop_size"),
+        (["drop_path_rate=0.1"], "drop_path_rate is set by --drop_path"),
+        (["depths=1,1", "depths=2,2"], "--backbone_args names depths twice"),
+    ],
+)
+def test_what_no_backbone_takes_is_refused_before_training(words, message):
+    with pytest.raises(FusiqaError, match=message):
+        TrainConfig(backbone_args=tuple(words))
+
+
+def small_swin(**more):
+    arguments = parse_backbone_args(SMALL_SWIN)
+    return ModelConfig("swin_tiny_patch4_window7_224", "attention", image_height=64, image_width=64,
+                       timm_args=arguments, **more)  # fmt: skip
+
+
+def test_a_swin_of_other_sizes_is_built_and_read_again(tmp_path):
+    torch.manual_seed(0)
+    model = build_model(small_swin()).eval()
+    assert model.pyramid.channels == [16, 32, 64, 128]
+    assert model.pyramid.scale_sizes() == [(16, 16), (8, 8), (4, 4), (2, 2)]
+    save_checkpoint(TrainedModel(model, "none", {}), tmp_path)
+    again = load_checkpoint(tmp_path).model
+    assert again.config == model.config
+    images = torch.rand(3, 3, 64, 64)
+    assert torch.equal(again(images).score, model(images).score)
+
+
+@pytest.mark.parametrize("argument", ["embed_dims=16", "depths=1,1"])
+def test_arguments_that_the_backbone_does_not_take_are_named_as_typed(argument):
+    config = ModelConfig("swin_tiny_patch4_window7_224", timm_args=parse_backbone_args([argument]))
+    with pytest.raises(FusiqaError, match=rf"with {argument} cannot .* or mend --backbone_args"):
+        build_model(config)
