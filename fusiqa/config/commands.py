@@ -89,17 +89,19 @@ class EvaluateConfig:
 class AblateConfig:
     """Settle a question of design: train named variants over several seeds, compare them paired, and report."""
 
-    preset: Annotated[
-        Literal["attention", "scales", "fusions", "weighing", "collapse", "backbones", "swin"], tyro.conf.Positional
-    ] = "scales"
+    preset: Annotated[str, tyro.conf.Positional] = "scales"
     """attention (against none), scales (single, multi-scale, attention), fusions (all five), weighing (none, softmax or
-    gates), collapse (what keeps scale weights even), backbones (five kinds), or swin (Tiny, Small, Base)."""
+    gates), collapse (what keeps scale weights even), backbones (five kinds), swin (Tiny, Small, Base), or a question
+    of your own in a TOML file."""
     base: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     """Settings of every run but for what its variant edits; --seed is the first seed, --run_dir the folder of all."""
+    variants: tuple[str, ...] = ()
+    """Only these variants of it, by name; the first is what the others are compared with."""
     seeds: int = 5
     """Runs of each variant, with consecutive seeds; every variant has the same ones."""
     jobs: int | None = None
-    """Runs at once; by default one for each GPU, or one."""
+    """Runs at once, which share the cores; by default one for each GPU, or one. Heads on a frozen backbone train
+    fastest with one run a core."""
 
     def __post_init__(self) -> None:
         """Refuse settings that no ablation could use."""

@@ -6,13 +6,14 @@ import math
 
 import pandas as pd
 
-from fusiqa.evaluation.seeds import SeedDifference, paired_over_seeds, verdict
+from fusiqa.evaluation.seeds import SeedDifference, holm, paired_over_seeds, verdict
 from fusiqa.student import mean_of
 
 RESULT_COLUMNS = (
-    "variant", "seed", "srcc", "plcc", "parameters", "seconds_per_epoch", "effective_scales", "backbone", "epochs",
+    "variant", "seed", "srcc", "plcc", "val_srcc", "parameters", "seconds_per_epoch", "effective_scales", "backbone",
+    "epochs",
 )  # fmt: skip
-MEASURES = ("srcc", "plcc")
+MEASURES = ("srcc", "plcc", "val_srcc")
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
@@ -22,7 +23,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
         results: one row a run, with RESULT_COLUMNS.
 
     Returns:
-        variant, backbone, seeds, and for srcc and plcc the mean, `_sd`, `_low`, `_high` (NaN with one seed);
+        variant, backbone, seeds, and for srcc, plcc and val_srcc the mean, `_sd`, `_low`, `_high` (NaN with one seed);
         parameters, seconds_per_epoch (median), effective_scales (mean; NaN for designs that do not weigh).
     """
     rows = []
@@ -51,26 +52,38 @@ def differences(results: pd.DataFrame, *, reference: str, measure: str = "srcc")
     return found
 
 
-def difference_table(found: dict[str, SeedDifference]) -> pd.DataFrame:
-    """One row a design: variant, difference, low, high, p_value, seeds, seeds_needed."""
-    rows = [
-        {
-            "variant": variant,
-            "difference": each.mean,
-            "low": each.low,
-            "high": each.high,
-            "p_value": each.p_value,
-            "seeds": each.n,
-            "seeds_needed": each.seeds_needed,
-        }
-        for variant, each in found.items()
-    ]
-    return pd.DataFrame(rows, columns=["variant", "difference", "low", "high", "p_value", "seeds", "seeds_needed"])
+def difference_table(found: dict[str, SeedDifference], validation: dict[str, SeedDifference]) -> pd.DataFrame:
+    """One row a design: how its test SRCC differs from the reference's, and, after `val_`, its validation SRCC.
+
+    Args:
+        found: differences of the test SRCC.
+        validation: of the validation SRCC of each run's best epoch.
+
+    Returns:
+        variant, difference, low, high, p_value, p_holm (corrected for the number of designs), seeds, seeds_needed,
+        val_difference, val_low, val_high, val_p_value, val_p_holm.
+    """
+    table = pd.DataFrame({"variant": list(found)})
+    for prefix, each in (("", found), ("val_", validation)):
+        rows = [each[variant] for variant in found]
+        table[f"{prefix}difference"] = [row.mean for row in rows]
+        table[f"{prefix}low"] = [row.low for row in rows]
+        table[f"{prefix}high"] = [row.high for row in rows]
+        table[f"{prefix}p_value"] = [row.p_value for row in rows]
+        table[f"{prefix}p_holm"] = holm([row.p_value for row in rows])
+        if not prefix:
+            table["seeds"] = [row.n for row in rows]
+            table["seeds_needed"] = [row.seeds_needed for row in rows]
+    return table
 
 
-def verdicts(found: dict[str, SeedDifference], *, reference: str) -> list[str]:
+def verdicts(found: dict[str, SeedDifference], *, reference: str, metric: str = "SRCC") -> list[str]:
     """What may be said of each design, in words."""
-    return [verdict(variant, reference, each) for variant, each in found.items()]
+    corrected = holm([each.p_value for each in found.values()])
+    return [
+        verdict(variant, reference, each, metric=metric, comparisons=len(found), corrected=p)
+        for (variant, each), p in zip(found.items(), corrected, strict=True)
+    ]
 
 
 def readable(summary: pd.DataFrame) -> pd.DataFrame:
@@ -80,6 +93,7 @@ def readable(summary: pd.DataFrame) -> pd.DataFrame:
             "method": summary["variant"],
             "SRCC": [_cell(row, "srcc") for _, row in summary.iterrows()],
             "PLCC": [_cell(row, "plcc") for _, row in summary.iterrows()],
+            "validation SRCC": [_cell(row, "val_srcc") for _, row in summary.iterrows()],
             "parameters": [f"{count / 1e6:.2f} M" for count in summary["parameters"]],
             "time per epoch": [f"{seconds:,.1f} s" for seconds in summary["seconds_per_epoch"]],
             "scales in effect": ["" if math.isnan(n) else f"{n:.2f}" for n in summary["effective_scales"]],
@@ -96,7 +110,7 @@ def to_latex(summary: pd.DataFrame, *, caption: str) -> str:
         r"\begin{table}",
         r"  \centering",
         rf"  \caption{{{_escaped(caption)}}}",
-        rf"  \begin{{tabular}}{{l{'r' * 5}lr}}",
+        rf"  \begin{{tabular}}{{l{'r' * 6}lr}}",
         r"    \toprule",
         "    " + " & ".join(_escaped(column) for column in table.columns) + r" \\",
         r"    \midrule",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from fusiqa.errors import FusiqaError
-from fusiqa.student import distance_from_zero, mean_of, quantile
+from fusiqa.student import CONFIDENCE, distance_from_zero, mean_of, quantile
 
 POWER = 0.8
 SEEDS_AT_MOST = 1000
@@ -102,19 +103,64 @@ def power(effect: float, seeds: int) -> float:
     return 1.0 if math.isnan(found) else float(found)  # so far out that scipy has no number for it
 
 
-def verdict(name: str, reference: str, difference: SeedDifference, *, metric: str = "SRCC") -> str:
-    """What may be said of two designs after so many seeds, in words."""
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p of each of several comparisons, corrected for their number: below 5 %, all such stand together at 5 %.
+
+    Args:
+        p_values: of the comparisons; where one is NaN, all corrected ones are.
+
+    Example:
+        >>> [round(p, 3) for p in holm([0.04, 0.01, 0.03])]
+        [0.06, 0.03, 0.06]
+
+    Source: Holm, Scandinavian Journal of Statistics 6, 1979.
+    """
+    given = np.asarray(p_values, float)
+    if np.isnan(given).any():
+        return [math.nan] * len(given)
+    order = np.argsort(given, kind="stable")
+    stepped = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))
+    corrected = np.empty_like(given)
+    corrected[order] = np.minimum(stepped, 1)
+    return corrected.tolist()
+
+
+def verdict(
+    name: str,
+    reference: str,
+    difference: SeedDifference,
+    *,
+    metric: str = "SRCC",
+    comparisons: int = 1,
+    corrected: float | None = None,
+) -> str:
+    """What may be said of two designs after so many seeds, in words.
+
+    Args:
+        name: of the design in question.
+        reference: of the one that it is compared with.
+        difference: of the two.
+        metric: what was compared.
+        comparisons: how many designs were compared with the reference.
+        corrected: p after `holm` over those; without it the comparison is taken alone.
+    """
     if difference.n == 1:
         return (
             f"{metric} of {name} minus {reference} is {difference.mean:+.4f} with one seed each: nothing can be told, "
             "for another seed would move it. Run at least five"
         )
+    alone = corrected is None or comparisons == 1
+    among = "" if alone else f", {corrected:.2g} among {comparisons} comparisons"
     amount = (
         f"{metric} of {name} minus {reference} is {difference.mean:+.4f} [{difference.low:+.4f}, "
-        f"{difference.high:+.4f}] over {difference.n} paired seeds (t-test, p = {difference.p_value:.2g})"
+        f"{difference.high:+.4f}] over {difference.n} paired seeds (t-test, p = {difference.p_value:.2g}{among})"
     )
     if difference.told:
-        return f"{amount}: {name} is {'higher' if difference.mean > 0 else 'lower'} on this split"
+        told = f"{name} is {'higher' if difference.mean > 0 else 'lower'} on this split"
+        sure = alone or (corrected is not None and corrected < 1 - CONFIDENCE)
+        return (
+            f"{amount}: {told}" if sure else f"{amount}: {told} taken alone, but among so many chance may have done it"
+        )
     if difference.seeds_needed is None:
         return f"{amount}: no difference can be told, and one so small would need more than {SEEDS_AT_MOST:,} seeds"
     more = max(0, difference.seeds_needed - difference.n)

@@ -13,13 +13,17 @@ from pathlib import Path
 import torch
 
 from fusiqa.config import AblateConfig, TrainConfig
+from fusiqa.data.cores import cores
 from fusiqa.errors import FusiqaError
 from fusiqa.experiments.ablation_report import write_report
 from fusiqa.experiments.notices import Say
 from fusiqa.experiments.prepare import Prepared, prepare, read_ratings
-from fusiqa.experiments.presets import PRESETS, Variant
+from fusiqa.experiments.presets import Variant
+from fusiqa.experiments.questions import find_question, narrowed
 from fusiqa.experiments.run_folder import CONFIG_FILE, TEST_FILE, changed_settings
 from fusiqa.experiments.train import train
+
+FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # they say one thing together
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ def ablate(config: AblateConfig, *, say: Say = print) -> Path:
     Raises:
         FusiqaError: settings that contradict the preset, a folder of another ablation, or what training refuses.
     """
-    preset = PRESETS[config.preset]
-    folder = config.base.run_dir or Path("runs") / f"ablation-{config.preset}"
+    preset = narrowed(find_question(config.preset), config.variants)
+    folder = config.base.run_dir or Path("runs") / f"ablation-{Path(config.preset).stem}"
     runs = planned(config, preset.variants, folder)
     waiting = [run for run in runs if not run.finished]
     size = f"{len(preset.variants)} variants, {config.seeds} seeds"
@@ -76,23 +80,43 @@ def planned(config: AblateConfig, variants: Sequence[Variant], folder: Path) -> 
     """
     if config.base.overwrite or config.base.resume:
         raise FusiqaError("an ablation always continues: leave --resume and --overwrite out (or remove its folder)")
+    refuse_unclear(variants)
     edited = {name for variant in variants for name in variant.edits}
+    if edited & FUSION_SWITCHES:
+        edited |= FUSION_SWITCHES
     default = TrainConfig()
     asked = sorted(name for name in edited if getattr(config.base, name) != getattr(default, name))
-    if "fusion" in edited:
-        switches = ("attention_fusion", "multiscale")
-        asked += [name for name in switches if getattr(config.base, name) != getattr(default, name)]
     if asked:
         raise FusiqaError(f"--{' and --'.join(asked)}: the variants of this preset set that themselves; leave it out")
     base = replace(config.base, spaq=False)  # a cross-test of every run would cost more than it tells
     runs = []
     for seed in range(config.base.seed, config.base.seed + config.seeds):
         for variant in variants:
-            run_dir = folder / f"{re.sub('[^a-z0-9]+', '-', variant.name.lower()).strip('-')}-seed{seed}"
+            run_dir = folder / f"{folder_name(variant)}-seed{seed}"
             runs.append(Run(variant, seed, replace(variant.of(base), seed=seed, run_dir=run_dir)))
     for run in runs:
         refuse_other_settings(run)
     return runs
+
+
+def folder_name(variant: Variant) -> str:
+    """What the folders of a variant's runs begin with."""
+    return re.sub(r"[\W_]+", "-", variant.name.lower()).strip("-")
+
+
+def refuse_unclear(variants: Sequence[Variant]) -> None:
+    """Refuse variants that would share a folder, or that are one design twice."""
+    for what, told in (
+        (folder_name, "would have one folder"),
+        (lambda v: v.of(TrainConfig()), "are the same settings"),
+    ):
+        seen: dict[object, str] = {}
+        for variant in variants:
+            other = seen.setdefault(what(variant), variant.name)
+            if other is not variant.name:
+                raise FusiqaError(f"the variants {other!r} and {variant.name!r} {told}: name or set one otherwise")
+        if "" in seen:
+            raise FusiqaError(f"the variant {seen['']!r} needs a name with letters or digits")
 
 
 def refuse_other_settings(run: Run) -> None:
@@ -133,7 +157,8 @@ def train_at_once(
     free = context.Queue()
     for job in range(jobs):
         free.put(job % max(1, torch.cuda.device_count()))
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=take_device, initargs=(free,)) as processes:
+    threads = max(1, cores() // jobs)
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=take_share, initargs=(free, threads)) as processes:
         futures: dict[Future, Run] = {processes.submit(train_quietly, resuming(run), prepared): run for run in runs}
         for future in as_completed(futures):
             future.result()
@@ -141,10 +166,11 @@ def train_at_once(
             after_each()
 
 
-def take_device(free) -> None:
-    """Let this process see one GPU only, before torch looks for any."""
+def take_share(free, threads: int) -> None:
+    """Let this process see one GPU only, before torch looks for any, and compute with its share of the cores."""
     if torch.cuda.device_count():
         os.environ["CUDA_VISIBLE_DEVICES"] = str(free.get())
+    torch.set_num_threads(threads)
 
 
 def train_quietly(config: TrainConfig, prepared: Prepared) -> None:

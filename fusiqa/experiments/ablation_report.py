@@ -54,12 +54,14 @@ def write_report(folder: Path, config: AblateConfig, preset: Preset, runs: Seque
     seed_bars(summary, results, folder / "srcc.png")
     validation_curves([(name, read_table(run / HISTORY_FILE)) for name, _, run in runs], folder / "training.png")
     found = differences(results, reference=preset.reference) if preset.reference in set(results["variant"]) else {}
+    validation = differences(results, reference=preset.reference, measure="val_srcc") if found else {}
     if found:
-        table = difference_table(found)
+        table = difference_table(found, validation)
         write_csv(table, folder / "differences.csv")
         difference_bars(table, reference=preset.reference, path=folder / "differences.png")
     said = verdicts(found, reference=preset.reference)
-    text = report(config, preset, results, summary, said)
+    chosen_by = verdicts(validation, reference=preset.reference, metric="validation SRCC")
+    text = report(config, preset, results, summary, said, chosen_by)
     write_text(folder / REPORT_FILE, text)
     say("\n".join([to_markdown(readable(summary)), *said, f"report: {folder / REPORT_FILE}"]))
 
@@ -73,6 +75,7 @@ def result(variant: str, seed: int, folder: Path) -> dict[str, object]:
         "seed": seed,
         "srcc": test["srcc"]["value"],
         "plcc": test["plcc"]["value"],
+        "val_srcc": test["validation_srcc"],
         "parameters": test["parameters"],
         "seconds_per_epoch": test["seconds_per_epoch"],
         "effective_scales": float(effective_scales(weights_of(predictions)).mean()) if weighed else float("nan"),
@@ -91,7 +94,12 @@ def caption(config: AblateConfig, results: pd.DataFrame) -> str:
 
 
 def report(
-    config: AblateConfig, preset: Preset, results: pd.DataFrame, summary: pd.DataFrame, said: Sequence[str]
+    config: AblateConfig,
+    preset: Preset,
+    results: pd.DataFrame,
+    summary: pd.DataFrame,
+    said: Sequence[str],
+    chosen_by: Sequence[str],
 ) -> str:
     """The page in Markdown."""
     backbone = "frozen: the heads alone were trained" if config.base.freeze_backbone else "fine-tuned"
@@ -108,16 +116,20 @@ def report(
         "",
         to_markdown(readable(summary)),
         "",
-        "SRCC and PLCC: mean and standard deviation over seeds, on the test split. Scales in effect: exp(entropy) of "
-        "an image's scale weights, 1 to 4, mean over images and seeds.",
+        "SRCC and PLCC: mean and standard deviation over seeds, on the test split; validation SRCC: of the best epoch, "
+        "which it chose. Scales in effect: exp(entropy) of an image's scale weights, 1 to 4, mean over images and "
+        "seeds.",
         "",
         "## Verdict",
         "",
         *(f"- {line}." for line in said or ["The reference has not been run yet: nothing is compared"]),
         "",
         "The interval is over seeds, on one split: it covers another training, not other photographs. The test is "
-        "Student's paired t-test; with several variants, expect one in twenty to differ by chance.",
+        "Student's paired t-test, its p corrected by Holm for the number of designs compared with the reference.",
         "",
+        *(("On validation, by which a design is to be chosen:", "") if chosen_by else ()),
+        *(f"- {line}." for line in chosen_by),
+        *(("",) if chosen_by else ()),
         *(line for figure in figures for line in (figure, "")),
     ]
     return "\n".join(lines)

@@ -8,6 +8,15 @@ from typing import Any
 
 from fusiqa.config import ScaleWeighing, TrainConfig
 
+COMMON = frozenset(
+    (
+        *("dataset", "data_dir", "score_range", "resize", "validation_share", "split_seed", "split_file"),
+        *("skip_broken", "cache_dir", "cache_gb", "spaq", "spaq_dir"),
+        *("seed", "run_dir", "resume", "overwrite", "progress", "accelerator", "devices", "num_nodes", "num_workers"),
+    )
+)
+"""Settings that no variant edits: the photographs are looked at once for all runs, and the runs are paired by seed."""
+
 
 @dataclass(frozen=True)
 class Variant:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from fusiqa.errors import FusiqaError
-from fusiqa.evaluation.seeds import paired_over_seeds, power, seeds_needed, verdict
+from fusiqa.evaluation.seeds import holm, paired_over_seeds, power, seeds_needed, verdict
 
 FIRST, SECOND = [0.871, 0.868, 0.874, 0.866, 0.872], [0.866, 0.867, 0.868, 0.865, 0.869]
 
@@ -75,3 +75,27 @@ def test_the_verdict_says_how_many_seeds_are_missing():
 def test_seeds_that_cannot_be_paired_are_refused(first, second):
     with pytest.raises(FusiqaError, match="paired seeds need"):
         paired_over_seeds(first, second)
+
+
+def test_holms_correction_by_hand_and_by_its_laws():
+    """Holm's steps: the smallest times 4, the next times 3, ..., never falling, never over 1."""
+    assert holm([0.02, 0.2, 0.01, 0.6]) == pytest.approx([0.06, 0.4, 0.04, 0.6])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+    assert all(math.isnan(p) for p in holm([0.01, math.nan]))
+
+
+def test_holm_keeps_false_findings_of_a_family_to_one_in_twenty():
+    p_values = np.random.default_rng(0).uniform(size=(4000, 6))  # six designs, none of which differs
+    wrong = np.mean([min(holm(family)) < 0.05 for family in p_values])
+    assert wrong == pytest.approx(0.05, abs=0.012)
+    assert np.mean(p_values.min(axis=1) < 0.05) > 0.2  # without it
+
+
+def test_what_chance_does_among_many_is_said():
+    found = paired_over_seeds(FIRST, SECOND)
+    unsure = verdict("attention", "concat", found, comparisons=6, corrected=0.2)
+    assert "0.2 among 6 comparisons" in unsure
+    assert "higher on this split taken alone, but among so many chance may have done it" in unsure
+    assert verdict("attention", "concat", found, comparisons=6, corrected=0.04).endswith("higher on this split")
