@@ -100,8 +100,8 @@ class AblateConfig:
     seeds: int = 5
     """Runs of each variant, with consecutive seeds; every variant has the same ones."""
     jobs: int | None = None
-    """Runs at once, which share the cores; by default one for each GPU, or one. Heads on a frozen backbone train
-    fastest with one run a core."""
+    """Runs at once, which share the cores; by default one for each GPU, and without any one, or of heads on a frozen
+    backbone one a core (at most 8)."""
 
     def __post_init__(self) -> None:
         """Refuse settings that no ablation could use."""

@@ -11,12 +11,14 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from filelock import FileLock
 
 from fusiqa.files import write_atomically
 
@@ -91,6 +93,24 @@ class Store:
             except OSError:
                 continue  # never stored, or taken away
         return there
+
+    @contextmanager
+    def alone(self, task: str) -> Iterator[None]:
+        """Hold off other processes that ask for the same task on this store; those of other tasks go on.
+
+        A store that keeps nothing, and a disk that cannot be locked, hold off none: then work is done twice, no worse.
+        """
+        lock = FileLock(self.folder / f"{hashlib.sha256(task.encode()).hexdigest()[:16]}.lock")
+        try:
+            if self.limit > 0:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            logger.warning("%s cannot be locked: %s", self.folder, error)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def path(self, key: str) -> Path:
         name = hashlib.sha256(key.encode()).hexdigest()

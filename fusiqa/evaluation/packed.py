@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,25 +78,34 @@ def pack_photographs(
     made_by = f"resize {resize} crop {size} overlap {overlap:.3f} backbone {backbone_fingerprint(model)}"
     images = ratings.table["image"].tolist()
     packed = PackedPhotographs([f"{contents[image]} {made_by}" for image in images], store)
-    store.touch(packed.keys)
-    missing = [row for row, key in enumerate(packed.keys) if not store.path(key).is_file()]
     device = torch.device("cuda" if accelerator == "gpu" else "cpu")
     model.eval().to(device).to(memory_format=torch.channels_last)  # also where nothing is missing: heads round by it
-    if not missing:
-        return packed
-    kept = {images[row] for row in missing}
-    part = ratings.without([image for image in images if image not in kept])
-    at_once = max(1, PIXELS_AT_ONCE[device.type] // size**2)
-    crops = EvaluationCrops(part, resize, size, overlap)
-    with tqdm(total=len(missing), desc=f"maps of {ratings.name}", unit=" photographs", disable=not progress) as bar:
-        for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, part)):
-            chunks = [pack(model, chunk.to(device)).cpu() for chunk in batch.crops.split(at_once)]
-            for place, maps in zip(batch.rows, torch.cat(chunks).split(batch.counts), strict=True):
+    with store.alone(made_by):  # runs that start together would else all compute the same maps
+        store.touch(packed.keys)
+        missing = [row for row, key in enumerate(packed.keys) if not store.path(key).is_file()]
+        if missing:
+            there = set(range(len(images))) - set(missing)
+            crops = EvaluationCrops(ratings.without([images[row] for row in there]), resize, size, overlap)
+            for place, maps in run_backbone(model, crops, num_workers=num_workers, progress=progress):
                 row = missing[place]
-                if not store.put(packed.keys[row], maps.numpy()):
-                    packed.spare[row] = maps.numpy().copy()
-            bar.update(len(batch.rows))
+                if not store.put(packed.keys[row], maps):
+                    packed.spare[row] = maps.copy()
     return packed
+
+
+def run_backbone(
+    model: QualityModel, crops: EvaluationCrops, *, num_workers: int | None, progress: bool
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The row of each photograph, and the packed maps of its crops: float16, (crops, numbers)."""
+    ratings = crops.ratings
+    device = next(model.parameters()).device
+    at_once = max(1, PIXELS_AT_ONCE[device.type] // model.config.image_height**2)
+    with tqdm(total=len(ratings), desc=f"maps of {ratings.name}", unit=" photographs", disable=not progress) as bar:
+        for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
+            chunks = [pack(model, chunk.to(device)).cpu() for chunk in batch.crops.split(at_once)]
+            for row, maps in zip(batch.rows, torch.cat(chunks).split(batch.counts), strict=True):
+                yield row, maps.numpy()
+            bar.update(len(batch.rows))
 
 
 def backbone_fingerprint(model: QualityModel) -> str:

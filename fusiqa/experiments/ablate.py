@@ -23,6 +23,7 @@ from fusiqa.experiments.questions import find_question, narrowed
 from fusiqa.experiments.run_folder import CONFIG_FILE, TEST_FILE, changed_settings
 from fusiqa.experiments.train import train
 
+HEADS_AT_ONCE = 8  # each takes about a gigabyte
 FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # they say one thing together
 
 
@@ -134,11 +135,18 @@ def train_all(runs: Sequence[Run], config: AblateConfig, say: Say, *, after_each
     """Look at the photographs once, for no variant edits what they come from, and train every run on them."""
     ratings, resize = read_ratings(config.base)
     prepared = prepare(config.base, ratings, resize, say=say, progress=config.base.progress)
-    jobs = config.jobs or max(1, torch.cuda.device_count())
+    jobs = config.jobs or usual_jobs(config.base)
     if jobs > 1 and len(runs) > 1:
         train_at_once(runs, prepared, jobs, say, after_each=after_each)
     else:
         train_in_turn(runs, prepared, say, after_each=after_each)
+
+
+def usual_jobs(base: TrainConfig) -> int:
+    """One run a GPU; without any, a run a core of heads on a frozen backbone, which fill no more than one, else one."""
+    if torch.cuda.is_available() and base.accelerator != "cpu":
+        return torch.cuda.device_count()
+    return min(cores(), HEADS_AT_ONCE) if base.freeze_backbone else 1
 
 
 def train_in_turn(runs: Sequence[Run], prepared: Prepared, say: Say, *, after_each: Callable[[], None]) -> None:

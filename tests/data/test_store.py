@@ -105,3 +105,38 @@ def test_two_processes_that_store_the_same_arrays_at_once_do_no_harm(tmp_path):
 def test_without_a_limit_above_nothing_nothing_is_stored(tmp_path, limit):
     new_store(tmp_path / "cache", limit).put("a", ARRAY)
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_task_is_done_by_one_process_at_a_time_and_others_are_not_held_off(tmp_path):
+    """Two processes each say when they are in and out; a third has another task."""
+    code = (
+        "import sys, time; from pathlib import Path; from fusiqa.data.store import new_store\n"
+        "with new_store(Path(sys.argv[1]), 10**6).alone(sys.argv[2]):\n"
+        "    print('in', time.time(), flush=True); time.sleep(0.5); print('out', time.time(), flush=True)\n"
+    )
+    held = new_store(tmp_path, 10**6)
+    with held.alone("maps"):
+        same = [subprocess.Popen([sys.executable, "-c", code, tmp_path, "maps"], stdout=-1, text=True) for _ in "ab"]
+        other = subprocess.run([sys.executable, "-c", code, tmp_path, "other"], capture_output=True, text=True)
+        assert other.stdout.startswith("in")
+        assert all(process.poll() is None for process in same)
+        released = time.time()
+    spans = sorted([float(line.split()[1]) for line in process.communicate()[0].splitlines()] for process in same)
+    assert released <= spans[0][0] < spans[0][1] <= spans[1][0] < spans[1][1]
+
+
+@pytest.mark.parametrize("limit", [0, 10**6])
+def test_where_nothing_can_be_locked_the_work_is_done_all_the_same(tmp_path, limit, caplog):
+    (tmp_path / "file").write_text("no folder")
+    with new_store(tmp_path / "file", limit).alone("maps"):
+        done = True
+    assert done
+    assert ("cannot be locked" in caplog.text) == bool(limit)
+
+
+def test_a_failure_within_a_task_lets_the_next_one_in(tmp_path):
+    kept = new_store(tmp_path, 10**6)
+    with pytest.raises(KeyError), kept.alone("maps"):
+        raise KeyError
+    with kept.alone("maps"):
+        pass

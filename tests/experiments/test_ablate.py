@@ -20,7 +20,7 @@ from fusiqa.experiments.presets import COMMON, PRESETS
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_efficientnet", "--backbone_weights", "none", "--crop_size", "40",
     "--resize", "48", "--batch_size", "8", "--epochs", "2", "--validation_share", "0.2", "--no_progress",
-    "--accelerator", "cpu", "--num_workers", "0", "--freeze_backbone", "--precision", "32",
+    "--accelerator", "cpu", "--num_workers", "0", "--freeze_backbone", "--precision", "32", "--jobs", "1",
 ]  # fmt: skip
 
 
