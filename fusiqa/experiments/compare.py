@@ -8,7 +8,7 @@ from fusiqa.config import CompareConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import compare, readable, to_markdown, write_csv
 from fusiqa.experiments.notices import Say
-from fusiqa.experiments.run_folder import PREDICTIONS_FILE
+from fusiqa.experiments.run_folder import PREDICTIONS_FILE, backbone_of
 from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_text
 
@@ -28,11 +28,14 @@ def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
         if name in predictions:
             raise FusiqaError(f"two runs are called {name}; rename one of the folders")
         predictions[name] = read_table(run / PREDICTIONS_FILE)
-    comparison = compare(predictions)
-    table = to_markdown(readable(comparison))
-    say(table)
+    comparison, backbones = compare(predictions), [backbone_of(run) for run in config.runs]
+    shown = readable(comparison)
+    for table in (comparison, shown):
+        table.insert(1, "backbone", backbones)
+    text = to_markdown(shown)
+    say(text)
     if config.output is not None:
-        write_text(config.output / MARKDOWN_FILE, table + "\n")
+        write_text(config.output / MARKDOWN_FILE, text + "\n")
         write_csv(comparison, config.output / CSV_FILE)
         say(f"written to {config.output / MARKDOWN_FILE} and {config.output / CSV_FILE}")
     return comparison

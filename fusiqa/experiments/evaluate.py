@@ -21,7 +21,7 @@ from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import predict_on_range
 from fusiqa.experiments.notices import Say
 from fusiqa.experiments.own_data import own_dataset, own_part
-from fusiqa.experiments.run_folder import folder_of
+from fusiqa.experiments.run_folder import backbone_of, folder_of
 from fusiqa.files import write_text
 from fusiqa.metrics import FEWEST_IMAGES, measure, srcc
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
@@ -32,7 +32,7 @@ SHOWN_METRICS = ("srcc", "plcc", "plcc_logistic", "krcc", "rmse")
 
 @dataclass(frozen=True)
 class Measured:
-    """A data set and what the model makes of it: `predictions` has image, mos, score and kind (or none)."""
+    """A data set and what the model makes of it: `predictions` has image, mos, score, and kind and group where known."""
 
     ratings: Ratings
     resize: str
@@ -45,7 +45,7 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
 
     Returns:
         The folder with evaluation.md and .csv, and for each data set predictions_, scatter_, worst_ and, where it has
-        kinds, kinds_.
+        kinds or groups, kinds_ and groups_.
 
     Raises:
         FusiqaError: no model, or not one of the data sets could be measured on.
@@ -61,13 +61,14 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
             say(f"notice: not measured on {dataset}: {reason}")
     if not rows:
         raise FusiqaError(f"{config.model}: not one of {', '.join(config.dataset)} could be measured on (see above)")
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).assign(backbone=backbone_of(config.model))
     write_csv(table, folder / f"{TABLE_FILE}.csv")
     text = to_markdown(readable(table))
     own = own_dataset(config.model) or "unknown"
     note = (
-        f"Trained on {own}. SRCC and PLCC with 95 % intervals over photographs; resize is what each was brought to "
-        "before it was cropped. Scores were brought to each set's range linearly, which RMSE depends on."
+        f"Trained on {own}; backbone {backbone_of(config.model)}. SRCC and PLCC with 95 % intervals over photographs; "
+        "resize is what each was brought to before it was cropped. Scores were brought to each set's range linearly, "
+        "which RMSE depends on."
     )
     write_text(folder / f"{TABLE_FILE}.md", f"{text}\n\n{note}\n")
     say(f"{text}\nwritten to {folder}")
@@ -91,7 +92,12 @@ def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say:
         trained, checked.ratings, resize=resize, accelerator=config.accelerator, progress=config.progress
     )
     told = kinds(name, table["image"].tolist())
-    return Measured(checked.ratings, resize, part, table.assign(kind=told if told is not None else ""))
+    groups = table["image"].map(checked.ratings.table.set_index("image")["group"])
+    if told is not None:
+        table = table.assign(kind=told)
+    if groups.nunique() < len(table):
+        table = table.assign(group=groups)
+    return Measured(checked.ratings, resize, part, table)
 
 
 def data_dir(name: str, config: EvaluateConfig) -> Path | None:
@@ -111,8 +117,9 @@ def write_one(measured: Measured, folder: Path, config: EvaluateConfig) -> dict[
     metrics = measure(scores, mos)
     write_csv(predictions, folder / f"predictions_{stem}.csv")
     score_scatter(scores, mos, folder / f"scatter_{stem}.png")
-    if (predictions["kind"] != "").all():
-        write_csv(by_kind(predictions), folder / f"kinds_{stem}.csv")
+    for column in ("kind", "group"):
+        if column in predictions:
+            write_csv(by(column, predictions), folder / f"{column}s_{stem}.csv")
     if config.worst:
         worst_errors(measured, folder / f"worst_{stem}.png", count=config.worst)
     row: dict[str, object] = {"dataset": measured.ratings.name, "part": measured.part, "n": metrics.n}
@@ -122,15 +129,15 @@ def write_one(measured: Measured, folder: Path, config: EvaluateConfig) -> dict[
     return {**row, "resize": measured.resize}
 
 
-def by_kind(predictions: pd.DataFrame) -> pd.DataFrame:
-    """SRCC within each kind of image (NaN for fewer than three, or ratings all alike), and mean error, by kind."""
+def by(column: str, predictions: pd.DataFrame) -> pd.DataFrame:
+    """SRCC within each kind or group of images (NaN for fewer than three, or ratings all alike), and mean errors."""
     rows = []
-    for kind, part in predictions.groupby("kind", sort=True):
+    for name, part in predictions.groupby(column, sort=True):
         defined = len(part) >= FEWEST_IMAGES and part["mos"].nunique() > 1 and part["score"].nunique() > 1
         error = part["score"] - part["mos"]
         rows.append(
             {
-                "kind": kind,
+                column: name,
                 "n": len(part),
                 "srcc": srcc(part["score"].to_numpy(float), part["mos"].to_numpy(float)) if defined else np.nan,
                 "mean_error": float(error.mean()),

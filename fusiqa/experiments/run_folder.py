@@ -133,6 +133,12 @@ def check_same_data(folder: Path, before: dict[str, Any], now: dict[str, Any]) -
             )
 
 
+def backbone_of(model: Path) -> str:
+    """Whether a run's backbone was "frozen" or "fine-tuned"; "unknown" for a model outside a run folder."""
+    path = folder_of(model) / CONFIG_FILE
+    return read_json(path)["resolved"].get("backbone", "fine-tuned") if path.is_file() else "unknown"
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file. Raises FusiqaError if it is missing or broken."""
     try:

@@ -19,7 +19,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.predict import SCALE_COLUMNS, predict_on_range
 from fusiqa.experiments.groups import with_groups
 from fusiqa.experiments.notices import Say
-from fusiqa.experiments.run_folder import ATTENTION_FILE, CONFIG_FILE, PREDICTIONS_FILE, TEST_FILE, read_json
+from fusiqa.experiments.run_folder import ATTENTION_FILE, PREDICTIONS_FILE, TEST_FILE, backbone_of
 from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_atomically, write_json
 from fusiqa.metrics import measure
@@ -63,7 +63,7 @@ def test_record(run_dir: Path, trained: TrainedModel, predictions: pd.DataFrame)
     seconds = history["train_seconds"] + history["validation_seconds"]
     return {
         **measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json(),
-        "backbone": read_json(run_dir / CONFIG_FILE)["resolved"].get("backbone", "fine-tuned"),
+        "backbone": backbone_of(run_dir),
         "resize": trained.resize,
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
         "seconds_per_epoch": round(float(seconds.mean()), 2),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fusiqa.cli import main
 from fusiqa.data.kinds import KADID10K, kinds
-from fusiqa.experiments.evaluate import by_kind
+from fusiqa.experiments.evaluate import by
 from fusiqa.metrics import measure, srcc
 
 SETTINGS = [
@@ -63,13 +63,21 @@ def test_every_data_set_gets_its_row_and_its_files(run, data, monkeypatch, tmp_p
     found = measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy())
     assert table.loc["kadid-10k", "srcc"] == pytest.approx(found.srcc.value)
     assert predictions["score"].between(0, 6).all()  # on KADID-10k's range, not on BIQ2021's
-    by = pd.read_csv(out / "kinds_kadid-10k.csv").set_index("kind")
-    assert by["n"].to_dict() == {"Gaussian blur": 4, "lens blur": 4, "motion blur": 4}
+    kinds_of_it = pd.read_csv(out / "kinds_kadid-10k.csv").set_index("kind")
+    assert kinds_of_it["n"].to_dict() == {"Gaussian blur": 4, "lens blur": 4, "motion blur": 4}
+    groups_of_it = pd.read_csv(out / "groups_kadid-10k.csv").set_index("group")
+    assert groups_of_it["n"].to_dict() == {"I01.png": 6, "I02.png": 6}
+    first = predictions[predictions["image"].str.startswith("I01")]
+    assert groups_of_it.loc["I01.png", "srcc"] == pytest.approx(
+        srcc(first["score"].to_numpy(), first["mos"].to_numpy())
+    )
+    assert not (out / "groups_biq2021.csv").exists()
+    assert set(table["backbone"]) == {"fine-tuned"}
     with Image.open(out / "worst_kadid-10k.png") as sheet:
         assert sheet.width > 900
     for name in ("scatter_kadid-10k.png", "scatter_biq2021.png", "worst_biq2021.png", "predictions_biq2021.csv"):
         assert (out / name).stat().st_size > 300
-    assert "Trained on biq2021" in (out / "evaluation.md").read_text()
+    assert "Trained on biq2021; backbone fine-tuned" in (out / "evaluation.md").read_text()
 
 
 def test_the_runs_own_data_set_gives_the_figures_of_its_test(run, monkeypatch):
@@ -95,7 +103,7 @@ def test_nothing_to_measure_on_is_one_line(run, monkeypatch, capsys, tmp_path, a
 
 def test_kinds_by_hand():
     table = pd.DataFrame({"kind": ["a"] * 4 + ["b"] * 2, "mos": [1.0, 2, 3, 4, 1, 2], "score": [1.0, 3, 2, 5, 2, 4]})
-    found = by_kind(table).set_index("kind")
+    found = by("kind", table).set_index("kind")
     assert found.loc["a", "srcc"] == pytest.approx(srcc(np.array([1.0, 3, 2, 5]), np.array([1.0, 2, 3, 4])))
     assert np.isnan(found.loc["b", "srcc"])
     assert found.loc["a", "mean_error"] == pytest.approx(0.25)
