@@ -32,7 +32,7 @@ SHOWN_METRICS = ("srcc", "plcc", "plcc_logistic", "krcc", "rmse")
 
 @dataclass(frozen=True)
 class Measured:
-    """A data set and what the model makes of it: `predictions` has image, mos, score, and kind and group where known."""
+    """A data set and the predictions for it: image, mos, score, and kind and group where they are known."""
 
     ratings: Ratings
     resize: str

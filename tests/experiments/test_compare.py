@@ -1,5 +1,6 @@
 """`fusiqa compare`, whole: over run folders, in their order, to the screen and to files."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_the_order_decides_what_the_others_are_compared_with(runs):
 def test_without_an_output_nothing_is_written(runs, tmp_path, capsys):
     before = sorted(tmp_path.rglob("*"))
     main(["compare", str(runs[0]), str(runs[1])])
-    assert "| concat | 61 |" in capsys.readouterr().out
+    assert "| concat | unknown | 61 |" in capsys.readouterr().out
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -101,3 +102,13 @@ def test_the_command_ends_with_code_2_and_one_line(runs, tmp_path, capsys):
         main(["compare", str(runs[0]), str(tmp_path / "absent")])
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'absent'}/predictions.csv is missing")
+
+
+def test_the_table_says_which_backbone_was_frozen(runs, tmp_path):
+    for run, resolved in zip(runs, ({"backbone": "frozen"}, {"backbone": "fine-tuned"}, {}), strict=True):
+        (run / "config.json").write_text(json.dumps({"settings": {}, "resolved": resolved}))
+    said: list[str] = []
+    table = compare_runs(CompareConfig(runs, output=tmp_path / "out"), say=said.append)
+    assert table["backbone"].tolist() == ["frozen", "fine-tuned", "fine-tuned"]
+    assert "| concat | frozen |" in said[0]
+    assert pd.read_csv(tmp_path / "out" / "comparison.csv")["backbone"].tolist() == table["backbone"].tolist()
