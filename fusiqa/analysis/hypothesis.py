@@ -6,6 +6,7 @@ flaw at the coarse ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -85,6 +86,45 @@ def in_words(gain: Mean) -> str:
     return FAILS if gain.high < 0 else UNTOLD
 
 
+def over_runs(runs: Sequence[list[Verdict]]) -> list[Verdict]:
+    """A verdict for each clause over training seeds: runs taken as independent, each run's mean over photographs once.
+
+    Args:
+        runs: the verdicts of `judge` on each run, on the same photographs; one at least.
+    """
+    return [
+        Verdict(
+            of_runs[0].clause,
+            in_words(found := mean_of([each.pair.mean for each in of_runs])),
+            found,
+            [mean_of([each.by_scale[scale].mean for each in of_runs]) for scale in range(len(SCALES))],
+        )
+        for of_runs in zip(*runs, strict=True)
+    ]
+
+
+def runs_table(runs: Mapping[str, list[Verdict]]) -> pd.DataFrame:
+    """One row a run and clause: run, clause, verdict, n photographs, gain of the clause's pair of scales, low, high."""
+    rows = [
+        (run, each.clause.words, each.verdict, each.pair.n, each.pair.mean, each.pair.low, each.pair.high)
+        for run, verdicts in runs.items()
+        for each in verdicts
+    ]
+    return pd.DataFrame(rows, columns=["run", "clause", "verdict", "n", "gain", "low", "high"])
+
+
+def runs_to_markdown(verdicts: list[Verdict]) -> str:
+    """What `over_runs` found, for reading."""
+    clauses = "\n".join(f"- {_sentence(verdict)}" for verdict in verdicts)
+    return f"""## Over {verdicts[0].pair.n} runs
+
+{clauses}
+
+Here n is the number of runs: each counts once, by its mean over the photographs, and the intervals cover another
+training seed of this design, on these photographs.
+"""
+
+
 def to_markdown(verdicts: list[Verdict], *, model: str) -> str:
     """The page `hypothesis.md`."""
     clauses = "\n".join(f"- {_sentence(verdict)}" for verdict in verdicts)
@@ -123,5 +163,5 @@ def _figure(mean: Mean, *, signed: bool) -> str:
     """A mean with its interval."""
     form = "+.3f" if signed else ".3f"
     if mean.n == 1:
-        return f"{mean.mean:{form}} (no interval: one photograph)"
+        return f"{mean.mean:{form}} (no interval: n = 1)"
     return f"{mean.mean:{form}} [{mean.low:{form}}, {mean.high:{form}}]"

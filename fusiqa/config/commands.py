@@ -37,16 +37,21 @@ class AttentionConfig:
     """Seed of noise, directions and places of the distortions made; each photograph draws its own."""
     limit: int | None = None
     """Use at most this many photographs, evenly spaced through the list."""
+    other_seeds: tuple[Path, ...] = ()
+    """With every-distortion: further runs of the same design with other seeds; each clause of the hypothesis is then
+    judged over runs too."""
     output: Path | None = None
     """Folder for the figures and tables; by default attention/ in the run folder."""
     progress: bool = True
     """Show a progress bar."""
 
     def __post_init__(self) -> None:
-        """Refuse a level, a seed or a limit that does not exist."""
+        """Refuse a level, a seed or a limit that does not exist, and runs that nothing is asked of."""
         require("level", self.level, at_least=1, below=6)
         require("seed", self.seed, at_least=0)
         require("limit", self.limit, at_least=1)
+        if self.other_seeds and self.groups != "every-distortion":
+            raise FusiqaError("--other_seeds goes with --groups every-distortion")
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,23 @@ import pandas as pd
 
 from fusiqa.analysis.distortion_shifts import FOUND_BELOW, UNDISTORTED, distortion_shifts
 from fusiqa.analysis.explain import WEIGHTS_FILE
-from fusiqa.analysis.hypothesis import judge, to_markdown
+from fusiqa.analysis.hypothesis import judge, over_runs, runs_table, runs_to_markdown, to_markdown
 from fusiqa.analysis.plots import shift_map
 from fusiqa.config import AttentionConfig
 from fusiqa.data.distorted import KIND_OF_DISTORTION, every_distortion, treatment_of
 from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
+from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import write_csv
 from fusiqa.evaluation.predict import predict
 from fusiqa.experiments.notices import Say
 from fusiqa.files import write_text
-from fusiqa.models.checkpoint import TrainedModel
+from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 
 SHIFTS_FILE = "scale_weight_shifts.csv"
 SHIFTS_FIGURE = "scale_weight_shifts.png"
 HYPOTHESIS_FILE = "hypothesis.md"
+RUNS_FILE = "hypothesis_runs.csv"
 
 
 def explain_every_distortion(
@@ -33,26 +35,56 @@ def explain_every_distortion(
     Photographs are distorted as they are scored; a few are in memory at once, whatever their number.
 
     Args:
-        folder: where scale_weights.csv, scale_weight_shifts.csv, scale_weight_shifts.png and hypothesis.md go.
+        folder: where scale_weights.csv, scale_weight_shifts.csv, scale_weight_shifts.png and hypothesis.md go; and,
+            where there are other seeds, hypothesis_runs.csv.
         trained: a model that weighs its scales.
         ratings: the photographs, undistorted.
         config: the settings of the command.
         resize: resize protocol, in the words of `--resize`.
         say: told the verdicts.
+
+    Raises:
+        FusiqaError: another seed's run that is of another design.
     """
+    others = load_others(config, trained)  # refused before anything is scored
     made = every_distortion(ratings, resize=Resize.parse(resize), seed=config.seed)
-    table = with_treatments(predict(trained, made, resize="none", progress=config.progress))
+
+    def scored(model: TrainedModel) -> pd.DataFrame:
+        return with_treatments(predict(model, made, resize="none", progress=config.progress))
+
+    table = scored(trained)
     write_csv(table, folder / WEIGHTS_FILE)
     shifts = distortion_shifts(table)
     write_csv(shifts, folder / SHIFTS_FILE)
     sizes = trained.model.pyramid.scale_sizes()
     title = f"What distortions do to the scale weights of {len(ratings):,} photographs ({ratings.name})"
     shift_map(shifts, scale_sizes=sizes, title=title, path=folder / SHIFTS_FIGURE)
-    page = to_markdown(judge(table), model=str(config.model))
+    verdicts = {str(config.model): judge(table)} | {run: judge(scored(model)) for run, model in others.items()}
+    page = to_markdown(verdicts[str(config.model)], model=str(config.model))
+    if others:
+        write_csv(runs_table(verdicts), folder / RUNS_FILE)
+        page = f"{page}\n{runs_to_markdown(over_runs(list(verdicts.values())))}"
     write_text(folder / HYPOTHESIS_FILE, page)
     say(page)
     found = int((shifts["q_value"] < FOUND_BELOW).sum())
     say(f"{found} of {len(shifts)} shifts can be told from none (false discovery rate of {FOUND_BELOW:.0%})")
+
+
+def load_others(config: AttentionConfig, first: TrainedModel) -> dict[str, TrainedModel]:
+    """The other runs by name. Raises FusiqaError for one that is named twice, or of another design than the first."""
+    others: dict[str, TrainedModel] = {}
+    places = {config.model.resolve()}
+    for run in config.other_seeds:
+        if run.resolve() in places:
+            raise FusiqaError(f"--other_seeds names {run} a second time; every run counts once")
+        places.add(run.resolve())
+        others[str(run)] = load_checkpoint(run)
+        if (others[str(run)].model.config, others[str(run)].resize) != (first.model.config, first.resize):
+            raise FusiqaError(
+                f"{run} is of another design (network, crop size, score range or resize); --other_seeds takes runs "
+                "that differ in their seed alone"
+            )
+    return others
 
 
 def with_treatments(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fusiqa.analysis.hypothesis import CLAUSES, FAILS, HOLDS, UNTOLD, in_words, judge, to_markdown
+from fusiqa.analysis.hypothesis import (
+    CLAUSES,
+    FAILS,
+    HOLDS,
+    UNTOLD,
+    in_words,
+    judge,
+    over_runs,
+    runs_table,
+    runs_to_markdown,
+    to_markdown,
+)
 from fusiqa.student import Mean, mean_of
 
 DONE = [
@@ -80,4 +91,26 @@ def test_the_page_says_verdicts_numbers_and_that_it_is_one_model():
     assert page.count("**holds**") == 4
     assert "blur moves weight to the fine scales 0 and 1: **holds**. Scales 0 and 1 together, shift +0.20" in page
     assert "All of this is about one model" in page
-    assert "no interval: one photograph" in to_markdown(judge(table(photographs=1)), model="runs/first")
+    assert "no interval: n = 1" in to_markdown(judge(table(photographs=1)), model="runs/first")
+
+
+def test_over_runs_each_run_counts_once():
+    signs = [1.0, 0.8, 1.2, 0.9]
+    runs = [judge(table(sign=sign, photographs=3 + number)) for number, sign in enumerate(signs)]
+    found = over_runs(runs)
+    assert [verdict.verdict for verdict in found] == [HOLDS] * 4
+    assert found[0].pair == pytest.approx(mean_of([run[0].pair.mean for run in runs]))
+    assert found[0].pair.n == 4
+    assert found[1].by_scale[2] == pytest.approx(mean_of([run[1].by_scale[2].mean for run in runs]))
+
+
+def test_runs_that_contradict_each_other_tell_nothing_together():
+    """Each alone is sure."""
+    runs = {"a": judge(table(sign=1)), "b": judge(table(sign=-1)), "c": judge(table(sign=1))}
+    assert [verdict.verdict for verdict in over_runs(list(runs.values()))][:3] == [UNTOLD] * 3
+    told = runs_table(runs)
+    assert told.groupby("run")["verdict"].first().to_dict() == {"a": HOLDS, "b": FAILS, "c": HOLDS}
+    assert told.loc[4, "gain"] == pytest.approx(runs["b"][0].pair.mean)
+    page = runs_to_markdown(over_runs(list(runs.values())))
+    assert page.startswith("## Over 3 runs")
+    assert page.count("**cannot be told**") == 3

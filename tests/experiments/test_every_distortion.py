@@ -67,3 +67,29 @@ def test_the_seed_decides_what_is_drawn_and_nothing_else(photographs, tmp_path):
 def test_a_seed_below_zero_is_refused():
     with pytest.raises(FusiqaError, match=r"--seed -1"):
         AttentionConfig(Path("run"), seed=-1)
+
+
+def test_other_seeds_are_judged_beside_the_first_and_over_all(photographs, tmp_path):
+    runs = [make_model(tmp_path / f"run{seed}", resize="none", seed=seed) for seed in range(3)]
+    said = explained(runs[0], photographs, tmp_path / "out", other_seeds=tuple(runs[1:]), limit=2)
+    told = pd.read_csv(tmp_path / "out" / "hypothesis_runs.csv")
+    assert told["run"].tolist() == [str(run) for run in runs for _ in range(4)]
+    alone = explained(runs[2], photographs, tmp_path / "alone", limit=2)[0]
+    blur = told[(told["run"] == str(runs[2])) & told["clause"].str.startswith("blur")].iloc[0]
+    assert f"shift {blur['gain']:+.3f} [{blur['low']:+.3f}, {blur['high']:+.3f}], n = 2" in alone
+    first, _, over = said[0].partition("## Over 3 runs")
+    assert first.count("**") == over.count("**") == 8
+    mean = told[told["clause"].str.startswith("blur")]["gain"].mean()
+    assert f"shift {mean:+.3f} [" in over
+    assert "n = 3" in over
+
+
+def test_a_run_of_another_design_is_refused_before_anything_is_scored(photographs, tmp_path):
+    first, other = make_model(tmp_path / "a", resize="none"), make_model(tmp_path / "b", resize="48")
+    with pytest.raises(FusiqaError, match=r"b is of another design .*; --other_seeds takes runs"):
+        explained(first, photographs, tmp_path / "out", other_seeds=(other,))
+    with pytest.raises(FusiqaError, match="a second time; every run counts once"):
+        explained(first, photographs, tmp_path / "out", other_seeds=(tmp_path / "b" / ".." / "a",))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(FusiqaError, match="--other_seeds goes with --groups every-distortion"):
+        AttentionConfig(first, other_seeds=(other,))
