@@ -87,6 +87,6 @@ def distance_from_zero(values: ArrayLike) -> Distance:
     return Distance(mean / sd, float(stats.ttest_1samp(values, 0).pvalue))
 
 
-def quantile(n: int) -> float:
+def quantile(n: int, *, confidence: float = CONFIDENCE) -> float:
     """Standard errors within which the mean of n values lies of its expectation, 95 times in 100; NaN for one value."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    return float(stats.t.ppf((1 + confidence) / 2, n - 1))

@@ -13,6 +13,11 @@ RESULT_COLUMNS = (
     "variant", "seed", "srcc", "plcc", "val_srcc", "parameters", "seconds_per_epoch", "effective_scales", "backbone",
     "epochs",
 )  # fmt: skip
+LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 MEASURES = ("srcc", "plcc", "val_srcc")
 
 
@@ -80,8 +85,9 @@ def difference_table(found: dict[str, SeedDifference], validation: dict[str, See
 def verdicts(found: dict[str, SeedDifference], *, reference: str, metric: str = "SRCC") -> list[str]:
     """What may be said of each design, in words."""
     corrected = holm([each.p_value for each in found.values()])
+    comparisons = sum(each.n > 1 for each in found.values())
     return [
-        verdict(variant, reference, each, metric=metric, comparisons=len(found), corrected=p)
+        verdict(variant, reference, each, metric=metric, comparisons=comparisons, corrected=p)
         for (variant, each), p in zip(found.items(), corrected, strict=True)
     ]
 
@@ -133,6 +139,4 @@ def _latex(cell: object) -> str:
 
 
 def _escaped(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, f"\\{character}")
-    return text
+    return "".join(LATEX.get(character, character) for character in text)

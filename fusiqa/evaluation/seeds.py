@@ -14,6 +14,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.student import CONFIDENCE, distance_from_zero, mean_of, quantile
 
 POWER = 0.8
+FEWEST_SEEDS = 5  # that a claim on a design should rest on
 SEEDS_AT_MOST = 1000
 """More seeds than this nobody runs; a difference that would need them is as good as none."""
 
@@ -76,8 +77,15 @@ def paired_over_seeds(values: ArrayLike, reference: ArrayLike) -> SeedDifference
     return SeedDifference(n, mean, low, high, p_value, sd, effect, seeds_needed(effect))
 
 
-def seeds_needed(effect: float) -> int | None:
+def seeds_needed(effect: float, *, comparisons: int = 1) -> int | None:
     """Seeds with which a paired t-test at 5 % finds an effect of this size (mean over sd) with a chance of 80 %.
+
+    Args:
+        effect: mean over standard deviation.
+        comparisons: among which it has to stand; the test is then one at 5 % over their number (Bonferroni).
+
+    Returns:
+        The number; None where it is over 1,000 or cannot be said.
 
     Example:
         >>> seeds_needed(1.0)
@@ -85,20 +93,21 @@ def seeds_needed(effect: float) -> int | None:
     """
     if math.isinf(effect):
         return 2  # the fewest that have a spread
-    if math.isnan(effect) or power(effect, SEEDS_AT_MOST) < POWER:
+    if math.isnan(effect) or power(effect, SEEDS_AT_MOST, comparisons) < POWER:
         return None
     low, high = 1, SEEDS_AT_MOST  # low is too few, high is enough
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(effect, middle) >= POWER else (middle, high)
+        low, high = (low, middle) if power(effect, middle, comparisons) >= POWER else (middle, high)
     return high
 
 
-def power(effect: float, seeds: int) -> float:
-    """Chance that a two-sided paired t-test at 5 % finds an effect (mean over sd) with so many seeds."""
+def power(effect: float, seeds: int, comparisons: int = 1) -> float:
+    """Chance that a two-sided paired t-test, at 5 % over the comparisons, finds an effect (mean over sd)."""
     if seeds < 2:
         return 0.0
-    bound, shift = quantile(seeds), abs(effect) * math.sqrt(seeds)
+    bound = quantile(seeds, confidence=1 - (1 - CONFIDENCE) / comparisons)
+    shift = abs(effect) * math.sqrt(seeds)
     found = stats.nct.sf(bound, seeds - 1, shift) + stats.nct.cdf(-bound, seeds - 1, shift)
     return 1.0 if math.isnan(found) else float(found)  # so far out that scipy has no number for it
 
@@ -107,7 +116,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """p of each of several comparisons, corrected for their number: below 5 %, all such stand together at 5 %.
 
     Args:
-        p_values: of the comparisons; where one is NaN, all corrected ones are.
+        p_values: of the comparisons; one that is NaN stays so, and does not count.
 
     Example:
         >>> [round(p, 3) for p in holm([0.04, 0.01, 0.03])]
@@ -115,12 +124,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Source: Holm, Scandinavian Journal of Statistics 6, 1979.
     """
-    given = np.asarray(p_values, float)
-    if np.isnan(given).any():
-        return [math.nan] * len(given)
-    order = np.argsort(given, kind="stable")
-    stepped = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))
-    corrected = np.empty_like(given)
+    corrected = np.asarray(p_values, float).copy()
+    known = np.flatnonzero(~np.isnan(corrected))
+    order = known[np.argsort(corrected[known], kind="stable")]
+    stepped = np.maximum.accumulate(corrected[order] * np.arange(len(order), 0, -1))
     corrected[order] = np.minimum(stepped, 1)
     return corrected.tolist()
 
@@ -149,6 +156,11 @@ def verdict(
             f"{metric} of {name} minus {reference} is {difference.mean:+.4f} with one seed each: nothing can be told, "
             "for another seed would move it. Run at least five"
         )
+    if difference.sd == 0:
+        return (
+            f"{metric} of {name} minus {reference} is {difference.mean:+.4f} in each of {difference.n} paired seeds: "
+            "without any spread nothing can be told. Run more seeds, or test on more photographs"
+        )
     alone = corrected is None or comparisons == 1
     among = "" if alone else f", {corrected:.2g} among {comparisons} comparisons"
     amount = (
@@ -156,14 +168,19 @@ def verdict(
         f"{difference.high:+.4f}] over {difference.n} paired seeds (t-test, p = {difference.p_value:.2g}{among})"
     )
     if difference.told:
+        few = f"; {FEWEST_SEEDS} seeds and more should say so" if difference.n < FEWEST_SEEDS else ""
         told = f"{name} is {'higher' if difference.mean > 0 else 'lower'} on this split"
-        sure = alone or (corrected is not None and corrected < 1 - CONFIDENCE)
+        if alone or (corrected is not None and corrected < 1 - CONFIDENCE):
+            return f"{amount}: {told}{few}"
         return (
-            f"{amount}: {told}" if sure else f"{amount}: {told} taken alone, but among so many chance may have done it"
+            f"{amount}: {told} taken alone, but among so many chance may have done it; {_more(difference, comparisons)}"
         )
-    if difference.seeds_needed is None:
-        return f"{amount}: no difference can be told, and one so small would need more than {SEEDS_AT_MOST:,} seeds"
-    more = max(0, difference.seeds_needed - difference.n)
-    return (
-        f"{amount}: no difference can be told; one of this size would need {difference.seeds_needed} seeds, {more} more"
-    )
+    return f"{amount}: no difference can be told; {_more(difference, comparisons)}"
+
+
+def _more(difference: SeedDifference, comparisons: int) -> str:
+    """How many more seeds would tell a difference of this size, among so many comparisons."""
+    needed = seeds_needed(difference.effect, comparisons=comparisons)
+    if needed is None:
+        return f"one so small would need more than {SEEDS_AT_MOST:,} seeds"
+    return f"one of this size would need {needed} seeds, {max(0, needed - difference.n)} more"

@@ -83,7 +83,7 @@ def test_holms_correction_by_hand_and_by_its_laws():
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert holm([0.03]) == [0.03]
     assert holm([]) == []
-    assert all(math.isnan(p) for p in holm([0.01, math.nan]))
+    assert holm([0.02, math.nan, 0.01]) == pytest.approx([0.02, math.nan, 0.02], nan_ok=True)  # one seed: no comparison
 
 
 def test_holm_keeps_false_findings_of_a_family_to_one_in_twenty():
@@ -99,3 +99,24 @@ def test_what_chance_does_among_many_is_said():
     assert "0.2 among 6 comparisons" in unsure
     assert "higher on this split taken alone, but among so many chance may have done it" in unsure
     assert verdict("attention", "concat", found, comparisons=6, corrected=0.04).endswith("higher on this split")
+    more = seeds_needed(found.effect, comparisons=6)
+    assert more > seeds_needed(found.effect)
+    assert f"would need {more} seeds, {max(0, more - 5)} more" in unsure
+
+
+def test_the_power_among_comparisons_is_that_of_a_stricter_test():
+    random = np.random.default_rng(1)
+    p_values = stats.ttest_1samp(random.normal(0.8, 1, (4000, 15)), 0, axis=1).pvalue
+    assert power(0.8, 15, 4) == pytest.approx((p_values < 0.05 / 4).mean(), abs=0.025)
+
+
+def test_seeds_without_any_spread_tell_nothing():
+    found = paired_over_seeds([0.75, 0.5], [0.5, 0.25])
+    text = verdict("attention", "concat", found)
+    assert "is +0.2500 in each of 2 paired seeds: without any spread nothing can be told" in text
+    assert "p =" not in text
+
+
+def test_a_finding_over_few_seeds_asks_for_more():
+    few = paired_over_seeds(FIRST[1:4], [0.767, 0.768, 0.765])
+    assert verdict("attention", "concat", few).endswith("higher on this split; 5 seeds and more should say so")
