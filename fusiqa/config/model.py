@@ -75,6 +75,8 @@ class ModelConfig:
     """How the scales become one map: single, concat, attention, spatial or cross-scale."""
     weighing: ScaleWeighing = SEED_WEIGHING
     """How attention fusion weighs."""
+    gates_on_pools: bool = False
+    """Let spatial fusion gate the 7x7 pools of the maps instead of the maps: what heads on a frozen backbone train."""
     image_height: int = 224
     """Height of a crop, pixels."""
     image_width: int = 224

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
 from fusiqa.data.photo import Resize
@@ -17,8 +16,9 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.data.store import Store
 from fusiqa.evaluation.predict import SCALE_COLUMNS
 from fusiqa.models.crops import PIXELS_AT_ONCE
-from fusiqa.models.frozen import judge_packed, pack
+from fusiqa.models.frozen import LAYOUT, judge_packed, pack
 from fusiqa.models.quality import QualityModel
+from fusiqa.progress import progress_bar
 
 CROPS_AT_ONCE = 256  # through the heads
 
@@ -75,7 +75,7 @@ def pack_photographs(
         progress: show a bar on standard error.
     """
     size = model.config.image_height
-    made_by = f"resize {resize} crop {size} overlap {overlap:.3f} backbone {backbone_fingerprint(model)}"
+    made_by = f"{LAYOUT} resize {resize} crop {size} overlap {overlap:.3f} backbone {backbone_fingerprint(model)}"
     images = ratings.table["image"].tolist()
     packed = PackedPhotographs([f"{contents[image]} {made_by}" for image in images], store)
     device = torch.device("cuda" if accelerator == "gpu" else "cpu")
@@ -100,7 +100,7 @@ def run_backbone(
     ratings = crops.ratings
     device = next(model.parameters()).device
     at_once = max(1, PIXELS_AT_ONCE[device.type] // model.config.image_height**2)
-    with tqdm(total=len(ratings), desc=f"maps of {ratings.name}", unit=" photographs", disable=not progress) as bar:
+    with progress_bar(what=f"maps of {ratings.name}", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
             chunks = [pack(model, chunk.to(device)).cpu() for chunk in batch.crops.split(at_once)]
             for row, maps in zip(batch.rows, torch.cat(chunks).split(batch.counts), strict=True):

@@ -111,16 +111,22 @@ class SpatialFusion(Fusion):
 
     g_i = sigmoid(Conv1x1(C_i / 4, 1)(ReLU(Conv1x1(C_i, C_i / 4)(f_i)))), (batch, 1, H_i, W_i). The scale weights are
     the gates' means over a map as shares of their sum.
+
+    Args:
+        channels: channels C_i of the maps.
+        on_pools: gate the p_i in place of the f_i: 7x7 places on every scale, as heads on a frozen backbone do.
     """
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], *, on_pools: bool = False) -> None:
         super().__init__()
         self.out_channels = sum(channels)
+        self.on_pools = on_pools
         self.gates = nn.ModuleList(
             nn.Sequential(nn.Conv2d(c, max(1, c // 4), 1), nn.ReLU(), nn.Conv2d(max(1, c // 4), 1, 1)) for c in channels
         )
 
     def forward(self, maps: Maps) -> Fused:
+        maps = [pool(m) for m in maps] if self.on_pools else maps
         gates = [gate(m).float().sigmoid() for gate, m in zip(self.gates, maps, strict=True)]
         gated = torch.cat([pool(m * g.to(m.dtype)) for m, g in zip(maps, gates, strict=True)], dim=1)
         attention = torch.cat([pool(g) for g in gates], dim=1)
@@ -183,7 +189,7 @@ BUILDERS: dict[str, Callable[[Sequence[int], ModelConfig], Fusion]] = {
     "single": lambda channels, config: SingleScale(channels),
     "concat": lambda channels, config: ConcatFusion(channels),
     "attention": lambda channels, config: AttentionFusion(channels, config.attention_dropout, config.weighing),
-    "spatial": lambda channels, config: SpatialFusion(channels),
+    "spatial": lambda channels, config: SpatialFusion(channels, on_pools=config.gates_on_pools),
     "cross-scale": lambda channels, config: CrossScaleFusion(channels, config.attention_dropout),
 }
 
