@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from fusiqa.config import AblateConfig, TrainConfig
-from fusiqa.data.cores import cores
-from fusiqa.errors import FusiqaError
+from fusiqa.data import splits
+from fusiqa.errors import FusiqaError, listed
 from fusiqa.experiments.ablation_report import write_report
+from fusiqa.experiments.ablation_runs import Failures, Run, train_at_once, train_in_turn, usual_jobs
 from fusiqa.experiments.notices import Say
 from fusiqa.experiments.prepare import Prepared, prepare, read_ratings
 from fusiqa.experiments.presets import Variant
 from fusiqa.experiments.questions import find_question, narrowed
-from fusiqa.experiments.run_folder import CONFIG_FILE, TEST_FILE, changed_settings
-from fusiqa.experiments.train import train
+from fusiqa.experiments.run_folder import CONFIG_FILE, TEST_FILE, changed_settings, read_json
+from fusiqa.experiments.train import build, choose_fusion
+from fusiqa.training.fit import choose_accelerator, choose_precision
 
-HEADS_AT_ONCE = 8  # each takes about a gigabyte
 FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # they say one thing together
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run of an ablation: its variant, its seed and its settings, which name its folder."""
-
-    variant: Variant
-    seed: int
-    config: TrainConfig
-
-    @property
-    def folder(self) -> Path:
-        assert self.config.run_dir is not None
-        return self.config.run_dir
-
-    @property
-    def finished(self) -> bool:
-        return (self.folder / TEST_FILE).is_file()
+LONGEST_NAME = 100  # characters of a folder, which file systems hold with a seed behind it
+DATA = {"data_fingerprint": "photographs or ratings", "split_fingerprint": "split"}
 
 
 def ablate(config: AblateConfig, *, say: Say = print) -> Path:
     """Train every variant with every seed, and report; what is finished already is not trained again.
 
-    The report is written anew after every run, so that one that is interrupted leaves what it has.
+    The report is written anew after every run, so that one that is interrupted leaves what it has. A run that fails is
+    said, and the others go on.
 
     Returns:
         The folder of the runs and the report.
 
     Raises:
-        FusiqaError: settings that contradict the preset, a folder of another ablation, or what training refuses.
+        FusiqaError: settings that contradict the preset, finished runs that were made otherwise, a variant that cannot
+            be built, photographs that training refuses; and, after all others, runs that failed.
     """
     preset = narrowed(find_question(config.preset), config.variants)
     folder = config.base.run_dir or Path("runs") / f"ablation-{Path(config.preset).stem}"
@@ -62,14 +44,19 @@ def ablate(config: AblateConfig, *, say: Say = print) -> Path:
     waiting = [run for run in runs if not run.finished]
     size = f"{len(preset.variants)} variants, {config.seeds} seeds"
     say(f"{preset.question} {len(waiting)} of {len(runs)} runs to do ({size})")
+    others = {path.parent for path in folder.glob(f"*-seed*/{TEST_FILE}")} - {run.folder for run in runs}
+    if others:
+        say(f"notice: not in this report: {listed(sorted(path.name for path in others))}, finished in {folder}")
 
     def report(say: Say = lambda _: None) -> None:
         done = [run for run in runs if run.finished]
+        refuse_other_data([run.folder for run in done])
         write_report(folder, config, preset, [(run.variant.name, run.seed, run.folder) for run in done], say=say)
 
-    if waiting:
-        train_all(waiting, config, say, after_each=report)
+    failures = train_all(waiting, runs, config, say, after_each=report) if waiting else []
     report(say)
+    if failures:
+        raise FusiqaError(f"{len(failures)} of {len(runs)} runs failed, and are not in the report: {listed(failures)}")
     return folder
 
 
@@ -105,88 +92,77 @@ def folder_name(variant: Variant) -> str:
     return re.sub(r"[\W_]+", "-", variant.name.lower()).strip("-")
 
 
+def design(variant: Variant) -> tuple[str, TrainConfig]:
+    """What a variant comes to: its fusion, however that was asked for, and its other settings."""
+    config = variant.of(TrainConfig())
+    fusion = choose_fusion(config, lambda _: None)
+    return fusion, replace(config, fusion=None, attention_fusion=False, multiscale=True)
+
+
 def refuse_unclear(variants: Sequence[Variant]) -> None:
-    """Refuse variants that would share a folder, or that are one design twice."""
-    for what, told in (
-        (folder_name, "would have one folder"),
-        (lambda v: v.of(TrainConfig()), "are the same settings"),
-    ):
+    """Refuse variants that would share a folder, that are one design twice, or whose name makes no folder."""
+    wrong = [repr(v.name) for v in variants if not 0 < len(folder_name(v).encode()) <= LONGEST_NAME]
+    if wrong:
+        raise FusiqaError(f"a variant needs a name with letters or digits, in {LONGEST_NAME} bytes: {listed(wrong)}")
+    for what, told in ((folder_name, "would have one folder"), (design, "are the same settings")):
         seen: dict[object, str] = {}
         for variant in variants:
             other = seen.setdefault(what(variant), variant.name)
             if other is not variant.name:
                 raise FusiqaError(f"the variants {other!r} and {variant.name!r} {told}: name or set one otherwise")
-        if "" in seen:
-            raise FusiqaError(f"the variant {seen['']!r} needs a name with letters or digits")
 
 
 def refuse_other_settings(run: Run) -> None:
-    """A finished run counts only if it was made with these settings."""
+    """A finished run counts only if it was made with these settings, in this precision."""
     if not run.finished:
         return
-    changed = changed_settings(run.folder, run.config)
+    changed = list(changed_settings(run.folder, run.config))
+    before = read_json(run.folder / CONFIG_FILE)["resolved"]["precision"]
+    now = choose_precision(run.config, choose_accelerator(run.config))
+    if before != now:
+        changed.append(f"precision ({before}, and {now} now)")
     if changed:
         raise FusiqaError(
             f"{run.folder} was run with another --{' and --'.join(changed)}; give another --run_dir, or remove it"
         )
 
 
-def train_all(runs: Sequence[Run], config: AblateConfig, say: Say, *, after_each: Callable[[], None]) -> None:
-    """Look at the photographs once, for no variant edits what they come from, and train every run on them."""
+def refuse_other_data(folders: Sequence[Path], now: Prepared | None = None) -> None:
+    """Finished runs can be compared only where photographs, ratings and split were the same, and are so still."""
+    records = {folder: read_json(folder / CONFIG_FILE)["resolved"] for folder in folders}
+    if now is not None:
+        fingerprints = now.checked.fingerprint, splits.split_fingerprint(now.ratings)
+        records[Path("what is there now")] = dict(zip(DATA, fingerprints, strict=True))
+    for name, words in DATA.items():
+        first: dict[str, Path] = {}
+        for folder, resolved in records.items():
+            first.setdefault(resolved[name], folder)
+        if len(first) > 1:
+            one, other, *_ = first.values()
+            raise FusiqaError(
+                f"{one} and {other} have other {words} ({name.replace('_', ' ')}), so they cannot be compared: bring "
+                "the data back, or give another --run_dir"
+            )
+
+
+def train_all(
+    waiting: Sequence[Run], runs: Sequence[Run], config: AblateConfig, say: Say, *, after_each: Callable[[], None]
+) -> Failures:
+    """Look at the photographs once, for no variant edits what they come from, and train every waiting run on them.
+
+    Raises:
+        FusiqaError: photographs that cannot be used or are not those of the finished runs, or a variant that cannot be
+            built; no run has begun then.
+    """
     ratings, resize = read_ratings(config.base)
     prepared = prepare(config.base, ratings, resize, say=say, progress=config.base.progress)
+    refuse_other_data([run.folder for run in runs if run.finished], prepared)
+    for run in {run.variant.name: run for run in waiting}.values():
+        try:
+            build(run.config, choose_fusion(run.config, lambda _: None), ratings)
+        except FusiqaError as reason:
+            raise FusiqaError(f"variant {run.variant.name!r}: {reason}") from reason
     jobs = config.jobs or usual_jobs(config.base)
-    if jobs > 1 and len(runs) > 1:
-        train_at_once(runs, prepared, jobs, say, after_each=after_each)
-    else:
-        train_in_turn(runs, prepared, say, after_each=after_each)
-
-
-def usual_jobs(base: TrainConfig) -> int:
-    """One run a GPU; without any, a run a core of heads on a frozen backbone, which fill no more than one, else one."""
-    if torch.cuda.is_available() and base.accelerator != "cpu":
-        return torch.cuda.device_count()
-    return min(cores(), HEADS_AT_ONCE) if base.freeze_backbone else 1
-
-
-def train_in_turn(runs: Sequence[Run], prepared: Prepared, say: Say, *, after_each: Callable[[], None]) -> None:
-    """One run after the other."""
-    for number, run in enumerate(runs, start=1):
-        say(f"[{number} of {len(runs)}] {run.variant.name}, seed {run.seed}")
-        train(resuming(run), prepared=prepared, say=say)
-        after_each()
-
-
-def train_at_once(
-    runs: Sequence[Run], prepared: Prepared, jobs: int, say: Say, *, after_each: Callable[[], None]
-) -> None:
-    """Several runs at once, each in a process of its own, which sees one GPU where there are any."""
-    context = multiprocessing.get_context("spawn")
-    free = context.Queue()
-    for job in range(jobs):
-        free.put(job % max(1, torch.cuda.device_count()))
-    threads = max(1, cores() // jobs)
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=take_share, initargs=(free, threads)) as processes:
-        futures: dict[Future, Run] = {processes.submit(train_quietly, resuming(run), prepared): run for run in runs}
-        for future in as_completed(futures):
-            future.result()
-            say(f"finished: {futures[future].variant.name}, seed {futures[future].seed}")
-            after_each()
-
-
-def take_share(free, threads: int) -> None:
-    """Let this process see one GPU only, before torch looks for any, and compute with its share of the cores."""
-    if torch.cuda.device_count():
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(free.get())
-    torch.set_num_threads(threads)
-
-
-def train_quietly(config: TrainConfig, prepared: Prepared) -> None:
-    train(replace(config, progress=False), prepared=prepared, say=lambda _: None)
-
-
-def resuming(run: Run) -> TrainConfig:
-    """The run's settings, continuing it where it was interrupted; heads on frozen maps begin anew."""
-    begun = (run.folder / CONFIG_FILE).is_file()
-    frozen = run.config.freeze_backbone
-    return replace(run.config, resume=begun and not frozen, overwrite=begun and frozen)
+    if jobs > 1 and len(waiting) > 1:
+        return train_at_once(waiting, prepared, jobs, say, after_each=after_each)
+    return train_in_turn(waiting, prepared, say, after_each=after_each)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -23,12 +24,13 @@ from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import SCALE_COLUMNS
 from fusiqa.experiments.notices import Say
 from fusiqa.experiments.presets import Preset
-from fusiqa.experiments.run_folder import PREDICTIONS_FILE, TEST_FILE, read_json
+from fusiqa.experiments.run_folder import CONFIG_FILE, PREDICTIONS_FILE, TEST_FILE, read_json
 from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_text
 from fusiqa.training.history import HISTORY_FILE
 
 REPORT_FILE = "report.md"
+DIFFERENCES_FILE, DIFFERENCES_FIGURE = "differences.csv", "differences.png"
 FinishedRun = tuple[str, int, Path]
 
 
@@ -47,22 +49,25 @@ def write_report(folder: Path, config: AblateConfig, preset: Preset, runs: Seque
     results = pd.DataFrame([result(*run) for run in runs], columns=list(RESULT_COLUMNS))
     order = {variant.name: place for place, variant in enumerate(preset.variants)}
     results = results.assign(place=results["variant"].map(order)).sort_values(["place", "seed"]).drop(columns="place")
-    summary = summarise(results)
+    summary, made_by = summarise(results), conditions([run for _, _, run in runs])
     write_csv(results, folder / "runs.csv")
     write_csv(summary, folder / "table.csv")
-    write_text(folder / "table.tex", to_latex(summary, caption=caption(config, results)))
+    write_text(folder / "table.tex", to_latex(summary, caption=f"{made_by}. {over_seeds(results)}"))
     seed_bars(summary, results, folder / "srcc.png")
     validation_curves([(name, read_table(run / HISTORY_FILE)) for name, _, run in runs], folder / "training.png")
-    found = differences(results, reference=preset.reference) if preset.reference in set(results["variant"]) else {}
-    validation = differences(results, reference=preset.reference, measure="val_srcc") if found else {}
+    known = preset.reference in set(results["variant"])
+    found = differences(results, reference=preset.reference) if known else {}
+    validation = differences(results, reference=preset.reference, measure="val_srcc") if known else {}
     if found:
         table = difference_table(found, validation)
-        write_csv(table, folder / "differences.csv")
-        difference_bars(table, reference=preset.reference, path=folder / "differences.png")
+        write_csv(table, folder / DIFFERENCES_FILE)
+        difference_bars(table, reference=preset.reference, path=folder / DIFFERENCES_FIGURE)
+    else:  # those of an earlier, wider report would stand beside a table that they are not of
+        for name in (DIFFERENCES_FILE, DIFFERENCES_FIGURE):
+            (folder / name).unlink(missing_ok=True)
     said = verdicts(found, reference=preset.reference)
     chosen_by = verdicts(validation, reference=preset.reference, metric="validation SRCC")
-    text = report(config, preset, results, summary, said, chosen_by)
-    write_text(folder / REPORT_FILE, text)
+    write_text(folder / REPORT_FILE, report(preset, results, summary, made_by, said, chosen_by))
     say("\n".join([to_markdown(readable(summary)), *said, f"report: {folder / REPORT_FILE}"]))
 
 
@@ -84,35 +89,62 @@ def result(variant: str, seed: int, folder: Path) -> dict[str, object]:
     }
 
 
-def caption(config: AblateConfig, results: pd.DataFrame) -> str:
-    backbone = "frozen" if config.base.freeze_backbone else "fine-tuned"
+Record = Mapping[str, Any]
+"""The config.json of a run."""
+
+TRAINED = {"frozen": "the heads alone, on a frozen backbone", "fine-tuned": "the whole network (fine-tuned backbone)"}
+CONDITIONS: Mapping[str, Callable[[Record], object]] = {
+    "data": lambda record: record["settings"]["dataset"],
+    "backbone": lambda record: record["settings"]["backbone"],
+    "its arguments": lambda record: " ".join(record["settings"].get("backbone_args") or ()),
+    "its weights": lambda record: Path(record["settings"]["backbone_weights"]).name,
+    "trained": lambda record: TRAINED[record["resolved"].get("backbone", "fine-tuned")],
+    "epochs": lambda record: record["settings"]["epochs"],
+    "batch": lambda record: record["settings"]["batch_size"],
+    "resize": lambda record: record["resolved"]["resize"],
+    "crops": lambda record: f"{record['settings']['crop_size']} pixels",
+    "crops a photograph and epoch": lambda record: record["settings"]["crops_per_image"],
+    "precision": lambda record: record["resolved"]["precision"],
+}
+DIFFERS = "differs by variant"
+
+
+def conditions(runs: Sequence[Path]) -> str:
+    """What the runs were made with, as their own records have it, not as the command says: variants may edit it."""
+    records = [read_json(run / CONFIG_FILE) for run in runs]
+    told = {}
+    for name, read in CONDITIONS.items():
+        values = {str(read(record)) for record in records}
+        told[name] = values.pop() if len(values) == 1 else DIFFERS
+    return "; ".join(f"{name}: {value}" for name, value in told.items() if value)
+
+
+def over_seeds(results: pd.DataFrame) -> str:
+    """What the cells of the table are."""
     seeds = results.groupby("variant").size()
-    return (
-        f"{config.base.dataset}, {config.base.backbone} ({backbone}), {config.base.epochs} epochs, "
-        f"mean and standard deviation over {seeds.min()} seeds"
-    )
+    if seeds.max() == 1:
+        return "One seed each"
+    count = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    return f"Mean and standard deviation over {count} seeds"
 
 
 def report(
-    config: AblateConfig,
     preset: Preset,
     results: pd.DataFrame,
     summary: pd.DataFrame,
+    made_by: str,
     said: Sequence[str],
     chosen_by: Sequence[str],
 ) -> str:
     """The page in Markdown."""
-    backbone = "frozen: the heads alone were trained" if config.base.freeze_backbone else "fine-tuned"
     figures = ["![Test SRCC by design](srcc.png)", "![Validation SRCC by epoch](training.png)"]
     if said:
         figures.insert(1, "![Paired differences](differences.png)")
     lines = [
         f"# {preset.question}",
         "",
-        f"Data: {config.base.dataset}. Backbone: {config.base.backbone}, {backbone}. {config.base.epochs} epochs, "
-        f"batch {config.base.batch_size}, {config.base.crops_per_image} crops a photograph and epoch; seeds "
-        f"{results['seed'].min()} to {results['seed'].max()}. The epoch is chosen on validation; each run has read the "
-        "test split once.",
+        f"{made_by[0].upper()}{made_by[1:]}; seeds: {results['seed'].min()} to {results['seed'].max()}. The epoch is "
+        "chosen on validation; each run has read the test split once.",
         "",
         to_markdown(readable(summary)),
         "",

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
-import re
 import shlex
 import tomllib
 from collections.abc import Sequence
@@ -97,11 +96,10 @@ def read_variant(path: Path, name: str, flags: object) -> Variant:
 
 
 def told_by_parser(box: str) -> str:
-    """What is wrong, from the framed message of the command line's parser: the line that names the flag."""
+    """What is wrong, from the framed message of the command line's parser: its first line that is no title."""
     lines = [line.strip(FRAME) for line in box.splitlines()]
-    return next(
-        (line for line in lines if re.search("--[a-z]", line)), "expected settings; fusiqa train --help lists them"
-    )
+    said = [line for line in lines if ": " in line and "helptext" not in line]
+    return said[0] if said else "expected settings; fusiqa train --help lists them"
 
 
 def field_of(word: str) -> str | None:
@@ -128,6 +126,8 @@ def narrowed(preset: Preset, names: Sequence[str]) -> Preset:
     """
     if not names:
         return preset
+    if len(names) == 1:
+        raise FusiqaError("--variants: name two or more; the first is what the others are compared with")
     by_name: dict[str, Any] = {variant.name: variant for variant in preset.variants}
     unknown = [name for name in names if name not in by_name]
     if unknown or len(set(names)) < len(names):

@@ -58,8 +58,7 @@ def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = p
         say(f"{run_dir} is finished already: nothing to resume")
         return run_dir
     ratings, resize = (prepared.ratings, prepared.resize) if prepared else read_ratings(config)
-    torch.manual_seed(config.seed)
-    model = build_model(model_config(config, fusion, ratings), config.backbone_weights)
+    model = build(config, fusion, ratings)
     if prepared is None:
         prepared = prepare(config, ratings, resize, say=say, progress=config.progress and first)
     origin = provenance.describe()
@@ -88,7 +87,7 @@ def fit_whole(
     model: QualityModel, prepared: Prepared, config: TrainConfig, run_dir: Path, save_best: SaveBest, say: Say
 ) -> PredictTest | None:
     """Train the whole network; what predicts the test split then, on the first of the processes that trained."""
-    if not fit(model, prepared.ratings, config, resize=prepared.resize, run_dir=run_dir, save_best=save_best):
+    if not fit(model, prepared.ratings, config, resize=prepared.resize, run_dir=run_dir, save_best=save_best, say=say):
         return None
     accelerator = choose_accelerator(config)
     test_ratings = prepared.ratings.part("test")
@@ -108,6 +107,12 @@ def choose_fusion(config: TrainConfig, say: Say) -> str:
     return "attention" if config.attention_fusion else "concat"
 
 
+def build(config: TrainConfig, fusion: str, ratings: Ratings) -> QualityModel:
+    """The network of a run before its training. Raises FusiqaError where it cannot be built."""
+    torch.manual_seed(config.seed)
+    return build_model(model_config(config, fusion, ratings), config.backbone_weights)
+
+
 def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelConfig:
     """The network that the settings and the data set come to."""
     regularisation = choose_regularisation(config)
@@ -115,6 +120,7 @@ def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelCon
         backbone=config.backbone,
         fusion=fusion,
         weighing=config.weighing,
+        gates_on_pools=fusion == "spatial" and config.freeze_backbone,
         image_height=config.crop_size,
         image_width=config.crop_size,
         score_range=ratings.score_range,

@@ -68,6 +68,7 @@ def test_a_flag_that_says_the_default_is_an_edit_too(tmp_path):
             'question = "?"\n[variants]\na = "--epochs 0"\nb = ""',
             "'a', --epochs 0: .*--epochs 0: allowed is 1 and more",
         ),
+        ('question = "?"\n[variants]\na = "3"\nb = ""', "variant 'a', 3: Unrecognized options: 3"),
         ('question = "?"\n[variants]\na = "--lr x"\nb = ""', "'a', --lr x: Error parsing --lr"),
         ('question = "?"\n[variants]\na = "--seed 3"\nb = ""', "'a' sets --seed, which all runs share"),
         ('question = "?"\n[variants]\na = "--help"\nb = ""', "'a', --help: expected settings; fusiqa train --help"),
@@ -95,6 +96,11 @@ def test_a_part_of_a_preset_in_the_order_given():
     assert narrowed(PRESETS["collapse"], []) is PRESETS["collapse"]
 
 
+def test_one_variant_has_nothing_to_be_compared_with():
+    with pytest.raises(FusiqaError, match="--variants: name two or more"):
+        narrowed(PRESETS["collapse"], ["attention"])
+
+
 @pytest.mark.parametrize(
     ("names", "said"), [(["gain 5", "attention"], "there is no gain 5"), (["attention"] * 2, "one is named twice")]
 )
@@ -108,7 +114,15 @@ def test_a_part_that_is_none_is_refused(names, said):
     [
         ((Variant("a b", {"lr": 1.0}), Variant("A-b", {"lr": 2.0})), "'a b' and 'A-b' would have one folder"),
         ((Variant("a", {"lr": 1.0}), Variant("b", {"lr": 1.0})), "'a' and 'b' are the same settings"),
-        ((Variant("?", {"lr": 1.0}), Variant("b", {"lr": 2.0})), "'.' needs a name with letters or digits"),
+        (
+            (Variant("a", {"attention_fusion": True}), Variant("b", {"fusion": "attention"})),
+            "'a' and 'b' are the same settings",
+        ),
+        ((Variant("?", {"lr": 1.0}), Variant("b", {"lr": 2.0})), "a name with letters or digits, in 100 bytes: '.'"),
+        (
+            (Variant("a" * 101, {"lr": 1.0}), Variant("b", {"lr": 2.0})),
+            "a name with letters or digits, in 100 bytes: 'a",
+        ),
     ],
 )
 def test_variants_that_cannot_be_told_apart_are_refused(variants, said, tmp_path):

@@ -12,6 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from fusiqa.analysis.plots.style import COLOURS, GREY, INK, new_figure, plain, saved
 
+LONGEST_LEVEL = 14  # characters of a name that fit beside the next one's
+
 
 def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figure:
     """Test SRCC of each design: the mean over seeds with its 95 % interval, and every seed as a point.
@@ -31,7 +33,10 @@ def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figur
         axes.plot([place - 0.28, place + 0.28], [mean, mean], color=INK, linewidth=2)
         if np.isfinite(low):
             axes.errorbar(place, mean, [[mean - low], [high - mean]], fmt="none", ecolor=INK, capsize=5, elinewidth=1.2)
-    axes.set_xticks(places, [plain(name) for name in summary["variant"]], rotation=20 if len(summary) > 5 else 0)
+    crowded = len(summary) > 5 or summary["variant"].str.len().max() > LONGEST_LEVEL
+    axes.set_xticks(places, [plain(name) for name in summary["variant"]], rotation=20 if crowded else 0)
+    for label in axes.get_xticklabels() if crowded else ():
+        label.set_horizontalalignment("right")
     axes.set(ylabel="Test SRCC", xlabel="Points: seeds; bar: their mean with its 95 % interval")
     axes.margins(x=0.08, y=0.12)
     return saved(figure, path)
@@ -73,9 +78,10 @@ def validation_curves(histories: Sequence[tuple[str, pd.DataFrame]], path: Path)
         table = pd.concat(runs, axis=1)
         colour = COLOURS[number % len(COLOURS)]
         line = "-" if number < len(COLOURS) else "--"
-        axes.plot(table.index, table.mean(axis=1), line, color=colour, linewidth=1.8, label=plain(name))
+        mean = table.mean(axis=1, skipna=False)  # where one has stopped, the mean of the others would jump
+        axes.plot(mean.index, mean, line, marker="o", markersize=3, color=colour, linewidth=1.8, label=plain(name))
         axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, linewidth=0)
-    axes.set(xlabel="Epoch (line: mean of seeds; band: lowest to highest)", ylabel="Validation SRCC")
+    axes.set(xlabel="Epoch (line: mean of seeds, while all train; band: lowest to highest)", ylabel="Validation SRCC")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False, fontsize=9)
     return saved(figure, path)
