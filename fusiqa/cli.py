@@ -163,13 +163,19 @@ def main_of(name: str, program: str) -> None:
 
 
 def guard(run: Callable[[], None]) -> None:
-    """Run a command; a mistake of the user's ends in one line and exit code 2."""
+    """Run a command; a mistake of the user's, or a path that cannot be used, ends in one line and exit code 2."""
     prepare_cpu()
     try:
         run()
     except FusiqaError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(USER_MISTAKE)
+    except OSError as reason:
+        if reason.filename is None:  # of no file that somebody named
+            raise
+        print(f"error: {reason.filename}: {reason.strerror}; name a place that can be used", file=sys.stderr)
+        sys.exit(USER_MISTAKE)
     except KeyboardInterrupt:
-        print("interrupted; what is finished is kept (add --resume to go on from there)", file=sys.stderr)
+        kept = "what is finished is kept, and the same command goes on from there (train and score: with --resume)"
+        print(f"interrupted; {kept}", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -121,7 +121,7 @@ class TrainConfig:
     logger: Literal["csv", "tensorboard", "none"] = "csv"
     """Where each step's loss and learning rates are logged, inside the run folder."""
     progress: bool = True
-    """Show progress bars."""
+    """Show progress bars, where standard error is a terminal."""
 
     def __post_init__(self) -> None:
         """Refuse settings that no run could use. Raises FusiqaError naming the flag and what is allowed."""
@@ -136,8 +136,8 @@ class TrainConfig:
             "gradient_clip",
             "num_workers",
             "cache_gb",
-            "seed",
-            "split_seed",
         ):
             require(name, getattr(self, name), at_least=0)
+        for name in ("seed", "split_seed"):
+            require(name, getattr(self, name), at_least=0, below=2**63)
         parse_backbone_args(self.backbone_args)

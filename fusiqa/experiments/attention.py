@@ -24,7 +24,7 @@ from fusiqa.experiments.attended import draw_maps, draw_matrices
 from fusiqa.experiments.every_distortion import SHIFTS_FILE, explain_every_distortion
 from fusiqa.experiments.groups import with_groups
 from fusiqa.experiments.notices import Say, usable
-from fusiqa.experiments.own_data import own_dataset, own_part
+from fusiqa.experiments.own_data import is_own, own_part
 from fusiqa.experiments.run_folder import folder_of
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 
@@ -66,6 +66,7 @@ def explain_groups(
     folder: Path, trained: TrainedModel, ratings: Ratings, config: AttentionConfig, *, resize: str, say: Say
 ) -> None:
     """Score the photographs, made into the seed's four groups where that was asked, and write what each group uses."""
+    folder.mkdir(parents=True, exist_ok=True)  # one that cannot be made is known before anything is computed
     make = config.groups == "make" or (config.groups == "auto" and bool(config.photographs))
     if make:
         ratings = distorted(ratings, resize=Resize.parse(resize), level=config.level, seed=config.seed)
@@ -96,7 +97,7 @@ def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Say) -> 
         raise FusiqaError("give photographs or --dataset, not both")
     if config.photographs:
         ratings, resize = read_photographs(config.photographs), trained.resize
-    elif config.dataset and config.dataset != own_dataset(config.model):
+    elif config.dataset and not is_own(config.model, config.dataset):
         ratings = catalog.read(config.dataset, data_dir=config.data_dir)
         ratings = splits.assign(ratings, validation_share=0.1, seed=0).part(config.split)
         resize = ratings.resize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import predict_on_range
 from fusiqa.experiments.notices import Say
-from fusiqa.experiments.own_data import own_dataset, own_part
+from fusiqa.experiments.own_data import is_own, own_dataset, own_part, seen_in_training
 from fusiqa.experiments.run_folder import backbone_of, folder_of
 from fusiqa.files import write_text
 from fusiqa.metrics import FEWEST_IMAGES, measure, srcc
@@ -52,11 +53,12 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     """
     trained = load_checkpoint(config.model)
     folder = config.output or folder_of(config.model) / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)  # one that cannot be made is known before anything is computed
     rows = []
-    for dataset in config.dataset:
+    for dataset, stem in stems(config.dataset).items():
         try:
             measured = measure_on(dataset, trained, config, say)
-            rows.append(write_one(measured, folder, config))
+            rows.append(write_one(measured, folder, stem, config))
         except FusiqaError as reason:
             say(f"notice: not measured on {dataset}: {reason}")
     if not rows:
@@ -79,12 +81,17 @@ def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say:
     """Predict a data set under its own resize protocol, on its own score range."""
     facts = facts_of(dataset)
     name = facts.name if facts else dataset
-    own = name == own_dataset(config.model)
-    if own:
+    if is_own(config.model, dataset):
         ratings, resize, part = own_part(config.model, "test", data_dir=data_dir(name, config)), trained.resize, "test"
     else:
         ratings = catalog.read(dataset, data_dir=data_dir(name, config))
         resize, part = ratings.resize, "all"
+        seen = seen_in_training(config.model, ratings.table["image"].tolist()) if facts is None else 0
+        if seen:
+            say(
+                f"warning: {seen} of the {len(ratings)} images of {dataset} are called as images that this model was "
+                "trained or chosen on, and figures on those flatter it; its own data set, named as then, gives its test"
+            )
     checked = check(ratings, skip_broken=True, progress=config.progress)
     if checked.broken:
         say(f"notice: {name} without {len(checked.broken)} photographs that cannot be used")
@@ -109,9 +116,24 @@ def data_dir(name: str, config: EvaluateConfig) -> Path | None:
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
-def write_one(measured: Measured, folder: Path, config: EvaluateConfig) -> dict[str, object]:
+def stems(datasets: Sequence[str]) -> dict[str, str]:
+    """What the files of each data set end in: its name, and a number behind the second of one name.
+
+    Example:
+        >>> stems(["koniq-10k", "a/ratings.csv", "b/ratings.csv"])
+        {'koniq-10k': 'koniq-10k', 'a/ratings.csv': 'ratings', 'b/ratings.csv': 'ratings-2'}
+    """
+    found: dict[str, str] = {}
+    for dataset in datasets:
+        facts = facts_of(dataset)
+        stem = facts.name if facts else Path(dataset).stem
+        same = sum(each == stem or each.startswith(f"{stem}-") for each in found.values())
+        found.setdefault(dataset, f"{stem}-{same + 1}" if same else stem)
+    return found
+
+
+def write_one(measured: Measured, folder: Path, stem: str, config: EvaluateConfig) -> dict[str, object]:
     """Tables and figures of one data set, and its row of the table of all."""
-    stem = Path(measured.ratings.name).stem
     predictions = measured.predictions
     scores, mos = predictions["score"].to_numpy(float), predictions["mos"].to_numpy(float)
     metrics = measure(scores, mos)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from fusiqa.data.facts import facts_of
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
 from fusiqa.experiments.run_folder import CONFIG_FILE, SPLIT_FILE, folder_of, read_json
+from fusiqa.experiments.tables import read_table
 
 
 def own_dataset(model: Path) -> str | None:
@@ -20,6 +22,23 @@ def own_dataset(model: Path) -> str | None:
     dataset = read_json(path)["settings"]["dataset"]
     facts = facts_of(dataset)
     return facts.name if facts else dataset
+
+
+def is_own(model: Path, dataset: str) -> bool:
+    """Whether a data set, by name or path, is the one that a run was trained on, however its path is spelled."""
+    own, facts = own_dataset(model), facts_of(dataset)
+    if own is None or facts is not None:
+        return facts is not None and facts.name == own
+    return dataset == own or Path(dataset).expanduser().resolve() == Path(own).expanduser().resolve()
+
+
+def seen_in_training(model: Path, images: Sequence[str]) -> int:
+    """How many of the images have the name of one that the run trained on or chose its epoch by."""
+    path = folder_of(model) / SPLIT_FILE
+    if not path.is_file():
+        return 0
+    split = read_table(path)
+    return len(set(images) & set(split.loc[split["split"] != "test", "image"].astype(str)))
 
 
 def own_part(model: Path, split: Split, *, data_dir: Path | None = None) -> Ratings:

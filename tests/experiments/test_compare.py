@@ -82,11 +82,15 @@ def test_a_run_that_is_not_finished_is_named(runs, tmp_path):
         compare_runs(CompareConfig((runs[0], tmp_path / "half")), say=lambda _: None)
 
 
-def test_two_runs_of_one_name_are_refused(runs, tmp_path):
+def test_two_runs_of_one_name_are_told_apart_by_the_folders_above(runs, tmp_path):
     twin = finished(tmp_path / "elsewhere" / "concat", noise=3, seed=5)
-    with pytest.raises(FusiqaError, match="two runs are called concat; rename one"):
-        compare_runs(CompareConfig((runs[0], twin)), say=lambda _: None)
-    with pytest.raises(FusiqaError, match="two runs are called concat"):
+    table = compare_runs(CompareConfig((runs[0], twin, runs[1])), say=lambda _: None)
+    above = tmp_path.name
+    assert table["run"].tolist() == [f"{above}/concat", "elsewhere/concat", f"{above}/attention"]
+
+
+def test_a_run_that_is_named_twice_is_refused(runs):
+    with pytest.raises(FusiqaError, match=r"concat is named twice; every run is compared once"):
         compare_runs(CompareConfig((runs[0], runs[0] / ".." / "concat")), say=lambda _: None)
 
 
@@ -102,6 +106,16 @@ def test_the_command_ends_with_code_2_and_one_line(runs, tmp_path, capsys):
         main(["compare", str(runs[0]), str(tmp_path / "absent")])
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'absent'}/predictions.csv is missing")
+
+
+def test_an_output_that_cannot_be_written_is_one_line(runs, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(runs[0]), str(runs[1]), "--output", str(tmp_path / "file" / "out")])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path / 'file' / 'out'}: Not a directory; name a place that can be used\n"
+    )
 
 
 def test_the_table_says_which_backbone_was_frozen(runs, tmp_path):

@@ -101,6 +101,24 @@ def test_nothing_to_measure_on_is_one_line(run, monkeypatch, capsys, tmp_path, a
     assert said in capsys.readouterr().err
 
 
+def test_two_tables_of_one_name_keep_their_files_and_seen_images_are_told(run, biq2021, monkeypatch, tmp_path, capsys):
+    split = pd.read_csv(run / "split.csv")
+    tables = []
+    for name, rows in (("a", split[split["split"] == "test"]), ("b", split[split["split"] != "train"])):
+        (tmp_path / name).mkdir()
+        rows = rows.assign(mos=np.linspace(1, 5, len(rows)))[["image", "mos"]]
+        for image in rows["image"]:
+            (tmp_path / name / image).symlink_to(biq2021 / "Images" / image)
+        rows.to_csv(tmp_path / name / "ratings.csv", index=False)
+        tables.append(tmp_path / name / "ratings.csv")
+    out = tmp_path / "out"
+    call(monkeypatch, "evaluate", run, "--dataset", *tables, "--output", out, "--no_progress", "--worst", 0)
+    said = capsys.readouterr().out
+    assert said.count("warning:") == 1
+    assert f"warning: 4 of the 13 images of {tables[1]} are called as images that this model was trained" in said
+    assert [len(pd.read_csv(out / f"predictions_{stem}.csv")) for stem in ("ratings", "ratings-2")] == [9, 13]
+
+
 def test_kinds_by_hand():
     table = pd.DataFrame({"kind": ["a"] * 4 + ["b"] * 2, "mos": [1.0, 2, 3, 4, 1, 2], "score": [1.0, 3, 2, 5, 2, 4]})
     found = by("kind", table).set_index("kind")
