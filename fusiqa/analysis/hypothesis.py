@@ -15,7 +15,9 @@ from fusiqa.analysis.distortion_shifts import UNDISTORTED
 from fusiqa.analysis.scale_weights import SCALES
 from fusiqa.student import Mean, mean_of
 
-HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
+HOLDS, FAILS, STILL, UNTOLD = "holds", "does not hold", "nothing moves", "cannot be told"
+LEAST_SHIFT = 0.01
+"""A smaller shift of two scales' weight, of 1 in all, is none worth the name, however sure it is."""
 EQUAL_SHARE = 0.5  # of two scales among four
 
 
@@ -35,8 +37,10 @@ class Clause(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What was found of a clause: `holds` where the 95 % interval of `pair` is above 0, `does not hold` where it is
-    below, else `cannot be told`.
+    """What was found of a clause.
+
+    `holds` where the 95 % interval of `pair` is above 0 and its mean at least 0.01, `does not hold` where both are
+    below, `nothing moves` where the interval lies within 0.01 of 0, else `cannot be told`.
 
     Attributes:
         clause: what was expected.
@@ -81,9 +85,11 @@ def _judged(clause: Clause, table: pd.DataFrame, pristine: pd.DataFrame) -> Verd
 
 def in_words(gain: Mean) -> str:
     """Whether an expected gain is there."""
-    if gain.low > 0:
+    if gain.low > 0 and gain.mean >= LEAST_SHIFT:
         return HOLDS
-    return FAILS if gain.high < 0 else UNTOLD
+    if gain.high < 0 and gain.mean <= -LEAST_SHIFT:
+        return FAILS
+    return STILL if -LEAST_SHIFT < gain.low <= gain.high < LEAST_SHIFT else UNTOLD
 
 
 def over_runs(runs: Sequence[list[Verdict]]) -> list[Verdict]:
@@ -138,8 +144,9 @@ The model: {model}. Photographs: {verdicts[0].pair.n}.
 
 Shifts are those of a photograph's scale weights (scale 0 is the finest, the four sum to 1) against the same photograph
 undistorted, averaged over the distortions of the clause and the five levels, then over photographs; intervals are of
-95 % over photographs (Student's t), each by itself. All of this is about one model: another training seed, backbone or
-data set may weigh its scales differently, and a weight is not the share of the score that a scale made.
+95 % over photographs (Student's t), each by itself; d is the mean over its standard deviation. A shift of less than
+0.01 of the weight counts as none. All of this is about one model: another training seed, backbone or data set may weigh
+its scales differently, and a weight is not the share of the score that a scale made.
 """
 
 
@@ -151,8 +158,13 @@ def _sentence(found: Verdict) -> str:
     numbers = ", ".join(f"{scale}: {_figure(mean, signed=not about_pristine)}" for scale, mean in _numbered(found))
     return (
         f"{found.clause.words}: **{found.verdict}**. Scales {first} and {second} together, {what} "
-        f"{_figure(found.pair, signed=True)}, n = {found.pair.n}; scale by scale, {numbers}."
+        f"{_figure(found.pair, signed=True)}{_effect(found.pair)}, n = {found.pair.n}; scale by scale, {numbers}."
     )
+
+
+def _effect(mean: Mean) -> str:
+    """Cohen's d of the paired values: their mean over their standard deviation, where there is one."""
+    return f", d = {mean.mean / mean.sd:+.2f}" if mean.sd > 0 else ""
 
 
 def _numbered(found: Verdict) -> list[tuple[int, Mean]]:

@@ -47,6 +47,7 @@ def explain_every_distortion(
         FusiqaError: another seed's run that is of another design.
     """
     others = load_others(config, trained)  # refused before anything is scored
+    folder.mkdir(parents=True, exist_ok=True)  # one that cannot be made is known before anything is computed
     made = every_distortion(ratings, resize=Resize.parse(resize), seed=config.seed)
 
     def scored(model: TrainedModel) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from fusiqa.analysis.hypothesis import (
     CLAUSES,
     FAILS,
     HOLDS,
+    STILL,
     UNTOLD,
     in_words,
     judge,
@@ -46,10 +47,11 @@ def table(*, sign: float = 1, pristine=COARSE, spread: float = 0.001, photograph
         (table(), HOLDS),
         (table(sign=-1, pristine=FINE), FAILS),
         (table(sign=0, pristine=(0.25,) * 4, spread=0.02), UNTOLD),
-        (table(sign=0, pristine=(0.25,) * 4, spread=0), UNTOLD),
+        (table(sign=0, pristine=(0.25,) * 4, spread=0), STILL),
+        (table(sign=0.01, pristine=(0.2499, 0.25, 0.25, 0.2501), spread=1e-5), STILL),
         (table(photographs=1), UNTOLD),
     ],
-    ids=["as expected", "the other way", "noise", "nothing moves", "one photograph"],
+    ids=["as expected", "the other way", "noise", "nothing moves", "surely, but by next to nothing", "one photograph"],
 )
 def test_the_verdict_is_that_of_the_table(made, verdict):
     assert [found.verdict for found in judge(made)] == [verdict] * len(CLAUSES)
@@ -83,6 +85,8 @@ def test_the_numbers_are_paired_and_over_photographs():
 def test_an_interval_that_ends_at_zero_tells_nothing():
     assert in_words(Mean(3, 0.1, 0.1, 0.0, 0.2)) == UNTOLD
     assert in_words(Mean(3, -0.1, 0.1, -0.2, 0.0)) == UNTOLD
+    assert in_words(Mean(3, 0.009, 0.1, 0.001, 0.017)) == UNTOLD
+    assert in_words(Mean(3, 0.009, 0.1, 0.008, 0.0099)) == STILL
 
 
 def test_the_page_says_verdicts_numbers_and_that_it_is_one_model():
@@ -90,6 +94,8 @@ def test_the_page_says_verdicts_numbers_and_that_it_is_one_model():
     assert "The model: runs/first. Photographs: 5." in page
     assert page.count("**holds**") == 4
     assert "blur moves weight to the fine scales 0 and 1: **holds**. Scales 0 and 1 together, shift +0.20" in page
+    blur = judge(table())[0].pair
+    assert f", d = {blur.mean / blur.sd:+.2f}, n = 5" in page
     assert "All of this is about one model" in page
     assert "no interval: n = 1" in to_markdown(judge(table(photographs=1)), model="runs/first")
 
