@@ -22,7 +22,7 @@ LAYERS = (
     ("analysis", "evaluation"),
     ("training",),
     ("models", "data"),
-    ("metrics", "bootstrap", "logistic", "student", "hub", "files", "machine", "config", "errors"),
+    ("metrics", "bootstrap", "logistic", "student", "hub", "files", "progress", "machine", "config", "errors"),
 )
 HEIGHT = {part: len(LAYERS) - row for row, parts in enumerate(LAYERS) for part in parts}
 HOMES = {

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from fusiqa.data.cores import cores
 from fusiqa.data.ratings import Photographs, Ratings, fingerprint
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
+from fusiqa.progress import progress_bar
 
 
 class Broken(NamedTuple):
@@ -58,7 +57,7 @@ def check(
     threads = ThreadPoolExecutor(workers or cores())
     try:
         outcomes = threads.map(partial(_look, ratings.photographs, rated), images, ratings_given)
-        shown = tqdm(outcomes, f"checking {ratings.name}", len(images), unit=" photographs", disable=not progress)
+        shown = progress_bar(outcomes, what=f"checking {ratings.name}", total=len(images), shown=progress)
         outcome_of = dict(zip(images, shown, strict=True))
     finally:
         threads.shutdown(cancel_futures=True)  # else Ctrl-C would wait for the rest

@@ -16,10 +16,10 @@ import imagehash
 import numpy as np
 from jaxtyping import UInt64
 from PIL import Image
-from tqdm import tqdm
 
 from fusiqa.data.cores import cores
 from fusiqa.data.ratings import Photographs
+from fusiqa.progress import progress_bar
 
 Hashes = UInt64[np.ndarray, "images"]
 """One perceptual hash a photograph."""
@@ -71,7 +71,7 @@ def perceptual_hashes(
     threads = ThreadPoolExecutor(workers or cores())
     try:
         hashes = threads.map(partial(_hash, photographs), images)
-        shown = tqdm(hashes, "comparing", len(images), unit=" photographs", disable=not progress)
+        shown = progress_bar(hashes, what="comparing", total=len(images), shown=progress)
         return np.array(list(shown), np.uint64)
     finally:
         threads.shutdown(cancel_futures=True)  # else Ctrl-C would wait for the rest

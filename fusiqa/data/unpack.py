@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from tqdm import tqdm
-
 from fusiqa.data.archive import Member, extract, members
 from fusiqa.errors import FusiqaError
+from fusiqa.progress import progress_bar
 
 BLOCK = 4096  # bytes that a file system gives a file at least, and may waste at its end
 HEADERS = 4 * 512  # bytes of a .tar that a member takes beside its content, on average at most
@@ -59,7 +58,7 @@ def unpack(archive: Path, folder: Path, *, limits: Limits = LIMITS, progress: bo
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FusiqaError(f"{folder} is there already and would be overwritten: move it away or name another folder")
-    seen = tqdm(_checked(archive, limits), f"checking {archive.name}", unit=" files", disable=not progress)
+    seen = progress_bar(_checked(archive, limits), what=f"checking {archive.name}", unit="files", shown=progress)
     entries = list(seen)
     temporary = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)  # left by a run that was killed; it takes the room that is needed
@@ -68,7 +67,9 @@ def unpack(archive: Path, folder: Path, *, limits: Limits = LIMITS, progress: bo
     try:
         (temporary / "unpacked").mkdir(parents=True)
         names = extract(archive, temporary / "unpacked", bytes_at_most=limits.decompressed)
-        for _ in tqdm(names, f"unpacking {archive.name}", len(entries), unit=" files", disable=not progress):
+        for _ in progress_bar(
+            names, what=f"unpacking {archive.name}", total=len(entries), unit="files", shown=progress
+        ):
             pass
         if folder.is_dir():
             folder.rmdir()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
 from fusiqa.data.photo import OVERLAP, Resize
 from fusiqa.data.ratings import Ratings
 from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.crops import predict_photographs
+from fusiqa.progress import progress_bar
 
 SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
 
@@ -43,7 +43,7 @@ def predict(
     model.to(device).to(memory_format=torch.channels_last)
     crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.image_height, OVERLAP)
     table = ratings.table[["image", "mos"]].assign(score=float("nan"), **dict.fromkeys(SCALE_COLUMNS, float("nan")))
-    with tqdm(total=len(ratings), desc=f"scoring {ratings.name}", unit="photo", disable=not progress) as bar:
+    with progress_bar(what=f"scoring {ratings.name}", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
             score, weights = predict_photographs(model, batch.crops.to(device), batch.counts)
             table.loc[batch.rows, "score"] = score.double().cpu().numpy()

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from fusiqa.analysis.attended import mean_matrices, stitched
 from fusiqa.analysis.plots import Attended, gate_maps, matrix_panels
@@ -17,6 +16,7 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.evaluation.compare import write_csv
 from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.crops import attention_of
+from fusiqa.progress import progress_bar
 
 MAPS_FILE = "attention_maps.png"
 MATRIX_FIGURE = "attention_matrix.png"
@@ -77,7 +77,7 @@ def matrices_of(trained: TrainedModel, ratings: Ratings, *, resize: str, progres
     device = next(model.parameters()).device
     crops = EvaluationCrops(ratings, Resize.parse(resize), model.config.image_height, OVERLAP)
     found = np.empty((len(ratings), 4, 4))
-    with tqdm(total=len(ratings), desc="looking again", unit="photo", disable=not progress) as bar:
+    with progress_bar(what="looking again", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(None, ratings)):
             of_crops = attention_of(model, batch.crops.to(device)).split(batch.counts)
             found[batch.rows] = torch.stack([matrix.mean(dim=0) for matrix in of_crops]).double().cpu().numpy()

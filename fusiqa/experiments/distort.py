@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from fusiqa.analysis.contact_sheet import Shown, contact_sheet
 from fusiqa.config import DistortConfig
@@ -17,6 +16,7 @@ from fusiqa.data.photo import Resize
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.experiments.notices import Say, usable
 from fusiqa.files import write_atomically
+from fusiqa.progress import progress_bar
 
 
 def distort_photographs(config: DistortConfig, *, say: Say = print) -> Path:
@@ -35,7 +35,7 @@ def distort_photographs(config: DistortConfig, *, say: Say = print) -> Path:
     ratings = usable(read_photographs(config.photographs), rated=False, progress=False, say=say)
     resize, photographs = Resize.parse(config.resize), ratings.photographs
     images = ratings.table["image"].tolist()
-    for image in tqdm(images, "distorting", unit=" photographs", disable=not config.progress):
+    for image in progress_bar(images, what="distorting", shown=config.progress):
         pixels = resize.apply(photographs.read(image))
         seed = zlib.crc32(f"{config.seed} {image}".encode())
         if config.sheet:

@@ -13,7 +13,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from fusiqa.files import write_atomically
 from fusiqa.models.quality import QualityModel
-from fusiqa.training.history import figures_of_the_best, is_best, write_history
+from fusiqa.training.history import epoch_line, figures_of_the_best, is_best, write_history
 from fusiqa.training.module import QualityModule
 
 LAST_FILE = "last.ckpt"
@@ -42,10 +42,11 @@ class KeepBest(Callback):
 
 
 class WriteHistory(Callback):
-    """Keep history.csv: one row per finished epoch, also across a resume."""
+    """Keep history.csv: one row per finished epoch, also across a resume; `say` is told each as a line."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None] = lambda _: None) -> None:
         self.folder = folder
+        self.say = say
         self.rows: list[dict[str, float]] = []
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
@@ -53,6 +54,7 @@ class WriteHistory(Callback):
         self.rows.append(module.epoch_row)
         if trainer.is_global_zero:
             write_history(self.rows, self.folder)
+            self.say(epoch_line(module.epoch_row))
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": [dict(row) for row in self.rows]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,7 @@ def fit(
     resize: Resize,
     run_dir: Path,
     save_best: Callable[[QualityModel, dict[str, float]], None],
+    say: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Train, keeping the best epoch, the history and a state to resume from in the run folder.
 
@@ -58,6 +60,7 @@ def fit(
         resize: the resize protocol.
         run_dir: where history.csv, last.ckpt and the logs go.
         save_best: called on the first process with the model and the epoch's validation figures.
+        say: told each epoch's figures where no progress bar is shown.
 
     Returns:
         Whether this is the first of the processes that trained together: the one that goes on to test.
@@ -65,7 +68,7 @@ def fit(
     Raises:
         FusiqaError: a batch size that the devices cannot share.
     """
-    trainer = create_trainer(config, run_dir, save_best)
+    trainer = create_trainer(config, run_dir, save_best, say)
     world = trainer.world_size
     if config.batch_size % world:
         raise FusiqaError(
@@ -135,13 +138,17 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", None) in (None, 0)
 
 
-def create_trainer(config: TrainConfig, run_dir: Path, save_best: Callable) -> lightning.Trainer:
-    """Lightning's trainer: devices, precision, clipping, progress bar, logs and callbacks."""
+def create_trainer(
+    config: TrainConfig, run_dir: Path, save_best: Callable, say: Callable[[str], None]
+) -> lightning.Trainer:
+    """Lightning's trainer: devices, precision, clipping, logs, callbacks, and on a terminal a progress bar."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    callbacks = [KeepBest(save_best), WriteHistory(run_dir), keep_last(run_dir)]
+    bar = config.progress and sys.stderr.isatty()  # in a log file it would be megabytes
+    history = WriteHistory(run_dir) if bar else WriteHistory(run_dir, say)
+    callbacks = [KeepBest(save_best), history, keep_last(run_dir)]
     if config.patience is not None:
         callbacks.append(stop_early(config.patience))
-    if config.progress:
+    if bar:
         callbacks.append(TQDMProgressBar())
     accelerator = choose_accelerator(config)
     return lightning.Trainer(
@@ -158,7 +165,7 @@ def create_trainer(config: TrainConfig, run_dir: Path, save_best: Callable) -> l
         profiler=WaitingTime(),  # history.csv says what share of an epoch went into waiting for data
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        enable_progress_bar=config.progress,
+        enable_progress_bar=bar,
         enable_model_summary=False,
         log_every_n_steps=10,
     )

@@ -21,6 +21,7 @@ from fusiqa.models.quality import QualityModel
 from fusiqa.training.fit import choose_precision
 from fusiqa.training.history import (
     Row,
+    epoch_line,
     figures_of_the_best,
     history_row,
     is_best,
@@ -94,7 +95,7 @@ def fit_heads(
         )
         history.append(row)
         write_history(history, run_dir)
-        say(f"epoch {epoch + 1}: train_mae {row['train_mae']:.4g}, validation SRCC {row['val_srcc']:.4f}")
+        say(epoch_line(row))
         if is_best(row, best):
             best = figures_of_the_best(row)
             save_best(model, best)

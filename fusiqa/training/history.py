@@ -63,6 +63,11 @@ def history_row(
     }
 
 
+def epoch_line(row: Row) -> str:
+    """A row for reading."""
+    return f"epoch {row['epoch']:.0f}: train_mae {row['train_mae']:.4g}, validation SRCC {row['val_srcc']:.4f}"
+
+
 def is_best(row: Row, best: Row) -> bool:
     """Whether the row's validation SRCC is higher than that of the best so far, which is empty before the first."""
     return not best or row["val_srcc"] > best["val_srcc"]

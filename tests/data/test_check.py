@@ -116,7 +116,10 @@ def test_the_fingerprint_changes_with_what_the_rows_hold(ratings: Ratings, chang
     assert check(changed, skip_broken=False, progress=False).fingerprint != before
 
 
-def test_progress_is_shown_when_asked_for(ratings: Ratings, capsys: pytest.CaptureFixture):
+def test_progress_is_shown_when_asked_for(
+    ratings: Ratings, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     check(sound(ratings), skip_broken=False, progress=False)
     assert capsys.readouterr().err == ""
     check(sound(ratings), skip_broken=False, progress=True)

@@ -96,7 +96,8 @@ def test_a_photograph_that_cannot_be_read_is_named():
         perceptual_hashes(Shown(), ["gone.jpg"], progress=False)
 
 
-def test_progress_is_shown_when_asked_for(capsys: pytest.CaptureFixture):
+def test_progress_is_shown_when_asked_for(capsys: pytest.CaptureFixture, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     shown = Shown({"a": dead_leaves(0, size=64)})
     perceptual_hashes(shown, ["a"], progress=False)
     assert capsys.readouterr().err == ""

@@ -109,6 +109,7 @@ def test_a_fusion_without_weights_leaves_the_scales_empty(biq2021, tmp_path, cap
         "--run_dir", tmp_path / "r", "--spaq_dir", tmp_path / "nowhere", "--lr_scheduler", "step")  # fmt: skip
     said = capsys.readouterr().out
     assert "warning: --attention_fusion is ignored" in said
+    assert "epoch 1: train_mae " in said  # no terminal, so no bar
     assert "notice: no cross-test on SPAQ" in said
     assert json.loads((tmp_path / "r" / "config.json").read_text())["resolved"]["fusion"] == "single"
     assert pd.read_csv(tmp_path / "r" / "predictions.csv").filter(like="scale_").isna().all(axis=None)
