@@ -76,7 +76,8 @@ def test_other_seeds_are_judged_beside_the_first_and_over_all(photographs, tmp_p
     assert told["run"].tolist() == [str(run) for run in runs for _ in range(4)]
     alone = explained(runs[2], photographs, tmp_path / "alone", limit=2)[0]
     blur = told[(told["run"] == str(runs[2])) & told["clause"].str.startswith("blur")].iloc[0]
-    assert f"shift {blur['gain']:+.3f} [{blur['low']:+.3f}, {blur['high']:+.3f}], n = 2" in alone
+    assert f"shift {blur['gain']:+.3f} [{blur['low']:+.3f}, {blur['high']:+.3f}]" in alone
+    assert "n = 2; scale by scale" in alone
     first, _, over = said[0].partition("## Over 3 runs")
     assert first.count("**") == over.count("**") == 8
     mean = told[told["clause"].str.startswith("blur")]["gain"].mean()
