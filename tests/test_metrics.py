@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 
 from fusiqa.errors import FusiqaError
-from fusiqa.metrics import METRICS, krcc, logistic_fit, measure, paired_difference, plcc, plcc_logistic, rmse, srcc
+from fusiqa.metrics import (
+    METRICS,
+    estimate,
+    krcc,
+    logistic_fit,
+    measure,
+    paired_difference,
+    plcc,
+    plcc_logistic,
+    rmse,
+    srcc,
+)
 
 CORRELATIONS = [srcc, plcc, krcc, plcc_logistic]
 
@@ -97,6 +108,12 @@ def test_measure_repeats_with_its_seed_only():
     first = measure(scores, mos, resamples=100, seed=1)
     assert measure(scores, mos, resamples=100, seed=1) == first
     assert measure(scores, mos, resamples=100, seed=2).srcc.low != first.srcc.low
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_one_metric_alone_is_that_of_all(metric):
+    scores, mos = ratings(53)
+    assert estimate(scores, mos, metric=metric, resamples=80) == getattr(measure(scores, mos, resamples=80), metric)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -24,7 +24,7 @@ from fusiqa.experiments.notices import Say
 from fusiqa.experiments.own_data import is_own, own_dataset, own_part, seen_in_training
 from fusiqa.experiments.run_folder import backbone_of, folder_of
 from fusiqa.files import write_text
-from fusiqa.metrics import FEWEST_IMAGES, measure, srcc
+from fusiqa.metrics import FEWEST_IMAGES, Estimate, estimate, measure
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 
 TABLE_FILE = "evaluation"
@@ -152,16 +152,22 @@ def write_one(measured: Measured, folder: Path, stem: str, config: EvaluateConfi
 
 
 def by(column: str, predictions: pd.DataFrame) -> pd.DataFrame:
-    """SRCC within each kind or group of images (NaN for fewer than three, or ratings all alike), and mean errors."""
+    """SRCC with its 95 % interval within each kind or group of images, and mean errors.
+
+    The SRCC of fewer than three images, or where ratings or scores are all alike, is NaN.
+    """
     rows = []
     for name, part in predictions.groupby(column, sort=True):
         defined = len(part) >= FEWEST_IMAGES and part["mos"].nunique() > 1 and part["score"].nunique() > 1
+        within = estimate(part["score"], part["mos"]) if defined else Estimate(np.nan, np.nan, np.nan)
         error = part["score"] - part["mos"]
         rows.append(
             {
                 column: name,
                 "n": len(part),
-                "srcc": srcc(part["score"].to_numpy(float), part["mos"].to_numpy(float)) if defined else np.nan,
+                "srcc": within.value,
+                "srcc_low": within.low,
+                "srcc_high": within.high,
                 "mean_error": float(error.mean()),
                 "mean_absolute_error": float(error.abs().mean()),
             }

@@ -123,7 +123,9 @@ def test_kinds_by_hand():
     table = pd.DataFrame({"kind": ["a"] * 4 + ["b"] * 2, "mos": [1.0, 2, 3, 4, 1, 2], "score": [1.0, 3, 2, 5, 2, 4]})
     found = by("kind", table).set_index("kind")
     assert found.loc["a", "srcc"] == pytest.approx(srcc(np.array([1.0, 3, 2, 5]), np.array([1.0, 2, 3, 4])))
-    assert np.isnan(found.loc["b", "srcc"])
+    assert np.isnan(found.loc["b", ["srcc", "srcc_low", "srcc_high"]].to_numpy(float)).all()
+    whole = measure(np.array([1.0, 3, 2, 5]), np.array([1.0, 2, 3, 4])).srcc
+    assert tuple(found.loc["a", ["srcc", "srcc_low", "srcc_high"]]) == tuple(whole)
     assert found.loc["a", "mean_error"] == pytest.approx(0.25)
     assert found.loc["b", "mean_absolute_error"] == pytest.approx(1.5)
 
