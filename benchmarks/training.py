@@ -18,6 +18,7 @@ import tyro
 
 import fusiqa
 from fusiqa.config import FUSIONS, ModelConfig, TrainConfig
+from fusiqa.machine import prepare_cpu
 from fusiqa.models.frozen import judge_packed, pack
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.training.fit import choose_precision
@@ -80,6 +81,7 @@ def measure(fusion: str, settings: Settings) -> dict[str, float | str]:
 
 
 def main() -> None:
+    prepare_cpu()
     settings = tyro.cli(Settings)
     found = []
     for fusion in FUSIONS:
