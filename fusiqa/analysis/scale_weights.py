@@ -16,9 +16,34 @@ from fusiqa.student import mean_of
 Weights = NDArray[np.float64]
 
 SCALES = ("scale_0", "scale_1", "scale_2", "scale_3")
+DOMINANT, MOST = 0.9, 0.5  # a weight that leaves nothing to the others; the share of images from which it is a collapse
 SUM_TOLERANCE = 0.01  # what half precision and four decimals in a CSV lose of a row's sum, generously
 PARTS = {2: "half", 3: "third", 4: "quarter", 5: "fifth"}
 ORDINALS = ("lowest", "second", "third", "fourth")
+
+
+def collapse(weights: ArrayLike) -> str | None:
+    """What to say of weights that lie on one scale for most images; None where they do not.
+
+    Args:
+        weights: (images, 4), each row 0-1 and summing to 1.
+
+    Example:
+        >>> collapse([[0.95, 0.05, 0, 0], [0.97, 0.01, 0.01, 0.01], [0.25, 0.25, 0.25, 0.25]]).partition(":")[0]
+        'the scale weights have collapsed'
+        >>> collapse([[0.25, 0.25, 0.25, 0.25]]) is None
+        True
+    """
+    given = np.asarray(weights, np.float64)
+    dominated = (given > DOMINANT).mean(axis=0) if len(given) else np.zeros(len(SCALES))
+    scale = int(dominated.argmax())
+    if dominated[scale] <= MOST:
+        return None
+    return (
+        f"the scale weights have collapsed: {dominated[scale]:.0%} of {len(given):,} images put more than {DOMINANT:g} "
+        f"on scale {scale}, so they tell next to nothing of the single image. The scores may be good all the same; "
+        "--entropy_weight 0.05 keeps weights even (docs/ablation.md)"
+    )
 
 
 def effective_scales(weights: ArrayLike) -> Weights:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from fusiqa.analysis.explain import BARS_FILE, explain_to, with_quality_bands
 from fusiqa.analysis.scale_shifts import readable, scale_shifts
+from fusiqa.analysis.scale_weights import collapse, weights_of
 from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.distorted import PRISTINE, SEPARATOR, distorted
@@ -76,6 +77,9 @@ def explain_groups(
     title = f"Scale weights of {len(table):,} images ({ratings.name})"
     summary = explain_to(folder, table, scale_sizes=trained.model.pyramid.scale_sizes(), title=title)
     say(to_markdown(by_scale(summary)))
+    collapsed = collapse(weights_of(table))
+    if collapsed:
+        say(f"warning: {collapsed}")
     if make:
         say(compare_with_pristine(table, folder))
     if trained.model.config.fusion == "cross-scale":

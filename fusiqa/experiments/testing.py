@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from fusiqa.analysis.plots import scale_bars
-from fusiqa.analysis.scale_weights import summarise
+from fusiqa.analysis.scale_weights import collapse, summarise, weights_of
 from fusiqa.config import TrainConfig
 from fusiqa.data import catalog
 from fusiqa.data.check import check
@@ -51,6 +51,9 @@ def test(run_dir: Path, dataset: str, predict_test: Callable[[TrainedModel], pd.
         title = f"Scale weights on the test split of {dataset}"
         sizes = trained.model.pyramid.scale_sizes()
         scale_bars(summary, scale_sizes=sizes, title=title, path=run_dir / ATTENTION_FILE)
+        collapsed = collapse(weights_of(predictions))
+        if collapsed:
+            say(f"warning: {collapsed}")
     else:
         say(f"no {ATTENTION_FILE}: {trained.model.config.fusion} fusion does not weigh its scales")
     write_json(run_dir / TEST_FILE, result)

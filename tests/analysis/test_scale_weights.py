@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from fusiqa.analysis.scale_weights import SCALES, effective_scales, quality_bands, summarise, weights_of
+from fusiqa.analysis.scale_weights import SCALES, collapse, effective_scales, quality_bands, summarise, weights_of
 from fusiqa.errors import FusiqaError
 
 
@@ -135,3 +135,13 @@ def test_bands_have_names_and_part_ties_as_they_come():
 def test_bands_refuse(scores, bands, said):
     with pytest.raises(FusiqaError, match=said):
         quality_bands(scores, bands)
+
+
+def test_a_collapse_is_said_where_most_images_lean_on_one_scale():
+    even, leaning = [0.25] * 4, [0.03, 0.92, 0.03, 0.02]
+    assert collapse([even] * 3 + [leaning] * 3) is None  # half is not most
+    said = collapse([even] * 3 + [leaning] * 4)
+    assert "57% of 7 images put more than 0.9 on scale 1" in said
+    assert "--entropy_weight 0.05" in said
+    assert collapse([[0.92, 0.03, 0.03, 0.02], leaning]) is None  # each on its own: that is what weighing is for
+    assert collapse(np.empty((0, 4))) is None
