@@ -10,8 +10,10 @@ from fusiqa.config.commands import (
 )
 from fusiqa.config.data import DataCheckConfig, DataConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
 from fusiqa.config.model import (
+    COARSEST,
     DEFAULT_BACKBONE,
     FUSIONS,
+    SCALES,
     SEED_WEIGHING,
     UNIT_RANGE,
     ModelConfig,
@@ -21,8 +23,10 @@ from fusiqa.config.model import (
 from fusiqa.config.train import TrainConfig
 
 __all__ = [
+    "COARSEST",
     "DEFAULT_BACKBONE",
     "FUSIONS",
+    "SCALES",
     "SEED_WEIGHING",
     "UNIT_RANGE",
     "AblateConfig",

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 from fusiqa.config.require import require, require_positive
 
 FUSIONS = ("single", "concat", "attention", "spatial", "cross-scale")
+SCALES = 4
+COARSEST = SCALES - 1
 DEFAULT_BACKBONE = "swin_tiny_patch4_window7_224"
 
 
@@ -73,6 +75,8 @@ class ModelConfig:
     """Name of the timm model whose last four stages are the scales."""
     fusion: str = "concat"
     """How the scales become one map: single, concat, attention, spatial or cross-scale."""
+    single_scale: int = COARSEST
+    """The scale that single fusion reads, 0 the finest to 3 the coarsest."""
     weighing: ScaleWeighing = SEED_WEIGHING
     """How attention fusion weighs."""
     gates_on_pools: bool = False

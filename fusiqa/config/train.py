@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from fusiqa.config.backbone_args import parse_backbone_args
-from fusiqa.config.model import DEFAULT_BACKBONE, SEED_WEIGHING, ScaleWeighing
+from fusiqa.config.model import COARSEST, DEFAULT_BACKBONE, SCALES, SEED_WEIGHING, ScaleWeighing
 from fusiqa.config.require import require
 
 
@@ -51,6 +51,8 @@ class TrainConfig:
     """Weigh the four scales for every image by an attention network."""
     fusion: Literal["single", "concat", "attention", "spatial", "cross-scale"] | None = None
     """How the four scales become one map; by default what --attention_fusion and --no_multiscale say."""
+    single_scale: int = COARSEST
+    """The scale that --fusion single reads: 0, the finest, to 3, the coarsest."""
     weighing: ScaleWeighing = SEED_WEIGHING
     """How attention fusion makes the weights of the scales, and what they multiply."""
     multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use-multiscale",))] = True
@@ -138,6 +140,7 @@ class TrainConfig:
             "cache_gb",
         ):
             require(name, getattr(self, name), at_least=0)
+        require("single_scale", self.single_scale, at_least=0, below=SCALES)
         for name in ("seed", "split_seed"):
             require(name, getattr(self, name), at_least=0, below=2**63)
         parse_backbone_args(self.backbone_args)

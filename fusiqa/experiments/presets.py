@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fusiqa.config import ScaleWeighing, TrainConfig
+from fusiqa.config import SCALES, ScaleWeighing, TrainConfig
 
 COMMON = frozenset(
     (
@@ -65,6 +65,11 @@ PRESETS: Mapping[str, Preset] = {
     "fusions": Preset(
         "Which fusion of four scales?",
         tuple(map(_fusion, ("single", "concat", "attention", "spatial", "cross-scale"))),
+        "concat",
+    ),
+    "one-scale": Preset(
+        "Which of the four scales is worth most alone, and do all four beat it?",
+        (_fusion("concat"), *(Variant(f"scale {i}", {"fusion": "single", "single_scale": i}) for i in range(SCALES))),
         "concat",
     ),
     "weighing": Preset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = p
     first = is_first_process()
     say = say if first else (lambda _: None)
     fusion = choose_fusion(config, say)
+    for name in ignored(config, fusion):
+        say(f"warning: --{name} is ignored: it is nothing to --fusion {fusion}")
     run_dir = choose_run_dir(config, fusion)
     if first:
         check_run_dir(run_dir, config)
@@ -107,6 +110,21 @@ def choose_fusion(config: TrainConfig, say: Say) -> str:
     return "attention" if config.attention_fusion else "concat"
 
 
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "single_scale": ("single",),
+    "weighing": ("attention",),
+    "attention_dropout": ("attention", "cross-scale"),
+    "entropy_weight": ("attention", "spatial", "cross-scale"),
+}
+"""Settings that some fusions only have a use for."""
+
+
+def ignored(config: TrainConfig, fusion: str) -> list[str]:
+    """Settings that were given and make no difference to this fusion."""
+    usual = TrainConfig()
+    return [n for n, readers in READ_BY.items() if fusion not in readers and getattr(config, n) != getattr(usual, n)]
+
+
 def build(config: TrainConfig, fusion: str, ratings: Ratings) -> QualityModel:
     """The network of a run before its training. Raises FusiqaError where it cannot be built."""
     torch.manual_seed(config.seed)
@@ -119,6 +137,7 @@ def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelCon
     return ModelConfig(
         backbone=config.backbone,
         fusion=fusion,
+        single_scale=config.single_scale,
         weighing=config.weighing,
         gates_on_pools=fusion == "spatial" and config.freeze_backbone,
         image_height=config.crop_size,

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusiqa.config import FUSIONS, SEED_WEIGHING, ModelConfig, ScaleWeighing
+from fusiqa.config import COARSEST, FUSIONS, SEED_WEIGHING, ModelConfig, ScaleWeighing
 from fusiqa.errors import FusiqaError
 from fusiqa.models.pyramid import Maps
 
@@ -43,17 +43,22 @@ class Fusion(nn.Module):
 
 
 class SingleScale(Fusion):
-    """The coarsest scale alone: fused = p_3.
+    """One scale alone: fused = p_i.
 
-    Source: Su et al., CVPR 2020, whose hypernetwork reads the last stage.
+    Args:
+        channels: channels C_i of the maps.
+        scale: i, 0 the finest to 3 the coarsest.
+
+    Source: Su et al., CVPR 2020, whose hypernetwork reads the last stage, i = 3.
     """
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], scale: int = COARSEST) -> None:
         super().__init__()
-        self.out_channels = channels[-1]
+        self.out_channels = channels[scale]
+        self.scale = scale
 
     def forward(self, maps: Maps) -> Fused:
-        return Fused(pool(maps[-1]), None)
+        return Fused(pool(maps[self.scale]), None)
 
 
 class ConcatFusion(Fusion):
@@ -186,7 +191,7 @@ def pool(features: Float[Tensor, "batch channels height width"]) -> Float[Tensor
 
 
 BUILDERS: dict[str, Callable[[Sequence[int], ModelConfig], Fusion]] = {
-    "single": lambda channels, config: SingleScale(channels),
+    "single": lambda channels, config: SingleScale(channels, config.single_scale),
     "concat": lambda channels, config: ConcatFusion(channels),
     "attention": lambda channels, config: AttentionFusion(channels, config.attention_dropout, config.weighing),
     "spatial": lambda channels, config: SpatialFusion(channels, on_pools=config.gates_on_pools),

@@ -13,7 +13,8 @@ from scipy import stats
 from fusiqa.cli import main
 from fusiqa.config import ScaleWeighing, TrainConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.experiments.train import choose_fusion, train
+from fusiqa.experiments.train import choose_fusion, ignored, train
+from fusiqa.models.checkpoint import load_checkpoint
 
 SMALL = [
     "--backbone", "test_resnet", "--backbone_weights", "none", "--crop_size", "40", "--batch_size", "8",
@@ -168,6 +169,30 @@ def test_flags_that_contradict_each_other_are_refused():
     config = tyro.cli(TrainConfig, args=["--fusion", "spatial", "--attention_fusion"])
     with pytest.raises(FusiqaError, match=r"--fusion spatial and --attention_fusion contradict"):
         choose_fusion(config, lambda _: None)
+
+
+def test_settings_that_the_fusion_has_no_use_for_are_named():
+    line = "--single_scale 0 --weighing.gain 4 --entropy_weight 0.1 --attention_dropout 0.2"
+    config = tyro.cli(TrainConfig, args=line.split())
+    assert ignored(config, "concat") == ["single_scale", "weighing", "attention_dropout", "entropy_weight"]
+    assert ignored(config, "single") == ["weighing", "attention_dropout", "entropy_weight"]
+    assert ignored(config, "spatial") == ["single_scale", "weighing", "attention_dropout"]
+    assert ignored(config, "cross-scale") == ["single_scale", "weighing"]
+    assert ignored(config, "attention") == ["single_scale"]
+    assert ignored(TrainConfig(), "single") == []
+
+
+def test_a_hypernetwork_may_read_the_finest_scale_alone(biq2021, tmp_path):
+    run("--dataset", "biq2021", "--data_dir", biq2021, "--fusion", "single", "--single_scale", 0, "--epochs", 1,
+        "--run_dir", tmp_path / "r", "--no_spaq")  # fmt: skip
+    trained = load_checkpoint(tmp_path / "r")
+    assert trained.model.config.single_scale == 0
+    assert trained.model.hypernetwork.chain[0].in_channels == trained.model.pyramid.channels[0]
+
+
+def test_a_scale_that_is_not_there_is_refused():
+    with pytest.raises(FusiqaError, match="--single_scale 4: allowed is 0 to below 4"):
+        TrainConfig(single_scale=4)
 
 
 @pytest.fixture

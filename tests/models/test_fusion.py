@@ -29,6 +29,13 @@ def test_single_is_the_last_scale_alone(maps):
     assert fused.scale_weights is None
 
 
+@pytest.mark.parametrize("scale", range(4))
+def test_single_reads_any_scale(maps, scale):
+    fusion = SingleScale(CHANNELS, scale)
+    assert fusion.out_channels == CHANNELS[scale]
+    assert torch.equal(fusion(maps).map, F.adaptive_avg_pool2d(maps[scale], 7))
+
+
 def test_concat_pools_each_scale_to_the_grid(maps):
     fused = ConcatFusion(CHANNELS)(maps)
     assert fused.map.shape == (5, 17, 7, 7)
