@@ -10,7 +10,7 @@ env: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
-	  uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[train,heic,dev]'; \
+	  uv pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[train,heic,dev]'; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && \
 	  $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[train,heic,dev]'; \
@@ -26,7 +26,7 @@ lint: env
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
