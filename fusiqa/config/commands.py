@@ -95,9 +95,9 @@ class AblateConfig:
     """Settle a question of design: train named variants over several seeds, compare them paired, and report."""
 
     preset: Annotated[str, tyro.conf.Positional] = "scales"
-    """attention (against none), scales (single, multi-scale, attention), fusions (all five), weighing (none, softmax or
-    gates), collapse (what keeps scale weights even), backbones (five kinds), swin (Tiny, Small, Base), or a question
-    of your own in a TOML file."""
+    """attention (against none), scales (single, multi-scale, attention), fusions (all five), one-scale (each scale
+    alone), weighing (none, softmax or gates), collapse (what keeps scale weights even), backbones (five kinds), swin
+    (Tiny, Small, Base), or a question of your own in a TOML file."""
     base: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     """Settings of every run but for what its variant edits; --seed is the first seed, --run_dir the folder of all."""
     variants: tuple[str, ...] = ()

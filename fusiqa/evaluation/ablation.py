@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from fusiqa.evaluation.seeds import SeedDifference, holm, paired_over_seeds, verdict
+from fusiqa.evaluation.seeds import SeedDifference, holm, paired_over_seeds, seeds_needed, verdict
 from fusiqa.student import mean_of
 
 RESULT_COLUMNS = (
@@ -65,7 +65,8 @@ def difference_table(found: dict[str, SeedDifference], validation: dict[str, See
         validation: of the validation SRCC of each run's best epoch.
 
     Returns:
-        variant, difference, low, high, p_value, p_holm (corrected for the number of designs), seeds, seeds_needed,
+        variant, difference, low, high, p_value, p_holm (corrected for the number of designs), seeds, seeds_needed (to
+        tell a difference of this size among so many designs),
         val_difference, val_low, val_high, val_p_value, val_p_holm.
     """
     table = pd.DataFrame({"variant": list(found)})
@@ -78,18 +79,23 @@ def difference_table(found: dict[str, SeedDifference], validation: dict[str, See
         table[f"{prefix}p_holm"] = holm([row.p_value for row in rows])
         if not prefix:
             table["seeds"] = [row.n for row in rows]
-            table["seeds_needed"] = [row.seeds_needed for row in rows]
+            comparisons = compared(found)
+            table["seeds_needed"] = [seeds_needed(row.effect, comparisons=comparisons) for row in rows]
     return table
 
 
 def verdicts(found: dict[str, SeedDifference], *, reference: str, metric: str = "SRCC") -> list[str]:
     """What may be said of each design, in words."""
     corrected = holm([each.p_value for each in found.values()])
-    comparisons = sum(each.n > 1 for each in found.values())
     return [
-        verdict(variant, reference, each, metric=metric, comparisons=comparisons, corrected=p)
+        verdict(variant, reference, each, metric=metric, comparisons=compared(found), corrected=p)
         for (variant, each), p in zip(found.items(), corrected, strict=True)
     ]
+
+
+def compared(found: dict[str, SeedDifference]) -> int:
+    """How many designs are compared with the reference over seeds enough for a test; at least 1."""
+    return max(1, sum(each.n > 1 for each in found.values()))
 
 
 def readable(summary: pd.DataFrame) -> pd.DataFrame:

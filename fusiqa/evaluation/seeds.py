@@ -30,8 +30,6 @@ class SeedDifference:
         p_value: of the paired t-test, two-sided; NaN with one seed.
         sd: standard deviation of the differences; NaN with one seed.
         effect: mean over sd (Cohen's d of paired data); NaN with one seed, infinite where all seeds agree.
-        seeds_needed: seeds with which a difference of this size would be told from none in four of five repetitions;
-            None where that is more than 1,000, or cannot be said.
     """
 
     n: int
@@ -41,7 +39,6 @@ class SeedDifference:
     p_value: float
     sd: float
     effect: float
-    seeds_needed: int | None
 
     @property
     def told(self) -> bool:
@@ -74,7 +71,7 @@ def paired_over_seeds(values: ArrayLike, reference: ArrayLike) -> SeedDifference
     differences = first - second
     n, mean, sd, low, high = mean_of(differences)
     effect, p_value = distance_from_zero(differences)
-    return SeedDifference(n, mean, low, high, p_value, sd, effect, seeds_needed(effect))
+    return SeedDifference(n, mean, low, high, p_value, sd, effect)
 
 
 def seeds_needed(effect: float, *, comparisons: int = 1) -> int | None:
@@ -85,17 +82,17 @@ def seeds_needed(effect: float, *, comparisons: int = 1) -> int | None:
         comparisons: among which it has to stand; the test is then one at 5 % over their number (Bonferroni).
 
     Returns:
-        The number; None where it is over 1,000 or cannot be said.
+        The number, at least FEWEST_SEEDS, on which a claim should rest; None where it is over 1,000 or cannot be said.
 
     Example:
         >>> seeds_needed(1.0)
         10
     """
     if math.isinf(effect):
-        return 2  # the fewest that have a spread
+        return FEWEST_SEEDS
     if math.isnan(effect) or power(effect, SEEDS_AT_MOST, comparisons) < POWER:
         return None
-    low, high = 1, SEEDS_AT_MOST  # low is too few, high is enough
+    low, high = FEWEST_SEEDS - 1, SEEDS_AT_MOST  # low is too few, high is enough
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power(effect, middle, comparisons) >= POWER else (middle, high)
@@ -156,6 +153,11 @@ def verdict(
             f"{metric} of {name} minus {reference} is {difference.mean:+.4f} with one seed each: nothing can be told, "
             "for another seed would move it. Run at least five"
         )
+    if difference.sd == 0 and difference.mean == 0:
+        return (
+            f"{metric} of {name} and {reference} is the same in each of {difference.n} seeds: what they differ in made "
+            "no difference"
+        )
     if difference.sd == 0:
         return (
             f"{metric} of {name} minus {reference} is {difference.mean:+.4f} in each of {difference.n} paired seeds: "
@@ -183,4 +185,5 @@ def _more(difference: SeedDifference, comparisons: int) -> str:
     needed = seeds_needed(difference.effect, comparisons=comparisons)
     if needed is None:
         return f"one so small would need more than {SEEDS_AT_MOST:,} seeds"
-    return f"one of this size would need {needed} seeds, {max(0, needed - difference.n)} more"
+    guess = f", as far as {difference.n} seeds can say" if difference.n < FEWEST_SEEDS else ""
+    return f"one of this size would need {needed} seeds, {max(0, needed - difference.n)} more{guess}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from fusiqa.config import AblateConfig, TrainConfig
 from fusiqa.data import splits
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.experiments.ablation_report import write_report
-from fusiqa.experiments.ablation_runs import Failures, Run, train_at_once, train_in_turn, usual_jobs
+from fusiqa.experiments.ablation_runs import AfterEach, Failures, Run, train_at_once, train_in_turn, usual_jobs
 from fusiqa.experiments.notices import Say
 from fusiqa.experiments.prepare import Prepared, prepare, read_ratings
 from fusiqa.experiments.presets import Variant
 from fusiqa.experiments.questions import find_question, narrowed
 from fusiqa.experiments.run_folder import CONFIG_FILE, TEST_FILE, changed_settings, read_json
-from fusiqa.experiments.train import build, choose_fusion
+from fusiqa.experiments.train import build, choose_fusion, ignored
 from fusiqa.training.fit import choose_accelerator, choose_precision
 
 FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # they say one thing together
@@ -40,6 +40,8 @@ def ablate(config: AblateConfig, *, say: Say = print) -> Path:
     """
     preset = narrowed(find_question(config.preset), config.variants)
     folder = config.base.run_dir or Path("runs") / f"ablation-{Path(config.preset).stem}"
+    if (folder / CONFIG_FILE).is_file():
+        raise FusiqaError(f"{folder} holds a run of its own; give the ablation another --run_dir")
     runs = planned(config, preset.variants, folder)
     waiting = [run for run in runs if not run.finished]
     size = f"{len(preset.variants)} variants, {config.seeds} seeds"
@@ -48,15 +50,17 @@ def ablate(config: AblateConfig, *, say: Say = print) -> Path:
     if others:
         say(f"notice: not in this report: {listed(sorted(path.name for path in others))}, finished in {folder}")
 
-    def report(say: Say = lambda _: None) -> None:
+    def report(failures: Failures, say: Say = lambda _: None) -> None:
         done = [run for run in runs if run.finished]
         refuse_other_data([run.folder for run in done])
-        write_report(folder, config, preset, [(run.variant.name, run.seed, run.folder) for run in done], say=say)
+        missing = {run.name: failures.get(run.name, "not trained yet") for run in runs if not run.finished}
+        write_report(folder, preset, [(run.variant.name, run.seed, run.folder) for run in done], missing, say=say)
 
-    failures = train_all(waiting, runs, config, say, after_each=report) if waiting else []
-    report(say)
+    failures = train_all(waiting, runs, config, say, after_each=report) if waiting else {}
+    report(failures, say)
     if failures:
-        raise FusiqaError(f"{len(failures)} of {len(runs)} runs failed, and are not in the report: {listed(failures)}")
+        told = listed([f"{name}: {words}" for name, words in failures.items()])
+        raise FusiqaError(f"{len(failures)} of {len(runs)} runs failed, and are not in the report: {told}")
     return folder
 
 
@@ -93,10 +97,12 @@ def folder_name(variant: Variant) -> str:
 
 
 def design(variant: Variant) -> tuple[str, TrainConfig]:
-    """What a variant comes to: its fusion, however that was asked for, and its other settings."""
+    """What a variant comes to: its fusion, however that was asked for, and the settings that it has a use for."""
     config = variant.of(TrainConfig())
     fusion = choose_fusion(config, lambda _: None)
-    return fusion, replace(config, fusion=None, attention_fusion=False, multiscale=True)
+    usual = TrainConfig()
+    without_use = {name: getattr(usual, name) for name in ignored(config, fusion)}
+    return fusion, replace(config, fusion=None, attention_fusion=False, multiscale=True, **without_use)
 
 
 def refuse_unclear(variants: Sequence[Variant]) -> None:
@@ -113,8 +119,8 @@ def refuse_unclear(variants: Sequence[Variant]) -> None:
 
 
 def refuse_other_settings(run: Run) -> None:
-    """A finished run counts only if it was made with these settings, in this precision."""
-    if not run.finished:
+    """A run that is finished or begun counts only if it was made with these settings, in this precision."""
+    if not (run.folder / CONFIG_FILE).is_file():
         return
     changed = list(changed_settings(run.folder, run.config))
     before = read_json(run.folder / CONFIG_FILE)["resolved"]["precision"]
@@ -122,8 +128,9 @@ def refuse_other_settings(run: Run) -> None:
     if before != now:
         changed.append(f"precision ({before}, and {now} now)")
     if changed:
+        state = "run" if run.finished else "begun"
         raise FusiqaError(
-            f"{run.folder} was run with another --{' and --'.join(changed)}; give another --run_dir, or remove it"
+            f"{run.folder} was {state} with another --{' and --'.join(changed)}; give another --run_dir, or remove it"
         )
 
 
@@ -146,7 +153,7 @@ def refuse_other_data(folders: Sequence[Path], now: Prepared | None = None) -> N
 
 
 def train_all(
-    waiting: Sequence[Run], runs: Sequence[Run], config: AblateConfig, say: Say, *, after_each: Callable[[], None]
+    waiting: Sequence[Run], runs: Sequence[Run], config: AblateConfig, say: Say, *, after_each: AfterEach
 ) -> Failures:
     """Look at the photographs once, for no variant edits what they come from, and train every waiting run on them.
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from fusiqa.analysis.plots import difference_bars, seed_bars, validation_curves
 from fusiqa.analysis.scale_weights import effective_scales, weights_of
-from fusiqa.config import AblateConfig
+from fusiqa.config import TrainConfig
 from fusiqa.evaluation.ablation import (
     RESULT_COLUMNS,
     difference_table,
@@ -23,8 +23,8 @@ from fusiqa.evaluation.ablation import (
 from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import SCALE_COLUMNS
 from fusiqa.experiments.notices import Say
-from fusiqa.experiments.presets import Preset
-from fusiqa.experiments.run_folder import CONFIG_FILE, PREDICTIONS_FILE, TEST_FILE, read_json
+from fusiqa.experiments.presets import COMMON, Preset
+from fusiqa.experiments.run_folder import CONFIG_FILE, PREDICTIONS_FILE, TEST_FILE, read_json, settings_of
 from fusiqa.experiments.tables import read_table
 from fusiqa.files import write_text
 from fusiqa.training.history import HISTORY_FILE
@@ -34,14 +34,16 @@ DIFFERENCES_FILE, DIFFERENCES_FIGURE = "differences.csv", "differences.png"
 FinishedRun = tuple[str, int, Path]
 
 
-def write_report(folder: Path, config: AblateConfig, preset: Preset, runs: Sequence[FinishedRun], *, say: Say) -> None:
+def write_report(
+    folder: Path, preset: Preset, runs: Sequence[FinishedRun], missing: Mapping[str, str], *, say: Say
+) -> None:
     """Write report.md, table.csv, table.tex, runs.csv, differences.csv and three figures, of what is finished.
 
     Args:
         folder: of the ablation.
-        config: its settings.
         preset: its question.
         runs: variant, seed and folder of each finished run.
+        missing: why each other run is not there, by its name.
         say: receives the verdict.
     """
     if not runs:
@@ -67,7 +69,7 @@ def write_report(folder: Path, config: AblateConfig, preset: Preset, runs: Seque
             (folder / name).unlink(missing_ok=True)
     said = verdicts(found, reference=preset.reference)
     chosen_by = verdicts(validation, reference=preset.reference, metric="validation SRCC")
-    write_text(folder / REPORT_FILE, report(preset, results, summary, made_by, said, chosen_by))
+    write_text(folder / REPORT_FILE, report(preset, results, summary, made_by, said, chosen_by, missing))
     say("\n".join([to_markdown(readable(summary)), *said, f"report: {folder / REPORT_FILE}"]))
 
 
@@ -99,13 +101,29 @@ CONDITIONS: Mapping[str, Callable[[Record], object]] = {
     "its arguments": lambda record: " ".join(record["settings"].get("backbone_args") or ()),
     "its weights": lambda record: Path(record["settings"]["backbone_weights"]).name,
     "trained": lambda record: TRAINED[record["resolved"].get("backbone", "fine-tuned")],
+    "learning rates": lambda record: (
+        f"{record['resolved']['lr_backbone']:g} (backbone), {record['resolved']['lr_head']:g} (all else)"
+    ),
+    "dropout": lambda record: record["resolved"]["dropout"],
+    "drop path": lambda record: record["resolved"]["drop_path"],
     "epochs": lambda record: record["settings"]["epochs"],
     "batch": lambda record: record["settings"]["batch_size"],
     "resize": lambda record: record["resolved"]["resize"],
     "crops": lambda record: f"{record['settings']['crop_size']} pixels",
     "crops a photograph and epoch": lambda record: record["settings"]["crops_per_image"],
     "precision": lambda record: record["resolved"]["precision"],
+    "computed on": lambda record: record["provenance"]["device"],
+    "commit": lambda record: record["provenance"]["commit"] or "unknown",
 }
+SAID = COMMON | frozenset(
+    (
+        *("backbone", "backbone_args", "backbone_weights", "freeze_backbone", "lr", "head_lr_ratio", "dropout"),
+        *("drop_path", "epochs", "batch_size", "crop_size", "crops_per_image", "precision", "logger"),
+        *("fusion", "attention_fusion", "multiscale"),
+    )
+)
+"""Settings that CONDITIONS has, in what they came to, that no result depends on, or that tell the variants apart."""
+PLACES = ("computed on", "commit")  # which a report may have several of, each worth knowing
 DIFFERS = "differs by variant"
 
 
@@ -114,9 +132,19 @@ def conditions(runs: Sequence[Path]) -> str:
     records = [read_json(run / CONFIG_FILE) for run in runs]
     told = {}
     for name, read in CONDITIONS.items():
-        values = {str(read(record)) for record in records}
-        told[name] = values.pop() if len(values) == 1 else DIFFERS
+        values = sorted({str(read(record)) for record in records})
+        told[name] = values[0] if len(values) == 1 else " and ".join(values) if name in PLACES else DIFFERS
+    usual = settings_of(TrainConfig())
+    for name in (name for name in usual if name not in SAID):
+        given = {str(in_words(record["settings"].get(name, usual[name]))) for record in records}
+        if given != {str(in_words(usual[name]))}:
+            told[f"--{name}"] = given.pop() if len(given) == 1 else DIFFERS
     return "; ".join(f"{name}: {value}" for name, value in told.items() if value)
+
+
+def in_words(value: object) -> object:
+    """A setting for reading: of a group, each part by its name."""
+    return ", ".join(f"{name} {part}" for name, part in value.items()) if isinstance(value, dict) else value
 
 
 def over_seeds(results: pd.DataFrame) -> str:
@@ -128,6 +156,21 @@ def over_seeds(results: pd.DataFrame) -> str:
     return f"Mean and standard deviation over {count} seeds"
 
 
+def not_there(missing: Mapping[str, str]) -> list[str]:
+    """What the table lacks, and what that does to it."""
+    if not missing:
+        return []
+    return [
+        "## Not in this report",
+        "",
+        *(f"- {name}: {' '.join(words.split())}" for name, words in missing.items()),
+        "",
+        "The table has each design's own seeds, so its rows may be of different ones; the verdict compares the seeds "
+        "that both designs have. Where runs failed, what is left flatters the design that fails.",
+        "",
+    ]
+
+
 def report(
     preset: Preset,
     results: pd.DataFrame,
@@ -135,6 +178,7 @@ def report(
     made_by: str,
     said: Sequence[str],
     chosen_by: Sequence[str],
+    missing: Mapping[str, str],
 ) -> str:
     """The page in Markdown."""
     figures = ["![Test SRCC by design](srcc.png)", "![Validation SRCC by epoch](training.png)"]
@@ -150,8 +194,9 @@ def report(
         "",
         "SRCC and PLCC: mean and standard deviation over seeds, on the test split; validation SRCC: of the best epoch, "
         "which it chose. Scales in effect: exp(entropy) of an image's scale weights, 1 to 4, mean over images and "
-        "seeds.",
+        "seeds. Time per epoch: median over the runs, beside whatever else had the machine.",
         "",
+        *not_there(missing),
         "## Verdict",
         "",
         *(f"- {line}." for line in said or ["The reference has not been run yet: nothing is compared"]),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -46,8 +49,10 @@ class Run:
         return (self.folder / TEST_FILE).is_file()
 
 
-Failures = list[str]
-"""What went wrong with which run, in the words of its error."""
+Failures = dict[str, str]
+"""What went wrong, in the words of its error, by the name of the run."""
+AfterEach = Callable[[Failures], None]
+"""Called after every run with what has failed so far."""
 
 
 def usual_jobs(base: TrainConfig) -> int:
@@ -57,22 +62,20 @@ def usual_jobs(base: TrainConfig) -> int:
     return min(cores(), HEADS_AT_ONCE) if base.freeze_backbone else 1
 
 
-def train_in_turn(runs: Sequence[Run], prepared: Prepared, say: Say, *, after_each: Callable[[], None]) -> Failures:
+def train_in_turn(runs: Sequence[Run], prepared: Prepared, say: Say, *, after_each: AfterEach) -> Failures:
     """One run after the other."""
-    failures: Failures = []
+    failures: Failures = {}
     for number, run in enumerate(runs, start=1):
         say(f"[{number} of {len(runs)}] {run.name}")
         try:
             train(resuming(run), prepared=prepared, say=say)
-        except FusiqaError as reason:
-            failures.append(failed(run, reason, say))
-        after_each()
+        except Exception as reason:
+            failures[run.name] = failed(run, reason, say)
+        after_each(failures)
     return failures
 
 
-def train_at_once(
-    runs: Sequence[Run], prepared: Prepared, jobs: int, say: Say, *, after_each: Callable[[], None]
-) -> Failures:
+def train_at_once(runs: Sequence[Run], prepared: Prepared, jobs: int, say: Say, *, after_each: AfterEach) -> Failures:
     """Several runs at once, each in a process, which sees one GPU where there are any and has its share of the cores.
 
     No more are handed out than there are processes, so that an interruption leaves none that would still be begun.
@@ -80,7 +83,7 @@ def train_at_once(
     Raises:
         FusiqaError: a process was killed.
     """
-    failures: Failures = []
+    failures: Failures = {}
     waiting, trained = list(reversed(runs)), dict[Future, Run]()
     processes = start_processes(jobs)
     try:
@@ -91,11 +94,15 @@ def train_at_once(
             for future in wait(trained, return_when=FIRST_COMPLETED).done:
                 run = trained.pop(future)
                 try:
-                    future.result()
+                    for warning in future.result():
+                        say(f"{run.name}: {warning}")
                     say(f"finished: {run.name}")
-                except FusiqaError as reason:
-                    failures.append(failed(run, reason, say))
-                after_each()
+                except BrokenProcessPool:
+                    trained[future] = run
+                    raise
+                except Exception as reason:
+                    failures[run.name] = failed(run, reason, say)
+                after_each(failures)
     except BrokenProcessPool as reason:
         under_way = "; ".join(run.name for run in trained.values())
         raise FusiqaError(
@@ -121,20 +128,36 @@ def start_processes(jobs: int) -> ProcessPoolExecutor:
 
 
 def take_share(free, threads: int) -> None:
-    """Let this process see one GPU only, before torch looks for any, and compute with its share of the cores."""
+    """Let this process see one GPU only, before torch looks for any, and compute with its share of the cores.
+
+    It ends when the process that started it does, however that ended: nobody would count what it trains.
+    """
+    threading.Thread(target=end_with_the_parent, daemon=True).start()
     if torch.cuda.device_count():
         os.environ["CUDA_VISIBLE_DEVICES"] = str(free.get())
     torch.set_num_threads(threads)
 
 
-def train_quietly(config: TrainConfig, prepared: Prepared) -> None:
-    train(replace(config, progress=False), prepared=prepared, say=lambda _: None)
+def end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
-def failed(run: Run, reason: FusiqaError, say: Say) -> str:
-    """Say at once what went wrong, and keep it for the end."""
-    words = f"{run.name}: {reason}"
-    say(f"failed: {words}")
+def train_quietly(config: TrainConfig, prepared: Prepared) -> list[str]:
+    """Train without a word but for what it warns of."""
+    said: list[str] = []
+    train(replace(config, progress=False), prepared=prepared, say=said.append)
+    return [line for line in said if line.startswith(("warning:", "notice:"))]
+
+
+def failed(run: Run, reason: Exception, say: Say) -> str:
+    """Say at once what went wrong, with the place in the code unless it is the user's to mend; keep the words."""
+    words = str(reason) if isinstance(reason, FusiqaError) else f"{type(reason).__name__}: {reason}"
+    say(f"failed: {run.name}: {words}")
+    if not isinstance(reason, FusiqaError):
+        say("".join(traceback.format_exception(reason)))
     return words
 
 

@@ -68,7 +68,7 @@ PRESETS: Mapping[str, Preset] = {
         "concat",
     ),
     "one-scale": Preset(
-        "Which of the four scales is worth most alone, and do all four beat it?",
+        "Does any one scale alone do as well as all four side by side?",
         (_fusion("concat"), *(Variant(f"scale {i}", {"fusion": "single", "single_scale": i}) for i in range(SCALES))),
         "concat",
     ),

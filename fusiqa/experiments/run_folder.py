@@ -30,6 +30,7 @@ MAY_DIFFER = (
     "run_dir",
     "precision",
 )  # on resume; the precision is compared as resolved
+PATHS = ("dataset", "data_dir", "split_file", "backbone_weights", "spaq_dir")  # or names, for some of them
 
 
 def folder_of(model: Path) -> Path:
@@ -91,7 +92,14 @@ def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, 
     before = settings_of(TrainConfig()) | read_json(folder / CONFIG_FILE)["settings"]
     now = settings_of(config)
     kept = [name for name in now if name not in MAY_DIFFER]
-    return {name: (before[name], now[name]) for name in kept if before[name] != now[name]}
+    return {name: (before[name], now[name]) for name in kept if not same(name, before[name], now[name])}
+
+
+def same(name: str, before: Any, now: Any) -> bool:
+    """Whether two values of a setting come to the same: a path does, however it is spelled."""
+    if before == now or name not in PATHS or None in (before, now):
+        return before == now
+    return Path(before).expanduser().resolve() == Path(now).expanduser().resolve()
 
 
 def check_same_settings(folder: Path, config: TrainConfig) -> None:

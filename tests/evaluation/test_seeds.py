@@ -25,7 +25,7 @@ def test_the_interval_by_hand():
 def test_turning_the_pair_turns_the_sign():
     there, back = paired_over_seeds(FIRST, SECOND), paired_over_seeds(SECOND, FIRST)
     assert (back.mean, back.low, back.high) == pytest.approx((-there.mean, -there.high, -there.low))
-    assert back.seeds_needed == there.seeds_needed
+    assert back.effect == pytest.approx(-there.effect)
 
 
 def test_what_is_common_to_a_seed_cancels():
@@ -44,12 +44,17 @@ def test_one_seed_tells_nothing():
 
 def test_seeds_that_all_agree():
     same = paired_over_seeds([0.5, 0.6], [0.5, 0.6])
-    assert (same.mean, same.p_value, same.told, same.seeds_needed) == (0, 1, False, None)
+    assert (same.mean, same.p_value, same.told) == (0, 1, False)
+    assert verdict("a", "b", same) == (
+        "SRCC of a and b is the same in each of 2 seeds: what they differ in made no difference"
+    )
     exact = paired_over_seeds([0.75, 0.5], [0.5, 0.25])
     assert (exact.low, exact.high, exact.p_value, exact.told) == (0.25, 0.25, 0, True)
 
 
-@pytest.mark.parametrize(("effect", "expected"), [(1.0, 10), (0.5, 34), (2.0, 5), (0.01, None), (0.0, None)])
+@pytest.mark.parametrize(
+    ("effect", "expected"), [(1.0, 10), (0.5, 34), (2.0, 5), (9.0, 5), (math.inf, 5), (0.01, None), (0.0, None)]
+)
 def test_seeds_needed_are_those_of_cohens_tables(effect, expected):
     assert seeds_needed(effect) == expected
     assert seeds_needed(-effect) == expected
@@ -66,7 +71,8 @@ def test_the_verdict_says_how_many_seeds_are_missing():
     found = paired_over_seeds([0.871, 0.868, 0.870, 0.866], [0.870, 0.869, 0.868, 0.866])
     text = verdict("attention", "concat", found)
     assert "no difference can be told" in text
-    assert f"{found.seeds_needed} seeds, {found.seeds_needed - 4} more" in text
+    needed = seeds_needed(found.effect)
+    assert text.endswith(f"{needed} seeds, {needed - 4} more, as far as 4 seeds can say")
     assert "higher on this split" in verdict("attention", "concat", paired_over_seeds(FIRST, SECOND))
     assert "lower on this split" in verdict("attention", "concat", paired_over_seeds(SECOND, FIRST))
 

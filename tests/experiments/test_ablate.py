@@ -5,7 +5,7 @@ import pickle
 import shutil
 import sys
 from concurrent.futures import Future
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pandas as pd
 import pytest
@@ -19,8 +19,8 @@ from fusiqa.evaluation.seeds import paired_over_seeds
 from fusiqa.experiments import ablate as module
 from fusiqa.experiments import ablation_runs as runs_module
 from fusiqa.experiments.ablate import planned
-from fusiqa.experiments.ablation_report import conditions
-from fusiqa.experiments.presets import COMMON, PRESETS
+from fusiqa.experiments.ablation_report import DIFFERS, conditions
+from fusiqa.experiments.presets import COMMON, PRESETS, Variant
 
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_efficientnet", "--backbone_weights", "none", "--crop_size", "40",
@@ -172,7 +172,13 @@ def test_the_photographs_are_looked_at_once_for_all_runs(jobs, biq2021, tmp_path
     looked, trained = [], []
     prepare = module.prepare
     monkeypatch.setattr(module, "prepare", lambda *given, **more: looked.append(given) or prepare(*given, **more))
-    monkeypatch.setattr(runs_module, "train", lambda config, *, prepared, say: trained.append(prepared))
+
+    def stand_in(config, *, prepared, say):
+        trained.append(prepared)
+        say("warning: of something")
+        say("epoch 1")
+
+    monkeypatch.setattr(runs_module, "train", stand_in)
     monkeypatch.setattr(runs_module, "start_processes", Here)
     base = TrainConfig(
         "biq2021", data_dir=biq2021, validation_share=0.2, resize="48", cache_dir=tmp_path / "c", progress=False
@@ -180,7 +186,12 @@ def test_the_photographs_are_looked_at_once_for_all_runs(jobs, biq2021, tmp_path
     runs = planned(AblateConfig("scales", base, seeds=2), PRESETS["scales"].variants, tmp_path)
     asked = AblateConfig("scales", base, jobs=jobs)
     monkeypatch.setattr(module, "build", lambda *_: None)
-    assert module.train_all(runs, runs, asked, lambda _: None, after_each=lambda: None) == []
+    said = []
+    assert module.train_all(runs, runs, asked, said.append, after_each=lambda _: None) == {}
+    assert sum(line.endswith("warning: of something") for line in said) == 6
+    if jobs == 2:
+        assert "single, seed 0: warning: of something" in said
+        assert "epoch 1" not in said
     assert len(looked) == 1
     assert len(trained) == 6
     assert len({prepared.checked.fingerprint for prepared in trained}) == 1
@@ -210,20 +221,49 @@ def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, tmp_path,
     def failing(config, **more):
         if config.fusion == "concat" and config.seed == 4:
             raise FusiqaError("the scores are not finite")
+        if config.fusion == "concat" and config.seed == 6:
+            raise RuntimeError("out of memory")
         return train(config, **more)
 
     monkeypatch.setattr(runs_module, "train", failing)
     with pytest.raises(SystemExit) as end:
         ablate(
-            monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 4, "--run_dir",
+            monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 3, "--seed", 4, "--run_dir",
             tmp_path / "a",
         )  # fmt: skip
     assert end.value.code == 2
     told = capsys.readouterr()
     assert "failed: concat, seed 4: the scores are not finite" in told.out
-    assert "1 of 4 runs failed, and are not in the report: concat, seed 4: the scores are not finite" in told.err
+    assert "failed: concat, seed 6: RuntimeError: out of memory" in told.out
+    assert 'raise RuntimeError("out of memory")' in told.out  # where, for who has to mend it
+    assert "2 of 6 runs failed, and are not in the report: concat, seed 4: the scores are not finite" in told.err
     runs = pd.read_csv(tmp_path / "a" / "runs.csv")
-    assert list(zip(runs["variant"], runs["seed"], strict=True)) == [("concat", 5), ("attention", 4), ("attention", 5)]
+    assert list(zip(runs["variant"], runs["seed"], strict=True)) == [
+        ("concat", 5),
+        *(("attention", s) for s in (4, 5, 6)),
+    ]
+    page = (tmp_path / "a" / "report.md").read_text()
+    assert "- concat, seed 4: the scores are not finite\n- concat, seed 6: RuntimeError: out of memory\n" in page
+    assert "what is left flatters the design that fails" in page
+
+
+def test_a_run_that_was_begun_otherwise_is_refused_before_any_goes_on(finished, tmp_path):
+    shutil.copytree(finished / "concat-seed3", tmp_path / "concat-seed3")
+    (tmp_path / "concat-seed3" / "test.json").unlink()
+    asked = AblateConfig("scales", replace(TrainConfig(), seed=3), seeds=1)
+    with pytest.raises(FusiqaError, match=r"concat-seed3 was begun with another --dataset and "):
+        planned(asked, PRESETS["scales"].variants, tmp_path)
+
+
+def test_the_folder_of_a_run_is_none_for_an_ablation(finished):
+    with pytest.raises(FusiqaError, match="holds a run of its own; give the ablation another --run_dir"):
+        module.ablate(AblateConfig("scales", TrainConfig(run_dir=finished / "concat-seed3")))
+
+
+def test_variants_that_differ_in_what_they_have_no_use_for_are_one_design(tmp_path):
+    same = Variant("a", {"fusion": "concat"}), Variant("b", {"fusion": "concat", "single_scale": 0})
+    with pytest.raises(FusiqaError, match="the variants 'a' and 'b' are the same settings"):
+        planned(AblateConfig("scales"), same, tmp_path)
 
 
 def test_a_variant_that_cannot_be_built_stops_before_any_run(biq2021, tmp_path, monkeypatch, capsys):
@@ -283,7 +323,16 @@ def test_what_variants_edit_is_said_to_differ(finished, tmp_path):
     record["settings"] |= {"backbone": "resnet50", "epochs": 7}
     record["resolved"]["backbone"] = "fine-tuned"
     (folders[1] / "config.json").write_text(json.dumps(record))
+    record["settings"] |= {"weight_decay": 0.5, "entropy_weight": 0.1}
+    record["provenance"] |= {"commit": "abc"}
+    (folders[1] / "config.json").write_text(json.dumps(record))
     text = conditions(folders)
+    for name in ("--weight_decay", "--entropy_weight"):
+        assert f"{name}: {DIFFERS}" in text
+    assert "--entropy_weight: 0.1" in conditions(folders[1:])
+    assert "commit: abc" in conditions(folders[1:])
+    assert " and abc" in text
+    assert "--single_scale" not in text
     for name in ("backbone", "trained", "epochs"):
         assert f"{name}: differs by variant" in text
     assert "batch: 8" in text
