@@ -67,6 +67,7 @@ def fit(
 
     Raises:
         FusiqaError: a batch size that the devices cannot share.
+        KeyboardInterrupt: Ctrl-C, or what a handler made of another signal.
     """
     trainer = create_trainer(config, run_dir, save_best, say)
     world = trainer.world_size
@@ -97,24 +98,28 @@ def fit(
     last = run_dir / LAST_FILE
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging, not on results
-        trainer.fit(
-            module,
-            TrainingBatches(
-                TrainingCrops(training, resize, config.crop_size, config.seed),
-                order,
-                batch_size=config.batch_size // world,
-                num_workers=workers,
-            ),
-            evaluation_loader(
-                EvaluationCrops(validation, resize, config.crop_size),
-                num_workers=workers,
-                rank=trainer.global_rank,
-                world_size=world,
-            ),
-            ckpt_path=str(last) if config.resume and last.is_file() else None,
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(
+                module,
+                TrainingBatches(
+                    TrainingCrops(training, resize, config.crop_size, config.seed),
+                    order,
+                    batch_size=config.batch_size // world,
+                    num_workers=workers,
+                ),
+                evaluation_loader(
+                    EvaluationCrops(validation, resize, config.crop_size),
+                    num_workers=workers,
+                    rank=trainer.global_rank,
+                    world_size=world,
+                ),
+                ckpt_path=str(last) if config.resume and last.is_file() else None,
+            )
+        except SystemExit as ended:
+            if not trainer.interrupted:
+                raise
+            reason = ended.__context__  # Lightning exits on Ctrl-C by itself, with a code that says a failure
+            raise (reason if isinstance(reason, KeyboardInterrupt) else KeyboardInterrupt()) from None
     return trainer.is_global_zero
 
 

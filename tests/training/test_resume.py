@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fusiqa.cli import USER_MISTAKE, main
+from fusiqa.cli import INTERRUPTED, USER_MISTAKE, main
+from fusiqa.training.module import QualityModule
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = [
@@ -105,3 +106,22 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(biq2021, uninterrup
 
 def test_a_folder_with_a_run_is_not_written_into_unasked(biq2021, uninterrupted, capsys):
     assert "already holds a run; add --resume" in refusal(capsys, biq2021, uninterrupted)
+
+
+def test_ctrl_c_in_an_epoch_says_so_and_keeps_the_epochs_before(biq2021, tmp_path, monkeypatch, capsys):
+    step = QualityModule.training_step
+
+    def interrupted(module, batch, index):
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+        return step(module, batch, index)
+
+    monkeypatch.setattr(QualityModule, "training_step", interrupted)
+    heeding = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *arguments(biq2021, tmp_path / "run")])
+    assert ended.value.code == INTERRUPTED
+    assert "interrupted; what is finished is kept" in capsys.readouterr().err
+    assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
+    assert (tmp_path / "run" / "last.ckpt").is_file()
+    assert signal.getsignal(signal.SIGINT) is heeding
