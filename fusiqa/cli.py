@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import tyro
@@ -27,6 +31,7 @@ from fusiqa.machine import prepare_cpu
 FAULTY_COPY = SOME_UNREADABLE = 1
 USER_MISTAKE = 2
 INTERRUPTED = 130
+TERMINATED = 143
 PARSING = (tyro.conf.OmitSubcommandPrefixes,)
 
 
@@ -125,6 +130,39 @@ def check_copy(config: DataCheckConfig) -> None:
         sys.exit(FAULTY_COPY)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which schedulers, `timeout` and `docker stop` send: an orderly end, as after Ctrl-C."""
+
+
+@contextmanager
+def orderly_termination() -> Iterator[None]:
+    """Let the first SIGTERM raise Terminated here, and those after it do nothing, so that they disturb no clean-up.
+
+    A SIGTERM that somebody else sees to is left to them, and forked children end by it at once.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    own, terminated = os.getpid(), False
+
+    def terminate(number: int, _: object) -> None:
+        nonlocal terminated
+        if os.getpid() != own:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif not terminated:
+            terminated = True
+            raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if not terminated:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "score": (ScoreConfig, score),
     "train": (TrainConfig, train),
@@ -166,7 +204,8 @@ def guard(run: Callable[[], None]) -> None:
     """Run a command; a mistake of the user's, or a path that cannot be used, ends in one line and exit code 2."""
     prepare_cpu()
     try:
-        run()
+        with orderly_termination():
+            run()
     except FusiqaError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(USER_MISTAKE)
@@ -175,7 +214,8 @@ def guard(run: Callable[[], None]) -> None:
             raise
         print(f"error: {reason.filename}: {reason.strerror}; name a place that can be used", file=sys.stderr)
         sys.exit(USER_MISTAKE)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as reason:
+        word, code = ("terminated", TERMINATED) if isinstance(reason, Terminated) else ("interrupted", INTERRUPTED)
         kept = "what is finished is kept, and the same command goes on from there (train and score: with --resume)"
-        print(f"interrupted; {kept}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        print(f"{word}; {kept}", file=sys.stderr)
+        sys.exit(code)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fusiqa.cli import INTERRUPTED, USER_MISTAKE, main
+from fusiqa.cli import INTERRUPTED, TERMINATED, USER_MISTAKE, main
 from fusiqa.training.module import QualityModule
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +43,7 @@ def killed(value, path, *args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
 torch.save = killed
 """
+TERMINATED_IN_AN_EPOCH = KILLED_IN_AN_EPOCH.replace("SIGKILL", "SIGTERM")
 KILLED_BEFORE_THE_FIRST_EPOCH_ENDS = KILLED_IN_AN_EPOCH.replace("current_epoch == 1", "current_epoch == 0")
 
 
@@ -125,3 +126,12 @@ def test_ctrl_c_in_an_epoch_says_so_and_keeps_the_epochs_before(biq2021, tmp_pat
     assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
     assert (tmp_path / "run" / "last.ckpt").is_file()
     assert signal.getsignal(signal.SIGINT) is heeding
+
+
+def test_sigterm_in_an_epoch_ends_it_as_ctrl_c_does(biq2021, tmp_path):
+    terminated = run(biq2021, tmp_path / "run", sabotage=TERMINATED_IN_AN_EPOCH)
+    assert terminated.returncode == TERMINATED
+    assert "terminated; what is finished is kept" in terminated.stderr
+    assert "Traceback" not in terminated.stderr
+    assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
+    assert (tmp_path / "run" / "last.ckpt").is_file()
