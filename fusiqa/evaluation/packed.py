@@ -14,6 +14,7 @@ from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loade
 from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.store import Store
+from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.predict import SCALE_COLUMNS
 from fusiqa.models.crops import PIXELS_AT_ONCE
 from fusiqa.models.frozen import LAYOUT, judge_packed, pack
@@ -41,11 +42,15 @@ class PackedPhotographs:
         return len(self.keys)
 
     def __getitem__(self, row: int) -> np.ndarray:
+        """The maps of a row. Raises FusiqaError where they are no longer in the store."""
         if row in self.spare:
             return self.spare[row]
         found = self.store.get(self.keys[row])
         if found is None:
-            raise RuntimeError(f"{self.store.path(self.keys[row])} was taken away while it was in use: run again")
+            raise FusiqaError(
+                f"{self.store.path(self.keys[row])} was taken away or damaged while it was in use: give the command "
+                "again, which computes it anew"
+            )
         return found
 
 
@@ -61,7 +66,7 @@ def pack_photographs(
     num_workers: int | None,
     progress: bool,
 ) -> PackedPhotographs:
-    """The packed maps of every photograph's covering crops; what the store holds already is not computed again.
+    """The packed maps of every photograph's covering crops; what the store holds whole is not computed again.
 
     Args:
         model: whose backbone is run.
@@ -82,7 +87,7 @@ def pack_photographs(
     model.eval().to(device).to(memory_format=torch.channels_last)  # also where nothing is missing: heads round by it
     with store.alone(made_by):  # runs that start together would else all compute the same maps
         store.touch(packed.keys)
-        missing = [row for row, key in enumerate(packed.keys) if not store.path(key).is_file()]
+        missing = [row for row, key in enumerate(packed.keys) if store.get(key) is None]
         if missing:
             there = set(range(len(images))) - set(missing)
             crops = EvaluationCrops(ratings.without([images[row] for row in there]), resize, size, overlap)
