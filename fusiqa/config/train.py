@@ -106,7 +106,7 @@ class TrainConfig:
     """Start anew in a --run_dir that already holds a run, discarding it."""
     precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
     """Arithmetic of the training steps; auto is bf16 where the hardware multiplies it natively, else fp16 on a
-    GPU and 32 on a CPU."""
+    GPU and 32 on a CPU or with a frozen backbone. fp16 needs a GPU and a backbone that is trained."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """What to train on."""
     devices: int | None = None

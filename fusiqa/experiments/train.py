@@ -54,6 +54,7 @@ def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = p
     fusion = choose_fusion(config, say)
     for name in ignored(config, fusion):
         say(f"warning: --{name} is ignored: it is nothing to --fusion {fusion}")
+    precision = choose_precision(config, choose_accelerator(config))
     run_dir = choose_run_dir(config, fusion)
     if first:
         check_run_dir(run_dir, config)
@@ -67,7 +68,7 @@ def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = p
     origin = provenance.describe()
     if first:
         make_run_dir(run_dir, config)
-        record(run_dir, config, prepared, model, origin)
+        record(run_dir, config, prepared, model, precision, origin)
     say(describe_start(run_dir, model, prepared.ratings))
     if config.lr is None and config.batch_size < USUAL_BATCH // 2:
         say(f"notice: the default learning rates suit batches of about {USUAL_BATCH}; --lr sets another")
@@ -150,7 +151,14 @@ def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelCon
     )
 
 
-def record(run_dir: Path, config: TrainConfig, prepared: Prepared, model: QualityModel, origin: dict[str, Any]) -> None:
+def record(
+    run_dir: Path,
+    config: TrainConfig,
+    prepared: Prepared,
+    model: QualityModel,
+    precision: str,
+    origin: dict[str, Any],
+) -> None:
     """Write config.json and the split before training starts."""
     rates, checked = choose_rates(config), prepared.checked
     resolved: dict[str, Any] = {
@@ -160,7 +168,7 @@ def record(run_dir: Path, config: TrainConfig, prepared: Prepared, model: Qualit
         "lr_head": rates.head,
         "dropout": model.config.dropout,
         "drop_path": model.config.drop_path,
-        "precision": choose_precision(config, choose_accelerator(config)),
+        "precision": precision,
         "resize": str(prepared.resize),
         "score_range": list(model.config.score_range),
         "photographs": checked.ratings.table["split"].value_counts().to_dict(),

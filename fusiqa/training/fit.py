@@ -186,11 +186,23 @@ def choose_accelerator(config: TrainConfig) -> str:
 
 
 def choose_precision(config: TrainConfig, accelerator: str) -> str:
-    """The precision asked for, else bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32."""
+    """The precision asked for, else bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32.
+
+    Heads on a frozen backbone have no fp16, for their gradients are not scaled: on a GPU without bf16 they get 32.
+
+    Raises:
+        FusiqaError: fp16 was asked for where nothing trains in it.
+    """
+    if config.precision == "fp16" and config.freeze_backbone:
+        raise FusiqaError("--precision fp16: heads on a frozen backbone train in 32 or bf16; use one of them, or auto")
+    if config.precision == "fp16" and accelerator == "cpu":
+        raise FusiqaError("--precision fp16 needs a GPU; on a CPU use 32, bf16 or auto")
     if config.precision != "auto":
         return config.precision
     if accelerator == "gpu":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16"
+        return "32" if config.freeze_backbone else "fp16"
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.10
     return "bf16" if any(capabilities.get(name) for name in NATIVE_BF16) else "32"
 
