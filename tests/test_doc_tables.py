@@ -95,7 +95,9 @@ def test_the_shapes_are_those_of_a_forward_pass():
 
 @pytest.mark.parametrize("row", table(ROOT / "docs" / "protocol.md", "defaults"), ids=str)
 def test_the_default_rates_are_those_of_the_recipe(row):
-    config = TrainConfig(backbone=row["backbone"], backbone_weights=row["weights"])
+    weights, _, frozen = row["weights"].partition(", ")
+    assert frozen in ("", "frozen")
+    config = TrainConfig(backbone=row["backbone"], backbone_weights=weights, freeze_backbone=frozen == "frozen")
     rates, regularisation = choose_rates(config), choose_regularisation(config)
     documented = [float(cell) for cell in list(row.values())[2:]]
     assert documented == pytest.approx(

@@ -78,9 +78,11 @@ class TrainConfig:
     """Random crops of every training photograph per epoch."""
     lr: float | None = None
     """Highest learning rate of the backbone; by default, for batches of about 32, 1e-6 (pretrained transformer),
-    2e-4 (other pretrained backbone) or 1e-3 (random weights)."""
+    2e-4 (other pretrained backbone) or 1e-3 (random weights). With --freeze_backbone that of the heads; by default
+    1e-3, for batches of 64 to 128."""
     head_lr_ratio: float | None = None
-    """Learning rate of everything else, as a multiple of the backbone's; by default 10, 5 or 1 (in the same order)."""
+    """Learning rate of everything else, as a multiple of --lr; by default 10, 5 or 1 (in the same order), and 1 with
+    --freeze_backbone."""
     weight_decay: float = 2e-4
     """AdamW's decoupled weight decay, on weight matrices and kernels only."""
     lr_scheduler: Literal["cosine", "step", "none"] = "cosine"

@@ -33,6 +33,7 @@ from fusiqa.training.fit import choose_accelerator, choose_precision, fit, is_fi
 from fusiqa.training.recipe import choose_rates, choose_regularisation
 
 USUAL_BATCH = 32  # of the published recipe, and of the runs that chose the other default rates
+USUAL_FROZEN_BATCH = 64  # of the smallest batches that heads on a frozen backbone were tried with at their default rate
 
 
 def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = print) -> Path:
@@ -70,8 +71,9 @@ def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = p
         make_run_dir(run_dir, config)
         record(run_dir, config, prepared, model, precision, origin)
     say(describe_start(run_dir, model, prepared.ratings))
-    if config.lr is None and config.batch_size < USUAL_BATCH // 2:
-        say(f"notice: the default learning rates suit batches of about {USUAL_BATCH}; --lr sets another")
+    usual_batch = USUAL_FROZEN_BATCH if config.freeze_backbone else USUAL_BATCH
+    if config.lr is None and config.batch_size < usual_batch // 2:
+        say(f"notice: the default learning rates suit batches of about {usual_batch}; --lr sets another")
 
     def save_best(model: QualityModel, best: dict[str, float]) -> None:
         where = {"dataset": ratings.name, "seed": config.seed, "commit": origin["commit"], **best}
@@ -164,7 +166,7 @@ def record(
     resolved: dict[str, Any] = {
         "fusion": model.config.fusion,
         "backbone": "frozen" if config.freeze_backbone else "fine-tuned",
-        "lr_backbone": 0.0 if config.freeze_backbone else rates.backbone,
+        "lr_backbone": rates.backbone,
         "lr_head": rates.head,
         "dropout": model.config.dropout,
         "drop_path": model.config.drop_path,

@@ -5,7 +5,9 @@ Where the default rates come from:
 - pretrained transformers: 1e-6 and 10 times that for the rest, the published recipe for Swin on KonIQ-10k (AdamW, L1,
   5e-7 to 1e-6 for the backbone);
 - pretrained convolutional backbones: 2e-4 and 5 times that, chosen on BIQ2021's validation split with MobileNetV2;
-- random weights: 1e-3 throughout, chosen on the synthetic set's validation split.
+- random weights: 1e-3 throughout, chosen on the synthetic set's validation split;
+- heads on a frozen backbone, whose weights are random too: 1e-3, by MobileNetV2 on BIQ2021's validation split in batches
+  of 64 and 128 (LOG.md), where 2e-3 does as well.
 
 Dropout and stochastic depth: the same recipe's 0.3/0.35/0.4 and 0.2/0.25/0.3 for Swin-Tiny/Small/Base; elsewhere 0.1
 and none, chosen on BIQ2021's validation split (LOG.md).
@@ -31,22 +33,23 @@ STEP_FALLS = ((0.60, 0.1), (0.85, 0.01))  # (share of the steps done, factor fro
 
 @dataclass(frozen=True)
 class Rates:
-    """Highest learning rates: of the backbone, and of everything else."""
+    """Highest learning rates: of the backbone, 0 where it is frozen, and of everything else."""
 
     backbone: float
     head: float
 
 
 def choose_rates(config: TrainConfig) -> Rates:
-    """The rates that were asked for, else those that suit the backbone's kind and weights."""
-    if config.backbone_weights == "none":
+    """The rates that were asked for, else those that suit the backbone's kind and weights, or heads alone."""
+    if config.freeze_backbone or config.backbone_weights == "none":
         lr, ratio = 1e-3, 1.0
     elif takes_image_size(config.backbone):
         lr, ratio = 1e-6, 10.0
     else:
         lr, ratio = 2e-4, 5.0
     lr = config.lr if config.lr is not None else lr
-    return Rates(lr, lr * (config.head_lr_ratio if config.head_lr_ratio is not None else ratio))
+    head = lr * (config.head_lr_ratio if config.head_lr_ratio is not None else ratio)
+    return Rates(0.0 if config.freeze_backbone else lr, head)
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,14 @@ ELSEWHERE = Regularisation(0.1, 0.0)
 
 
 def choose_regularisation(config: TrainConfig) -> Regularisation:
-    """What was asked for, else what suits the backbone's kind, size and weights."""
+    """What was asked for, else what suits the backbone's kind, size and weights; a frozen one skips no block."""
     usual = ELSEWHERE
     if takes_image_size(config.backbone) and config.backbone_weights != "none":
         usual = next((value for size, value in BY_SIZE.items() if size in config.backbone), BY_SIZE["base"])
+    drop_path = usual.drop_path if config.drop_path is None else config.drop_path
     return Regularisation(
         usual.dropout if config.dropout is None else config.dropout,
-        usual.drop_path if config.drop_path is None else config.drop_path,
+        0.0 if config.freeze_backbone else drop_path,
     )
 
 

@@ -82,6 +82,20 @@ def test_default_rates_suit_the_backbone(backbone, weights, rates):
     assert (chosen.backbone, chosen.head) == pytest.approx((rates.backbone, rates.head))
 
 
+@pytest.mark.parametrize(
+    ("asked", "head"),
+    [({}, 1e-3), ({"lr": 3e-4}, 3e-4), ({"lr": 1e-3, "head_lr_ratio": 1}, 1e-3), ({"head_lr_ratio": 5}, 5e-3)],
+)
+@pytest.mark.parametrize("weights", ["imagenet", "none"])
+@pytest.mark.parametrize("backbone", ["swin_tiny_patch4_window7_224", "mobilenetv2_100"])
+def test_heads_on_a_frozen_backbone_have_the_rate_that_is_asked_for_whatever_the_backbone(
+    backbone, weights, asked, head
+):
+    config = TrainConfig(backbone=backbone, backbone_weights=weights, freeze_backbone=True, **asked)
+    chosen = choose_rates(config)
+    assert (chosen.backbone, chosen.head) == (0.0, pytest.approx(head))
+
+
 def test_rates_that_are_asked_for_are_taken():
     chosen = choose_rates(TrainConfig(backbone="resnet50", backbone_weights="none", lr=3e-4, head_lr_ratio=7))
     assert (chosen.backbone, chosen.head) == pytest.approx((3e-4, 21e-4))
@@ -95,6 +109,8 @@ def test_rates_that_are_asked_for_are_taken():
         ({"backbone": "swin_base_patch4_window7_224"}, Regularisation(0.4, 0.3)),
         ({"backbone": "mobilenetv2_100"}, Regularisation(0.1, 0.0)),
         ({"backbone": "mobilenetv2_100", "dropout": 0.0, "drop_path": 0.15}, Regularisation(0.0, 0.15)),
+        ({"freeze_backbone": True}, Regularisation(0.3, 0.0)),
+        ({"freeze_backbone": True, "dropout": 0.2, "drop_path": 0.15}, Regularisation(0.2, 0.0)),
     ],
 )
 def test_regularisation_is_the_published_one_for_pretrained_swin(settings, expected):
