@@ -105,6 +105,8 @@ def choose_fusion(config: TrainConfig, say: Say) -> str:
     if config.fusion is not None:
         if config.attention_fusion and config.fusion != "attention":
             raise FusiqaError(f"--fusion {config.fusion} and --attention_fusion contradict each other: keep one")
+        if not config.multiscale and config.fusion != "single":
+            raise FusiqaError(f"--fusion {config.fusion} and --no_multiscale contradict each other: keep one")
         return config.fusion
     if config.attention_fusion and not config.multiscale:
         say("warning: --attention_fusion is ignored, because --no_multiscale leaves one scale and nothing to weigh")

@@ -143,6 +143,7 @@ def test_spaq_is_cross_tested_where_it_is(biq2021, tmp_path):
         ),
         ("--dataset koniq-10k --epochs 30 --no_multiscale --no_spaq", "single"),
         ("--dataset koniq-10k --use_multiscale --attention_fusion", "attention"),
+        ("--fusion single --no_multiscale --no_spaq", "single"),
         ("--fusion cross-scale --weighing.gate sigmoid --weighing.gain 4", "cross-scale"),
     ],
 )
@@ -165,9 +166,13 @@ def test_a_split_of_ones_own_is_used_in_place_of_the_published_one(biq2021, tmp_
     assert used[names].tolist() == sides
 
 
-def test_flags_that_contradict_each_other_are_refused():
-    config = tyro.cli(TrainConfig, args=["--fusion", "spatial", "--attention_fusion"])
-    with pytest.raises(FusiqaError, match=r"--fusion spatial and --attention_fusion contradict"):
+@pytest.mark.parametrize(
+    ("fusion", "switch"),
+    [("spatial", "--attention_fusion"), ("single", "--attention_fusion"), ("concat", "--no_multiscale")],
+)
+def test_flags_that_contradict_each_other_are_refused(fusion, switch):
+    config = tyro.cli(TrainConfig, args=["--fusion", fusion, switch])
+    with pytest.raises(FusiqaError, match=f"--fusion {fusion} and {switch} contradict"):
         choose_fusion(config, lambda _: None)
 
 
