@@ -137,6 +137,7 @@ class TrainConfig:
             "lr",
             "head_lr_ratio",
             "weight_decay",
+            "entropy_weight",
             "gradient_clip",
             "num_workers",
             "cache_gb",

@@ -6,8 +6,8 @@ Where the default rates come from:
   5e-7 to 1e-6 for the backbone);
 - pretrained convolutional backbones: 2e-4 and 5 times that, chosen on BIQ2021's validation split with MobileNetV2;
 - random weights: 1e-3 throughout, chosen on the synthetic set's validation split;
-- heads on a frozen backbone, whose weights are random too: 1e-3, by MobileNetV2 on BIQ2021's validation split in batches
-  of 64 and 128 (LOG.md), where 2e-3 does as well.
+- heads on a frozen backbone, whose weights are random too: 1e-3, tried on BIQ2021's validation split with MobileNetV2
+  in batches of 64 and 128, where 2e-3 does as well (LOG.md).
 
 Dropout and stochastic depth: the same recipe's 0.3/0.35/0.4 and 0.2/0.25/0.3 for Swin-Tiny/Small/Base; elsewhere 0.1
 and none, chosen on BIQ2021's validation split (LOG.md).
