@@ -103,7 +103,8 @@ class TrainConfig:
     run_dir: Path | None = None
     """Folder for everything that the run writes; by default runs/<data set>-<backbone>-<fusion>-seed<seed>-<time>."""
     resume: bool = False
-    """Continue the run in --run_dir from its last finished epoch."""
+    """Continue the run in --run_dir from its last finished epoch; with --freeze_backbone from its first, on the maps
+    that are kept."""
     overwrite: bool = False
     """Start anew in a --run_dir that already holds a run, discarding it."""
     precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
@@ -123,7 +124,7 @@ class TrainConfig:
     cache_gb: float = 20.0
     """Disk that the kept photographs may take, GB; 0 keeps none, and they are decoded anew in every epoch."""
     logger: Literal["csv", "tensorboard", "none"] = "csv"
-    """Where each step's loss and learning rates are logged, inside the run folder."""
+    """Where each step's loss and learning rates are logged, inside the run folder; not with --freeze_backbone."""
     progress: bool = True
     """Show progress bars, where standard error is a terminal."""
 

@@ -53,8 +53,8 @@ def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = p
     first = is_first_process()
     say = say if first else (lambda _: None)
     fusion = choose_fusion(config, say)
-    for name in ignored(config, fusion):
-        say(f"warning: --{name} is ignored: it is nothing to --fusion {fusion}")
+    for name, flag in ignored(config, fusion).items():
+        say(f"warning: --{name} is ignored: it is nothing to {flag}")
     precision = choose_precision(config, choose_accelerator(config))
     run_dir = choose_run_dir(config, fusion)
     if first:
@@ -122,12 +122,17 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
     "entropy_weight": ("attention", "spatial", "cross-scale"),
 }
 """Settings that some fusions only have a use for."""
+UNREAD_BY_HEADS = ("drop_path", "logger")
+"""Settings that heads on a frozen backbone have no use for: it skips no block, and history.csv is their only log."""
 
 
-def ignored(config: TrainConfig, fusion: str) -> list[str]:
-    """Settings that were given and make no difference to this fusion."""
+def ignored(config: TrainConfig, fusion: str) -> dict[str, str]:
+    """Settings that were given and make no difference, each with the flag that it makes none to."""
+    unread = {name: f"--fusion {fusion}" for name, readers in READ_BY.items() if fusion not in readers}
+    if config.freeze_backbone:
+        unread |= dict.fromkeys(UNREAD_BY_HEADS, "--freeze_backbone")
     usual = TrainConfig()
-    return [n for n, readers in READ_BY.items() if fusion not in readers and getattr(config, n) != getattr(usual, n)]
+    return {name: flag for name, flag in unread.items() if getattr(config, name) != getattr(usual, name)}
 
 
 def build(config: TrainConfig, fusion: str, ratings: Ratings) -> QualityModel:

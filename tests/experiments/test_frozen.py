@@ -1,7 +1,10 @@
 """Heads on the kept maps of a frozen backbone: a whole run in process, and maps that are damaged or gone."""
 
+import json
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from fusiqa.cli import USER_MISTAKE, main
@@ -29,6 +32,27 @@ def finished(biq2021, cache, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("frozen") / "run"
     run(biq2021, folder, cache)
     return folder
+
+
+def test_a_run_leaves_no_state_and_no_log_and_names_what_it_ignores(finished, biq2021, cache, tmp_path, capsys):
+    files = {path.name for path in finished.iterdir()}
+    assert {"history.csv", "model.safetensors", "test.json"} <= files
+    assert not {"last.ckpt", "logs"} & files
+    run(biq2021, tmp_path / "run", cache, "--drop_path", "0.1", "--logger", "none")
+    said = capsys.readouterr().out
+    assert "warning: --drop_path is ignored: it is nothing to --freeze_backbone" in said
+    assert "warning: --logger is ignored: it is nothing to --freeze_backbone" in said
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["resolved"]["drop_path"] == 0
+    assert (tmp_path / "run" / "predictions.csv").read_bytes() == (finished / "predictions.csv").read_bytes()
+
+
+def test_a_resumed_run_begins_again_and_ends_with_the_same_numbers(finished, biq2021, cache, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "test.json").unlink()
+    run(biq2021, tmp_path / "run", cache, "--resume")
+    assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 2
+    for name in ("model.safetensors", "predictions.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
 
 
 def test_damaged_maps_are_computed_anew(biq2021, finished, cache, tmp_path, monkeypatch):

@@ -179,12 +179,19 @@ def test_flags_that_contradict_each_other_are_refused(fusion, switch):
 def test_settings_that_the_fusion_has_no_use_for_are_named():
     line = "--single_scale 0 --weighing.gain 4 --entropy_weight 0.1 --attention_dropout 0.2"
     config = tyro.cli(TrainConfig, args=line.split())
-    assert ignored(config, "concat") == ["single_scale", "weighing", "attention_dropout", "entropy_weight"]
-    assert ignored(config, "single") == ["weighing", "attention_dropout", "entropy_weight"]
-    assert ignored(config, "spatial") == ["single_scale", "weighing", "attention_dropout"]
-    assert ignored(config, "cross-scale") == ["single_scale", "weighing"]
-    assert ignored(config, "attention") == ["single_scale"]
-    assert ignored(TrainConfig(), "single") == []
+    assert list(ignored(config, "concat")) == ["single_scale", "weighing", "attention_dropout", "entropy_weight"]
+    assert list(ignored(config, "single")) == ["weighing", "attention_dropout", "entropy_weight"]
+    assert list(ignored(config, "spatial")) == ["single_scale", "weighing", "attention_dropout"]
+    assert list(ignored(config, "cross-scale")) == ["single_scale", "weighing"]
+    assert ignored(config, "attention") == {"single_scale": "--fusion attention"}
+    assert ignored(TrainConfig(), "single") == {}
+
+
+def test_settings_that_heads_on_a_frozen_backbone_have_no_use_for_are_named():
+    given = {"drop_path": 0.1, "logger": "none"}
+    assert ignored(TrainConfig(freeze_backbone=True, **given), "concat") == dict.fromkeys(given, "--freeze_backbone")
+    assert ignored(TrainConfig(**given), "concat") == {}
+    assert ignored(TrainConfig(freeze_backbone=True), "concat") == {}
 
 
 def test_a_hypernetwork_may_read_the_finest_scale_alone(biq2021, tmp_path):
