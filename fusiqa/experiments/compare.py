@@ -17,6 +17,10 @@ from fusiqa.files import write_text
 
 MARKDOWN_FILE = "comparison.md"
 CSV_FILE = "comparison.csv"
+MANY = (
+    "{} comparisons with the first run, each interval taken alone: among several, one in twenty leaves zero out by "
+    "chance. Over training seeds `fusiqa ablate` compares, and corrects for the number."
+)
 
 
 def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
@@ -32,6 +36,8 @@ def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
     for table in (comparison, shown):
         table.insert(1, "backbone", backbones)
     text = to_markdown(shown)
+    if len(named) > 2:
+        text += "\n\n" + MANY.format(len(named) - 1)
     say(text)
     if config.output is not None:
         write_text(config.output / MARKDOWN_FILE, text + "\n")

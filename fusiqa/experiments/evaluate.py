@@ -24,7 +24,7 @@ from fusiqa.experiments.notices import Say
 from fusiqa.experiments.own_data import is_own, own_dataset, own_part, seen_in_training
 from fusiqa.experiments.run_folder import backbone_of, folder_of
 from fusiqa.files import write_text
-from fusiqa.metrics import FEWEST_IMAGES, Estimate, estimate, measure
+from fusiqa.metrics import Estimate, estimate, measure
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 
 TABLE_FILE = "evaluation"
@@ -78,14 +78,14 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
 
 
 def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say: Say) -> Measured:
-    """Predict a data set under its own resize protocol, on its own score range."""
+    """Predict a data set on its own score range; a published one under its resize protocol, others as in training."""
     facts = facts_of(dataset)
     name = facts.name if facts else dataset
     if is_own(config.model, dataset):
         ratings, resize, part = own_part(config.model, "test", data_dir=data_dir(name, config)), trained.resize, "test"
     else:
         ratings = catalog.read(dataset, data_dir=data_dir(name, config))
-        resize, part = ratings.resize, "all"
+        resize, part = trained.resize if facts is None else ratings.resize, "all"
         seen = seen_in_training(config.model, ratings.table["image"].tolist()) if facts is None else 0
         if seen:
             say(
@@ -158,8 +158,10 @@ def by(column: str, predictions: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for name, part in predictions.groupby(column, sort=True):
-        defined = len(part) >= FEWEST_IMAGES and part["mos"].nunique() > 1 and part["score"].nunique() > 1
-        within = estimate(part["score"], part["mos"]) if defined else Estimate(np.nan, np.nan, np.nan)
+        try:
+            within = estimate(part["score"], part["mos"])
+        except FusiqaError:  # of a correlation that is not defined
+            within = Estimate(np.nan, np.nan, np.nan)
         error = part["score"] - part["mos"]
         rows.append(
             {
@@ -197,4 +199,4 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         low, high = table[f"{name}_low"], table[f"{name}_high"]
         values = zip(table[name], low, high, strict=True)
         shown[heading] = [f"{value:.3f} [{least:.3f}, {most:.3f}]" for value, least, most in values]
-    return shown.assign(resize=table["resize"])
+    return shown.assign(resize=table["resize"], backbone=table["backbone"])

@@ -12,7 +12,16 @@ import pytest
 from matplotlib.container import BarContainer, ErrorbarContainer
 from PIL import Image
 
-from fusiqa.analysis.plots import scale_bars, scale_heatmap, scale_labels, score_scatter, style, training_curves
+from fusiqa.analysis.plots import (
+    difference_bars,
+    scale_bars,
+    scale_heatmap,
+    scale_labels,
+    score_scatter,
+    seed_bars,
+    style,
+    training_curves,
+)
 from fusiqa.analysis.scale_weights import SCALES, quality_bands, summarise
 from fusiqa.errors import FusiqaError
 from fusiqa.metrics import logistic_fit, plcc, plcc_logistic, srcc
@@ -197,6 +206,36 @@ def test_the_scatter_draws_the_fitted_curve_and_says_the_measures(tmp_path):
 def test_a_scatter_of_a_collapsed_model_is_refused(tmp_path):
     with pytest.raises(FusiqaError, match=r"scores are all 0\.5"):
         score_scatter([0.5] * 4, [1, 2, 3, 4], tmp_path / "scatter.png")
+
+
+def overflows(figure) -> list[str]:
+    """Texts that reach over the edge of a figure."""
+    figure.canvas.draw()
+    box = figure.bbox
+    texts = [text for axes in figure.axes for text in (axes.xaxis.label, axes.yaxis.label, *axes.get_yticklabels())]
+    ends = [(text, text.get_window_extent()) for text in texts if text.get_text()]
+    return [text.get_text() for text, end in ends if end.x0 < box.x0 or end.x1 > box.x1]
+
+
+def test_differences_to_a_long_name_stay_inside_their_figure(tmp_path):
+    name = "swin_tiny_patch4_window7_224, " + "with the entropy term that keeps weights even " * 2
+    table = pd.DataFrame({"variant": [name, "b"], "difference": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]})
+    assert overflows(difference_bars(table, reference=name, path=tmp_path / "d.png")) == []
+
+
+def test_an_interval_beyond_any_correlation_does_not_stretch_the_figure(tmp_path):
+    summary = pd.DataFrame({"variant": ["a"], "srcc": [0.5], "srcc_low": [-6.0], "srcc_high": [7.0]})
+    results = pd.DataFrame({"variant": ["a", "a"], "srcc": [0.0, 1.0]})
+    assert seed_bars(summary, results, tmp_path / "s.png").axes[0].get_ylim() == (-1.05, 1.05)
+
+
+def test_names_in_a_heat_map_keep_what_tells_them_apart(tmp_path):
+    table = weights_table(SEED_GROUPS, 2)
+    names = [f"a_long_photograph_name_{row:04}.png::Color distortion" for row in range(len(table))]
+    figure = scale_heatmap(table.assign(image=names), scale_sizes=SIZES, path=tmp_path / "h.png")
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(set(labels)) == len(table)
+    assert max(map(len, labels)) <= 26
 
 
 def test_labels_name_height_before_width():

@@ -50,7 +50,8 @@ def test_runs_are_measured_and_compared_with_the_first(runs, tmp_path):
     assert "no difference can be told" in table.loc["single", "verdict"]
     markdown = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
     assert said[0] + "\n" == markdown
-    assert [line.split("|")[1].strip() for line in markdown.splitlines()[2:]] == ["concat", "attention", "single"]
+    assert [line.split("|")[1].strip() for line in markdown.splitlines()[2:5]] == ["concat", "attention", "single"]
+    assert "2 comparisons with the first run, each interval taken alone" in markdown
     written = pd.read_csv(tmp_path / "out" / "comparison.csv").set_index("run")
     assert written["srcc"].tolist() == pytest.approx(table["srcc"].tolist(), rel=1e-12)
     assert said[1].startswith("written to ")

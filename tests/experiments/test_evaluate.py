@@ -1,5 +1,6 @@
 """A finished run on other data sets: one table, and of each its kinds, its scatter and its worst errors."""
 
+import json
 import sys
 
 import numpy as np
@@ -117,6 +118,11 @@ def test_two_tables_of_one_name_keep_their_files_and_seen_images_are_told(run, b
     assert said.count("warning:") == 1
     assert f"warning: 4 of the 13 images of {tables[1]} are called as images that this model was trained" in said
     assert [len(pd.read_csv(out / f"predictions_{stem}.csv")) for stem in ("ratings", "ratings-2")] == [9, 13]
+    trained = json.loads((run / "config.json").read_text())["resolved"]
+    table = pd.read_csv(out / "evaluation.csv", dtype=str)
+    assert table["resize"].tolist() == [trained["resize"]] * 2  # as the model saw its own, not a table's usual 384
+    assert trained["resize"] != "384"
+    assert "| fine-tuned |" in said
 
 
 def test_kinds_by_hand():
@@ -128,6 +134,12 @@ def test_kinds_by_hand():
     assert tuple(found.loc["a", ["srcc", "srcc_low", "srcc_high"]]) == tuple(whole)
     assert found.loc["a", "mean_error"] == pytest.approx(0.25)
     assert found.loc["b", "mean_absolute_error"] == pytest.approx(1.5)
+
+
+def test_a_kind_whose_scores_hardly_differ_is_left_without_a_figure_and_costs_no_other():
+    table = pd.DataFrame({"kind": ["a"] * 4 + ["b"] * 4, "mos": [1.0, 2, 3, 4] * 2})
+    found = by("kind", table.assign(score=[1.0, 3, 2, 4, 0.5, 0.5 + 1e-8, 0.5, 0.5])).set_index("kind")
+    assert found["srcc"].isna().tolist() == [False, True]
 
 
 def test_the_kinds_of_published_sets_are_told_by_name():

@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fusiqa.analysis.plots.style import COLOURS, GREY, INK, new_figure, plain, saved
+from fusiqa.analysis.plots.style import COLOURS, GREY, INK, new_figure, plain, saved, wrapped
 
 LONGEST_LEVEL = 14  # characters of a name that fit beside the next one's
+LINE = 60  # characters of a line that fit below the differences
 
 
 def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figure:
@@ -39,6 +40,8 @@ def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figur
         label.set_horizontalalignment("right")
     axes.set(ylabel="Test SRCC", xlabel="Points: seeds; bar: their mean with its 95 % interval")
     axes.margins(x=0.08, y=0.12)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -1.05), min(high, 1.05))  # an interval of two seeds can go beyond any SRCC
     return saved(figure, path)
 
 
@@ -59,8 +62,9 @@ def difference_bars(differences: pd.DataFrame, *, reference: str, path: Path) ->
         if np.isfinite(low):
             errors = [[mean - low], [high - mean]]
             axes.errorbar(mean, place, xerr=errors, fmt="none", ecolor=COLOURS[0], capsize=4, elinewidth=1.8)
-    axes.set_yticks(places, [plain(name) for name in differences["variant"]])
-    axes.set(xlabel=f"Test SRCC minus that of {plain(reference)} (paired over seeds, 95 % interval)")
+    axes.set_yticks(places, [plain(wrapped(name, LINE // 2)) for name in differences["variant"]])
+    label = f"Test SRCC minus that of {reference} (paired over seeds, 95 % interval)"
+    axes.set(xlabel=plain(wrapped(label, LINE)))
     axes.margins(x=0.1, y=0.25)
     return saved(figure, path)
 

@@ -18,7 +18,9 @@ from fusiqa.analysis.plots.style import DOTS_PER_INCH, PALE, plain, saved
 from fusiqa.analysis.scale_weights import SCALES
 
 HEAT = "inferno"
-OVER = 0.65  # opacity of the heat map over the photograph
+OVER = 0.75  # opacity of the heat map over the photograph, and of the bar of colours over white
+DARKEST = -510  # drawn black; so the photograph is light grey, and the colours can be read off the bar
+GRID = 7  # cells on each side of a crop's gates
 LEAST_SPAN = 0.05  # of the colours: gates that are nearly alike are not to look different
 PANEL = 2.4  # inches
 MATRICES_ACROSS = 4
@@ -33,7 +35,7 @@ class Attended(NamedTuple):
 
 
 def gate_maps(attended: Sequence[Attended], *, scale_sizes: ScaleSizes, path: Path) -> Figure:
-    """A row for each photograph: as it is, then the gates of each scale as heat over it, all on one colour scale.
+    """A row for each photograph: as it is, then the gates of each scale over its pale copy, all on one colour scale.
 
     Args:
         attended: the photographs, in reading order.
@@ -54,12 +56,14 @@ def gate_maps(attended: Sequence[Attended], *, scale_sizes: ScaleSizes, path: Pa
         row[0].imshow(each.pixels)
         row[0].set_title(plain(each.name if len(each.name) <= 28 else f"...{each.name[-25:]}"), fontsize=8)
         for axes, gate in zip(row[1:], each.gates, strict=True):
-            axes.imshow(each.pixels.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+            axes.imshow(each.pixels.mean(axis=2), cmap="gray", vmin=DARKEST, vmax=255)
             heat = axes.imshow(gate, cmap=HEAT, vmin=low, vmax=high, alpha=OVER)
             axes.set_title(f"mean {gate.mean():.2f}", fontsize=8)
     for axes, heading in zip(grid[0][1:], headings[1:], strict=True):
         axes.set_title(f"{heading}\n{axes.get_title()}", fontsize=9)
-    figure.colorbar(heat, ax=grid, label="Gate (0 shut, 1 open)", shrink=0.6, aspect=30)
+    figure.colorbar(
+        heat, ax=grid, label=f"Gate (0 shut, 1 open), mean in {GRID} x {GRID} cells a crop", shrink=0.6, aspect=30
+    )
     return saved(figure, path)
 
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from fusiqa.analysis.plots.style import COLOURS, GREY, INK, PALE, new_figure, plain, saved
+from fusiqa.analysis.plots.style import COLOURS, GREY, INK, PALE, new_figure, plain, saved, shortened
 from fusiqa.analysis.scale_weights import SCALES, effective_scales, weights_of
 from fusiqa.errors import FusiqaError
 
@@ -161,10 +161,23 @@ def _score_strip(axes: Axes, scores: np.ndarray, names: Sequence[str]) -> None:
     axes.margins(x=0.12)
     axes.grid(axis="x", color=PALE, alpha=0.3, linewidth=0.7)
     if images <= MOST_NAMED_ROWS:
-        axes.set_yticks(middle, [plain(name if len(name) <= 24 else f"...{name[-21:]}") for name in names], fontsize=7)
+        axes.set_yticks(middle, [plain(tellable(name)) for name in names], fontsize=7)
     else:
         axes.set_ylabel("Images, from the lowest score up")
         axes.yaxis.set_major_formatter("{x:,.0f}")
+
+
+def tellable(name: str) -> str:
+    """An image's name in some 26 characters: both ends of it and, after "::", both ends of what was done to it.
+
+    Example:
+        >>> tellable("holiday/IMG_20260501_0007.png::Color distortion")
+        'IMG_2...0007::Color...tion'
+    """
+    file, _, made = name.rpartition("::") if "::" in name else (name, "", "")
+    if not made:
+        return shortened(name, 26)
+    return f"{shortened(Path(file).stem, 12)}::{shortened(made, 12)}"
 
 
 def _rows_note(rows: Sequence[np.ndarray]) -> str:

@@ -5,6 +5,7 @@ No display and no pyplot state; 300 dots an inch; colours that readers with colo
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,3 +61,21 @@ def _fonts() -> list[str]:
 def plain(text: str) -> str:
     """Text as it stands: matplotlib reads dollars as formulas and leaves names with a leading underscore out."""
     return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
+
+
+def wrapped(text: str, characters: int) -> str:
+    """Text in lines of so many characters at most, parted at blanks and, where there are none, within a word."""
+    return "\n".join(textwrap.wrap(text, characters)) or text
+
+
+def shortened(text: str, characters: int) -> str:
+    """Text of so many characters at most: the middle is left out, for names differ at their ends.
+
+    Example:
+        >>> shortened("IMG_20260501_0007.png", 12)
+        'IMG_2....png'
+    """
+    if len(text) <= characters:
+        return text
+    kept = characters - len("...")
+    return f"{text[: kept - kept // 2]}...{text[len(text) - kept // 2 :]}"
