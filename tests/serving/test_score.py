@@ -247,7 +247,10 @@ def heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+ORDERLY = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
+
+
+@pytest.mark.parametrize("stop", [*ORDERLY, signal.SIGKILL])
 def test_a_run_that_is_stopped_leaves_a_whole_table_and_goes_on_from_there(tmp_path, model, stop):
     folder = tmp_path / "many"
     folder.mkdir()
@@ -268,9 +271,10 @@ def test_a_run_that_is_stopped_leaves_a_whole_table_and_goes_on_from_there(tmp_p
     said = running.stderr.read()
     running.stdin.close()
     running.stderr.close()
-    if stop == signal.SIGINT:
-        assert running.returncode == 130
-        assert "interrupted; what is finished is kept" in said
+    if stop in ORDERLY:
+        code, word = ORDERLY[stop]
+        assert running.returncode == code
+        assert f"{word}; what is finished is kept" in said
         assert output.read_bytes().endswith(b"\n")
     done = output.read_bytes().count(b"\n") - 1
     assert 4 <= done <= 80
