@@ -14,7 +14,7 @@ from fusiqa.analysis.plots import score_scatter
 from fusiqa.config import EvaluateConfig
 from fusiqa.data import catalog
 from fusiqa.data.check import check
-from fusiqa.data.facts import facts_of
+from fusiqa.data.facts import SYNTHETIC, facts_of
 from fusiqa.data.kinds import kinds
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
@@ -69,7 +69,8 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     own = own_dataset(config.model) or "unknown"
     note = (
         f"Trained on {own}; backbone {backbone_of(config.model)}. SRCC and PLCC with 95 % intervals over photographs; "
-        "resize is what each was brought to before it was cropped. Scores were brought to each set's range linearly, "
+        "resize is what each was brought to before it was cropped: a published set as its protocol says, a table of "
+        "one's own as the model was trained. Scores were brought to each set's range linearly, "
         "which RMSE depends on."
     )
     write_text(folder / f"{TABLE_FILE}.md", f"{text}\n\n{note}\n")
@@ -78,15 +79,15 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
 
 
 def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say: Say) -> Measured:
-    """Predict a data set on its own score range; a published one under its resize protocol, others as in training."""
+    """Predict a data set on its own score range, under its resize protocol; a table of one's own as in training."""
     facts = facts_of(dataset)
     name = facts.name if facts else dataset
     if is_own(config.model, dataset):
         ratings, resize, part = own_part(config.model, "test", data_dir=data_dir(name, config)), trained.resize, "test"
     else:
         ratings = catalog.read(dataset, data_dir=data_dir(name, config))
-        resize, part = trained.resize if facts is None else ratings.resize, "all"
-        seen = seen_in_training(config.model, ratings.table["image"].tolist()) if facts is None else 0
+        resize, part = trained.resize if is_table(dataset) else ratings.resize, "all"
+        seen = seen_in_training(config.model, ratings.table["image"].tolist()) if is_table(dataset) else 0
         if seen:
             say(
                 f"warning: {seen} of the {len(ratings)} images of {dataset} are called as images that this model was "
@@ -105,6 +106,11 @@ def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say:
     if groups.nunique() < len(table):
         table = table.assign(group=groups)
     return Measured(checked.ratings, resize, part, table)
+
+
+def is_table(dataset: str) -> bool:
+    """Whether a data set is a table of one's own: neither published nor built in."""
+    return facts_of(dataset) is None and dataset.lower() != SYNTHETIC
 
 
 def data_dir(name: str, config: EvaluateConfig) -> Path | None:

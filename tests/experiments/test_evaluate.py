@@ -10,7 +10,7 @@ from PIL import Image
 
 from fusiqa.cli import main
 from fusiqa.data.kinds import KADID10K, kinds
-from fusiqa.experiments.evaluate import by
+from fusiqa.experiments.evaluate import by, is_table
 from fusiqa.metrics import measure, srcc
 
 SETTINGS = [
@@ -123,6 +123,27 @@ def test_two_tables_of_one_name_keep_their_files_and_seen_images_are_told(run, b
     assert table["resize"].tolist() == [trained["resize"]] * 2  # as the model saw its own, not a table's usual 384
     assert trained["resize"] != "384"
     assert "| fine-tuned |" in said
+
+
+def test_a_table_of_ones_own_is_seen_as_the_model_was_trained(run, biq2021, monkeypatch, tmp_path, capsys):
+    first = pd.read_csv(run / "predictions.csv")
+    rows = first.assign(image=[str(biq2021 / "Images" / image) for image in first["image"]], mos=range(len(first)))
+    rows[["image", "mos"]].to_csv(tmp_path / "own.csv", index=False)
+    out = tmp_path / "out"
+    call(monkeypatch, "evaluate", run, "--dataset", tmp_path / "own.csv", "--output", out, "--no_progress")
+    assert pd.read_csv(out / "evaluation.csv", dtype=str)["resize"].tolist() == ["48"]
+    assert "| 48 |" in capsys.readouterr().out
+    unit = pd.read_csv(out / "predictions_own.csv")["score"] / (len(first) - 1)
+    low, high = json.loads((run / "model.json").read_text())["model"]["score_range"]
+    np.testing.assert_allclose(unit, (first["score"] - low) / (high - low), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "own"),
+    [("ratings.csv", True), ("a/koniq-10k.csv", True), ("KonIQ10k", False), ("Synthetic", False)],
+)
+def test_what_is_published_or_built_in_is_no_table_of_ones_own(dataset, own):
+    assert is_table(dataset) is own
 
 
 def test_kinds_by_hand():
