@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from fusiqa.analysis.plots.style import COLOURS, GREY, INK, PALE, new_figure, plain, saved, shortened
 from fusiqa.analysis.scale_weights import SCALES, effective_scales, weights_of
+from fusiqa.data.distorted import SEPARATOR
 from fusiqa.errors import FusiqaError
 
 HATCHES = ("", "////", "....", "xxxx")
@@ -23,6 +24,8 @@ LEGEND_COLUMNS = 2
 LEGEND_ROW = 0.2  # inches
 FILLED = 0.84  # of the space between two scales; the rest is the gap between their groups of bars
 MOST_NAMED_ROWS = 40  # more image names than this would overlap
+LONGEST_FILE = 24  # characters of a photograph's name beside its row
+CHARACTER = 0.06  # inches, of those names
 MOST_ROWS = 400  # of a heat map: at 300 dpi some 4 dots each
 EQUAL_WEIGHT = 1 / len(SCALES)
 
@@ -83,8 +86,10 @@ def scale_heatmap(table: pd.DataFrame, *, scale_sizes: ScaleSizes, path: Path) -
     effective = effective_scales(weights).mean()
     images = len(table)
     rows = np.array_split(np.arange(images), min(images, MOST_ROWS))
-    figure, (strip, heat) = new_figure(7.0, 2 + min(6.0, 3 + 0.15 * images), widths=(1, 3))
-    _score_strip(strip, table["score"].to_numpy(), table["image"].astype(str).tolist())
+    names = _names(table["image"].astype(str).tolist()) if images <= MOST_NAMED_ROWS else []
+    beside = CHARACTER * max(0, max(map(len, names), default=0) - LONGEST_FILE)
+    figure, (strip, heat) = new_figure(7.0 + beside, 2 + min(6.0, 3 + 0.15 * images), widths=(1, 3))
+    _score_strip(strip, table["score"].to_numpy(), names)
     drawn = _weights_image(heat, np.stack([weights[row].mean(axis=0) for row in rows]), images)
     heat.set_xticks(range(len(SCALES)), labels)
     heat.set_xlabel("Feature scale")
@@ -152,32 +157,26 @@ def _weights_image(axes: Axes, weights: np.ndarray, images: int) -> QuadMesh:
     return axes.pcolormesh(across, upwards, weights, cmap="viridis", vmin=0, vmax=highest)
 
 
+def _names(images: Sequence[str]) -> list[str]:
+    """Names that fit beside their rows: a photograph's without its middle, what was done to it whole."""
+    parts = [image.partition(SEPARATOR) for image in images]
+    files = shortened([file for file, _, _ in parts], LONGEST_FILE)
+    return [f"{file}{separator}{made}" for file, (_, separator, made) in zip(files, parts, strict=True)]
+
+
 def _score_strip(axes: Axes, scores: np.ndarray, names: Sequence[str]) -> None:
-    """Sorted scores, upwards; named where the names fit."""
+    """Sorted scores, upwards; named where names are given."""
     images = len(scores)
     middle = np.arange(images) + 0.5
     axes.plot(scores, middle, color=COLOURS[5], linewidth=1.6, marker="o" if images <= MOST_NAMED_ROWS else "", ms=3)
     axes.set(xlabel="Score", ylim=(0, images))
     axes.margins(x=0.12)
     axes.grid(axis="x", color=PALE, alpha=0.3, linewidth=0.7)
-    if images <= MOST_NAMED_ROWS:
-        axes.set_yticks(middle, [plain(tellable(name)) for name in names], fontsize=7)
+    if names:
+        axes.set_yticks(middle, [plain(name) for name in names], fontsize=7)
     else:
         axes.set_ylabel("Images, from the lowest score up")
         axes.yaxis.set_major_formatter("{x:,.0f}")
-
-
-def tellable(name: str) -> str:
-    """An image's name in some 26 characters: both ends of it and, after "::", both ends of what was done to it.
-
-    Example:
-        >>> tellable("holiday/IMG_20260501_0007.png::Color distortion")
-        'IMG_2...0007::Color...tion'
-    """
-    file, _, made = name.rpartition("::") if "::" in name else (name, "", "")
-    if not made:
-        return shortened(name, 26)
-    return f"{shortened(Path(file).stem, 12)}::{shortened(made, 12)}"
 
 
 def _rows_note(rows: Sequence[np.ndarray]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 import warnings
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -64,18 +65,28 @@ def plain(text: str) -> str:
 
 
 def wrapped(text: str, characters: int) -> str:
-    """Text in lines of so many characters at most, parted at blanks and, where there are none, within a word."""
+    """Text in lines of at most so many characters: parted at blanks, and a word that is longer than a line within it.
+
+    Example:
+        >>> wrapped("minus that of swin_tiny_patch4_window7_224", 20)
+        'minus that of swin_t\\niny_patch4_window7_2\\n24'
+    """
     return "\n".join(textwrap.wrap(text, characters)) or text
 
 
-def shortened(text: str, characters: int) -> str:
-    """Text of so many characters at most: the middle is left out, for names differ at their ends.
+def shortened(names: Sequence[str], characters: int) -> list[str]:
+    """Names without their middles, in their order: of at most so many characters, or of as many as tell them apart.
 
     Example:
-        >>> shortened("IMG_20260501_0007.png", 12)
-        'IMG_2....png'
+        >>> shortened(["holiday/IMG_20260501_0007.png", "b.png"], 20)
+        ['holiday/I...0007.png', 'b.png']
+        >>> shortened(["a_long_name_1_of_a_photograph", "a_long_name_2_of_a_photograph"], 12)
+        ['a_long_name_1...a_photograph', 'a_long_name_2...a_photograph']
     """
-    if len(text) <= characters:
-        return text
+    attempts = ([_without_middle(name, most) for name in names] for most in count(characters))
+    return next(short for short in attempts if len(set(short)) == len(set(names)))
+
+
+def _without_middle(name: str, characters: int) -> str:
     kept = characters - len("...")
-    return f"{text[: kept - kept // 2]}...{text[len(text) - kept // 2 :]}"
+    return name if len(name) <= characters else f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
