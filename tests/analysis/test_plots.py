@@ -243,6 +243,30 @@ def test_an_interval_beyond_any_correlation_does_not_stretch_the_figure(tmp_path
     assert seed_bars(summary, results, tmp_path / "s.png").axes[0].get_ylim() == (-1.05, 1.05)
 
 
+def seeds_of(*values: float, low: float, high: float):
+    summary = pd.DataFrame({"variant": ["concat"], "srcc": [np.mean(values)], "srcc_low": [low], "srcc_high": [high]})
+    return summary, pd.DataFrame({"variant": "concat", "srcc": values})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ends", "arrowheads"),
+    [
+        (-5.8, 6.4, (-1, 1), ["v", "^"]),
+        (0.1, 1.5, (0.1, 1), ["^"]),
+        (-1, 0.7, (-1, 0.7), []),
+        (0.2, 0.4, (0.2, 0.4), []),
+    ],
+)
+def test_an_interval_ends_where_srcc_does_and_says_that_it_goes_on(low, high, ends, arrowheads, tmp_path):
+    axes = seed_bars(*seeds_of(-0.1, 0.7, low=low, high=high), tmp_path / "srcc.png").axes[0]
+    whiskers = next(item for item in axes.containers if isinstance(item, ErrorbarContainer))
+    assert whiskers.lines[2][0].get_segments()[0][:, 1] == pytest.approx(ends)
+    assert [line.get_marker() for line in axes.lines if line.get_marker() in ("v", "^")] == arrowheads
+    assert ("it goes on" in axes.get_xlabel()) is bool(arrowheads)
+    lowest, highest = axes.get_ylim()
+    assert -1.1 < lowest < ends[0] < ends[1] < highest < 1.1
+
+
 def test_labels_name_height_before_width():
     assert scale_labels(SIZES) == LABELS
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -18,6 +19,8 @@ LINE = 60  # characters of a line that fit below the differences
 
 def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figure:
     """Test SRCC of each design: the mean over seeds with its 95 % interval, and every seed as a point.
+
+    An interval that goes beyond -1 or 1, as that of two seeds may, is drawn to there and ends in an arrowhead.
 
     Args:
         summary: one row a design: `variant`, `srcc`, `srcc_low`, `srcc_high` (NaN with one seed).
@@ -33,16 +36,27 @@ def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figur
         axes.plot(place + spread, values, "o", color=COLOURS[0], alpha=0.55, markersize=4, markeredgewidth=0)
         axes.plot([place - 0.28, place + 0.28], [mean, mean], color=INK, linewidth=2)
         if np.isfinite(low):
-            axes.errorbar(place, mean, [[mean - low], [high - mean]], fmt="none", ecolor=INK, capsize=5, elinewidth=1.2)
+            _interval(axes, float(place), mean, low, high)
     crowded = len(summary) > 5 or summary["variant"].str.len().max() > LONGEST_LEVEL
     axes.set_xticks(places, [plain(name) for name in summary["variant"]], rotation=20 if crowded else 0)
     for label in axes.get_xticklabels() if crowded else ():
         label.set_horizontalalignment("right")
-    axes.set(ylabel="Test SRCC", xlabel="Points: seeds; bar: their mean with its 95 % interval")
+    goes_on = (summary["srcc_low"] < -1).any() or (summary["srcc_high"] > 1).any()
+    said = "Points: seeds; bar: their mean with its 95 % interval"
+    axes.set(ylabel="Test SRCC", xlabel=f"{said}\n(arrowhead: it goes on beyond any SRCC)" if goes_on else said)
     axes.margins(x=0.08, y=0.12)
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -1.05), min(high, 1.05))  # an interval of two seeds can go beyond any SRCC
+    lowest, highest = axes.get_ylim()
+    axes.set_ylim(max(lowest, -1.05), min(highest, 1.05))  # room for the mark at an end of 1
     return saved(figure, path)
+
+
+def _interval(axes: Axes, place: float, mean: float, low: float, high: float) -> None:
+    """The interval of an SRCC, as far as an SRCC can be; where it goes on, an arrowhead in place of the cap."""
+    least, most = max(low, -1.0), min(high, 1.0)
+    axes.errorbar(place, mean, [[mean - least], [most - mean]], fmt="none", ecolor=INK, capsize=5, elinewidth=1.2)
+    for goes_on, end, arrowhead in ((low < -1, least, "v"), (high > 1, most, "^")):
+        if goes_on:
+            axes.plot(place, end, arrowhead, color=INK, markersize=8)
 
 
 def difference_bars(differences: pd.DataFrame, *, reference: str, path: Path) -> Figure:
