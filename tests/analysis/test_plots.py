@@ -237,6 +237,16 @@ def test_differences_to_a_long_name_stay_inside_their_figure(tmp_path):
     assert overflows(difference_bars(table, reference=name, path=tmp_path / "d.png")) == []
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_seeds_of_a_design_with_a_long_name_stay_inside_their_figure(place, tmp_path):
+    names = ["single", "concat"]
+    names.insert(place, "attention with sigmoid gates, a gain of 4, normalised maps and a temperature of 4")
+    summary = pd.DataFrame({"variant": names, "srcc": 0.5, "srcc_low": 0.3, "srcc_high": 1.7})
+    figure = seed_bars(summary, pd.DataFrame({"variant": names, "srcc": 0.5}), tmp_path / "srcc.png")
+    assert overflows(figure) == []
+    assert min(label.get_window_extent().x0 for label in figure.axes[0].get_xticklabels()) >= 0
+
+
 def test_an_interval_beyond_any_correlation_does_not_stretch_the_figure(tmp_path):
     summary = pd.DataFrame({"variant": ["a"], "srcc": [0.5], "srcc_low": [-6.0], "srcc_high": [7.0]})
     results = pd.DataFrame({"variant": ["a", "a"], "srcc": [0.0, 1.0]})

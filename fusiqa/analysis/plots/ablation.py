@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from fusiqa.analysis.plots.style import COLOURS, GREY, INK, new_figure, plain, saved, wrapped
 
 LONGEST_LEVEL = 14  # characters of a name that fit beside the next one's
-LINE = 60  # characters of a line that fit below the differences
+LINE = 60  # characters of a line that fit below the differences; a name has half
 
 
 def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figure:
@@ -38,7 +38,8 @@ def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figur
         if np.isfinite(low):
             _interval(axes, float(place), mean, low, high)
     crowded = len(summary) > 5 or summary["variant"].str.len().max() > LONGEST_LEVEL
-    axes.set_xticks(places, [plain(name) for name in summary["variant"]], rotation=20 if crowded else 0)
+    names = [plain(wrapped(name, LINE // 2)) for name in summary["variant"]]
+    axes.set_xticks(places, names, rotation=20 if crowded else 0)
     for label in axes.get_xticklabels() if crowded else ():
         label.set_horizontalalignment("right")
     goes_on = (summary["srcc_low"] < -1).any() or (summary["srcc_high"] > 1).any()
