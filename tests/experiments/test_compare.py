@@ -57,6 +57,12 @@ def test_runs_are_measured_and_compared_with_the_first(runs, tmp_path):
     assert said[1].startswith("written to ")
 
 
+def test_one_comparison_says_nothing_of_several(runs):
+    said: list[str] = []
+    compare_runs(CompareConfig(runs[:2]), say=said.append)
+    assert "comparisons" not in said[0]
+
+
 def test_the_order_decides_what_the_others_are_compared_with(runs):
     forth = compare_runs(CompareConfig(runs[:2]), say=lambda _: None)
     back = compare_runs(CompareConfig(runs[1::-1]), say=lambda _: None)
