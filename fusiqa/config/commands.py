@@ -71,7 +71,8 @@ class EvaluateConfig:
     model: Annotated[Path, tyro.conf.Positional]
     """A run folder, or a model.safetensors."""
     dataset: tuple[str, ...] = ()
-    """Data sets by name, or paths of tables; of the run's own data set its test split is measured, of others all."""
+    """Data sets by name, or paths of tables; of the run's own data set its test split is measured, of others all. A
+    published set is resized by its own protocol, a table of one's own as the model was trained."""
     data_root: Path | None = None
     """Folder that holds the data sets' folders; by default $FUSIQA_DATA or ./data."""
     worst: int = 12

@@ -25,7 +25,7 @@ from fusiqa.experiments.attended import draw_maps, draw_matrices
 from fusiqa.experiments.every_distortion import SHIFTS_FILE, explain_every_distortion
 from fusiqa.experiments.groups import with_groups
 from fusiqa.experiments.notices import Say, usable
-from fusiqa.experiments.own_data import is_own, own_part
+from fusiqa.experiments.own_data import is_own, is_table, own_part
 from fusiqa.experiments.run_folder import folder_of
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 
@@ -104,7 +104,7 @@ def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Say) -> 
     elif config.dataset and not is_own(config.model, config.dataset):
         ratings = catalog.read(config.dataset, data_dir=config.data_dir)
         ratings = splits.assign(ratings, validation_share=0.1, seed=0).part(config.split)
-        resize = ratings.resize
+        resize = trained.resize if is_table(config.dataset) else ratings.resize
     else:
         ratings, resize = own_part(config.model, config.split, data_dir=config.data_dir), trained.resize
     if config.groups == "distortion" and ratings.name != SYNTHETIC:

@@ -14,14 +14,14 @@ from fusiqa.analysis.plots import score_scatter
 from fusiqa.config import EvaluateConfig
 from fusiqa.data import catalog
 from fusiqa.data.check import check
-from fusiqa.data.facts import SYNTHETIC, facts_of
+from fusiqa.data.facts import facts_of
 from fusiqa.data.kinds import kinds
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.evaluation.compare import to_markdown, write_csv
 from fusiqa.evaluation.predict import predict_on_range
 from fusiqa.experiments.notices import Say
-from fusiqa.experiments.own_data import is_own, own_dataset, own_part, seen_in_training
+from fusiqa.experiments.own_data import is_own, is_table, own_dataset, own_part, seen_in_training
 from fusiqa.experiments.run_folder import backbone_of, folder_of
 from fusiqa.files import write_text
 from fusiqa.metrics import Estimate, estimate, measure
@@ -106,11 +106,6 @@ def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say:
     if groups.nunique() < len(table):
         table = table.assign(group=groups)
     return Measured(checked.ratings, resize, part, table)
-
-
-def is_table(dataset: str) -> bool:
-    """Whether a data set is a table of one's own: neither published nor built in."""
-    return facts_of(dataset) is None and dataset.lower() != SYNTHETIC
 
 
 def data_dir(name: str, config: EvaluateConfig) -> Path | None:

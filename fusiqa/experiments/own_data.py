@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusiqa.data import catalog, splits
-from fusiqa.data.facts import facts_of
+from fusiqa.data.facts import SYNTHETIC, facts_of
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
 from fusiqa.experiments.run_folder import CONFIG_FILE, SPLIT_FILE, folder_of, read_json
@@ -30,6 +30,11 @@ def is_own(model: Path, dataset: str) -> bool:
     if own is None or facts is not None:
         return facts is not None and facts.name == own
     return dataset == own or Path(dataset).expanduser().resolve() == Path(own).expanduser().resolve()
+
+
+def is_table(dataset: str) -> bool:
+    """Whether a data set is a table of one's own: neither published nor built in."""
+    return facts_of(dataset) is None and dataset.lower() != SYNTHETIC
 
 
 def seen_in_training(model: Path, images: Sequence[str]) -> int:

@@ -15,9 +15,9 @@ from fusiqa.data import catalog, splits
 from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distortions import distort
 from fusiqa.errors import FusiqaError
-from fusiqa.experiments.attention import SHIFTS_FILE, explain
+from fusiqa.experiments.attention import SHIFTS_FILE, choose_ratings, explain
 from fusiqa.experiments.run_folder import write_config
-from fusiqa.models.checkpoint import TrainedModel, save_checkpoint
+from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
 from fusiqa.models.crops import predict_photographs
 from fusiqa.models.quality import build_model
 
@@ -186,6 +186,12 @@ def test_a_csv_of_ones_own_is_shown_by_bands_of_its_ratings(run, small_csv, tmp_
     assert bands.max()["rated lowest third"] <= bands.min()["rated middle third"]
     assert bands.max()["rated middle third"] <= bands.min()["rated highest third"]
     check_numbers(images, groups)
+
+
+def test_a_csv_of_ones_own_is_resized_as_the_model_was_trained(run, small_csv):
+    config = AttentionConfig(run, dataset=str(small_csv), split="train")
+    ratings, resize = choose_ratings(config, load_checkpoint(run), lambda _: None)
+    assert resize == "none" != ratings.resize
 
 
 def test_a_run_is_explained_on_its_own_test_split_without_the_rows_that_it_left_out(biq2021, tmp_path):

@@ -10,7 +10,8 @@ from PIL import Image
 
 from fusiqa.cli import main
 from fusiqa.data.kinds import KADID10K, kinds
-from fusiqa.experiments.evaluate import by, is_table
+from fusiqa.experiments.evaluate import by
+from fusiqa.experiments.own_data import is_table
 from fusiqa.metrics import measure, srcc
 
 SETTINGS = [
