@@ -8,6 +8,7 @@ import pytest
 
 from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
+from fusiqa.data.distortions.blur import convolved
 from fusiqa.errors import FusiqaError
 
 STATED = resources.files("fusiqa.data") / "kadid10k_mean_dmos.csv"
@@ -29,6 +30,24 @@ def leaves() -> np.ndarray:
 def error(one: np.ndarray, other: np.ndarray) -> float:
     """Root mean squared error, grey levels."""
     return float(np.sqrt(np.mean((one.astype(float) - other) ** 2)))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 17), (3, 2), (31, 29)])
+def test_a_kernel_larger_than_the_picture_sees_it_mirrored_again_and_again(shape):
+    """Against a sum over the kernel, pixel by pixel, of a picture mirrored by index."""
+    picture = np.random.default_rng(1).random((*shape, 3), dtype=np.float32)
+    kernel = np.random.default_rng(2).random((17, 13))
+
+    def mirrored(place, side):
+        place %= 2 * side
+        return place if place < side else 2 * side - 1 - place
+
+    expected = np.zeros_like(picture, dtype=float)
+    for row, column in np.ndindex(shape):
+        for down, right in np.ndindex(kernel.shape):
+            where = mirrored(row - (down - 8), shape[0]), mirrored(column - (right - 6), shape[1])
+            expected[row, column] += kernel[down, right] / kernel.sum() * picture[where]
+    np.testing.assert_allclose(convolved(picture, kernel), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", DISTORTIONS)

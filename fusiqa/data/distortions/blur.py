@@ -33,4 +33,9 @@ def motion_blur(picture: Unit, length: float, random: np.random.Generator) -> Un
 def convolved(picture: Unit, kernel: np.ndarray) -> Unit:
     """Each channel under the kernel brought to sum one; the picture goes on mirrored beyond its edges."""
     weights = (kernel / kernel.sum()).astype(np.float32)
-    return ndimage.convolve(picture, weights[..., None], mode="reflect")
+    height, width, _ = picture.shape
+    up, left = (side // 2 for side in weights.shape)
+    mirrored = np.pad(picture, ((up, up), (left, left), (0, 0)), mode="symmetric")
+    # SciPy 1.17's own "reflect" reads past the end of a picture of which the kernel reaches over twice the side
+    whole = ndimage.convolve(mirrored, weights[..., None], mode="nearest")
+    return whole[up : up + height, left : left + width]
