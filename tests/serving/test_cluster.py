@@ -1,10 +1,12 @@
 """`fusiqa score --engine ray` on this machine, with two processes of which one is killed."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,14 @@ PHOTOGRAPHS, BROKEN = 240, 6
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     return make_model(tmp_path_factory.mktemp("models") / "small")
+
+
+@pytest.fixture(autouse=True)
+def one_cluster_at_a_time(tmp_path_factory) -> Iterator[None]:
+    """Two on one machine would wait for each other's cores, and a test would kill the other's process."""
+    with open(tmp_path_factory.getbasetemp().parent / "cluster.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def command(*arguments: object, workers: int = 2) -> list[str]:
@@ -56,7 +66,7 @@ def test_a_killed_process_loses_nothing_and_the_numbers_are_those_of_one_process
     while not (killed := scoring_processes()) and running.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     os.kill(killed[0], signal.SIGKILL)
-    said = running.communicate(timeout=180)[1]
+    said = running.communicate(timeout=400)[1]
     assert running.returncode == SOME_UNREADABLE, said
     assert f"{PHOTOGRAPHS} of {PHOTOGRAPHS + BROKEN} photographs have a score" in said
     table = pd.read_parquet(output)
@@ -78,7 +88,7 @@ def test_a_parquet_of_contents_and_a_url_go_on_where_rows_are_missing(tmp_path, 
     pd.DataFrame({"path": ["a", "b", None, "d"], "bytes": [*contents[:3], b"no"]}).to_parquet(tmp_path / "in.parquet")
     output = tmp_path / "scores"
     wanted = [tmp_path / "in.parquet", f"file://{tmp_path}/in", "--model", model, "--output", output]
-    done = subprocess.run(command(*wanted, workers=1), capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command(*wanted, workers=1), capture_output=True, text=True, timeout=400)
     assert done.returncode == SOME_UNREADABLE, done.stderr
     table = pd.read_parquet(output).set_index("path")
     assert len(table) == 8
@@ -86,7 +96,7 @@ def test_a_parquet_of_contents_and_a_url_go_on_where_rows_are_missing(tmp_path, 
     assert table["score"]["b"] == pytest.approx(table["score"][f"file://{files[1]}"])
     assert sum(name.startswith("sha256:") for name in table.index) == 1
     (tmp_path / "in" / "0.png").rename(tmp_path / "in" / "new.png")
-    again = subprocess.run(command(*wanted, "--resume", workers=1), capture_output=True, text=True, timeout=180)
+    again = subprocess.run(command(*wanted, "--resume", workers=1), capture_output=True, text=True, timeout=400)
     assert again.returncode == SOME_UNREADABLE, again.stderr
     resumed = pd.read_parquet(output)
     assert set(resumed["path"]) - set(table.index) == {f"file://{tmp_path}/in/new.png"}
