@@ -12,6 +12,11 @@ WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
 """A trained model in a folder: its numbers, and all that is needed to build and feed the network again."""
 
 
+def same_place(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths lead to one place, however they are spelled."""
+    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file beside `path`, then put it in its place in one step.
 

@@ -8,8 +8,7 @@ from typing import Literal, NamedTuple
 from fusiqa.config.require import require, require_positive
 
 FUSIONS = ("single", "concat", "attention", "spatial", "cross-scale")
-SCALES = 4
-COARSEST = SCALES - 1
+COARSEST = 3  # of the four scales, which are counted from the finest, 0
 DEFAULT_BACKBONE = "swin_tiny_patch4_window7_224"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from fusiqa.config.backbone_args import parse_backbone_args
-from fusiqa.config.model import COARSEST, DEFAULT_BACKBONE, SCALES, SEED_WEIGHING, ScaleWeighing
+from fusiqa.config.model import COARSEST, DEFAULT_BACKBONE, SEED_WEIGHING, ScaleWeighing
 from fusiqa.config.require import require
 
 
@@ -144,7 +144,7 @@ class TrainConfig:
             "cache_gb",
         ):
             require(name, getattr(self, name), at_least=0)
-        require("single_scale", self.single_scale, at_least=0, below=SCALES)
+        require("single_scale", self.single_scale, at_least=0, below=COARSEST + 1)
         for name in ("seed", "split_seed"):
             require(name, getattr(self, name), at_least=0, below=2**63)
         parse_backbone_args(self.backbone_args)

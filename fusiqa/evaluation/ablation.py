@@ -87,8 +87,9 @@ def difference_table(found: dict[str, SeedDifference], validation: dict[str, See
 def verdicts(found: dict[str, SeedDifference], *, reference: str, metric: str = "SRCC") -> list[str]:
     """What may be said of each design, in words."""
     corrected = holm([each.p_value for each in found.values()])
+    comparisons = compared(found)
     return [
-        verdict(variant, reference, each, metric=metric, comparisons=compared(found), corrected=p)
+        verdict(variant, reference, each, metric=metric, comparisons=comparisons, corrected=p)
         for (variant, each), p in zip(found.items(), corrected, strict=True)
     ]
 

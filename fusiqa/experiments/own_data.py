@@ -12,6 +12,7 @@ from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
 from fusiqa.experiments.run_folder import CONFIG_FILE, SPLIT_FILE, folder_of, read_json
 from fusiqa.experiments.tables import read_table
+from fusiqa.files import same_place
 
 
 def own_dataset(model: Path) -> str | None:
@@ -29,7 +30,7 @@ def is_own(model: Path, dataset: str) -> bool:
     own, facts = own_dataset(model), facts_of(dataset)
     if own is None or facts is not None:
         return facts is not None and facts.name == own
-    return dataset == own or Path(dataset).expanduser().resolve() == Path(own).expanduser().resolve()
+    return dataset == own or same_place(dataset, own)
 
 
 def is_table(dataset: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fusiqa.config import SCALES, ScaleWeighing, TrainConfig
+from fusiqa.config import COARSEST, ScaleWeighing, TrainConfig
 
 COMMON = frozenset(
     (
@@ -42,6 +42,10 @@ def _fusion(name: str) -> Variant:
     return Variant(name, {"fusion": name})
 
 
+def _scale(number: int) -> Variant:
+    return Variant(f"scale {number}", {"fusion": "single", "single_scale": number})
+
+
 def _attention(name: str, *, entropy_weight: float = 0.0, **weighing: Any) -> Variant:
     edits = {"fusion": "attention", "weighing": ScaleWeighing(**weighing), "entropy_weight": entropy_weight}
     return Variant(name, edits)
@@ -69,7 +73,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "one-scale": Preset(
         "Does any one scale alone do as well as all four side by side?",
-        (_fusion("concat"), *(Variant(f"scale {i}", {"fusion": "single", "single_scale": i}) for i in range(SCALES))),
+        (_fusion("concat"), *map(_scale, range(COARSEST + 1))),
         "concat",
     ),
     "weighing": Preset(

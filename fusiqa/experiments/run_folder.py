@@ -12,7 +12,7 @@ from typing import Any
 
 from fusiqa.config import TrainConfig
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.files import write_json
+from fusiqa.files import same_place, write_json
 
 CONFIG_FILE = "config.json"
 SPLIT_FILE = "split.csv"
@@ -99,7 +99,7 @@ def same(name: str, before: Any, now: Any) -> bool:
     """Whether two values of a setting come to the same: a path does, however it is spelled."""
     if before == now or name not in PATHS or None in (before, now):
         return before == now
-    return Path(before).expanduser().resolve() == Path(now).expanduser().resolve()
+    return same_place(before, now)
 
 
 def check_same_settings(folder: Path, config: TrainConfig) -> None:
