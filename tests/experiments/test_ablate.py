@@ -5,7 +5,7 @@ import pickle
 import shutil
 import sys
 from concurrent.futures import Future
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -20,7 +20,7 @@ from fusiqa.experiments import ablate as module
 from fusiqa.experiments import ablation_runs as runs_module
 from fusiqa.experiments.ablate import planned
 from fusiqa.experiments.ablation_report import DIFFERS, conditions
-from fusiqa.experiments.presets import COMMON, PRESETS, Variant
+from fusiqa.experiments.presets import PRESETS
 
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_efficientnet", "--backbone_weights", "none", "--crop_size", "40",
@@ -108,29 +108,6 @@ def test_another_setting_is_refused_where_runs_are_finished(biq2021, finished, m
     assert "was run with another --lr" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_names_its_reference_and_its_variants_differ(preset, tmp_path):
-    variants = PRESETS[preset].variants
-    assert PRESETS[preset].reference in {variant.name for variant in variants}
-    configs = [variant.of(TrainConfig()) for variant in variants]
-    assert len(set(map(str, configs))) == len(variants)
-    folders = {run.folder for run in planned(AblateConfig(preset, seeds=3), variants, tmp_path)}
-    assert len(folders) == 3 * len(variants)
-
-
-@pytest.mark.parametrize(
-    ("base", "flag"),
-    [
-        (TrainConfig(attention_fusion=True), "attention_fusion"),
-        (TrainConfig(fusion="spatial"), "fusion"),
-        (TrainConfig(multiscale=False), "multiscale"),
-    ],
-)
-def test_a_setting_that_the_variants_set_is_refused(base, flag, tmp_path):
-    with pytest.raises(FusiqaError, match=f"--.*{flag}.*: the variants of this preset set that themselves"):
-        planned(AblateConfig("fusions", base), PRESETS["fusions"].variants, tmp_path)
-
-
 def test_an_interrupted_ablation_reports_what_it_has(biq2021, tmp_path, monkeypatch):
     train, calls = runs_module.train, []
 
@@ -157,13 +134,6 @@ def test_several_runs_at_once_end_like_runs_in_turn(biq2021, finished, tmp_path,
     alone = pd.read_csv(finished / "runs.csv").query("seed == 3").reset_index(drop=True)
     columns = ["variant", "seed", "srcc", "plcc", "parameters"]
     pd.testing.assert_frame_equal(together[columns], alone[columns], check_exact=True)
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_no_variant_edits_what_the_photographs_come_from(preset):
-    """They are looked at once for all runs, under the settings that the runs have in common."""
-    assert {field.name for field in fields(TrainConfig)} >= COMMON
-    assert all(COMMON.isdisjoint(variant.edits) for variant in PRESETS[preset].variants)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -258,12 +228,6 @@ def test_a_run_that_was_begun_otherwise_is_refused_before_any_goes_on(finished, 
 def test_the_folder_of_a_run_is_none_for_an_ablation(finished):
     with pytest.raises(FusiqaError, match="holds a run of its own; give the ablation another --run_dir"):
         module.ablate(AblateConfig("scales", TrainConfig(run_dir=finished / "concat-seed3")))
-
-
-def test_variants_that_differ_in_what_they_have_no_use_for_are_one_design(tmp_path):
-    same = Variant("a", {"fusion": "concat"}), Variant("b", {"fusion": "concat", "single_scale": 0})
-    with pytest.raises(FusiqaError, match="the variants 'a' and 'b' are the same settings"):
-        planned(AblateConfig("scales"), same, tmp_path)
 
 
 def test_a_variant_that_cannot_be_built_stops_before_any_run(biq2021, tmp_path, monkeypatch, capsys):
