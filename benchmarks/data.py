@@ -32,9 +32,9 @@ from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.folder import find_photographs
 from fusiqa.data.loader import TrainingBatches, TrainingCrops
 from fusiqa.data.order import TrainingOrder, mixing_window
-from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
-from fusiqa.data.reading import FolderPhotographs
+from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.reading import FolderPhotographs
 
 CROP = 224
 BATCH = 32

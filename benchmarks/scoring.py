@@ -1,7 +1,7 @@
-"""Photographs per second of `fusiqa score`, torch beside ONNX: python benchmarks/scoring.py
+"""Images per second of `fusiqa score`, torch beside ONNX: python benchmarks/scoring.py
 
-Whole photographs, from the file to the score, with the model in the package. Memory is what the process held at its
-peak, everything imported included, after the photographs and after one of 100 megapixels.
+Whole images, from the file to the score, with the model in the package. Memory is what the process held at its
+peak, everything imported included, after the images and after one of 100 megapixels.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Engine = Literal["torch", "onnx"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Measure how many photographs a second are scored."""
+    """Measure how many images a second are scored."""
 
     count: int = 60
-    """Photographs of 1024x768, and a quarter as many of 12 megapixels."""
+    """Images of 1024x768, and a quarter as many of 12 megapixels."""
     output: Path | None = None
     """JSON file for the figures; by default they are only printed."""
 
 
 def measure(engine: Engine, small: list[Path], large: list[Path], panorama: Path) -> dict[str, float | str]:
-    """In a process of its own: one photograph before the clock starts."""
+    """In a process of its own: one image before the clock starts."""
     prepare_cpu()
     scorer = Scorer(backend=engine)
     scorer(small[0])
@@ -43,7 +43,7 @@ def measure(engine: Engine, small: list[Path], large: list[Path], panorama: Path
     for name, files in (("1024x768", small), ("12 megapixels", large)):
         started = time.perf_counter()
         scored = sum(result.error is None for result in scorer.stream(files))
-        found[f"{name}, photographs per second"] = round(scored / (time.perf_counter() - started), 2)
+        found[f"{name}, images per second"] = round(scored / (time.perf_counter() - started), 2)
     found["peak memory, MB"] = round(peak_memory() / 1e6)
     scorer(panorama)
     found["peak memory after 100 megapixels, MB"] = round(peak_memory() / 1e6)

@@ -1,4 +1,4 @@
-"""Photographs per second of training, frozen heads beside fine-tuning: python benchmarks/training.py
+"""Images per second of training, frozen heads beside fine-tuning: python benchmarks/training.py
 
 The crops are drawn at random and lie in memory, so that only the network is measured: forward, backward and the step of
 the optimiser. With a frozen backbone the heads read packed maps, as `--freeze_backbone` does.
@@ -19,16 +19,16 @@ import tyro
 import fusiqa
 from fusiqa.config import FUSIONS, ModelConfig, TrainConfig
 from fusiqa.machine import prepare_cpu
-from fusiqa.models.frozen import judge_packed, pack
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.training.fit import choose_precision
+from fusiqa.training.packed_maps import judge_packed, pack
 from fusiqa.training.recipe import choose_rates, create_optimizer
 from fusiqa.training.step import loss_of
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Measure how many photographs a second train the network, and its heads alone."""
+    """Measure how many images a second train the network, and its heads alone."""
 
     backbone: str = "mobilenetv2_100"
     """Name of a timm model; its weights are random, which costs the same."""
@@ -42,10 +42,8 @@ class Settings:
     """JSON file for the figures; by default they are only printed."""
 
 
-def photographs_per_second(
-    model: QualityModel, judge: Callable[[], Prediction], batch: int, settings: Settings
-) -> float:
-    """One crop of each photograph; the median over steps."""
+def images_per_second(model: QualityModel, judge: Callable[[], Prediction], batch: int, settings: Settings) -> float:
+    """One crop of each image; the median over steps."""
     config = TrainConfig(backbone=settings.backbone)
     optimizer = create_optimizer(model, choose_rates(config), config.weight_decay, fused=True)
     mos = torch.rand(batch) * model.config.score_range.width + model.config.score_range.low
@@ -68,10 +66,10 @@ def measure(fusion: str, settings: Settings) -> dict[str, float | str]:
     size = (3, config.image_height, config.image_width)
     crops = torch.randint(256, (settings.batch_size, *size), dtype=torch.uint8)
     images = (crops.float() / 255).contiguous(memory_format=torch.channels_last)
-    tuned = photographs_per_second(model, lambda: model(images), settings.batch_size, settings)
+    tuned = images_per_second(model, lambda: model(images), settings.batch_size, settings)
     model.pyramid.requires_grad_(False).eval()
     packed = pack(model, crops).repeat(-(-settings.frozen_batch_size // len(crops)), 1)[: settings.frozen_batch_size]
-    frozen = photographs_per_second(model, lambda: judge_packed(model, packed), len(packed), settings)
+    frozen = images_per_second(model, lambda: judge_packed(model, packed), len(packed), settings)
     return {
         "fusion": fusion,
         "fine-tuned": round(tuned, 1),
@@ -93,7 +91,7 @@ def main() -> None:
         )
     report = {
         "backbone": settings.backbone,
-        "photographs_per_second": found,
+        "images_per_second": found,
         "threads": torch.get_num_threads(),
         "versions": {"fusiqa": fusiqa.__version__, "torch": torch.__version__, "python": platform.python_version()},
     }

@@ -16,11 +16,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fusiqa.config import ModelConfig, ScoreRange, TrainConfig
     from fusiqa.errors import FusiqaError
-    from fusiqa.experiments.train import train
-    from fusiqa.metrics import measure
     from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
     from fusiqa.models.quality import Prediction, QualityModel, build_model
-    from fusiqa.serving.scorer import Scorer
+    from fusiqa.runs.train import train
+    from fusiqa.scoring.scorer import Scorer
+    from fusiqa.stats.metrics import measure
 
 HOMES = {
     "FusiqaError": "fusiqa.errors",
@@ -28,13 +28,13 @@ HOMES = {
     "Prediction": "fusiqa.models.quality",
     "QualityModel": "fusiqa.models.quality",
     "ScoreRange": "fusiqa.config",
-    "Scorer": "fusiqa.serving.scorer",
+    "Scorer": "fusiqa.scoring.scorer",
     "TrainConfig": "fusiqa.config",
     "TrainedModel": "fusiqa.models.checkpoint",
     "build_model": "fusiqa.models.quality",
     "load_checkpoint": "fusiqa.models.checkpoint",
-    "measure": "fusiqa.metrics",
-    "train": "fusiqa.experiments.train",
+    "measure": "fusiqa.stats.metrics",
+    "train": "fusiqa.runs.train",
 }
 
 __all__ = [

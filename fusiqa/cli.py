@@ -36,15 +36,15 @@ PARSING = (tyro.conf.OmitSubcommandPrefixes,)
 
 
 def score(config: ScoreConfig) -> None:
-    from fusiqa.serving.batch import score_photographs
+    from fusiqa.scoring.batch import score_images
 
-    if score_photographs(config):
+    if score_images(config):
         sys.exit(SOME_UNREADABLE)
 
 
 def export(config: ExportConfig) -> None:
-    from fusiqa.serving.export import export
-    from fusiqa.serving.find import find
+    from fusiqa.models.export import export
+    from fusiqa.scoring.find import find
 
     path, name = find(config.model)
     difference = export(path, name=name, output=config.output)
@@ -52,51 +52,51 @@ def export(config: ExportConfig) -> None:
 
 
 def serve(config: ServeConfig) -> None:
-    from fusiqa.serving.web.run import serve
+    from fusiqa.scoring.web.run import serve
 
     serve(config)
 
 
 def train(config: TrainConfig) -> None:
-    from fusiqa.experiments.train import train
+    from fusiqa.runs.train import train
 
     train(config)
 
 
 def attention(config: AttentionConfig) -> None:
-    from fusiqa.experiments.attention import explain
+    from fusiqa.runs.explain import explain
 
     explain(config)
 
 
 def compare(config: CompareConfig) -> None:
-    from fusiqa.experiments.compare import compare_runs
+    from fusiqa.runs.compare import compare_runs
 
     compare_runs(config)
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    from fusiqa.experiments.evaluate import evaluate
+    from fusiqa.runs.evaluate import evaluate
 
     evaluate(config)
 
 
 def ablate(config: AblateConfig) -> None:
-    from fusiqa.experiments.ablate import ablate
+    from fusiqa.runs.ablate import ablate
 
     ablate(config)
 
 
 def demo(config: DemoConfig) -> None:
-    from fusiqa.experiments.demo import demo
+    from fusiqa.runs.demo import demo
 
     demo(config)
 
 
 def distort(config: DistortConfig) -> None:
-    from fusiqa.experiments.distort import distort_photographs
+    from fusiqa.runs.distort import distort_images
 
-    distort_photographs(config)
+    distort_images(config)
 
 
 def data(config: DataConfig) -> None:
@@ -120,7 +120,7 @@ def data(config: DataConfig) -> None:
 def check_copy(config: DataCheckConfig) -> None:
     """Report on a copy of a data set; exit code 1 where something is wrong with it."""
     from fusiqa.data.inspection import inspect
-    from fusiqa.files import write_text
+    from fusiqa.io import write_text
 
     report = inspect(config.name, data_dir=config.data_dir, progress=config.progress)
     print(report.text())

@@ -17,7 +17,7 @@ def prepare_cpu() -> None:
     """Keep threads from spinning and large tensors from being handed back to the system after every layer.
 
     Threads of OpenMP that wait spin by default, which brings a busy machine to a crawl: on two cores that another
-    program used as well, scoring went from 0.24 to 3.3 photographs a second by waiting asleep. And memory that goes
+    program used as well, scoring went from 0.24 to 3.3 images a second by waiting asleep. And memory that goes
     back to the system after each layer comes back page by page: 3.0 to 5.1 a second by keeping it. What the user has
     set in the environment ($OMP_WAIT_POLICY, $MALLOC_...) stays.
     """

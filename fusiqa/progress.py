@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 
 def progress_bar(
-    items: Iterable[Any] | None = None, *, what: str, total: int | None = None, unit: str = "photographs", shown: bool
+    items: Iterable[Any] | None = None, *, what: str, total: int | None = None, unit: str = "images", shown: bool
 ) -> tqdm[Any]:
     """A bar that counts the items as they are taken, or is moved by its `update`.
 

@@ -1,4 +1,4 @@
-"""Twenty kinds of files that are named as photographs and are none, as folders of real photographs have them."""
+"""Twenty kinds of files that are named as images and are none, as folders of real images have them."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def encoded(kind: str, side: int = 40, **options) -> bytes:
-    """A good photograph in some format."""
+    """A good image in some format."""
     pixels = np.random.default_rng(3).integers(0, 256, (side, side, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, **options)

@@ -1,4 +1,4 @@
-"""Miniature data sets in their true layout, made of small photographs of odd sizes."""
+"""Miniature data sets in their true layout, made of small images of odd sizes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAIN, TEST = 21, 9
 SIDES = (67, 71, 73, 79, 83)  # distinct primes: a swapped height and width would show
 
 
-def photograph(number: int) -> np.ndarray:
+def image(number: int) -> np.ndarray:
     """A small image of an odd size, the worse the higher number % 5."""
     pixels = dead_leaves(number, size=83)[: SIDES[number % 5], : SIDES[(number + 2) % 5]]
     return distort(pixels, "gaussian_blur", number % 5 + 1, seed=0)
@@ -30,7 +30,7 @@ def photograph(number: int) -> np.ndarray:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The tests, and the programs that they start, keep no photograph in the user's cache."""
+    """The tests, and the programs that they start, keep no image in the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(folder))
@@ -39,12 +39,12 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 
 @pytest.fixture(scope="session")
 def biq2021(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """BIQ2021 in its official layout, with 21 training and 9 test photographs; session-wide, so leave it unchanged."""
+    """BIQ2021 in its official layout, with 21 training and 9 test images; session-wide, so leave it unchanged."""
     root = tmp_path_factory.mktemp("biq2021")
     (root / "Images").mkdir()
     names = [f"ss{number % 3 + 1:02d} ({number}).jpg" for number in range(TRAIN + TEST)]
     for number, name in enumerate(names):
-        Image.fromarray(photograph(number)).save(root / "Images" / name, quality=95)
+        Image.fromarray(image(number)).save(root / "Images" / name, quality=95)
     mos = [round(0.9 - 0.18 * (number % 5) + 0.004 * number, 4) for number in range(TRAIN + TEST)]
     table = pd.DataFrame({"Image Name": names, "MOS": mos})
     table[:TRAIN].to_csv(root / "Train (Images and MOS).csv", index=False)
@@ -54,10 +54,10 @@ def biq2021(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_csv(tmp_path: Path) -> Path:
-    """A CSV of one's own with twenty photographs of ten contents beside it."""
+    """A CSV of one's own with twenty images of ten contents beside it."""
     rows = []
     for number in range(20):
-        Image.fromarray(photograph(number)).save(tmp_path / f"{number}.png")
+        Image.fromarray(image(number)).save(tmp_path / f"{number}.png")
         rows.append({"image": f"{number}.png", "mos": 1 + number % 5 + 0.01 * number, "group": f"scene{number // 2}"})
     pd.DataFrame(rows).to_csv(tmp_path / "ratings.csv", index=False)
     return tmp_path / "ratings.csv"

@@ -1,6 +1,6 @@
 """Every published data set in its true layout and with its true quirks, a few rows each: `MINIATURES[name](folder)`.
 
-Each writes the data set's own files into a folder and returns what reading it has to give, one row a photograph.
+Each writes the data set's own files into a folder and returns what reading it has to give, one row an image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Expected(NamedTuple):
     group: str
 
 
-def photographs(root: Path, names: Sequence[str]) -> None:
+def images(root: Path, names: Sequence[str]) -> None:
     """Small pictures, each another one."""
     for number, name in enumerate(names):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def alone(pairs: Sequence[tuple[str, float]], split: str | None = None) -> list[
 
 def kadid10k(folder: Path) -> list[Expected]:
     names = ["I01_01_01.png", "I01_25_05.png", "I02_01_01.png"]
-    photographs(folder / "images", names)
+    images(folder / "images", names)
     rows = "I01_01_01.png,I01.png,4.57,0.496\nI01_25_05.png,I01.png,1.1,0.3\nI02_01_01.png,I02.png,4.33,0.5\n"
     (folder / "dmos.csv").write_text(f"dist_img,ref_img,dmos,var\n{rows}")
     return [
@@ -49,7 +49,7 @@ def kadid10k(folder: Path) -> list[Expected]:
 
 def agiqa3k(folder: Path) -> list[Expected]:
     names = ["AttnGAN_normal_000.jpg", "DALLE2_000.jpg", "glide_normal_001.jpg"]
-    photographs(folder, names)
+    images(folder, names)
     header = "name,prompt,adj1,adj2,style,mos_quality,std_quality,mos_align,std_align"
     rows = [
         f"{names[0]},statue of a man,,,,0.965602553,0.22,0.41,0.62",
@@ -64,8 +64,8 @@ def agiqa3k(folder: Path) -> list[Expected]:
 def clive(folder: Path) -> list[Expected]:
     training = [f"t{number}.bmp" for number in range(1, 8)]
     names = ["3.bmp", "10.bmp", "1164.JPG"]
-    photographs(folder / "Images", names)
-    photographs(folder / "Images" / "trainingImages", training)
+    images(folder / "Images", names)
+    images(folder / "Images" / "trainingImages", training)
     (folder / "Data").mkdir()
     cells = np.array([[name] for name in [*training, *names]], dtype=object)
     savemat(folder / "Data" / "AllImages_release.mat", {"AllImages_release": cells})
@@ -76,7 +76,7 @@ def clive(folder: Path) -> list[Expected]:
 
 def flive(folder: Path) -> list[Expected]:
     names = ["voc_emotic_ava/AVA__149.jpg", "EE371R/cj23478+019.jpg", "blur_dataset/motion0001.jpg"]
-    photographs(folder / "database", names)
+    images(folder / "database", names)
     header = "name,mos,zscores"
     rows = [f"{name},{mos},0.1" for name, mos in zip(names, (72.5, 61.25, 33), strict=True)]
     (folder / "database" / "labels_image.csv").write_text("\n".join([header, *rows]))
@@ -89,7 +89,7 @@ def flive(folder: Path) -> list[Expected]:
 
 def bid(folder: Path) -> list[Expected]:
     names = ["DatabaseImage0001.JPG", "DatabaseImage0012.JPG", "DatabaseImage0586.JPG"]
-    photographs(folder / "ImageDatabase", names)
+    images(folder / "ImageDatabase", names)
     grades = (2.7083, 4.5, 0.1)
     table = pd.DataFrame({"Image Number": [1, 12, 586], "Average Subjective Grade": grades})
     table.to_excel(folder / "DatabaseGrades.xlsx", index=False)
@@ -98,7 +98,7 @@ def bid(folder: Path) -> list[Expected]:
 
 def uhd_iqa(folder: Path) -> list[Expected]:
     rows = [("1.jpg", 0.61, "training"), ("20.jpg", 0.34, "validation"), ("300.jpg", 0.52, "test")]
-    photographs(folder, [f"{part}/{name}" for name, _, part in rows])
+    images(folder, [f"{part}/{name}" for name, _, part in rows])
     lines = [f"{name},{mos},{part}" for name, mos, part in rows]
     (folder / "uhd-iqa-metadata.csv").write_text("\n".join(["image_name,quality_mos,set", *lines]))
     words = {"training": "train", "validation": "validation", "test": "test"}
@@ -106,7 +106,7 @@ def uhd_iqa(folder: Path) -> list[Expected]:
 
 
 def tid2013(folder: Path) -> list[Expected]:
-    photographs(folder / "distorted_images", ["i01_01_1.bmp", "I01_24_5.bmp", "I25_01_1.BMP"])
+    images(folder / "distorted_images", ["i01_01_1.bmp", "I01_24_5.bmp", "I25_01_1.BMP"])
     (folder / "mos_with_names.txt").write_text("5.51429 I01_01_1.bmp\r\n1.2 i01_24_5.bmp\r\n4.05 I25_01_1.bmp\r\n")
     return [
         Expected("i01_01_1.bmp", 5.51429, None, "I01"),
@@ -117,7 +117,7 @@ def tid2013(folder: Path) -> list[Expected]:
 
 def csiq(folder: Path) -> list[Expected]:
     names = ["awgn/1600.AWGN.1.png", "jpeg2000/1600.jpeg2000.5.png", "contrast/trolley.contrast.3.png"]
-    photographs(folder / "dst_imgs", names)
+    images(folder / "dst_imgs", names)
     rows = [
         [""] * 9,
         ["", "", "", "DMOS by image"] + [""] * 5,
@@ -138,7 +138,7 @@ def live(folder: Path) -> list[Expected]:
     counts = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}
     names = [f"{kind}/img{number}.bmp" for kind, count in counts.items() for number in range(1, count + 1)]
     kept = {0: 43.5, 227: 100.25, 981: -2.5}  # of 982, all others are undistorted here
-    photographs(folder, [names[row] for row in kept])
+    images(folder, [names[row] for row in kept])
     dmos = np.zeros((1, 982))
     originals = np.ones((1, 982), dtype=np.uint8)
     for row, score in kept.items():
@@ -155,7 +155,7 @@ def live(folder: Path) -> list[Expected]:
 
 def pipal(folder: Path) -> list[Expected]:
     names = ["A0001_00_00.bmp", "A0001_06_23.bmp", "A0185_02_01.bmp"]
-    photographs(folder / "Train_Dis", names)
+    images(folder / "Train_Dis", names)
     (folder / "Train_Label").mkdir()
     (folder / "Train_Label" / "A0001.txt").write_text(f"{names[0]},1434.6407\n{names[1]},1023.5\n")
     (folder / "Train_Label" / "A0185.txt").write_text(f"{names[2]},1600.25\n")

@@ -1,4 +1,4 @@
-"""DESIGN section 5 as a test: imports go down, and each heavy library has one home."""
+"""The house as a test: imports go down and never in a circle, and each heavy library has one home."""
 
 import ast
 import subprocess
@@ -12,25 +12,32 @@ import fusiqa
 ROOT = Path(fusiqa.__file__).parents[1]
 FILES = sorted((ROOT / "fusiqa").rglob("*.py"))
 PROGRAMS = sorted(ROOT.glob("*.py"))
-LINES_AT_MOST = 300
-
 # From the top down; a file may import what stands in a later row, and its own package.
 LAYERS = (
     ("__main__",),
     ("cli",),
-    ("experiments", "serving"),
-    ("analysis", "evaluation"),
-    ("training",),
+    ("runs",),
+    ("explain", "training"),
     ("models", "data"),
-    ("metrics", "bootstrap", "logistic", "student", "hub", "files", "progress", "machine", "config", "errors"),
+    ("scoring",),
+    ("stats",),
+    ("config",),
+    ("hub", "io", "progress", "machine", "machine_cores", "errors"),
 )
+BRIDGES = {
+    ("fusiqa/scoring/torch.py", "models"),
+    ("fusiqa/scoring/onnx.py", "models"),
+    ("fusiqa/scoring/onnx.py", "data"),
+    ("fusiqa/scoring/find.py", "models"),
+}
+"""Files of `scoring` that load models of the package's own format."""
 HEIGHT = {part: len(LAYERS) - row for row, parts in enumerate(LAYERS) for part in parts}
 HOMES = {
     "timm": "fusiqa/models/",
     "lightning": "fusiqa/training/",
-    "matplotlib": "fusiqa/analysis/plots/",
-    "fastapi": "fusiqa/serving/web/",
-    "uvicorn": "fusiqa/serving/web/",
+    "matplotlib": "fusiqa/explain/plots/",
+    "fastapi": "fusiqa/scoring/web/",
+    "uvicorn": "fusiqa/scoring/web/",
 }
 
 
@@ -55,7 +62,7 @@ def imports(source: str) -> list[str]:
 
 
 def violations(path: str, source: str) -> list[str]:
-    """What a file may not import, as "path: name"; paths start at the root, such as fusiqa/data/photo.py."""
+    """What a file may not import, as "path: name"; paths start at the root, such as fusiqa/scoring/geometry.py."""
     part = path.removeprefix("fusiqa/").partition("/")[0].removesuffix(".py")
     wrong = []
     for name in imports(source):
@@ -63,7 +70,8 @@ def violations(path: str, source: str) -> list[str]:
         target = rest.partition(".")[0]
         foreign = package in HOMES and not path.startswith(HOMES[package])
         upward = package == "fusiqa" and target in HEIGHT and part != target and HEIGHT[target] >= HEIGHT[part]
-        if foreign or (upward and not within_the_base(part, target)) or not package:
+        bridge = (path, target) in BRIDGES
+        if foreign or (upward and not bridge and not within_the_base(part, target)) or not package:
             wrong.append(f"{path}: {name}")
     return wrong
 
@@ -99,19 +107,19 @@ def test_every_heavy_library_is_used_in_its_home():
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("fusiqa/models/fusion.py", "from fusiqa.data.photo import Resize"),
-        ("fusiqa/data/photo.py", "import fusiqa.models.crops"),
-        ("fusiqa/data/photo.py", "def read():\n    from fusiqa.models import crops"),
-        ("fusiqa/training/fit.py", "from fusiqa.evaluation.predict import predict"),
-        ("fusiqa/training/fit.py", "from fusiqa.analysis import plots"),
-        ("fusiqa/analysis/explain.py", "from fusiqa.evaluation.compare import compare"),
-        ("fusiqa/experiments/train.py", "from fusiqa.cli import main"),
-        ("fusiqa/metrics.py", "from fusiqa.data.ratings import Ratings"),
+        ("fusiqa/models/fusion.py", "from fusiqa.training.recipe import Rates"),
+        ("fusiqa/scoring/geometry.py", "import fusiqa.models.crops"),
+        ("fusiqa/scoring/geometry.py", "def read():\n    from fusiqa.models import crops"),
+        ("fusiqa/training/fit.py", "from fusiqa.runs.train import train"),
+        ("fusiqa/training/fit.py", "from fusiqa.explain import plots"),
+        ("fusiqa/explain/groups.py", "from fusiqa.runs.compare import compare_runs"),
+        ("fusiqa/runs/train.py", "from fusiqa.cli import main"),
+        ("fusiqa/stats/metrics.py", "from fusiqa.data.ratings import Ratings"),
         ("fusiqa/data/loader.py", "from ..models import crops"),
         ("fusiqa/data/loader.py", "from . import photo"),
         ("fusiqa/training/recipe.py", "import timm"),
-        ("fusiqa/experiments/train.py", "from lightning.pytorch.utilities import rank_zero_only"),
-        ("fusiqa/analysis/explain.py", "import matplotlib.figure"),
+        ("fusiqa/runs/train.py", "from lightning.pytorch.utilities import rank_zero_only"),
+        ("fusiqa/explain/groups.py", "import matplotlib.figure"),
     ],
 )
 def test_the_rule_sees_what_breaks_it(path, source):
@@ -121,11 +129,11 @@ def test_the_rule_sees_what_breaks_it(path, source):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("fusiqa/models/fusion.py", "from fusiqa.config import ModelConfig\nfrom fusiqa.models.pyramid import Maps"),
+        ("fusiqa/models/fusion.py", "from fusiqa.config import ModelConfig\nfrom fusiqa.models.backbone import Maps"),
         ("fusiqa/training/module.py", "from fusiqa.models.crops import to_unit_range\nimport lightning"),
-        ("fusiqa/metrics.py", "from fusiqa.bootstrap import interval"),
-        ("fusiqa/experiments/provenance.py", "import fusiqa"),
-        ("fusiqa/data/photo.py", "if TYPE_CHECKING:\n    from fusiqa.models.crops import to_unit_range"),
+        ("fusiqa/stats/metrics.py", "from fusiqa.stats.bootstrap import interval"),
+        ("fusiqa/runs/provenance.py", "import fusiqa"),
+        ("fusiqa/scoring/geometry.py", "if TYPE_CHECKING:\n    from fusiqa.models.crops import to_unit_range"),
     ],
 )
 def test_the_rule_allows_what_goes_down(path, source):
@@ -133,10 +141,49 @@ def test_the_rule_allows_what_goes_down(path, source):
 
 
 @pytest.mark.parametrize("path", FILES + PROGRAMS, ids=relative)
-def test_a_file_says_what_it_is_and_is_one_idea(path):
+def test_a_file_says_what_it_is(path):
     source = path.read_text(encoding="utf-8")
     assert len((ast.get_docstring(ast.parse(source)) or "").split()) >= 3
-    assert len(source.splitlines()) <= LINES_AT_MOST
+
+
+def module_of(path: Path) -> str:
+    return relative(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def module_graph() -> dict[str, set[str]]:
+    """The modules of the package that each module imports, at its top or inside its functions."""
+    modules = {module_of(path): path for path in FILES}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        names = imports(path.read_text(encoding="utf-8"))
+        found = {name if name in modules else name.rpartition(".")[0] for name in names if name.startswith("fusiqa")}
+        graph[module] = {name for name in found if name in modules and name not in (module, "fusiqa")}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import themselves through others."""
+
+    def reach(module: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = list(graph[module])
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += graph[name]
+        return seen
+
+    return sorted(module for module in graph if module in reach(module))
+
+
+@pytest.mark.xfail(strict=True, reason="checkpoint and published, export and onnx still import each other")
+def test_no_files_import_each_other_in_a_circle():
+    assert circles(module_graph()) == []
+
+
+def test_a_circle_is_seen():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("statement", ["import fusiqa", "import fusiqa.cli"])

@@ -24,9 +24,9 @@ from fusiqa.data.distortions import DISTORTIONS
 from fusiqa.data.facts import CATALOG
 from fusiqa.data.ratings import SPLITS
 from fusiqa.data.synthetic import CONTENTS, LEVELS, SIZE, USED, mean_opinions, read_synthetic
-from fusiqa.experiments.presets import PRESETS
 from fusiqa.models.quality import QualityModel
 from fusiqa.models.target import SIZES
+from fusiqa.runs.presets import PRESETS
 from fusiqa.training.recipe import choose_rates, choose_regularisation
 
 SWIN_TINY = "swin_tiny_patch4_window7_224"
@@ -109,7 +109,7 @@ def test_the_data_sets_are_those_of_the_catalog():
     known_sets = [
         {
             "name": known.name,
-            "photographs": f"{known.images:,}",
+            "images": f"{known.images:,}",
             "ratings": f"{known.score_range.low:g} to {known.score_range.high:g}",
             "split": known.official_split,
             "resize": known.resize,

@@ -21,8 +21,8 @@ from pages import (
 
 import fusiqa
 from fusiqa.config import TrainConfig
-from fusiqa.experiments import run_folder
 from fusiqa.models import checkpoint
+from fusiqa.runs import run_folder
 from fusiqa.training import callbacks, history
 
 

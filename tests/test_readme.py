@@ -133,7 +133,7 @@ def run(block: str) -> dict:
     return names
 
 
-def test_the_python_of_the_readme_runs(a_photograph):
+def test_the_python_of_the_readme_runs(a_image):
     scoring, network = blocks(README, "python")
     result = run(scoring)["result"]
     assert result.score_range.low <= result.score <= result.score_range.high
@@ -143,13 +143,13 @@ def test_the_python_of_the_readme_runs(a_photograph):
 
 
 @pytest.fixture
-def a_photograph(tmp_path, monkeypatch):
+def a_image(tmp_path, monkeypatch):
     """photo.jpg in the working folder."""
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.full((240, 320, 3), 99, np.uint8)).save("photo.jpg")
 
 
-def test_the_python_of_the_scoring_page_runs(a_photograph, capsys):
+def test_the_python_of_the_scoring_page_runs(a_image, capsys):
     scoring, models = blocks(ROOT / "docs" / "scoring.md", "python")
     assert run(scoring)["result"].ok
     assert "gone.jpg no such file" in capsys.readouterr().out

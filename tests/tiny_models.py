@@ -1,4 +1,4 @@
-"""A small network with random weights, trained by nobody, and photographs that it tells apart."""
+"""A small network with random weights, trained by nobody, and images that it tells apart."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ RANGE = ScoreRange(1, 5)
 
 
 def make_model(folder: Path, *, fusion: str = "attention", resize: str = RESIZE, seed: int = 0) -> Path:
-    """A run folder's model; its head is spread out, so that photographs differ in score."""
+    """A run folder's model; its head is spread out, so that images differ in score."""
     torch.manual_seed(seed)
     config = ModelConfig(
         backbone="test_resnet", fusion=fusion, image_height=CROP, image_width=CROP, score_range=RANGE, dropout=0.0
@@ -29,7 +29,7 @@ def make_model(folder: Path, *, fusion: str = "attention", resize: str = RESIZE,
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A photograph whose left half is dark and smooth, so that its crops differ."""
+    """An image whose left half is dark and smooth, so that its crops differ."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     pixels[:, : width // 2] //= 8
     return pixels

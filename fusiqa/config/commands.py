@@ -15,28 +15,28 @@ from fusiqa.errors import FusiqaError
 
 @dataclass(frozen=True)
 class AttentionConfig:
-    """Explain a model: which feature scales its scores came from, over photographs or a data set."""
+    """Explain a model: which feature scales its scores came from, over images or a data set."""
 
     model: Annotated[Path, tyro.conf.Positional]
     """A run folder, or a model.safetensors."""
-    photographs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Photographs, or folders of them."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Images, or folders of them."""
     dataset: str | None = None
-    """A data set to explain instead: the run's own by default, when no photographs are given."""
+    """A data set to explain instead: the run's own by default, when no images are given."""
     data_dir: Path | None = None
     """Folder of the data set."""
     split: Literal["train", "validation", "test"] = "test"
-    """Split of the data set; photographs given have none."""
+    """Split of the data set; images given have none."""
     groups: Literal["auto", "distortion", "quality", "make", "every-distortion"] = "auto"
     """One series per known distortion, per band of quality, or make blur, JPEG, colour and pristine of each image, or
-    every-distortion: KADID-10k's 25 at 5 levels, with statistics. Auto is make for photographs, distortion for
+    every-distortion: KADID-10k's 25 at 5 levels, with statistics. Auto is make for images, distortion for
     synthetic, quality for other data sets."""
     level: int = 4
     """Strength of the distortions of --groups make: KADID-10k's level, 1 (hardly visible) to 5."""
     seed: int = 0
-    """Seed of noise, directions and places of the distortions made; each photograph draws its own."""
+    """Seed of noise, directions and places of the distortions made; each image draws its own."""
     limit: int | None = None
-    """Use at most this many photographs, evenly spaced through the list."""
+    """Use at most this many images, evenly spaced through the list."""
     other_seeds: tuple[Path, ...] = ()
     """With every-distortion: further runs of the same design with other seeds; each clause of the hypothesis is then
     judged over runs too."""
@@ -76,7 +76,7 @@ class EvaluateConfig:
     data_root: Path | None = None
     """Folder that holds the data sets' folders; by default $FUSIQA_DATA or ./data."""
     worst: int = 12
-    """Photographs on the sheet of the worst errors of each data set; 0 draws none."""
+    """Images on the sheet of the worst errors of each data set; 0 draws none."""
     output: Path | None = None
     """Folder for tables and figures; by default evaluation/ in the run folder."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -117,22 +117,22 @@ class AblateConfig:
 
 @dataclass(frozen=True)
 class DistortConfig:
-    """Distort photographs as KADID-10k does: any of its 25 distortions at its five levels."""
+    """Distort images as KADID-10k does: any of its 25 distortions at its five levels."""
 
-    photographs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Photographs, or folders of them."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Images, or folders of them."""
     output: Path = Path("distorted")
-    """Folder for the distorted photographs: <distortion>/<level>/<photograph>.png."""
+    """Folder for the distorted images: <distortion>/<level>/<image>.png."""
     distortion: tuple[str, ...] = ()
     """Names of distortions, such as gaussian_blur; by default all 25."""
     level: tuple[int, ...] = (1, 2, 3, 4, 5)
     """Levels, 1 (hardly visible) to 5."""
     resize: str = "none"
-    """Resize first: none, the short side in pixels, or WIDTHxHEIGHT; KADID-10k's photographs have 512x384."""
+    """Resize first: none, the short side in pixels, or WIDTHxHEIGHT; KADID-10k's images have 512x384."""
     seed: int = 0
-    """Seed of noise, directions and places; each photograph draws its own."""
+    """Seed of noise, directions and places; each image draws its own."""
     sheet: bool = False
-    """Draw, instead, one sheet of all distortions by level for each photograph."""
+    """Draw, instead, one sheet of all distortions by level for each image."""
     progress: bool = True
     """Show a progress bar."""
 

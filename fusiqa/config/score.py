@@ -16,7 +16,7 @@ TABLE_ENDINGS = (".csv", ".jsonl", ".parquet")
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    """Score photographs: files, folders and what is below them, patterns, or a list on standard input."""
+    """Score images: files, folders and what is below them, patterns, or a list on standard input."""
 
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Files, folders, patterns such as 'holiday/**/*.jpg', or - for a list on standard input, one path a line."""
@@ -27,13 +27,13 @@ class ScoreConfig:
     """Table to write, row by row: .csv, .jsonl or .parquet; by default rows go to the terminal, or as CSV to a pipe.
     With --engine ray the folder, here or at a URL, of the Parquet files."""
     resume: bool = False
-    """Go on with --output: photographs that have a row there are skipped."""
+    """Go on with --output: images that have a row there are skipped."""
     overwrite: bool = False
     """Discard what --output holds."""
     below: float | None = None
-    """Keep photographs that score below this."""
+    """Keep images that score below this."""
     above: float | None = None
-    """Keep photographs that score above this."""
+    """Keep images that score above this."""
     top: int | None = None
     """Keep this many, the best, best first."""
     bottom: int | None = None
@@ -41,7 +41,7 @@ class ScoreConfig:
     sort: Literal["given", "worst", "best", "path"] = "given"
     """Order of the rows: as given, worst first, best first, or by path."""
     sheet: Path | None = None
-    """Picture to draw (.png or .jpg): the worst and the best photographs, with their scores and scale weights."""
+    """Picture to draw (.png or .jpg): the worst and the best images, with their scores and scale weights."""
     engine: Literal["local", "ray"] = "local"
     """local: this process. ray: Ray Data on this machine or a cluster ($RAY_ADDRESS), from files, folders, URLs such as
     s3://bucket/folder, or a Parquet with a column path or bytes, to Parquet."""
@@ -52,7 +52,7 @@ class ScoreConfig:
     backend: Literal["torch", "onnx"] = "torch"
     """What runs the network; onnx needs onnxruntime."""
     readers: int = 2
-    """Threads that decode photographs while the network computes."""
+    """Threads that decode images while the network computes."""
     progress: bool = True
     """Show a progress bar, where there is a terminal."""
 

@@ -12,7 +12,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """Serve a page on which photographs are dropped and scored, and an HTTP API."""
+    """Serve a page on which images are dropped and scored, and an HTTP API."""
 
     model: str | None = None
     """A model in the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub;
@@ -26,13 +26,13 @@ class ServeConfig:
     backend: Literal["torch", "onnx"] = "torch"
     """What runs the network; onnx needs onnxruntime."""
     max_megabytes: float = 40.0
-    """Largest file of a photograph, MB."""
+    """Largest file of an image, MB."""
     max_megapixels: float = 100.0
-    """Largest photograph, millions of pixels."""
+    """Largest image, millions of pixels."""
     max_files: int = 16
-    """Most photographs of one request."""
+    """Most images of one request."""
     max_waiting: int = 256
-    """Most photographs that wait at once; with more, requests are told to come again."""
+    """Most images that wait at once; with more, requests are told to come again."""
     timeout_seconds: float = 60.0
     """Longest that a request may take, seconds."""
 

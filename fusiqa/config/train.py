@@ -75,7 +75,7 @@ class TrainConfig:
     batch_size: int = 32
     """Crops per optimiser step, over all devices together."""
     crops_per_image: int = 1
-    """Random crops of every training photograph per epoch."""
+    """Random crops of every training image per epoch."""
     lr: float | None = None
     """Highest learning rate of the backbone; by default, for batches of about 32, 1e-6 (pretrained transformer),
     2e-4 (other pretrained backbone) or 1e-3 (random weights). With --freeze_backbone that of the heads; by default
@@ -99,7 +99,7 @@ class TrainConfig:
     """Stop after this many epochs without a better validation SRCC."""
 
     seed: int = 0
-    """Seed of the initial weights, the order of the photographs, the crops and the dropout."""
+    """Seed of the initial weights, the order of the images, the crops and the dropout."""
     run_dir: Path | None = None
     """Folder for everything that the run writes; by default runs/<data set>-<backbone>-<fusion>-seed<seed>-<time>."""
     resume: bool = False
@@ -117,12 +117,12 @@ class TrainConfig:
     num_nodes: int = 1
     """Machines that train together."""
     num_workers: int | None = None
-    """Processes that read photographs, per device; by default what the machine has to spare, at most 8."""
+    """Processes that read images, per device; by default what the machine has to spare, at most 8."""
     cache_dir: Path | None = None
-    """Folder in which resized photographs are kept for later epochs and runs; by default $FUSIQA_CACHE or
+    """Folder in which resized images are kept for later epochs and runs; by default $FUSIQA_CACHE or
     ~/.cache/fusiqa."""
     cache_gb: float = 20.0
-    """Disk that the kept photographs may take, GB; 0 keeps none, and they are decoded anew in every epoch."""
+    """Disk that the kept images may take, GB; 0 keeps none, and they are decoded anew in every epoch."""
     logger: Literal["csv", "tensorboard", "none"] = "csv"
     """Where each step's loss and learning rates are logged, inside the run folder; not with --freeze_backbone."""
     progress: bool = True

@@ -1,6 +1,6 @@
-"""Resized photographs kept on disk, so that later epochs read crops at the speed of memory. It knows no crops.
+"""Resized images kept on disk, so that later epochs read crops at the speed of memory. It knows no crops.
 
-A photograph is stored, lossless, under the SHA-256 of its encoded content and what was done to it since: one that has
+An image is stored, lossless, under the SHA-256 of its encoded content and what was done to it since: one that has
 changed, another resize and another decoder are other entries.
 """
 
@@ -14,33 +14,33 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from fusiqa.data.decode import DECODING
-from fusiqa.data.photo import Resize
-from fusiqa.data.ratings import Photographs
+from fusiqa.data.ratings import Images
 from fusiqa.data.store import Store, new_store
+from fusiqa.scoring.decode import DECODING
+from fusiqa.scoring.geometry import Resize
 
 CACHE_VARIABLE = "FUSIQA_CACHE"
 GIGABYTE = 10**9
 
 
 @dataclass(frozen=True)
-class CachedPhotographs:
-    """Photographs after their resize protocol: the Photographs of ratings.py. `Resize.apply` leaves them as they are.
+class CachedImages:
+    """Images after their resize protocol: the Images of ratings.py. `Resize.apply` leaves them as they are.
 
     Attributes:
-        source: where a photograph that is not stored yet is read from.
-        contents: SHA-256 (hex) of each photograph's encoded content; one that is not named is not stored.
+        source: where an image that is not stored yet is read from.
+        contents: SHA-256 (hex) of each image's encoded content; one that is not named is not stored.
         resize: the resize protocol.
-        store: where the resized photographs lie. What it has no room for is read from the source each time.
+        store: where the resized images lie. What it has no room for is read from the source each time.
     """
 
-    source: Photographs
+    source: Images
     contents: Mapping[str, str]
     resize: Resize
     store: Store
 
     def read(self, image: str) -> np.ndarray:
-        """Pixels of one resized photograph: uint8, (height, width, 3), sRGB; read-only where they are mapped."""
+        """Pixels of one resized image: uint8, (height, width, 3), sRGB; read-only where they are mapped."""
         key = self.key(image)
         pixels = None if key is None else self.store.get(key)
         if pixels is None:
@@ -50,22 +50,22 @@ class CachedPhotographs:
         return pixels
 
     def verify(self, image: str) -> str:
-        """SHA-256 (hex) of the photograph's content, from the source."""
+        """SHA-256 (hex) of the image's content, from the source."""
         return self.source.verify(image)
 
     def key(self, image: str) -> str | None:
-        """What the resized photograph is stored under."""
+        """What the resized image is stored under."""
         content = self.contents.get(image)
         return content and f"{content} resize {self.resize} decoding {DECODING} Pillow {PIL.__version__}"
 
 
 def cached(
-    source: Photographs, contents: Mapping[str, str], resize: Resize, *, folder: Path | None, gigabytes: float
-) -> Photographs:
-    """The photographs behind a cache on disk.
+    source: Images, contents: Mapping[str, str], resize: Resize, *, folder: Path | None, gigabytes: float
+) -> Images:
+    """The images behind a cache on disk.
 
     Args:
-        source: the photographs; those held in memory come back as they are.
+        source: the images; those held in memory come back as they are.
         contents: SHA-256 (hex) of each one's encoded content.
         resize: the resize protocol.
         folder: of the cache; by default $FUSIQA_CACHE, else fusiqa in $XDG_CACHE_HOME or ~/.cache.
@@ -74,9 +74,9 @@ def cached(
     if gigabytes <= 0 or getattr(source, "in_memory", False):
         return source
     store = open_store(folder, gigabytes)
-    photographs = CachedPhotographs(source, dict(contents), resize, store)
-    store.touch(key for key in map(photographs.key, contents) if key)
-    return photographs
+    images = CachedImages(source, dict(contents), resize, store)
+    store.touch(key for key in map(images.key, contents) if key)
+    return images
 
 
 def open_store(folder: Path | None, gigabytes: float) -> Store:

@@ -11,19 +11,19 @@ from fusiqa.config import ScoreRange
 from fusiqa.data.facts import SYNTHETIC, Facts, closest, facts_of, names
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.readers import READERS, Rated, own_table
-from fusiqa.data.reading import FolderPhotographs
 from fusiqa.data.tables import Place, find_place
 from fusiqa.errors import FusiqaError
+from fusiqa.scoring.reading import FolderImages
 
 OWN_RESIZE = "384"
-"""Short side of photographs in a table of one's own, pixels: KonIQ-10k's protocol for any aspect."""
+"""Short side of images in a table of one's own, pixels: KonIQ-10k's protocol for any aspect."""
 TABLE_ENDINGS = (".csv", ".parquet", ".xlsx")
 
 
 def read(
     dataset: str, *, data_dir: Path | None = None, score_range: tuple[float, float] | None = None, seed: int = 0
 ) -> Ratings:
-    """Read the ratings of a data set, with its official split where there is one; no photograph is opened.
+    """Read the ratings of a data set, with its official split where there is one; no image is opened.
 
     Args:
         dataset: a name or alias of the catalog, "synthetic", or the path of a CSV, Parquet or Excel table with image
@@ -34,7 +34,7 @@ def read(
         seed: of the built-in data set; the others do not need it.
 
     Returns:
-        The ratings: NaN where a row's cannot be read; photographs may be missing (data/check.py reports both).
+        The ratings: NaN where a row's cannot be read; images may be missing (data/check.py reports both).
 
     Raises:
         FusiqaError: unknown data set, not found, wrong column, no rows, a rating outside the range, or no range.
@@ -71,7 +71,7 @@ def turned(rated: Rated, facts: Facts) -> Rated:
 
 
 def _read_synthetic(seed: int) -> Ratings:
-    from fusiqa.data.synthetic import read_synthetic  # it draws photographs: heavy, and needed by few
+    from fusiqa.data.synthetic import read_synthetic  # it draws images: heavy, and needed by few
 
     return read_synthetic(seed=seed)
 
@@ -81,7 +81,7 @@ def _own_table(dataset: str, data_dir: Path | None) -> Rated:
     if path.suffix.lower() not in TABLE_ENDINGS and not path.is_file():
         raise FusiqaError(_unknown(dataset))
     if data_dir is not None and not data_dir.is_dir():
-        raise FusiqaError(f"--data_dir {data_dir}: no such folder; {dataset} names its photographs from there")
+        raise FusiqaError(f"--data_dir {data_dir}: no such folder; {dataset} names its images from there")
     return own_table(path, data_dir or path.parent)
 
 
@@ -106,7 +106,7 @@ def _ratings(name: str, rated: Rated, score_range: ScoreRange, resize: str) -> R
         name=name,
         table=rated.table,
         score_range=score_range,
-        photographs=FolderPhotographs(rated.root),
+        images=FolderImages(rated.root),
         resize=resize,
     )
 

@@ -1,4 +1,4 @@
-"""Every photograph and rating looked at before training starts. It knows no data set and changes no file."""
+"""Every image and rating looked at before training starts. It knows no data set and changes no file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from fusiqa.data.cores import cores
-from fusiqa.data.ratings import Photographs, Ratings, fingerprint
+from fusiqa.data.ratings import Images, Ratings, fingerprint
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
+from fusiqa.machine_cores import cores
 from fusiqa.progress import progress_bar
 
 
@@ -29,7 +29,7 @@ class Checked:
         ratings: the usable rows, in their order.
         broken: the others, in their order.
         fingerprint: 16 hex digits of what the usable rows hold (name, content and rating), in whatever order.
-        contents: SHA-256 (hex) of each usable photograph's content, by its name.
+        contents: SHA-256 (hex) of each usable image's content, by its name.
     """
 
     ratings: Ratings
@@ -41,13 +41,13 @@ class Checked:
 def check(
     ratings: Ratings, *, skip_broken: bool, progress: bool, rated: bool = True, workers: int | None = None
 ) -> Checked:
-    """Decode every photograph and look at every rating.
+    """Decode every image and look at every rating.
 
     Args:
         ratings: to be checked.
         skip_broken: leave out rows that cannot be used, instead of refusing them all.
         progress: show a bar on standard error.
-        rated: whether every row needs a rating; photographs that are only scored have none.
+        rated: whether every row needs a rating; images that are only scored have none.
         workers: threads; by default one per core that this process may use.
 
     Raises:
@@ -56,7 +56,7 @@ def check(
     images, ratings_given = ratings.table["image"].tolist(), ratings.table["mos"].tolist()
     threads = ThreadPoolExecutor(workers or cores())
     try:
-        outcomes = threads.map(partial(_look, ratings.photographs, rated), images, ratings_given)
+        outcomes = threads.map(partial(_look, ratings.images, rated), images, ratings_given)
         shown = progress_bar(outcomes, what=f"checking {ratings.name}", total=len(images), shown=progress)
         outcome_of = dict(zip(images, shown, strict=True))
     finally:
@@ -69,12 +69,12 @@ def check(
     return Checked(ratings.without([row.image for row in broken]), broken, fingerprint(sorted(rows)), contents)
 
 
-def _look(photographs: Photographs, rated: bool, image: str, mos: float) -> str | Broken:
-    """SHA-256 of a photograph's content, or why its row cannot be used."""
+def _look(images: Images, rated: bool, image: str, mos: float) -> str | Broken:
+    """SHA-256 of an image's content, or why its row cannot be used."""
     if rated and math.isnan(mos):
         return Broken(image, "its rating is missing or no number")
     try:
-        return photographs.verify(image)
+        return images.verify(image)
     except FusiqaError as error:
         return Broken(image, str(error).removeprefix(f"{image}: "))
 

@@ -1,4 +1,4 @@
-"""Procedural photographs: dead leaves in colour, the same ones for a seed. It knows no distortion and no rating."""
+"""Procedural images: dead leaves in colour, the same ones for a seed. It knows no distortion and no rating."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Picture = NDArray[np.float64]
 
 
 def dead_leaves(content: int, *, size: int = 128, seed: int = 0) -> NDArray[np.uint8]:
-    """One photograph-like image: opaque, textured and shaded leaves that hide one another.
+    """One image-like image: opaque, textured and shaded leaves that hide one another.
 
-    Radii follow r^-3 between two bounds, which gives the scale invariance and the 1/f^2 power spectrum of photographs.
+    Radii follow r^-3 between two bounds, which gives the scale invariance and the 1/f^2 power spectrum of images.
     Hues come from a palette of the image's own; saturation, black and white are alike in all images, as natural
-    photographs share them, so that a change of colour or contrast can be seen without the original.
+    images share them, so that a change of colour or contrast can be seen without the original.
 
     Args:
         content: which image, 0 and more.
@@ -97,7 +97,7 @@ def fractal_noise(random: np.random.Generator, side: int) -> Picture:
 
 
 def with_natural_tones(picture: Picture) -> Picture:
-    """Black, white and mean saturation brought to what well-exposed photographs have; values 0-1."""
+    """Black, white and mean saturation brought to what well-exposed images have; values 0-1."""
     luminance = picture @ LUMA
     low, high = np.percentile(luminance, (1, 99))
     picture = TONES[0] + (TONES[1] - TONES[0]) * (picture - low) / (high - low)

@@ -1,4 +1,4 @@
-"""Any photographs distorted on the fly: the seed's four groups, or all of KADID-10k's. It knows no rating."""
+"""Any images distorted on the fly: the seed's four groups, or all of KADID-10k's. It knows no rating."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pandas as pd
 
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
 from fusiqa.data.kinds import KADID10K_KINDS
-from fusiqa.data.photo import Resize
-from fusiqa.data.ratings import Photographs, Ratings
+from fusiqa.data.ratings import Images, Ratings
+from fusiqa.scoring.geometry import Resize
 
 SEPARATOR = "::"
 PRISTINE = "Pristine"
@@ -24,7 +24,7 @@ GROUPS = {
     "Color distortion": "color_saturation_lab",
     PRISTINE: None,
 }
-"""What each group does to a photograph; the words are those of the published figure."""
+"""What each group does to an image; the words are those of the published figure."""
 KIND_OF_DISTORTION = dict(zip(DISTORTIONS, KADID10K_KINDS, strict=True))
 """The kind of each distortion, as KADID-10k groups them."""
 
@@ -37,7 +37,7 @@ class Treatment(NamedTuple):
 
 
 Treatments = Mapping[str, Treatment | None]
-"""What each group does to a photograph; None leaves it as it is."""
+"""What each group does to an image; None leaves it as it is."""
 EVERY: Treatments = {
     PRISTINE: None,
     **{f"{name} {level}": Treatment(name, level) for name in DISTORTIONS for level in LEVELS},
@@ -46,21 +46,21 @@ EVERY: Treatments = {
 
 
 @dataclass(frozen=True)
-class DistortedPhotographs:
-    """Photographs named "photo.jpg::Gaussian blur": resized by the protocol first, then distorted.
+class DistortedImages:
+    """Images named "photo.jpg::Gaussian blur": resized by the protocol first, then distorted.
 
-    A blur of some pixels would vanish if a large photograph were distorted before it is made small. The photograph
+    A blur of some pixels would vanish if a large image were distorted before it is made small. The image
     read last is kept, so that its groups, asked for in turn, decode it once.
     """
 
-    source: Photographs
+    source: Images
     resize: Resize
     treatments: Treatments
     seed: int = 0
     last: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     def read(self, image: str) -> np.ndarray:
-        """Pixels of one photograph under one group's distortion; the same ones each time."""
+        """Pixels of one image under one group's distortion; the same ones each time."""
         name, _, group = image.rpartition(SEPARATOR)
         treatment = self.treatments[group]
         pixels = self._resized(name)
@@ -69,14 +69,14 @@ class DistortedPhotographs:
         return distort(pixels, *treatment, seed=zlib.crc32(f"{self.seed} {name}".encode()))
 
     def verify(self, image: str) -> str:
-        """SHA-256 of the photograph, what is done to it and the seed; pristine has neither level nor seed."""
+        """SHA-256 of the image, what is done to it and the seed; pristine has neither level nor seed."""
         name, _, group = image.rpartition(SEPARATOR)
         treatment = self.treatments[group]
         done = "as it is" if treatment is None else f"{treatment.distortion} {treatment.level} {self.seed}"
         return hashlib.sha256(f"{self.source.verify(name)} {done}".encode()).hexdigest()
 
     def _resized(self, name: str) -> np.ndarray:
-        """The photograph as the protocol resizes it."""
+        """The image as the protocol resizes it."""
         if name not in self.last:
             self.last.clear()
             self.last[name] = self.resize.apply(self.source.read(name))
@@ -84,23 +84,23 @@ class DistortedPhotographs:
 
 
 def distorted(ratings: Ratings, *, resize: Resize, level: int, seed: int = 0) -> Ratings:
-    """Every photograph once in each of the four groups; its rating, which no longer holds, becomes NaN."""
+    """Every image once in each of the four groups; its rating, which no longer holds, becomes NaN."""
     treatments = {group: Treatment(name, level) if name else None for group, name in GROUPS.items()}
-    images = [(group, row) for group in treatments for row in ratings.table.itertuples()]
-    return _treated(ratings, images, DistortedPhotographs(ratings.photographs, resize, treatments, seed))
+    names = [(group, row) for group in treatments for row in ratings.table.itertuples()]
+    return _treated(ratings, names, DistortedImages(ratings.images, resize, treatments, seed))
 
 
 def every_distortion(ratings: Ratings, *, resize: Resize, seed: int = 0) -> Ratings:
-    """Every photograph 126 times: as it is, and under each of the 25 distortions at each of the 5 levels.
+    """Every image 126 times: as it is, and under each of the 25 distortions at each of the 5 levels.
 
-    The groups of a photograph follow one another; `treatment_of` reads their names.
+    The groups of an image follow one another; `treatment_of` reads their names.
     """
-    images = [(group, row) for row in ratings.table.itertuples() for group in EVERY]
-    return _treated(ratings, images, DistortedPhotographs(ratings.photographs, resize, EVERY, seed))
+    names = [(group, row) for row in ratings.table.itertuples() for group in EVERY]
+    return _treated(ratings, names, DistortedImages(ratings.images, resize, EVERY, seed))
 
 
 def treatment_of(image: str) -> tuple[str, Treatment | None]:
-    """The photograph of an image that `every_distortion` named, and what was done to it.
+    """The image of an image that `every_distortion` named, and what was done to it.
 
     Example:
         >>> treatment_of("a.png::gaussian_blur 3")
@@ -110,10 +110,10 @@ def treatment_of(image: str) -> tuple[str, Treatment | None]:
     return name, EVERY[group]
 
 
-def _treated(ratings: Ratings, images: list, photographs: DistortedPhotographs) -> Ratings:
-    """Ratings of (group, row of the undistorted photograph); what one photograph becomes stays one content."""
+def _treated(ratings: Ratings, names: list, images: DistortedImages) -> Ratings:
+    """Ratings of (group, row of the undistorted image); what one image becomes stays one content."""
     rows = [
         {"image": f"{row.image}{SEPARATOR}{group}", "mos": float("nan"), "split": row.split, "group": row.group}
-        for group, row in images
+        for group, row in names
     ]
-    return replace(ratings, table=pd.DataFrame(rows), photographs=photographs, resize="none")
+    return replace(ratings, table=pd.DataFrame(rows), images=images, resize="none")

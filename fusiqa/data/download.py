@@ -133,7 +133,7 @@ def _require_acceptance(facts: Facts, accept: bool) -> None:
 
 
 def _found(facts: Facts, folder: Path) -> str:
-    """How many rated photographs are in the folder. Raises FusiqaError if the data set is not read from there."""
+    """How many rated images are in the folder. Raises FusiqaError if the data set is not read from there."""
     try:
         ratings = catalog.read(facts.name, data_dir=folder)
     except FusiqaError as reason:
@@ -142,7 +142,7 @@ def _found(facts: Facts, folder: Path) -> str:
             "folder"
         ) from reason
     rated = int(ratings.table["mos"].notna().sum())
-    return f"{facts.name} is in {folder}: {rated:,} rated photographs ({facts.images:,} are published)"
+    return f"{facts.name} is in {folder}: {rated:,} rated images ({facts.images:,} are published)"
 
 
 # --- the archive -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Photographs that show the same: found by perceptual hash. It knows no ratings, no files and no data set.
+"""Images that show the same: found by perceptual hash. It knows no ratings, no files and no data set.
 
 The hash is the 64-bit phash of imagehash: which of the 8 x 8 lowest frequencies of a 32 x 32 grey thumbnail lie above
 their median. Half of the bits are set, as a rule, so that distances are even. It does not see quality: exposure, white
@@ -17,17 +17,17 @@ import numpy as np
 from jaxtyping import UInt64
 from PIL import Image
 
-from fusiqa.data.cores import cores
-from fusiqa.data.ratings import Photographs
+from fusiqa.data.ratings import Images
+from fusiqa.machine_cores import cores
 from fusiqa.progress import progress_bar
 
-Hashes = UInt64[np.ndarray, "images"]
-"""One perceptual hash a photograph."""
+Hashes = UInt64[np.ndarray, "names"]
+"""One perceptual hash an image."""
 
 SAME_SCENE = 8
-"""Hamming distance up to which two photographs show the same scene, in bits of 64.
+"""Hamming distance up to which two images show the same scene, in bits of 64.
 
-Measured on BIQ2021's 12,000 photographs: the pairs at each distance, how many of them lie between its three subsets
+Measured on BIQ2021's 12,000 images: the pairs at each distance, how many of them lie between its three subsets
 (which come from different sources, so that most of these are chance), and how many of 36 that were looked at showed
 different scenes:
 
@@ -37,8 +37,8 @@ different scenes:
     different, of 36    0     0     0     1     0     0     12
 
 Among 2,000 of them there are 9, 9, 6, 13, 23, 27, 37, 87 and 442 pairs. From 12 on chance takes over, the more so the
-larger the data set. At 0, 390 of the 410 pairs are one photograph saved twice (thumbnails of 64 x 64 grey pixels differ
-by less than 4 levels, root mean square), at 2 still 36 of 187; the others are further photographs of one scene. Of the
+larger the data set. At 0, 390 of the 410 pairs are one image saved twice (thumbnails of 64 x 64 grey pixels differ
+by less than 4 levels, root mean square), at 2 still 36 of 187; the others are further images of one scene. Of the
 15 between subsets up to 8, 9 show different scenes: nearly all of them are dark.
 """
 
@@ -47,46 +47,44 @@ BLOCK_BYTES = 64 * 2**20
 
 
 class Pair(NamedTuple):
-    """Two photographs by their positions, the smaller first, and the bits in which their hashes differ."""
+    """Two images by their positions, the smaller first, and the bits in which their hashes differ."""
 
     first: int
     second: int
     distance: int
 
 
-def perceptual_hashes(
-    photographs: Photographs, images: Sequence[str], *, progress: bool, workers: int | None = None
-) -> Hashes:
-    """The hash of every photograph, in the order given.
+def perceptual_hashes(images: Images, names: Sequence[str], *, progress: bool, workers: int | None = None) -> Hashes:
+    """The hash of every image, in the order given.
 
     Args:
-        photographs: where they are read from, decoded in full.
-        images: their names.
+        images: where they are read from, decoded in full.
+        names: their names.
         progress: show a bar on standard error.
         workers: threads; by default one per core that this process may use.
 
     Raises:
-        FusiqaError: a photograph that cannot be read.
+        FusiqaError: an image that cannot be read.
     """
     threads = ThreadPoolExecutor(workers or cores())
     try:
-        hashes = threads.map(partial(_hash, photographs), images)
-        shown = progress_bar(hashes, what="comparing", total=len(images), shown=progress)
+        hashes = threads.map(partial(_hash, images), names)
+        shown = progress_bar(hashes, what="comparing", total=len(names), shown=progress)
         return np.array(list(shown), np.uint64)
     finally:
         threads.shutdown(cancel_futures=True)  # else Ctrl-C would wait for the rest
 
 
-def _hash(photographs: Photographs, image: str) -> int:
-    bits = imagehash.phash(Image.fromarray(photographs.read(image))).hash
+def _hash(images: Images, image: str) -> int:
+    bits = imagehash.phash(Image.fromarray(images.read(image))).hash
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 def near_duplicates(hashes: Hashes, distance: int) -> list[Pair]:
     """Every pair whose hashes differ in at most so many bits, by position.
 
-    All pairs are looked at, in blocks of 64 MiB: 50,000 photographs take seconds. Only what is found is kept, so that
-    thousands of photographs with one and the same hash (all black, say) are what costs memory.
+    All pairs are looked at, in blocks of 64 MiB: 50,000 images take seconds. Only what is found is kept, so that
+    thousands of images with one and the same hash (all black, say) are what costs memory.
 
     Example:
         >>> near_duplicates(np.array([0b1100, 0b0011, 0b1101], np.uint64), 1)

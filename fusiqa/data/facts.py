@@ -14,8 +14,8 @@ from fusiqa.errors import FusiqaError
 
 SYNTHETIC = "synthetic"
 """The built-in data set, which needs no files (data/synthetic.py)."""
-ALONE = "nothing: each photograph is a group of its own"
-LIST_COLUMNS = ("name", "photographs", "ratings", "better", "groups", "official split", "licence")
+ALONE = "nothing: each image is a group of its own"
+LIST_COLUMNS = ("name", "images", "ratings", "better", "groups", "official split", "licence")
 NARROW = 28
 """Longest cell of the list, characters; `info_text` has the whole."""
 
@@ -29,17 +29,17 @@ class Facts:
     aliases: tuple[str, ...]
     """Other names that are understood, and under which its folder is looked for."""
     images: int
-    """Number of rated photographs as published."""
+    """Number of rated images as published."""
     score_range: ScoreRange
     """The interval of the published ratings."""
     higher_is_better: bool
     """Direction of the published ratings; where it is false, ratings are turned when they are read."""
     group: str
-    """What the photographs of one group share."""
+    """What the images of one group share."""
     official_split: str
     """The published split."""
     resolution: str
-    """Size of the photographs, pixels, width by height."""
+    """Size of the images, pixels, width by height."""
     resize: str
     """The resize protocol, in the words of --resize."""
     licence: str
@@ -77,7 +77,7 @@ CATALOG: tuple[Facts, ...] = _read()
 
 BUILT_IN: Mapping[str, str] = {
     "name": SYNTHETIC,
-    "photographs": "5,400, drawn where they are used: 150 contents, each pristine and under 7 distortions at 5 levels",
+    "images": "5,400, drawn where they are used: 150 contents, each pristine and under 7 distortions at 5 levels",
     "ratings": "1 to 5, higher is better: KADID-10k's mean opinion on the distortion and level, not on the picture",
     "one group shares": "a content",
     "official split": "by content: training 3,780, validation 540, test 1,080; the contents are drawn from the seed",
@@ -160,7 +160,7 @@ def info_text(dataset: str) -> str:
     direction = "higher is better" if facts.higher_is_better else "lower is better as published; turned when it is read"
     said = {
         "name": ", ".join((facts.name, *facts.aliases)),
-        "photographs": f"{facts.images:,}",
+        "images": f"{facts.images:,}",
         "ratings": f"{facts.score_range.low:g} to {facts.score_range.high:g}, {direction}",
         "one group shares": facts.group,
         "official split": facts.official_split,

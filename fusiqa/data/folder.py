@@ -1,4 +1,4 @@
-"""Photographs that nobody rated, from files and folders. It knows no data set."""
+"""Images that nobody rated, from files and folders. It knows no data set."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pandas as pd
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.ratings import Ratings
-from fusiqa.data.reading import ENDINGS, FolderPhotographs
 from fusiqa.errors import FusiqaError, listed
+from fusiqa.scoring.reading import ENDINGS, FolderImages
 
 
-def find_photographs(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and the photographs in the folders named and below them, by ending; sorted within a folder.
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and the images in the folders named and below them, by ending; sorted within a folder.
 
     Raises:
-        FusiqaError: a path that is not there, or folders without photographs.
+        FusiqaError: a path that is not there, or folders without images.
     """
     found: list[Path] = []
     for path in paths:
@@ -29,24 +29,22 @@ def find_photographs(paths: Sequence[Path]) -> list[Path]:
         else:
             raise FusiqaError(f"no such file or folder: {path}")
     if not found:
-        raise FusiqaError(
-            f"no photographs in {', '.join(map(str, paths))}; endings looked for: {' '.join(sorted(ENDINGS))}"
-        )
+        raise FusiqaError(f"no images in {', '.join(map(str, paths))}; endings looked for: {' '.join(sorted(ENDINGS))}")
     return list(dict.fromkeys(path.resolve() for path in found))
 
 
-def read_photographs(paths: Sequence[Path]) -> Ratings:
-    """Unrated photographs as a table whose `mos` is NaN; their names are paths from their common folder.
+def read_images(paths: Sequence[Path]) -> Ratings:
+    """Unrated images as a table whose `mos` is NaN; their names are paths from their common folder.
 
     Raises:
-        FusiqaError: as `find_photographs`, or names that no table could be written with.
+        FusiqaError: as `find_images`, or names that no table could be written with.
     """
-    files = find_photographs(paths)
+    files = find_images(paths)
     root = Path(os.path.commonpath([file.parent for file in files]))
     names = [str(file.relative_to(root)) for file in files]
     undecoded = [ascii(name) for name in names if name != name.encode(errors="replace").decode()]
     if undecoded:
-        raise FusiqaError(f"names of photographs that are not UTF-8: {listed(undecoded)}; rename the files")
+        raise FusiqaError(f"names of images that are not UTF-8: {listed(undecoded)}; rename the files")
     table = pd.DataFrame({"image": names, "mos": float("nan"), "split": None, "group": names})
-    name = paths[0].resolve().name if len(paths) == 1 else f"{len(files)} photographs"
-    return Ratings(name, table, ScoreRange(0, 1), FolderPhotographs(root), "none")
+    name = paths[0].resolve().name if len(paths) == 1 else f"{len(files)} images"
+    return Ratings(name, table, ScoreRange(0, 1), FolderImages(root), "none")

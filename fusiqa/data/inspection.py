@@ -1,4 +1,4 @@
-"""A copy of a data set looked through: complete, readable, plausible, and the same photograph never on two sides?
+"""A copy of a data set looked through: complete, readable, plausible, and the same image never on two sides?
 
 Everything is looked at and reported, where reading for training refuses at the first fault. It changes no file.
 """
@@ -20,11 +20,11 @@ from fusiqa.data import catalog
 from fusiqa.data.check import Checked, check
 from fusiqa.data.duplicates import SAME_SCENE, near_duplicates, perceptual_hashes
 from fusiqa.data.facts import SYNTHETIC, Facts, facts_of
-from fusiqa.data.ratings import Photographs, Ratings
-from fusiqa.data.reading import ENDINGS, FolderPhotographs
+from fusiqa.data.ratings import Images, Ratings
 from fusiqa.data.report import Problem, Report
 from fusiqa.data.splits import check_no_leak
 from fusiqa.errors import FusiqaError
+from fusiqa.scoring.reading import ENDINGS, FolderImages
 
 BARS = 10
 """Intervals that the score range is cut into."""
@@ -33,22 +33,22 @@ ANY_SCORE = ScoreRange(-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class _Measured:
-    """Photographs whose sizes are noted while somebody else reads them."""
+    """Images whose sizes are noted while somebody else reads them."""
 
-    photographs: Photographs
+    images: Images
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def read(self, image: str) -> np.ndarray:
-        pixels = self.photographs.read(image)
+        pixels = self.images.read(image)
         self.sizes[image] = pixels.shape[:2]
         return pixels
 
     def verify(self, image: str) -> str:
-        return self.photographs.verify(image)
+        return self.images.verify(image)
 
 
 def inspect(name: str, *, data_dir: Path | None, progress: bool, workers: int | None = None) -> Report:
-    """Look at every rating and every photograph of a copy.
+    """Look at every rating and every image of a copy.
 
     Args:
         name: of a published data set, or the path of a CSV of one's own.
@@ -68,21 +68,21 @@ def inspect(name: str, *, data_dir: Path | None, progress: bool, workers: int | 
         return Report(name, {}, problems=[Problem(str(error), advice="nothing else could be looked at; check again")])
     twice = rated.table["image"][rated.table["image"].duplicated()].tolist()
     table = rated.table.drop_duplicates("image", ignore_index=True)
-    ratings = Ratings(name, table, ANY_SCORE, FolderPhotographs(rated.root), "none")
+    ratings = Ratings(name, table, ANY_SCORE, FolderImages(rated.root), "none")
     missing = [image for image in table["image"] if not (rated.root / image).is_file()]
     problems = [
-        *_listing("photographs that are rated more than once", twice, "keep one row an image"),
+        *_listing("images that are rated more than once", twice, "keep one row an image"),
         *_count(known, len(table)),
         *_scores(known, table),
         *_leaks(ratings),
-        *_listing("rated photographs without a file", missing, "copy or unpack the data set again"),
+        *_listing("rated images without a file", missing, "copy or unpack the data set again"),
         *_unrated(rated.root, table["image"].tolist()),
     ]
     facts = _facts(known, rated.root, table)
     checked, broken = _decoded(ratings, missing, progress=progress, workers=workers)
     problems += broken
     if checked is not None:
-        measured = _Measured(ratings.photographs)
+        measured = _Measured(ratings.images)
         images = checked.ratings.table["image"].tolist()
         hashes = perceptual_hashes(measured, images, progress=progress, workers=workers)
         published_split = known is not None and bool(table["split"].notna().any())
@@ -100,14 +100,14 @@ def _count(known: Facts | None, found: int) -> list[Problem]:
     if known is None or found == known.images:
         return []
     advice = f"the rating file is another edition or cut; get it from {known.source}"
-    return [Problem(f"{found:,} photographs are rated, {known.images:,} were published", advice=advice)]
+    return [Problem(f"{found:,} images are rated, {known.images:,} were published", advice=advice)]
 
 
 def _scores(known: Facts | None, table: pd.DataFrame) -> list[Problem]:
     """Ratings that are missing, and those outside the published range."""
     rated = table.dropna(subset="mos")
     missing = table["image"][table["mos"].isna()].tolist()
-    problems = _listing("photographs whose rating is missing or no number", missing, "mend or remove their rows")
+    problems = _listing("images whose rating is missing or no number", missing, "mend or remove their rows")
     if known is not None:
         low, high = known.score_range
         outside = rated[(rated["mos"] < low) | (rated["mos"] > high)]
@@ -122,23 +122,23 @@ def _leaks(ratings: Ratings) -> list[Problem]:
     try:
         check_no_leak(ratings)
     except FusiqaError as error:
-        return [Problem(str(error), advice="put all photographs of a group on one side")]
+        return [Problem(str(error), advice="put all images of a group on one side")]
     return []
 
 
 def _unrated(root: Path, images: Sequence[str]) -> list[Problem]:
-    """Photographs beside the rated ones, in their own folders only: a data set's other sizes are no strays."""
+    """Images beside the rated ones, in their own folders only: a data set's other sizes are no strays."""
     rated = {root / image for image in images}
     folders = sorted({path.parent for path in rated if path.parent.is_dir()})
     beside = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in ENDINGS]
     strays = [str(path.relative_to(root)) for path in beside if path not in rated]
-    return _listing("photographs without a rating", strays, "they are not used", notice=True)
+    return _listing("images without a rating", strays, "they are not used", notice=True)
 
 
 def _decoded(
     ratings: Ratings, missing: Sequence[str], *, progress: bool, workers: int | None
 ) -> tuple[Checked | None, list[Problem]]:
-    """The photographs that can be read, None if there are none; and those that cannot."""
+    """The images that can be read, None if there are none; and those that cannot."""
     if len(missing) == len(ratings):
         return None, []
     try:
@@ -146,7 +146,7 @@ def _decoded(
     except FusiqaError as error:  # not one can be used
         return None, [Problem(str(error), advice="copy or unpack the data set again")]
     broken = [f"{row.image}: {row.reason}" for row in checked.broken]
-    return checked, _listing("photographs that cannot be read", broken, "copy or unpack them again")
+    return checked, _listing("images that cannot be read", broken, "copy or unpack them again")
 
 
 def _same_files(checked: Checked) -> list[Problem]:
@@ -159,7 +159,7 @@ def _same_files(checked: Checked) -> list[Problem]:
 
 
 def _same_scenes(checked: Checked, hashes: np.ndarray, published_split: bool) -> list[Problem]:
-    """Photographs of one scene that lie, or may come to lie, on two sides; the most alike first."""
+    """Images of one scene that lie, or may come to lie, on two sides; the most alike first."""
     rows, contents = list(checked.ratings.table.itertuples()), checked.contents
     apart = [
         f"{_sided(rows[i])} ~ {_sided(rows[j])}, {distance} of 64 bits differ"
@@ -182,7 +182,7 @@ def _sided(row: Any) -> str:
 
 
 def _facts(known: Facts | None, root: Path, table: pd.DataFrame) -> dict[str, object]:
-    facts: dict[str, object] = {"folder": str(root), "photographs": len(table)}
+    facts: dict[str, object] = {"folder": str(root), "images": len(table)}
     if known is not None:
         facts |= {"published": known.images, "published split": known.official_split}
     facts["split"] = {str(split): int(n) for split, n in table["split"].value_counts().items()} or "none"

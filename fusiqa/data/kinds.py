@@ -50,7 +50,7 @@ def _agiqa(image: str) -> str | None:
 
 
 def _synthetic(image: str) -> str | None:
-    from fusiqa.data.synthetic import distortion_of  # it draws photographs: heavy, and needed by few
+    from fusiqa.data.synthetic import distortion_of  # it draws images: heavy, and needed by few
 
     return distortion_of(image)
 

@@ -1,4 +1,4 @@
-"""Crops of rated photographs as batches of bytes, the same ones for the same seed and epoch. It knows no network."""
+"""Crops of rated images as batches of bytes, the same ones for the same seed and epoch. It knows no network."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fusiqa.data.cores import cores
 from fusiqa.data.order import Crops, Draw, Rows, TrainingOrder
-from fusiqa.data.photo import Resize, cover, pad_to, random_corner
 from fusiqa.data.ratings import Ratings
+from fusiqa.machine_cores import cores
+from fusiqa.scoring.geometry import Resize, cover, pad_to, random_corner
 
 WORKERS_AT_MOST = 8
 PHOTOGRAPHS_AT_ONCE = 8  # in evaluation; each gives several crops
 
 
 class TrainingBatch(NamedTuple):
-    """Crops, uint8 (batch, 3, crop, crop), and the ratings of their photographs, float32 (batch,)."""
+    """Crops, uint8 (batch, 3, crop, crop), and the ratings of their images, float32 (batch,)."""
 
     crops: Tensor
     mos: Tensor
 
 
 class EvaluationBatch(NamedTuple):
-    """All crops of some photographs, uint8 (crops, 3, crop, crop), the crops of each, and the photographs' rows."""
+    """All crops of some images, uint8 (crops, 3, crop, crop), the crops of each, and the images' rows."""
 
     crops: Tensor
     counts: list[int]
@@ -36,7 +36,7 @@ class EvaluationBatch(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """The crops that one process takes of one photograph in an epoch, and the places in its order that they fill."""
+    """The crops that one process takes of one image in an epoch, and the places in its order that they fill."""
 
     epoch: int
     row: int
@@ -54,7 +54,7 @@ class TrainingCrops(Dataset):
     seed: int
 
     def __getitem__(self, wanted: Wanted) -> tuple[Tensor, list[int]]:
-        """Crops of one photograph, uint8 (crops, crop, crop, 3), and their places; it is read once for all of them."""
+        """Crops of one image, uint8 (crops, crop, crop, 3), and their places; it is read once for all of them."""
         pixels = padded(self.ratings, wanted.row, self.resize, self.crop_size)
         crops = np.empty((len(wanted.crops), self.crop_size, self.crop_size, 3), np.uint8)
         draws = [Draw(wanted.epoch, wanted.row, number) for number in wanted.crops]
@@ -74,7 +74,7 @@ class TrainingCrops(Dataset):
 
 @dataclass(frozen=True)
 class EvaluationCrops(Dataset):
-    """The crops that cover a photograph to its edges: the same ones each time.
+    """The crops that cover an image to its edges: the same ones each time.
 
     `overlap` is the least share of a crop that its neighbour covers too, 0 to below 1.
     """
@@ -88,7 +88,7 @@ class EvaluationCrops(Dataset):
         return len(self.ratings)
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
-        """Crops of one photograph, uint8 (crops, crop, crop, 3), and its row."""
+        """Crops of one image, uint8 (crops, crop, crop, 3), and its row."""
         size = self.crop_size
         pixels = padded(self.ratings, row, self.resize, size)
         corners = cover(pixels.shape[0], pixels.shape[1], size, overlap=self.overlap)
@@ -98,14 +98,14 @@ class EvaluationCrops(Dataset):
 class TrainingBatches:
     """Batches of random crops in the order drawn; the last batch of an epoch may be smaller, down to one crop.
 
-    A photograph is read once an epoch, when the first of its crops is due; the others wait in memory for their batch
+    An image is read once an epoch, when the first of its crops is due; the others wait in memory for their batch
     (order.py bounds how many). The number of workers changes no batch.
 
     Args:
         dataset: the crops.
         order: when each is due; Lightning tells it the epoch, as it is the `sampler`.
         batch_size: crops of a batch.
-        num_workers: processes that read photographs; 0 reads them in this one.
+        num_workers: processes that read images; 0 reads them in this one.
     """
 
     def __init__(self, dataset: TrainingCrops, order: TrainingOrder, *, batch_size: int, num_workers: int) -> None:
@@ -139,9 +139,9 @@ class TrainingBatches:
 
 
 def parcels(rows: Rows, crops: Crops, *, epoch: int, crops_at_least: int) -> Iterator[list[Wanted]]:
-    """The photographs in the order in which they are first due, packed so that a worker sends a batch's worth at once.
+    """The images in the order in which they are first due, packed so that a worker sends a batch's worth at once.
 
-    They are made one by one: for a million photographs, all of them at once would be gigabytes.
+    They are made one by one: for a million images, all of them at once would be gigabytes.
 
     Example:
         >>> order = np.array([5, 3, 5], np.int32), np.array([0, 0, 1], np.int32)
@@ -153,8 +153,8 @@ def parcels(rows: Rows, crops: Crops, *, epoch: int, crops_at_least: int) -> Ite
     ends = np.append(starts[1:], len(rows))
     parcel: list[Wanted] = []
     taken = 0
-    for photograph in by_row[starts].argsort():
-        places = by_row[starts[photograph] : ends[photograph]]
+    for image in by_row[starts].argsort():
+        places = by_row[starts[image] : ends[image]]
         parcel.append(Wanted(epoch, int(rows[places[0]]), crops[places].tolist(), places.tolist()))
         taken += len(places)
         if taken >= crops_at_least:
@@ -165,7 +165,7 @@ def parcels(rows: Rows, crops: Crops, *, epoch: int, crops_at_least: int) -> Ite
 
 
 def evaluation_loader(dataset: EvaluationCrops, *, num_workers: int, rank: int = 0, world_size: int = 1) -> DataLoader:
-    """Batches of whole photographs, every world-size-th one; none is repeated."""
+    """Batches of whole images, every world-size-th one; none is repeated."""
     rows = range(rank, len(dataset), world_size)
     return DataLoader(
         dataset, batch_size=PHOTOGRAPHS_AT_ONCE, sampler=rows, num_workers=num_workers, collate_fn=collate_evaluation
@@ -178,8 +178,8 @@ def collate_evaluation(items: list[tuple[Tensor, int]]) -> EvaluationBatch:
 
 
 def padded(ratings: Ratings, row: int, resize: Resize, crop_size: int) -> np.ndarray:
-    """The pixels of one row's photograph after the resize protocol, at least one crop large."""
-    pixels = ratings.photographs.read(str(ratings.table["image"].iat[row]))
+    """The pixels of one row's image after the resize protocol, at least one crop large."""
+    pixels = ratings.images.read(str(ratings.table["image"].iat[row]))
     return pad_to(resize.apply(pixels), crop_size, crop_size)
 
 
@@ -189,9 +189,9 @@ def channels_first(crops: Tensor) -> Tensor:
 
 
 def choose_workers(asked: int | None, ratings: Ratings, *, devices: int = 1) -> int:
-    """Processes that read photographs: as asked, none for photographs held in memory, else the cores to spare."""
+    """Processes that read images: as asked, none for images held in memory, else the cores to spare."""
     if asked is not None:
         return asked
-    if getattr(ratings.photographs, "in_memory", False):
+    if getattr(ratings.images, "in_memory", False):
         return 0
     return max(0, min(WORKERS_AT_MOST, cores() // devices - 1))

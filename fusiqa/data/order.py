@@ -1,4 +1,4 @@
-"""Which crop of which photograph comes when in an epoch: drawn from the seed alone. It opens no photograph."""
+"""Which crop of which image comes when in an epoch: drawn from the seed alone. It opens no image."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Draw(NamedTuple):
 
 
 def mixing_window(*, crops_per_image: int, crop_size: int) -> int:
-    """Photographs over which the crops of one are spread, so that all crops of a window fit into `WAITING_BYTES`.
+    """Images over which the crops of one are spread, so that all crops of a window fit into `WAITING_BYTES`.
 
-    One crop a photograph needs no mixing: the window is 1.
+    One crop an image needs no mixing: the window is 1.
 
     Example:
         >>> mixing_window(crops_per_image=20, crop_size=224)
@@ -37,26 +37,26 @@ def mixing_window(*, crops_per_image: int, crop_size: int) -> int:
 
 
 class TrainingOrder:
-    """Every crop of every photograph once per epoch, in an order drawn from (seed, epoch), shared out among ranks.
+    """Every crop of every image once per epoch, in an order drawn from (seed, epoch), shared out among ranks.
 
-    The photographs are shuffled, and each one's crops are spread evenly over the window of photographs that follow it:
-    a photograph is then decoded once an epoch, and a batch still holds crops of many. All ranks draw the same order and
+    The images are shuffled, and each one's crops are spread evenly over the window of images that follow it:
+    an image is then decoded once an epoch, and a batch still holds crops of many. All ranks draw the same order and
     take every world-size-th crop of it, so that together they see the batches that one process would. The order wraps
     where it does not divide evenly.
 
     Args:
-        photographs: number of rows.
-        crops_per_image: random crops of each photograph per epoch.
+        images: number of rows.
+        crops_per_image: random crops of each image per epoch.
         seed: of the order.
-        window: photographs over which the crops of one are spread (`mixing_window`).
+        window: images over which the crops of one are spread (`mixing_window`).
         rank: of this process.
         world_size: number of processes.
     """
 
     def __init__(
-        self, *, photographs: int, crops_per_image: int, seed: int, window: int = 1, rank: int = 0, world_size: int = 1
+        self, *, images: int, crops_per_image: int, seed: int, window: int = 1, rank: int = 0, world_size: int = 1
     ) -> None:
-        self.photographs = photographs
+        self.images = images
         self.crops_per_image = crops_per_image
         self.seed = seed
         self.window = window
@@ -68,14 +68,14 @@ class TrainingOrder:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.photographs * self.crops_per_image // self.world_size)
+        return -(-self.images * self.crops_per_image // self.world_size)
 
     def arrays(self) -> tuple[Rows, Crops]:
         """The rows and the crops of this rank's draws, in order: integers, (draws,) each."""
         random = np.random.default_rng((self.seed, self.epoch))
-        places = np.repeat(np.arange(self.photographs, dtype=np.int32), self.crops_per_image)
-        rows = random.permutation(self.photographs).astype(np.int32)[places]
-        crops = np.tile(np.arange(self.crops_per_image, dtype=np.int32), self.photographs)
+        places = np.repeat(np.arange(self.images, dtype=np.int32), self.crops_per_image)
+        rows = random.permutation(self.images).astype(np.int32)[places]
+        crops = np.tile(np.arange(self.crops_per_image, dtype=np.int32), self.images)
         order = np.argsort(places + self.window * random.random(len(places))) if self.window > 1 else places.argsort()
         mine = np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
         return rows[mine], crops[mine]

@@ -1,4 +1,4 @@
-"""A table of rated photographs and the place they are read from. It knows no particular data set and no model."""
+"""A table of rated images and the place they are read from. It knows no particular data set and no model."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COLUMNS = ("image", "mos", "split", "group")
 
 
-class Photographs(Protocol):
-    """Where photographs are read from, by name. Must be picklable: loader workers carry a copy."""
+class Images(Protocol):
+    """Where images are read from, by name. Must be picklable: loader workers carry a copy."""
 
     def read(self, image: str) -> np.ndarray:
-        """Pixels of one photograph: uint8, (height, width, 3), sRGB. Raises FusiqaError with the name and reason."""
+        """Pixels of one image: uint8, (height, width, 3), sRGB. Raises FusiqaError with the name and reason."""
 
     def verify(self, image: str) -> str:
-        """SHA-256 (hex) of the photograph's content. Raises FusiqaError, with name and reason, if it cannot be read."""
+        """SHA-256 (hex) of the image's content. Raises FusiqaError, with name and reason, if it cannot be read."""
 
 
 @dataclass(frozen=True)
 class Ratings:
-    """Rated photographs: one row an image.
+    """Rated images: one row an image.
 
     Attributes:
         name: the data set's name, as typed on the command line.
-        table: columns `image` (name that `photographs` reads), `mos` (float, higher is better), `split`
+        table: columns `image` (name that `images` reads), `mos` (float, higher is better), `split`
             ("train", "validation", "test" or None where the set has no split) and `group` (images of one content
             share it; the image's own name where the set has none).
         score_range: the interval of the ratings.
-        photographs: where the pixels come from.
+        images: where the pixels come from.
         resize: the resize protocol of the data set, in the words of `--resize`.
     """
 
     name: str
     table: pd.DataFrame
     score_range: ScoreRange
-    photographs: Photographs
+    images: Images
     resize: str
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class Ratings:
 
         Raises:
             FusiqaError: no rows, duplicate images, or ratings outside the range (NaN ratings are kept: they are
-                reported with the unreadable photographs).
+                reported with the unreadable images).
         """
         missing = [column for column in COLUMNS if column not in self.table.columns]
         if missing:
@@ -61,7 +61,7 @@ class Ratings:
                 f"{self.name}: the ratings lack the columns {listed(missing)}; expected {', '.join(COLUMNS)}"
             )
         if self.table.empty:
-            raise FusiqaError(f"{self.name}: no rated photograph found, so there is nothing to do")
+            raise FusiqaError(f"{self.name}: no rated image found, so there is nothing to do")
         duplicates = self.table["image"][self.table["image"].duplicated()].astype(str).tolist()
         if duplicates:
             raise FusiqaError(f"{self.name}: rated more than once: {listed(duplicates)}; keep one row an image")
@@ -83,7 +83,7 @@ class Ratings:
         """The rows of one split. Raises FusiqaError if it has none."""
         rows = self.table[self.table["split"] == split].reset_index(drop=True)
         if rows.empty:
-            raise FusiqaError(f"{self.name}: the {split} split has no usable photograph")
+            raise FusiqaError(f"{self.name}: the {split} split has no usable image")
         return replace(self, table=rows)
 
     def without(self, images: Sequence[str]) -> Ratings:

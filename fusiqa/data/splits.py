@@ -1,7 +1,7 @@
-"""Train, validation and test: official where published, else drawn by group. It opens no photograph.
+"""Train, validation and test: official where published, else drawn by group. It opens no image.
 
 A group lies on one side whole. What is drawn depends on the seed and the groups' names only: not on the order of the
-rows, and taking one photograph away leaves the others (almost all) where they were.
+rows, and taking one image away leaves the others (almost all) where they were.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from fusiqa.data.ratings import SPLITS, Ratings, Split, fingerprint
 from fusiqa.data.table_files import read_table
 from fusiqa.data.tables import column, image_names
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.files import write_atomically
+from fusiqa.io import write_atomically
 
 TEST_SHARE = 0.2
-"""Share of the photographs drawn for the test split where a data set publishes none: the field's 80 / 20."""
+"""Share of the images drawn for the test split where a data set publishes none: the field's 80 / 20."""
 
 REPEATS = 10
 """Draws that the field takes the median over where a data set publishes no split."""
@@ -31,11 +31,11 @@ def assign(ratings: Ratings, *, validation_share: float, seed: int) -> Ratings:
     """Give every row its split.
 
     Official splits stay as they are. Where there are only train and test, validation is cut from train; where there
-    is no split at all, a fifth of the photographs is drawn for the test first.
+    is no split at all, a fifth of the images is drawn for the test first.
 
     Args:
         ratings: with each row's official split, or none in all of them.
-        validation_share: share of the training photographs held out, in 0-1, both excluded; not looked at where the
+        validation_share: share of the training images held out, in 0-1, both excluded; not looked at where the
             data set publishes a validation split.
         seed: another seed, another draw.
 
@@ -57,12 +57,12 @@ def repeats(
 ) -> list[Ratings]:
     """The data set split anew, several times over, for figures that are medians over draws.
 
-    Repeat k is what `assign` draws with seed + k: a fifth of the photographs for the test, whole groups only.
-    Draws are independent: a photograph is tested in several of them, and a handful of groups may be split alike twice.
+    Repeat k is what `assign` draws with seed + k: a fifth of the images for the test, whole groups only.
+    Draws are independent: an image is tested in several of them, and a handful of groups may be split alike twice.
 
     Args:
         ratings: without a split, unless official is False.
-        validation_share: share of the training photographs held out, in 0-1, both excluded.
+        validation_share: share of the training images held out, in 0-1, both excluded.
         count: how many, at least 1; the field reports the median of 10.
         seed: of the first; seeds less than `count` apart share draws.
         official: respect a published split, which is then no matter of draws; False redraws it.
@@ -98,7 +98,7 @@ def _published(ratings: Ratings) -> set[Split]:
 
 
 def _cut(ratings: Ratings, name: Split, *, share: float, seed: int) -> Ratings:
-    """Move whole groups with about this share of the training photographs, at least one group, to a new split.
+    """Move whole groups with about this share of the training images, at least one group, to a new split.
 
     Raises:
         FusiqaError: fewer than two groups to share out.
@@ -108,8 +108,8 @@ def _cut(ratings: Ratings, name: Split, *, share: float, seed: int) -> Ratings:
     sizes = Counter(table["group"][table["split"] == "train"])
     if len(sizes) < 2:
         raise FusiqaError(
-            f"{ratings.name}: {len(sizes)} group of photographs is left for train and {name}, but each needs one; "
-            "add photographs of other contents"
+            f"{ratings.name}: {len(sizes)} group of images is left for train and {name}, but each needs one; "
+            "add images of other contents"
         )
     moved = _draw(sizes, share=share, seed=f"{seed}/{name}")
     table.loc[table["group"].isin(moved), "split"] = name  # they lie in train alone: `assign` has looked for leaks
@@ -117,7 +117,7 @@ def _cut(ratings: Ratings, name: Split, *, share: float, seed: int) -> Ratings:
 
 
 def _draw(sizes: Mapping[str, int], *, share: float, seed: str) -> list[str]:
-    """The first groups in an order by hash, until their photographs come closest to the share.
+    """The first groups in an order by hash, until their images come closest to the share.
 
     Example:
         >>> len(_draw({"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}, share=0.4, seed="0"))
@@ -129,7 +129,7 @@ def _draw(sizes: Mapping[str, int], *, share: float, seed: str) -> list[str]:
 
 
 def check_no_leak(ratings: Ratings) -> None:
-    """Raise FusiqaError if photographs of one group lie on two sides; rows without a split are on no side."""
+    """Raise FusiqaError if images of one group lie on two sides; rows without a split are on no side."""
     table = ratings.table.dropna(subset="split")
     sides = table.groupby("group", sort=True)["split"].unique()
     leaking = [f"{group} ({', '.join(sorted(on))})" for group, on in sides.items() if len(on) > 1]
@@ -138,7 +138,7 @@ def check_no_leak(ratings: Ratings) -> None:
 
 
 def split_fingerprint(ratings: Ratings) -> str:
-    """16 hex digits that tell which photograph is on which side, in whatever order."""
+    """16 hex digits that tell which image is on which side, in whatever order."""
     return fingerprint(sorted(f"{split}\t{image}" for image, split in _pairs(ratings.table)))
 
 
@@ -153,10 +153,10 @@ def save(ratings: Ratings, path: Path) -> None:
 
 
 def load(ratings: Ratings, path: Path) -> Ratings:
-    """The ratings with the split of a file that `save` wrote; photographs that only the file knows are passed over.
+    """The ratings with the split of a file that `save` wrote; images that only the file knows are passed over.
 
     Raises:
-        FusiqaError: a wrong column, an unknown split, photographs that the file does not name, or names twice.
+        FusiqaError: a wrong column, an unknown split, images that the file does not name, or names twice.
     """
     rows = read_table(path)
     images, splits = image_names(column(rows, path, "image"), path), [str(s) for s in column(rows, path, "split")]

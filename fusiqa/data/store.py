@@ -1,4 +1,4 @@
-"""A bounded folder of arrays by key, shared by processes and runs. It knows no photograph.
+"""A bounded folder of arrays by key, shared by processes and runs. It knows no image.
 
 An array is one .npy that is written whole or not at all, so that a killed process leaves no half of one and two that
 write the same array do no harm. What was used longest ago makes room for what is new.
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from fusiqa.files import write_atomically
+from fusiqa.io import write_atomically
 
 logger = logging.getLogger(__name__)
 

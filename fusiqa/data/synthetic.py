@@ -1,6 +1,6 @@
-"""The built-in data set: procedural photographs under distortions, rated as KADID-10k's viewers rated those. No files.
+"""The built-in data set: procedural images under distortions, rated as KADID-10k's viewers rated those. No files.
 
-A label is the mean, over KADID-10k's 81 photographs, of the opinion on that distortion at that level. It is no opinion
+A label is the mean, over KADID-10k's 81 images, of the opinion on that distortion at that level. It is no opinion
 on the image itself.
 
 Source: Lin, Hosu and Saupe, KADID-10k: A large-scale artificially distorted IQA database, QoMEX 2019.
@@ -24,7 +24,7 @@ from fusiqa.errors import FusiqaError
 NAME = "synthetic"
 OPINIONS_FILE = "kadid10k_mean_dmos.csv"
 PRISTINE = "pristine"
-UNCHANGED = ("mean_shift", 3)  # parameter 0: what the viewers saw there was the photograph itself
+UNCHANGED = ("mean_shift", 3)  # parameter 0: what the viewers saw there was the image itself
 USED = (
     "gaussian_blur",
     "jpeg",
@@ -64,8 +64,8 @@ def _image(image: str, size: int, seed: int) -> Pixels:
 
 
 @dataclass(frozen=True)
-class SyntheticPhotographs:
-    """Images drawn when they are first read and kept in memory: the Photographs of ratings.py."""
+class SyntheticImages:
+    """Images drawn when they are first read and kept in memory: the Images of ratings.py."""
 
     size: int
     seed: int
@@ -85,7 +85,7 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
 
     Args:
         seed: of the images; the labels do not depend on it.
-        contents: number of different photographs, 10 and more.
+        contents: number of different images, 10 and more.
         size: side, pixels.
 
     Returns:
@@ -103,7 +103,7 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
         rows.append((f"{group}-{PRISTINE}", opinions[UNCHANGED], split, group))
         rows += [(f"{group}-{d}-{level}", opinions[d, level], split, group) for d in USED for level in LEVELS]
     table = pd.DataFrame(rows, columns=["image", "mos", "split", "group"])
-    return Ratings(NAME, table, SCORE_RANGE, SyntheticPhotographs(size, seed), "none")
+    return Ratings(NAME, table, SCORE_RANGE, SyntheticImages(size, seed), "none")
 
 
 def split_of(content: int, contents: int) -> str:

@@ -171,5 +171,5 @@ def read_records(path: Path) -> list[dict]:
     except (OSError, ValueError) as error:
         raise FusiqaError(f"{path}: cannot be read as JSON ({error})") from error
     if not records or not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise FusiqaError(f"{path}: expected a list of objects, one a photograph")
+        raise FusiqaError(f"{path}: expected a list of objects, one an image")
     return records

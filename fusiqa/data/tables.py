@@ -91,16 +91,16 @@ def first_column(table: pd.DataFrame, path: Path, names: Sequence[str], *, place
 
 
 def image_names(cells: pd.Series, path: Path) -> list[str]:
-    """The names of photographs in a column. Raises FusiqaError for rows that name none."""
+    """The names of images in a column. Raises FusiqaError for rows that name none."""
     names = [str(cell).strip() for cell in cells]
     nameless = [f"row {row}" for row, name in enumerate(names, start=1) if not name]
     if nameless:
-        raise FusiqaError(f"{path}: no photograph is named in {listed(nameless)} below the header")
+        raise FusiqaError(f"{path}: no image is named in {listed(nameless)} below the header")
     return names
 
 
 def numbers(cells: Iterable[object]) -> pd.Series:
-    """Ratings as numbers; what is empty, infinite or no number becomes NaN, which `check` reports with its photograph.
+    """Ratings as numbers; what is empty, infinite or no number becomes NaN, which `check` reports with its image.
 
     Example:
         >>> numbers(["3.5", "", "good", None, "inf"]).tolist()

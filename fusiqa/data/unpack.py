@@ -22,14 +22,14 @@ HEADERS = 4 * 512  # bytes of a .tar that a member takes beside its content, on 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold; the defaults leave room above the largest data sets of photographs."""
+    """What an archive may hold; the defaults leave room above the largest data sets of images."""
 
     members: int = 1_000_000
-    """Files and folders; AVA, the largest rated data set, has 255,000 photographs."""
+    """Files and folders; AVA, the largest rated data set, has 255,000 images."""
     size: int = 128 * 2**30
     """Bytes when unpacked; the largest archive of the collection, SPAQ, has 35 GB."""
     ratio: float = 20.0
-    """Bytes unpacked per byte of the archive; photographs shrink to no less than a third."""
+    """Bytes unpacked per byte of the archive; images shrink to no less than a third."""
 
     @property
     def decompressed(self) -> int:
@@ -121,7 +121,7 @@ def _within(archive: Path, limits: Limits, *, number: int, total: int, packed: i
     elif total > limits.ratio * packed:
         over = f"more than {limits.ratio:g} times its own size when unpacked"
     if over is not None:
-        raise FusiqaError(f"{archive} is not unpacked: {over}, which no data set of photographs has")
+        raise FusiqaError(f"{archive} is not unpacked: {over}, which no data set of images has")
 
 
 def require_space(folder: Path, size: int, purpose: str) -> None:

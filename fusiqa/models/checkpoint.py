@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 
 from fusiqa.config import ModelConfig, ScaleWeighing, ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.files import DESCRIPTION_FILE, WEIGHTS_FILE, write_atomically, write_json
+from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE, write_atomically, write_json
 from fusiqa.models.quality import QualityModel
 
 FORMAT = 1
@@ -20,7 +20,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model in evaluation mode, and what scoring a photograph with it needs.
+    """A model in evaluation mode, and what scoring an image with it needs.
 
     Attributes:
         model: the network, weights loaded.
@@ -67,7 +67,7 @@ def save_checkpoint(trained: TrainedModel, folder: Path, *, half: bool = False) 
         "preprocessing": {
             "colour": "sRGB, values 0-1; the network normalises",
             "resize": trained.resize,
-            "crops": "deterministic, covering the photograph to its edges, overlapping by 2/3; scores are averaged",
+            "crops": "deterministic, covering the image to its edges, overlapping by 2/3; scores are averaged",
         },
         "higher_is_better": True,
         "provenance": trained.provenance,

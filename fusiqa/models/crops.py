@@ -1,4 +1,4 @@
-"""From the crops of photographs to one prediction per photograph. It knows no files."""
+"""From the crops of images to one prediction per image. It knows no files."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def to_unit_range(crops: UInt8[Tensor, "crops 3 height width"]) -> Float[Tensor,
 
 
 @torch.no_grad()
-def predict_photographs(
+def predict_images(
     model: QualityModel, crops: UInt8[Tensor, "crops 3 height width"], counts: Sequence[int]
 ) -> Prediction:
-    """One prediction per photograph: the mean over its crops, in float32 whatever the surrounding precision.
+    """One prediction per image: the mean over its crops, in float32 whatever the surrounding precision.
 
     Args:
         model: in evaluation mode.
-        crops: the crops of all photographs, one photograph after the other.
-        counts: crops of each photograph; they sum to the number of crops.
+        crops: the crops of all images, one image after the other.
+        counts: crops of each image; they sum to the number of crops.
     """
     at_once = crops_at_once(crops.device.type, *crops.shape[2:])
     with torch.autocast(crops.device.type, enabled=False):

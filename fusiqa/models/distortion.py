@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fusiqa.models.pyramid import Maps
+from fusiqa.models.backbone import Maps
 
 VECTOR = 224  # length of v, the input of the target network
 SHARE = 16  # numbers of v that each of the first three scales gives

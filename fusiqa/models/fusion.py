@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from fusiqa.config import COARSEST, FUSIONS, SEED_WEIGHING, ModelConfig, ScaleWeighing
 from fusiqa.errors import FusiqaError
-from fusiqa.models.pyramid import Maps
+from fusiqa.models.backbone import Maps
 
 GRID = 7  # G: cells on each side of the fused map
 ATTENTION_HIDDEN = 256

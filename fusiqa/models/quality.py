@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fusiqa.config import ModelConfig
+from fusiqa.models.backbone import Maps, Pyramid
 from fusiqa.models.distortion import LocalDistortionVector
 from fusiqa.models.fusion import Fused, build_fusion
 from fusiqa.models.hypernet import HyperNetwork
-from fusiqa.models.pyramid import Maps, Pyramid
 from fusiqa.models.target import target_network
 from fusiqa.models.weights import BackboneWeights, find_weights
 
@@ -88,7 +88,7 @@ def build_model(config: ModelConfig, backbone_weights: str = "none") -> QualityM
     Raises:
         FusiqaError: an unknown backbone or fusion, sizes or weights that do not fit, or an unreachable hub.
     """
-    from fusiqa.models.pyramid import check_known, normalisation
+    from fusiqa.models.backbone import check_known, normalisation
 
     check_known(config.backbone)
     weights = find_weights(backbone_weights, config.backbone)

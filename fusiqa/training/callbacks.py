@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from fusiqa.files import write_atomically
+from fusiqa.io import write_atomically
 from fusiqa.models.quality import QualityModel
 from fusiqa.training.history import epoch_line, figures_of_the_best, is_best, write_history
 from fusiqa.training.module import QualityModule

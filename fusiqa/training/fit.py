@@ -24,10 +24,10 @@ from fusiqa.data.loader import (
     evaluation_loader,
 )
 from fusiqa.data.order import TrainingOrder, mixing_window
-from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import QualityModel
+from fusiqa.scoring.geometry import Resize
 from fusiqa.training.callbacks import LAST_FILE, AtomicCheckpointIO, KeepBest, WriteHistory, keep_last, stop_early
 from fusiqa.training.module import QualityModule
 from fusiqa.training.recipe import choose_rates
@@ -88,7 +88,7 @@ def fit(
     model.to(memory_format=torch.channels_last)
     workers = choose_workers(config.num_workers, ratings, devices=trainer.num_devices)
     order = TrainingOrder(
-        photographs=len(training),
+        images=len(training),
         crops_per_image=config.crops_per_image,
         seed=config.seed,
         window=mixing_window(crops_per_image=config.crops_per_image, crop_size=config.crop_size),

@@ -1,4 +1,4 @@
-"""Training of the heads alone, on the packed maps of a frozen backbone. It reads no photograph and no test split.
+"""Training of the heads alone, on the packed maps of a frozen backbone. It reads no image and no test split.
 
 A plain loop: there is nothing in it for a trainer to spread over devices, and a run takes a minute.
 """
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from fusiqa.config import TrainConfig
-from fusiqa.models.frozen import judge_packed
 from fusiqa.models.quality import QualityModel
 from fusiqa.training.fit import choose_precision
 from fusiqa.training.history import (
@@ -28,12 +27,13 @@ from fusiqa.training.history import (
     validation_figures,
     write_history,
 )
+from fusiqa.training.packed_maps import judge_packed
 from fusiqa.training.recipe import Rates, choose_rates, create_optimizer, create_schedule
 from fusiqa.training.step import loss_of, seed_step
 
 
 class Packed(Protocol):
-    """Packed maps of the crops of each photograph, by its row: float16, (crops, numbers)."""
+    """Packed maps of the crops of each image, by its row: float16, (crops, numbers)."""
 
     def __len__(self) -> int: ...
 
@@ -55,10 +55,10 @@ def fit_heads(
 
     Args:
         model: trained in place.
-        training: maps of the training photographs. Each epoch takes `crops_per_image` crops of each at random.
+        training: maps of the training images. Each epoch takes `crops_per_image` crops of each at random.
         training_mos: their ratings.
         config: the run's settings.
-        validate: predictions for the validation photographs, a table with mos, score and scale_0 .. scale_3.
+        validate: predictions for the validation images, a table with mos, score and scale_0 .. scale_3.
         run_dir: where history.csv goes.
         save_best: called with the model and the epoch's validation figures.
         say: told each epoch's figures.
@@ -103,18 +103,18 @@ def fit_heads(
             return
 
 
-def _batches(photographs: int, config: TrainConfig, epoch: int) -> list[np.ndarray]:
-    """Rows of each batch: every photograph `crops_per_image` times, in an order drawn from (seed, epoch)."""
+def _batches(images: int, config: TrainConfig, epoch: int) -> list[np.ndarray]:
+    """Rows of each batch: every image `crops_per_image` times, in an order drawn from (seed, epoch)."""
     random = np.random.default_rng((config.seed, epoch))
-    order = random.permutation(np.repeat(np.arange(photographs), config.crops_per_image))
+    order = random.permutation(np.repeat(np.arange(images), config.crops_per_image))
     return [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
 
 
 def _draw(training: Packed, rows: np.ndarray, seed: int, epoch: int, number: int) -> Tensor:
-    """One crop of each photograph, drawn from (seed, epoch, batch)."""
+    """One crop of each image, drawn from (seed, epoch, batch)."""
     random = np.random.default_rng((seed, epoch, number))
-    photographs = [training[int(row)] for row in rows]
-    return torch.from_numpy(np.stack([maps[random.integers(len(maps))] for maps in photographs]))
+    images = [training[int(row)] for row in rows]
+    return torch.from_numpy(np.stack([maps[random.integers(len(maps))] for maps in images]))
 
 
 def _step(model: QualityModel, packed: Tensor, mos: np.ndarray, config: TrainConfig, *, bf16: bool) -> float:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fusiqa.files import write_atomically
-from fusiqa.metrics import plcc, srcc
+from fusiqa.io import write_atomically
+from fusiqa.stats.metrics import plcc, srcc
 from fusiqa.training.recipe import Rates
 
 HISTORY_FILE = "history.csv"
@@ -45,7 +45,7 @@ def history_row(
         train_mae: mean absolute error of the training crops, on the score range.
         validation: the figures of the validation split.
         rates: learning rates at the epoch's end.
-        scale_weights: means over the validation photographs; NaN for a fusion that does not weigh.
+        scale_weights: means over the validation images; NaN for a fusion that does not weigh.
         train_seconds: that training took.
         validation_seconds: that validation took.
         crops: that were trained on, over all processes.

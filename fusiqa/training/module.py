@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusiqa.config import TrainConfig
 from fusiqa.data.loader import EvaluationBatch, TrainingBatch
-from fusiqa.models.crops import predict_photographs, to_unit_range
+from fusiqa.models.crops import predict_images, to_unit_range
 from fusiqa.models.quality import QualityModel
 from fusiqa.training.history import Row, history_row, validation_figures
 from fusiqa.training.recipe import Rates, create_optimizer, create_schedule
@@ -23,13 +23,13 @@ NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
 
 
 class QualityModule(lightning.LightningModule):
-    """L1 regression of the ratings; validation SRCC, on whole photographs, chooses the epoch.
+    """L1 regression of the ratings; validation SRCC, on whole images, chooses the epoch.
 
     Args:
         model: the network to train.
         config: the run's settings.
         rates: highest learning rates.
-        validation_mos: ratings of the validation photographs, in the order of their rows.
+        validation_mos: ratings of the validation images, in the order of their rows.
         crops_per_epoch: over all processes; for the rate in history.csv.
     """
 
@@ -83,12 +83,12 @@ class QualityModule(lightning.LightningModule):
         self.rows = []
 
     def validation_step(self, batch: EvaluationBatch, _: int) -> None:
-        score, weights = predict_photographs(self.model, batch.crops, batch.counts)
+        score, weights = predict_images(self.model, batch.crops, batch.counts)
         per_image = [NO_WEIGHTS] * len(batch.rows) if weights is None else weights.tolist()
         self.rows += list(zip(batch.rows, score.tolist(), per_image, strict=True))
 
     def on_validation_epoch_end(self) -> None:
-        """Bring all processes' photographs together, each once, and measure on the whole split."""
+        """Bring all processes' images together, each once, and measure on the whole split."""
         rows = sorted(gathered(self.rows))
         scores = np.array([score for _, score, _ in rows])
         mos = self.validation_mos[[row for row, _, _ in rows]]

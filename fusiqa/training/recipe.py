@@ -24,7 +24,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from fusiqa.config import TrainConfig
-from fusiqa.models.pyramid import takes_image_size
+from fusiqa.models.backbone import takes_image_size
 from fusiqa.models.quality import QualityModel
 
 COSINE_FLOOR = 0.01  # as a share of each group's own highest rate, so that no rate ever rises

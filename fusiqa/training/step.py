@@ -29,7 +29,7 @@ def loss_of(
 
     Args:
         prediction: of the batch, on the score range.
-        mos: ratings of its photographs, on the score range.
+        mos: ratings of its images, on the score range.
         score_range: of both.
         entropy_weight: 0 leaves the entropy out.
     """

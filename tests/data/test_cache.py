@@ -1,4 +1,4 @@
-"""The cache of resized photographs: the same pixels, read from the source once, and never those of another content."""
+"""The cache of resized images: the same pixels, read from the source once, and never those of another content."""
 
 from dataclasses import dataclass, field
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from fusiqa.data.cache import CACHE_VARIABLE, cached, default_folder
-from fusiqa.data.photo import Resize
+from fusiqa.scoring.geometry import Resize
 
 RESIZE = Resize.parse("13")
 
 
 @dataclass(frozen=True)
 class Counted:
-    """Photographs of random pixels, drawn from their names, that note each reading."""
+    """Images of random pixels, drawn from their names, that note each reading."""
 
     in_memory: bool = False
     reads: list[str] = field(default_factory=list)
@@ -31,20 +31,20 @@ def behind_a_cache(source, folder, *, contents=None, resize=RESIZE, gigabytes=1.
     return cached(source, contents, resize, folder=folder, gigabytes=gigabytes)
 
 
-def test_a_photograph_is_decoded_once_and_keeps_its_pixels(tmp_path):
+def test_a_image_is_decoded_once_and_keeps_its_pixels(tmp_path):
     source = Counted()
     expected = RESIZE.apply(Counted().read("a"))
     for _ in range(3):
-        photographs = behind_a_cache(source, tmp_path)  # as in another run
-        np.testing.assert_array_equal(photographs.read("a"), expected)
-        np.testing.assert_array_equal(photographs.read("a"), expected)
+        images = behind_a_cache(source, tmp_path)  # as in another run
+        np.testing.assert_array_equal(images.read("a"), expected)
+        np.testing.assert_array_equal(images.read("a"), expected)
     assert source.reads == ["a"]
-    assert photographs.verify("a") == "content of a"
+    assert images.verify("a") == "content of a"
 
 
-def test_the_resize_protocol_leaves_cached_photographs_as_they_are(tmp_path):
-    photographs = behind_a_cache(Counted(), tmp_path)
-    pixels = photographs.read("a")
+def test_the_resize_protocol_leaves_cached_images_as_they_are(tmp_path):
+    images = behind_a_cache(Counted(), tmp_path)
+    pixels = images.read("a")
     assert pixels.shape == (13, 17, 3)
     assert RESIZE.apply(pixels) is pixels
 
@@ -64,16 +64,16 @@ def test_one_content_under_two_names_is_decoded_once(tmp_path):
     assert source.reads == ["a"]
 
 
-def test_a_photograph_whose_content_is_not_known_is_not_stored(tmp_path):
+def test_a_image_whose_content_is_not_known_is_not_stored(tmp_path):
     source = Counted()
-    photographs = behind_a_cache(source, tmp_path)
-    photographs.read("unknown")
-    photographs.read("unknown")
+    images = behind_a_cache(source, tmp_path)
+    images.read("unknown")
+    images.read("unknown")
     assert source.reads == ["unknown", "unknown"]
 
 
 @pytest.mark.parametrize(("gigabytes", "in_memory"), [(0, False), (1, True)])
-def test_no_room_and_photographs_in_memory_need_no_cache(tmp_path, gigabytes, in_memory):
+def test_no_room_and_images_in_memory_need_no_cache(tmp_path, gigabytes, in_memory):
     source = Counted(in_memory=in_memory)
     assert behind_a_cache(source, tmp_path, gigabytes=gigabytes) is source
 

@@ -7,9 +7,9 @@ import pytest
 from fusiqa.config import ScoreRange
 from fusiqa.data.catalog import read
 from fusiqa.data.facts import CATALOG, facts_of, info_text, list_text, names
-from fusiqa.data.photo import Resize
 from fusiqa.data.readers import READERS
 from fusiqa.errors import FusiqaError
+from fusiqa.scoring.geometry import Resize
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_folder_is_found_also_one_too_low_or_too_high(biq2021: Path, way: str)
     ratings = read("BIQ2021", data_dir=biq2021 / way)
     assert ratings.name == "biq2021"
     assert ratings.table["image"].tolist() == ["1.jpg", "2.jpg"]
-    assert ratings.photographs.root.resolve() == biq2021 / "Images"
+    assert ratings.images.root.resolve() == biq2021 / "Images"
 
 
 def test_two_copies_below_a_folder_are_not_chosen_between(biq2021: Path):
@@ -148,8 +148,8 @@ def test_a_csv_without_a_range_asks_for_one(tmp_path: Path, rows: str, message: 
 def test_images_of_a_csv_start_from_its_folder_or_from_data_dir(tmp_path: Path):
     (tmp_path / "photos").mkdir()
     dataset = own(tmp_path, "image,mos\na.jpg,1\nb.jpg,2\n")
-    assert read(dataset).photographs.root == tmp_path
-    assert read(dataset, data_dir=tmp_path / "photos").photographs.root == tmp_path / "photos"
+    assert read(dataset).images.root == tmp_path
+    assert read(dataset, data_dir=tmp_path / "photos").images.root == tmp_path / "photos"
     with pytest.raises(FusiqaError, match=f"{tmp_path}/nowhere: no such folder"):
         read(dataset, data_dir=tmp_path / "nowhere")
 

@@ -9,8 +9,8 @@ from PIL import Image
 from fusiqa.config import ScoreRange
 from fusiqa.data.check import Broken, check
 from fusiqa.data.ratings import Ratings, fingerprint
-from fusiqa.data.reading import FolderPhotographs
 from fusiqa.errors import FusiqaError
+from fusiqa.scoring.reading import FolderImages
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def ratings(tmp_path: Path) -> Ratings:
             "group": [f"{row}.jpg" for row in range(13)],
         }
     )
-    return Ratings("mine", table, ScoreRange(0, 1), FolderPhotographs(tmp_path), "none")
+    return Ratings("mine", table, ScoreRange(0, 1), FolderImages(tmp_path), "none")
 
 
 def sound(ratings: Ratings) -> Ratings:
@@ -38,7 +38,7 @@ def sound(ratings: Ratings) -> Ratings:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Photographs that are no files."""
+    """Images that are no files."""
 
     def read(self, image: str) -> np.ndarray:
         raise AssertionError("checking must not read")
@@ -61,7 +61,7 @@ def test_broken_rows_are_listed_up_to_five_with_their_reasons_and_the_way_on(rat
     assert lines[0] == "mine: 9 of 13 rows cannot be used:"
     assert lines[1] == "  4.jpg: its rating is missing or no number"
     assert lines[2].startswith("  5.jpg: cannot be read (image file is truncated")
-    assert lines[3] == "  6.jpg: not a photograph in a format that can be read"
+    assert lines[3] == "  6.jpg: not an image in a format that can be read"
     assert [line.split(":")[0].strip() for line in lines[4:6]] == ["7.jpg", "8.jpg"]
     assert "no such file" in lines[4]
     assert lines[6] == "  ... (9 in all)"
@@ -92,7 +92,7 @@ def test_no_usable_row_is_refused_either_way(ratings: Ratings, skip_broken: bool
 
 
 def test_the_fingerprint_is_that_of_names_contents_and_ratings(ratings: Ratings):
-    drawn = replace(sound(ratings), photographs=Drawn())
+    drawn = replace(sound(ratings), images=Drawn())
     by_hand = fingerprint([f"{i}.jpg\tcontent of {i}.jpg\t{mos}" for i, mos in enumerate((0.25, 0.5, 0.75, 1.0))])
     assert check(drawn, skip_broken=False, progress=False).fingerprint == by_hand
 
@@ -110,7 +110,7 @@ def test_the_fingerprint_changes_with_what_the_rows_hold(ratings: Ratings, chang
     if change == "rating":
         changed.table.loc[2, "mos"] = 0.7500001
     elif change == "content":
-        Image.new("RGB", (31, 37)).save(ratings.photographs.root / "2.jpg")
+        Image.new("RGB", (31, 37)).save(ratings.images.root / "2.jpg")
     else:
         changed = changed.without(["2.jpg"])
     assert check(changed, skip_broken=False, progress=False).fingerprint != before
@@ -126,8 +126,8 @@ def test_progress_is_shown_when_asked_for(
     assert "checking mine: 100%" in capsys.readouterr().err
 
 
-def test_photographs_that_nobody_rated_are_usable_where_no_rating_is_needed(ratings: Ratings):
-    """Row 4 is a sound photograph without a rating."""
+def test_images_that_nobody_rated_are_usable_where_no_rating_is_needed(ratings: Ratings):
+    """Row 4 is a sound image without a rating."""
     checked = check(ratings, skip_broken=True, rated=False, progress=False)
     assert checked.ratings.table["image"].tolist() == [f"{row}.jpg" for row in range(5)]
     assert [row.image for row in checked.broken] == [f"{row}.jpg" for row in range(5, 13)]

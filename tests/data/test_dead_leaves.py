@@ -1,4 +1,4 @@
-"""Procedural photographs: the same ones for a seed, and alike in what photographs share."""
+"""Procedural images: the same ones for a seed, and alike in what images share."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def pictures() -> list[np.ndarray]:
 
 
 def spectral_slope(grey: np.ndarray) -> float:
-    """Exponent of the radial power spectrum from 2 to 32 cycles per image: 0 for white noise, -2 for photographs."""
+    """Exponent of the radial power spectrum from 2 to 32 cycles per image: 0 for white noise, -2 for images."""
     side = len(grey)
     window = np.outer(np.hanning(side), np.hanning(side))
     power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2
@@ -52,8 +52,8 @@ def test_the_measure_of_the_slope_knows_white_noise_and_a_spectrum_of_one_over_f
     assert np.mean(fractal) == pytest.approx(-2, abs=0.1)
 
 
-def test_the_power_spectrum_falls_as_that_of_photographs(pictures):
-    """Measured over 24 contents: -2.11 on average, 0.19 between contents; 40 of BSDS500's photographs: -2.4, 0.4."""
+def test_the_power_spectrum_falls_as_that_of_images(pictures):
+    """Measured over 24 contents: -2.11 on average, 0.19 between contents; 40 of BSDS500's images: -2.4, 0.4."""
     slopes = [spectral_slope(picture @ np.array(LUMA)) for picture in pictures]
     assert np.mean(slopes) == pytest.approx(-2.1, abs=0.2)
     assert all(-2.75 < slope < -1.5 for slope in slopes)

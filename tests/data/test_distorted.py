@@ -1,4 +1,4 @@
-"""The seed's four groups, made of any photographs."""
+"""The seed's four groups, made of any images."""
 
 import pickle
 from pathlib import Path
@@ -12,10 +12,10 @@ from fusiqa.config import ScoreRange
 from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distorted import KIND_OF_DISTORTION, distorted, every_distortion, treatment_of
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
-from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
-from fusiqa.data.reading import FolderPhotographs
 from fusiqa.errors import FusiqaError
+from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.reading import FolderImages
 
 NAMES = ["a::b.png", "sub/照片.png", "c.png"]
 GROUPS = ["Gaussian blur", "JPEG compression", "Color distortion", "Pristine"]
@@ -27,32 +27,32 @@ def ratings(tmp_path: Path) -> Ratings:
     for number, name in enumerate(NAMES):
         Image.fromarray(dead_leaves(number, size=67)[:61]).save(tmp_path / name)
     table = pd.DataFrame({"image": NAMES, "mos": [0.2, 0.4, 0.6], "split": "test", "group": NAMES})
-    return Ratings("mine", table, ScoreRange(0, 1), FolderPhotographs(tmp_path), "none")
+    return Ratings("mine", table, ScoreRange(0, 1), FolderImages(tmp_path), "none")
 
 
-def test_every_photograph_comes_once_in_each_group_and_its_rating_is_gone(ratings):
+def test_every_image_comes_once_in_each_group_and_its_rating_is_gone(ratings):
     made = distorted(ratings, resize=Resize(), level=4)
     assert made.table["image"].tolist() == [f"{name}::{group}" for group in GROUPS for name in NAMES]
     assert made.table["mos"].isna().all()
-    assert made.table["group"].tolist() == NAMES * 4  # what one photograph becomes stays one content
+    assert made.table["group"].tolist() == NAMES * 4  # what one image becomes stays one content
     assert (made.table["split"] == "test").all()
     assert (made.name, made.resize) == ("mine", "none")
 
 
-def test_pristine_is_the_photograph_and_the_others_are_distorted_versions_of_it(ratings):
-    photographs = distorted(ratings, resize=Resize(), level=4).photographs
+def test_pristine_is_the_image_and_the_others_are_distorted_versions_of_it(ratings):
+    images = distorted(ratings, resize=Resize(), level=4).images
     for name in NAMES:
-        original = ratings.photographs.read(name)
-        assert (photographs.read(f"{name}::Pristine") == original).all()
+        original = ratings.images.read(name)
+        assert (images.read(f"{name}::Pristine") == original).all()
         for group in GROUPS[:3]:
-            assert np.abs(photographs.read(f"{name}::{group}").astype(int) - original).mean() > 5
-            assert (photographs.read(f"{name}::{group}") == photographs.read(f"{name}::{group}")).all()
+            assert np.abs(images.read(f"{name}::{group}").astype(int) - original).mean() > 5
+            assert (images.read(f"{name}::{group}") == images.read(f"{name}::{group}")).all()
 
 
 def test_the_groups_do_what_they_are_called(ratings):
-    photographs = distorted(ratings, resize=Resize(), level=4).photographs
-    original = photographs.read("c.png::Pristine").astype(float)
-    by = {group: photographs.read(f"c.png::{group}").astype(float) for group in GROUPS}
+    images = distorted(ratings, resize=Resize(), level=4).images
+    original = images.read("c.png::Pristine").astype(float)
+    by = {group: images.read(f"c.png::{group}").astype(float) for group in GROUPS}
     detail = {group: np.abs(np.diff(pixels.mean(axis=2), axis=1)).mean() for group, pixels in by.items()}
     chroma = {group: np.ptp(pixels, axis=2).mean() for group, pixels in by.items()}
     assert detail["Gaussian blur"] < 0.5 * detail["Pristine"]
@@ -64,38 +64,38 @@ def test_the_groups_do_what_they_are_called(ratings):
     assert blocks[boundary].mean() / blocks[inside].mean() > 1.3 * edges[boundary].mean() / edges[inside].mean()
 
 
-def test_photographs_are_made_small_before_they_are_distorted(ratings):
-    """Else the blur of a large photograph would vanish when it is made small."""
+def test_images_are_made_small_before_they_are_distorted(ratings):
+    """Else the blur of a large image would vanish when it is made small."""
     resize = Resize.parse("31")
-    photographs = distorted(ratings, resize=resize, level=5).photographs
-    small = resize.apply(ratings.photographs.read("c.png"))
-    assert (photographs.read("c.png::Pristine") == small).all()
+    images = distorted(ratings, resize=resize, level=5).images
+    small = resize.apply(ratings.images.read("c.png"))
+    assert (images.read("c.png::Pristine") == small).all()
     draw_nothing = np.random.default_rng(0)
     blurred = DISTORTIONS["gaussian_blur"].apply(small.astype(np.float32) / 255, 5.0, draw_nothing)
-    assert photographs.read("c.png::Gaussian blur") == pytest.approx(255 * blurred, abs=0.51)
+    assert images.read("c.png::Gaussian blur") == pytest.approx(255 * blurred, abs=0.51)
 
 
 def test_the_level_and_the_group_are_in_the_fingerprint(ratings):
-    weak, strong = (distorted(ratings, resize=Resize(), level=level).photographs for level in (1, 5))
+    weak, strong = (distorted(ratings, resize=Resize(), level=level).images for level in (1, 5))
     seen = {source.verify(f"c.png::{group}") for source in (weak, strong) for group in GROUPS}
     assert len(seen) == 7  # what is not distorted has no level
     assert pickle.loads(pickle.dumps(weak)).verify("c.png::Pristine") == weak.verify("c.png::Pristine")
 
 
-def test_a_photograph_that_cannot_be_read_is_refused_by_its_own_name(ratings, tmp_path):
+def test_a_image_that_cannot_be_read_is_refused_by_its_own_name(ratings, tmp_path):
     (tmp_path / "c.png").write_bytes(b"none")
-    photographs = distorted(ratings, resize=Resize(), level=4).photographs
-    for use in (photographs.read, photographs.verify):
-        with pytest.raises(FusiqaError, match=r"^c\.png: not a photograph"):
+    images = distorted(ratings, resize=Resize(), level=4).images
+    for use in (images.read, images.verify):
+        with pytest.raises(FusiqaError, match=r"^c\.png: not an image"):
             use("c.png::Gaussian blur")
 
 
 def test_a_level_that_does_not_exist_is_refused(ratings):
     with pytest.raises(FusiqaError, match="level 6 does not exist; allowed are 1 to 5"):
-        distorted(ratings, resize=Resize(), level=6).photographs.read("c.png::JPEG compression")
+        distorted(ratings, resize=Resize(), level=6).images.read("c.png::JPEG compression")
 
 
-def test_every_distortion_comes_at_every_level_photograph_by_photograph(ratings):
+def test_every_distortion_comes_at_every_level_image_by_image(ratings):
     made = every_distortion(ratings, resize=Resize(), seed=7)
     told = [treatment_of(image) for image in made.table["image"]]
     assert [name for name, _ in told] == [name for name in NAMES for _ in range(126)]
@@ -104,8 +104,8 @@ def test_every_distortion_comes_at_every_level_photograph_by_photograph(ratings)
     assert made.table["group"].tolist() == [name for name in NAMES for _ in range(126)]
 
 
-def test_what_is_drawn_depends_on_the_seed_and_the_photograph_alone(ratings):
-    first, other = (every_distortion(ratings, resize=Resize(), seed=seed).photographs for seed in (7, 8))
+def test_what_is_drawn_depends_on_the_seed_and_the_image_alone(ratings):
+    first, other = (every_distortion(ratings, resize=Resize(), seed=seed).images for seed in (7, 8))
     image = "c.png::white_noise 5"
     pixels = first.read(image)
     first.read("a::b.png::jpeg 1")
@@ -113,19 +113,17 @@ def test_what_is_drawn_depends_on_the_seed_and_the_photograph_alone(ratings):
     assert (pickle.loads(pickle.dumps(first)).read(image) == pixels).all()
     assert (other.read(image) != pixels).any()
     assert first.verify(image) != other.verify(image)
-    assert (first.read("c.png::jpeg 4") == distort(ratings.photographs.read("c.png"), "jpeg", 4, seed=0)).all()
+    assert (first.read("c.png::jpeg 4") == distort(ratings.images.read("c.png"), "jpeg", 4, seed=0)).all()
 
 
-def test_a_photograph_is_decoded_once_for_its_distortions_and_one_is_kept(ratings, monkeypatch):
-    photographs, opened = every_distortion(ratings, resize=Resize()).photographs, []
-    read = type(ratings.photographs).read
-    monkeypatch.setattr(
-        type(ratings.photographs), "read", lambda source, name: opened.append(name) or read(source, name)
-    )
+def test_a_image_is_decoded_once_for_its_distortions_and_one_is_kept(ratings, monkeypatch):
+    images, opened = every_distortion(ratings, resize=Resize()).images, []
+    read = type(ratings.images).read
+    monkeypatch.setattr(type(ratings.images), "read", lambda source, name: opened.append(name) or read(source, name))
     for image in ("c.png::jpeg 1", "c.png::jpeg 5", "c.png::Pristine", "a::b.png::jpeg 1"):
-        photographs.read(image)
+        images.read(image)
     assert opened == ["c.png", "a::b.png"]
-    assert list(photographs.last) == ["a::b.png"]
+    assert list(images.last) == ["a::b.png"]
 
 
 def test_the_kinds_are_kadid10ks():

@@ -24,7 +24,7 @@ HEADER = "image_name,c1,c2,c3,c4,c5,c_total,MOS,SD,set"
 
 
 def koniq_archive() -> bytes:
-    """KonIQ-10k in its true layout inside a folder of its own, with three photographs in both published sizes."""
+    """KonIQ-10k in its true layout inside a folder of its own, with three images in both published sizes."""
     rows = [
         f"{n}.jpg,0,0,0,1,0,105,{20 * n}.5,0.5,{part}" for n, part in ((1, "training"), (2, "validation"), (3, "test"))
     ]
@@ -62,9 +62,9 @@ def test_a_data_set_is_fetched_unpacked_and_found_where_it_is_looked_for(hub, tm
     assert folder == tmp_path / "data" / "koniq-10k"
     ratings = read("koniq-10k")
     assert ratings.table["mos"].tolist() == [20.5, 40.5, 60.5]
-    assert ratings.photographs.read("1.jpg").shape == (384, 512, 3)
+    assert ratings.images.read("1.jpg").shape == (384, 512, 3)
     said = capsys.readouterr().out
-    assert said.index("Creative Commons") < said.index("3 rated photographs (10,073 are published)")
+    assert said.index("Creative Commons") < said.index("3 rated images (10,073 are published)")
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["koniq-10k"]
 
 

@@ -14,7 +14,7 @@ from fusiqa.errors import FusiqaError
 
 @dataclass(frozen=True)
 class Shown:
-    """Photographs from memory."""
+    """Images from memory."""
 
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -52,7 +52,7 @@ def test_the_hash_is_the_sign_of_the_low_frequencies():
     assert hashes_of(np.repeat(grey[:, :, None], 3, axis=2)).tolist() == [expected]
 
 
-def test_one_photograph_saved_again_darkened_or_made_smaller_is_found_and_others_are_not():
+def test_one_image_saved_again_darkened_or_made_smaller_is_found_and_others_are_not():
     pictures = [Image.fromarray(dead_leaves(seed, size=131)) for seed in range(11)]
     buffer = BytesIO()
     pictures[3].save(buffer, "JPEG", quality=20)
@@ -91,7 +91,7 @@ def test_memory_is_bounded_however_many_there_are(monkeypatch: pytest.MonkeyPatc
         tracemalloc.stop()
 
 
-def test_a_photograph_that_cannot_be_read_is_named():
+def test_a_image_that_cannot_be_read_is_named():
     with pytest.raises(FusiqaError, match=r"gone\.jpg: no such file"):
         perceptual_hashes(Shown(), ["gone.jpg"], progress=False)
 

@@ -22,7 +22,7 @@ COUNT = 11
 
 @pytest.fixture(autouse=True)
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if BIQ2021 and SPAQ had been published with so many photographs as the miniatures have."""
+    """As if BIQ2021 and SPAQ had been published with so many images as the miniatures have."""
     small = tuple(replace(known, images=COUNT) for known in facts.CATALOG)
     monkeypatch.setattr(facts, "CATALOG", small)
 
@@ -34,7 +34,7 @@ def pictures() -> list[Image.Image]:
 
 @pytest.fixture
 def copy(tmp_path: Path, pictures: list[Image.Image]) -> Path:
-    """BIQ2021 with 7 training and 4 test photographs of different contents."""
+    """BIQ2021 with 7 training and 4 test images of different contents."""
     (tmp_path / "Images").mkdir()
     for number, picture in enumerate(pictures):
         picture.save(tmp_path / "Images" / f"ss01 ({number}).jpg", quality=95)
@@ -63,7 +63,7 @@ def test_a_sound_copy_has_no_problem_and_its_facts(copy: Path):
     report = look(copy)
     assert report.ok
     assert list(report.problems) == []
-    assert report.facts["photographs"] == report.facts["published"] == COUNT
+    assert report.facts["images"] == report.facts["published"] == COUNT
     assert report.facts["split"] == {"train": 7, "test": 4}
     assert report.facts["groups"] == "none"
     assert report.facts["sizes"] == {"83 x 67:": 1, "83 x 68:": 1, "83 x 69:": 1, "others:": 8}
@@ -74,24 +74,24 @@ def test_a_sound_copy_has_no_problem_and_its_facts(copy: Path):
     assert report.text().endswith("biq2021: nothing is wrong with this copy")
 
 
-def test_a_rated_photograph_without_a_file_is_named(copy: Path):
+def test_a_rated_image_without_a_file_is_named(copy: Path):
     (copy / "Images" / "ss01 (3).jpg").unlink()
     report = look(copy)
     assert not report.ok
-    assert only(report).what == "rated photographs without a file"
+    assert only(report).what == "rated images without a file"
     assert only(report).offenders == ["ss01 (3).jpg"]
 
 
-def test_a_cut_photograph_is_named_with_the_reason(copy: Path):
+def test_a_cut_image_is_named_with_the_reason(copy: Path):
     path = copy / "Images" / "ss01 (3).jpg"
     path.write_bytes(path.read_bytes()[:-300])
     (offender,) = only(look(copy)).offenders
     assert offender.startswith("ss01 (3).jpg: cannot be read (image file is truncated")
 
 
-def test_a_photograph_without_a_rating_is_a_notice(copy: Path, pictures: list[Image.Image]):
+def test_a_image_without_a_rating_is_a_notice(copy: Path, pictures: list[Image.Image]):
     pictures[0].rotate(90, expand=True).save(copy / "Images" / "stray.png")
-    (copy / "Images" / "Thumbs.db").write_text("no photograph")
+    (copy / "Images" / "Thumbs.db").write_text("no image")
     report = look(copy)
     assert report.ok
     assert only(report).notice
@@ -107,17 +107,17 @@ def test_ratings_missing_and_out_of_range_are_named(copy: Path):
     assert outside.offenders == ["ss01 (9).jpg (7.3)"]
 
 
-def test_a_photograph_that_is_rated_twice_is_named(copy: Path):
+def test_a_image_that_is_rated_twice_is_named(copy: Path):
     edit(copy / TEST, "Image Name,MOS", "Image Name,MOS\nss01 (2).jpg,0.5")
     problem = only(look(copy))
-    assert problem.what == "photographs that are rated more than once"
+    assert problem.what == "images that are rated more than once"
     assert problem.offenders == ["ss01 (2).jpg"]
 
 
 def test_rows_that_were_lost_are_counted(copy: Path):
     edit(copy / TEST, "\nss01 (10).jpg,0.80", "")
     count, stray = look(copy).problems
-    assert count.what == "10 photographs are rated, 11 were published"
+    assert count.what == "10 images are rated, 11 were published"
     assert stray.offenders == ["ss01 (10).jpg"]
 
 
@@ -132,7 +132,7 @@ def test_the_same_file_on_both_sides_is_named_and_on_one_side_is_not(copy: Path)
     assert only(report).offenders == ["ss01 (1).jpg (train) = ss01 (2).jpg (train) = ss01 (8).jpg (test)"]
 
 
-def test_a_photograph_saved_again_on_the_other_side_is_a_notice_where_the_split_is_published(
+def test_a_image_saved_again_on_the_other_side_is_a_notice_where_the_split_is_published(
     copy: Path, pictures: list[Image.Image]
 ):
     pictures[1].save(copy / "Images" / "ss01 (8).jpg", quality=30)
@@ -169,7 +169,7 @@ def test_one_content_may_look_the_same(own: Path):
     assert list(inspect(str(own), data_dir=None, progress=False).problems) == []
 
 
-def test_alike_photographs_that_a_draw_may_part_are_a_problem(own: Path):
+def test_alike_images_that_a_draw_may_part_are_a_problem(own: Path):
     edit(own, ",split,group", ",a,b")
     report = inspect(str(own), data_dir=None, progress=False)
     assert not report.ok
@@ -200,7 +200,7 @@ def test_a_copy_that_cannot_be_read_is_a_problem_and_not_an_error(copy: Path, fa
     assert what in only(report).what
 
 
-def test_without_any_photograph_all_are_listed(copy: Path):
+def test_without_any_image_all_are_listed(copy: Path):
     for path in (copy / "Images").iterdir():
         path.unlink()
     assert len(only(look(copy)).offenders) == COUNT
@@ -218,7 +218,7 @@ def test_many_problems_are_all_reported_as_text_and_as_json(copy: Path):
     shutil.copy(copy / "Images" / "ss01 (6).jpg", copy / "Images" / "ss01 (8).jpg")
     report = look(copy)
     text = report.text()
-    for offender in ("ss01 (8).jpg", "ss01 (9).jpg (7.3)", "ss01 (4).jpg", "ss01 (7).jpg: not a photograph"):
+    for offender in ("ss01 (8).jpg", "ss01 (9).jpg (7.3)", "ss01 (4).jpg", "ss01 (7).jpg: not an image"):
         assert f"\n  {offender}" in text
     assert "without a file: 6\n" in text
     assert "ss01 (5).jpg" not in text  # five are shown, then how many there are
@@ -232,10 +232,10 @@ def test_many_problems_are_all_reported_as_text_and_as_json(copy: Path):
 
 
 def test_the_bars_of_a_report_are_in_proportion():
-    text = Report("mine", {"photographs": 1234}, [(0, 1, 800), (1, 2, 0), (2, 3, 20)]).text()
+    text = Report("mine", {"images": 1234}, [(0, 1, 800), (1, 2, 0), (2, 3, 20)]).text()
     assert text.splitlines() == [
         "mine",
-        "  photographs  1,234",
+        "  images  1,234",
         f"  0 to 1  {'#' * 40} 800",
         "  1 to 2   0",
         "  2 to 3  # 20",

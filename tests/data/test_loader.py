@@ -17,15 +17,15 @@ from fusiqa.data.loader import (
     evaluation_loader,
 )
 from fusiqa.data.order import TrainingOrder
-from fusiqa.data.photo import Resize
 from fusiqa.data.ratings import Ratings
+from fusiqa.scoring.geometry import Resize
 
 SIZES = [(37, 53), (11, 13), (97, 31), (41, 41), (59, 61)]
 
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Photographs whose pixels say where they are: red the row, green the column."""
+    """Images whose pixels say where they are: red the row, green the column."""
 
     in_memory: bool = False
     reads: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ def ratings():
 
 def batches(ratings, *, workers=0, epoch=0, seed=7, rank=0, world=1, batch_size=3, crops_per_image=2, window=3):
     order = TrainingOrder(
-        photographs=len(ratings),
+        images=len(ratings),
         crops_per_image=crops_per_image,
         seed=seed,
         window=window,
@@ -82,7 +82,7 @@ def test_another_epoch_or_seed_gives_other_crops(ratings):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_hold_the_crops_of_the_order_with_their_ratings(ratings, workers):
-    order = TrainingOrder(photographs=5, crops_per_image=4, seed=7, window=3)
+    order = TrainingOrder(images=5, crops_per_image=4, seed=7, window=3)
     dataset = TrainingCrops(ratings, Resize.parse("none"), 17, seed=7)
     found = batches(ratings, crops_per_image=4, workers=workers)
     crops, given = torch.cat([batch.crops for batch in found]), torch.cat([batch.mos for batch in found])
@@ -92,9 +92,9 @@ def test_batches_hold_the_crops_of_the_order_with_their_ratings(ratings, workers
         assert float(mos) == pytest.approx(0.1 * (draw.row + 1))
 
 
-def test_a_photograph_is_read_once_an_epoch_however_many_crops_it_gives(ratings):
+def test_a_image_is_read_once_an_epoch_however_many_crops_it_gives(ratings):
     batches(ratings, crops_per_image=7, window=4)
-    assert sorted(ratings.photographs.reads) == ["0", "1", "2", "3", "4"]
+    assert sorted(ratings.images.reads) == ["0", "1", "2", "3", "4"]
 
 
 def test_crops_are_channels_last_in_memory_so_that_no_step_has_to_turn_them(ratings):
@@ -113,7 +113,7 @@ def test_two_processes_together_see_the_batches_of_one(ratings):
         assert together == sorted(x.flatten().tolist() for x in whole.crops)
 
 
-def test_training_crops_are_pieces_of_the_photograph_and_half_are_mirrored(ratings):
+def test_training_crops_are_pieces_of_the_image_and_half_are_mirrored(ratings):
     crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0)
     pieces, places = crops[Wanted(0, 4, list(range(200)), list(range(200)))]
     assert places == list(range(200))
@@ -138,7 +138,7 @@ def test_evaluation_crops_are_the_same_each_time(ratings):
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_every_photograph_is_scored_once_whatever_the_number_of_processes(ratings, world):
+def test_every_image_is_scored_once_whatever_the_number_of_processes(ratings, world):
     dataset = EvaluationCrops(ratings, Resize.parse("none"), 17)
     seen = []
     for rank in range(world):
@@ -148,7 +148,7 @@ def test_every_photograph_is_scored_once_whatever_the_number_of_processes(rating
     assert sorted(seen) == list(range(5))
 
 
-def test_workers_are_as_asked_and_none_for_photographs_in_memory(ratings):
+def test_workers_are_as_asked_and_none_for_images_in_memory(ratings):
     assert choose_workers(3, ratings) == 3
     assert (
         choose_workers(None, Ratings("m", ratings.table, ratings.score_range, Coordinates(in_memory=True), "none")) == 0

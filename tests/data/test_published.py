@@ -47,7 +47,7 @@ def test_names_ratings_splits_and_groups_are_as_published(miniature):
     assert ratings.score_range == facts_of(name).score_range
 
 
-def test_every_photograph_named_is_there_and_decodes(miniature):
+def test_every_image_named_is_there_and_decodes(miniature):
     name, folder, expected = miniature
     assert len(check(read(name, data_dir=folder), skip_broken=False, progress=False).ratings) == len(expected)
 
@@ -130,7 +130,7 @@ def test_agiqa_lies_beside_its_sheet_or_in_a_folder(tmp_path, images):
     for row in expected:
         (tmp_path / row.image).rename(tmp_path / images / row.image)
     ratings = read("agiqa-3k", data_dir=tmp_path)
-    assert ratings.photographs.root == tmp_path / images
+    assert ratings.images.root == tmp_path / images
 
 
 def csiq_with(folder, value):
@@ -186,11 +186,11 @@ def test_a_broken_parquet_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def linked(root: Path, names, photograph: Path) -> None:
-    """One small photograph under many names."""
+def linked(root: Path, names, image: Path) -> None:
+    """One small image under many names."""
     root.mkdir(exist_ok=True)
     for name in names:
-        os.link(photograph, root / name)
+        os.link(image, root / name)
 
 
 @needs_scores
@@ -208,7 +208,7 @@ def test_the_real_label_files_are_read_as_they_are(tmp_path, name, labels, sheet
     linked(tmp_path / images, table[column], tmp_path / "one.png")
     ratings = read(name, data_dir=tmp_path)
     assert len(ratings) == rows == facts_of(name).images
-    assert ratings.photographs.root.name == images
+    assert ratings.images.root.name == images
     mos = {"kadid-10k": "dmos", "agiqa-3k": "mos_quality"}[name]
     np.testing.assert_allclose(ratings.table["mos"], table[mos])
     if groups is not None:

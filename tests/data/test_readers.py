@@ -39,7 +39,7 @@ def test_koniq_is_read_in_either_size(tmp_path: Path, caplog: pytest.LogCaptureF
     }
     assert ratings.score_range == (0, 100)
     assert ratings.resize == "512x384"
-    assert ratings.photographs.root == tmp_path / size
+    assert ratings.images.root == tmp_path / size
     assert not caplog.records
 
 
@@ -48,13 +48,13 @@ def test_koniq_in_both_sizes_says_which_it_reads(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, pointed: str, size: str
 ):
     koniq(tmp_path, "512x384", "1024x768")
-    assert read("koniq-10k", data_dir=tmp_path / pointed).photographs.root == tmp_path / size
+    assert read("koniq-10k", data_dir=tmp_path / pointed).images.root == tmp_path / size
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert f"reading {size}" in caplog.text
 
 
-def test_koniq_without_photographs_says_which_folders_it_expects(tmp_path: Path):
-    with pytest.raises(FusiqaError, match=f"no photographs in {tmp_path}; expected a folder 512x384 or 1024x768"):
+def test_koniq_without_images_says_which_folders_it_expects(tmp_path: Path):
+    with pytest.raises(FusiqaError, match=f"no images in {tmp_path}; expected a folder 512x384 or 1024x768"):
         read("koniq-10k", data_dir=koniq(tmp_path))
 
 
@@ -82,7 +82,7 @@ def koniq_lists(folder: Path, lists: Path) -> None:
         (["1024x768"], "1024x768", "1024x768"),
     ],
 )
-def test_koniqs_older_lists_are_read_from_where_their_photographs_are(
+def test_koniqs_older_lists_are_read_from_where_their_images_are(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, lists: str, folders: list[str], train: str, test: str
 ):
     koniq_lists(tmp_path, tmp_path / lists)
@@ -93,7 +93,7 @@ def test_koniqs_older_lists_are_read_from_where_their_photographs_are(
     np.testing.assert_array_equal(ratings.table["mos"], [77.5, 50, np.nan])
     assert ratings.table["split"].tolist() == ["train", "train", "test"]
     assert ratings.table["group"].tolist() == ["11.jpg", "13.jpg", "17.jpg"]
-    assert ratings.photographs.root == tmp_path
+    assert ratings.images.root == tmp_path
     assert "reading koniq_train.json and koniq_test.json" in caplog.text
 
 
@@ -155,10 +155,10 @@ def test_spaq_is_read_from_its_spreadsheet_or_a_csv(tmp_path: Path, sheet: str):
         "group": ["00001.jpg", "00002.jpg"],
     }
     assert (ratings.score_range, ratings.resize) == ((0, 100), "512")
-    assert ratings.photographs.root == tmp_path / "TestImage"
+    assert ratings.images.root == tmp_path / "TestImage"
 
 
-def test_a_broken_spreadsheet_and_missing_photographs_are_named(tmp_path: Path):
+def test_a_broken_spreadsheet_and_missing_images_are_named(tmp_path: Path):
     (tmp_path / "Annotations").mkdir()
     sheet = tmp_path / "Annotations" / "MOS and Image attribute scores.xlsx"
     sheet.write_bytes(b"not a workbook")
@@ -245,7 +245,7 @@ def test_an_empty_split_column_is_none(tmp_path: Path):
         ("", "no rows below the header"),
         ("image,mos\n", r"no rows below the header \(image, mos\)"),
         ("image,mos\na.jpg,1\nb.jpg,3,5\n", "line 3: 3 cells under a header of 2"),
-        ("image,mos\na.jpg,1\n,2\n ,3\n", "no photograph is named in row 2, row 3"),
+        ("image,mos\na.jpg,1\n,2\n ,3\n", "no image is named in row 2, row 3"),
         ("image,mos,split\na.jpg,1,train\nb.jpg,2,dev\nc.jpg,3,\n", "no split is called 'dev' in row 2, '' in row 3"),
         ("image,mos\na.jpg,1\nb.jpg,2\na.jpg,3\n", r"rated more than once: a\.jpg"),
         (b"image,mos\nr\xe9.jpg,1\n", "not UTF-8"),

@@ -7,9 +7,9 @@ import pytest
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.ratings import Ratings
-from fusiqa.data.reading import FolderPhotographs
 from fusiqa.data.splits import TEST_SHARE, assign, check_no_leak, load, repeats, save, split_fingerprint
 from fusiqa.errors import FusiqaError
+from fusiqa.scoring.reading import FolderImages
 
 
 def rated(groups: list[str], splits: list[str | None]) -> Ratings:
@@ -21,7 +21,7 @@ def rated(groups: list[str], splits: list[str | None]) -> Ratings:
             "group": groups,
         }
     )
-    return Ratings("mine", table, ScoreRange(0, 1), FolderPhotographs(Path()), "none")
+    return Ratings("mine", table, ScoreRange(0, 1), FolderImages(Path()), "none")
 
 
 def alone(splits: list[str | None]) -> Ratings:
@@ -60,7 +60,7 @@ def test_without_any_split_a_fifth_is_test_and_the_rest_is_shared():
 
 
 @pytest.mark.parametrize("official", [None, "train"])
-def test_groups_stay_whole_and_shares_count_photographs(official: str | None):
+def test_groups_stay_whole_and_shares_count_images(official: str | None):
     rng = np.random.default_rng(0)
     groups = [f"g{g}" for g, size in enumerate(rng.integers(1, 12, 101)) for _ in range(size)]
     splits = [official] * len(groups)
@@ -84,7 +84,7 @@ def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_rows(splits: list[
     assert split_fingerprint(other) != split_fingerprint(first)
 
 
-def test_a_photograph_that_is_taken_away_moves_few_others():
+def test_a_image_that_is_taken_away_moves_few_others():
     ratings = alone([None] * 500)
     whole = sides(assign(ratings, validation_share=0.1, seed=0))
     fewer = sides(assign(ratings.without(["17.jpg", "101.jpg"]), validation_share=0.1, seed=0))
@@ -138,7 +138,7 @@ def test_groups_on_one_side_and_rows_without_a_split_are_no_leak():
     check_no_leak(rated(["a", "a", "b", "b"], ["train", "train", "test", None]))
 
 
-def test_the_fingerprint_tells_which_photograph_is_on_which_side():
+def test_the_fingerprint_tells_which_image_is_on_which_side():
     assert split_fingerprint(alone(["train", "test"])) != split_fingerprint(alone(["test", "train"]))
 
 
@@ -176,7 +176,7 @@ def test_a_split_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, me
 
 
 def grouped(seed: int, contents: int = 97) -> Ratings:
-    """Contents of 1 to 11 photographs each, as distorted versions of a reference are."""
+    """Contents of 1 to 11 images each, as distorted versions of a reference are."""
     sizes = np.random.default_rng(seed).integers(1, 12, contents)
     groups = [f"content{number}" for number, size in enumerate(sizes) for _ in range(size)]
     return rated(groups, [None] * len(groups))

@@ -16,7 +16,7 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.data.splits import check_no_leak
 from fusiqa.data.synthetic import (
     USED,
-    SyntheticPhotographs,
+    SyntheticImages,
     distortion_of,
     mean_opinions,
     parts_of,
@@ -67,7 +67,7 @@ def test_every_label_is_what_kadid10ks_viewers_thought(ratings):
         assert row.mos == opinion["mean_shift" if distortion == "pristine" else distortion, level]
 
 
-def test_pristine_is_rated_as_the_photographs_that_kadid10k_left_unchanged(ratings):
+def test_pristine_is_rated_as_the_images_that_kadid10k_left_unchanged(ratings):
     pristine = ratings.table[ratings.table["image"].str.endswith("-pristine")]
     assert len(pristine) == 11
     assert pristine["mos"].unique() == pytest.approx([4.603], abs=5e-4)
@@ -105,11 +105,11 @@ def test_no_content_is_on_two_sides_and_every_side_has_some(ratings):
 
 
 def test_images_are_what_the_generators_draw_and_the_same_each_time():
-    photographs = SyntheticPhotographs(size=SIDE, seed=3)
+    images = SyntheticImages(size=SIDE, seed=3)
     pristine = dead_leaves(4, size=SIDE, seed=3)
-    assert (photographs.read("content004-pristine") == pristine).all()
-    assert (photographs.read("content004-white_noise-5") == distort(pristine, "white_noise", 5, seed=4)).all()
-    again = pickle.loads(pickle.dumps(photographs))  # as a loader's worker gets it
+    assert (images.read("content004-pristine") == pristine).all()
+    assert (images.read("content004-white_noise-5") == distort(pristine, "white_noise", 5, seed=4)).all()
+    again = pickle.loads(pickle.dumps(images))  # as a loader's worker gets it
     synthetic._image.cache_clear()
     synthetic._pristine.cache_clear()
     assert (again.read("content004-white_noise-5") == distort(pristine, "white_noise", 5, seed=4)).all()
@@ -119,31 +119,31 @@ def test_other_seeds_and_contents_give_other_images_but_the_same_labels(ratings)
     other = read_synthetic(contents=11, size=SIDE, seed=1)
     assert other.table.equals(ratings.table)
     for image in ("content000-pristine", "content010-jpeg-4"):
-        assert (other.photographs.read(image) != ratings.photographs.read(image)).mean() > 0.5
-    drawn = {ratings.photographs.verify(image) for image in ratings.table["image"][::9]}
+        assert (other.images.read(image) != ratings.images.read(image)).mean() > 0.5
+    drawn = {ratings.images.verify(image) for image in ratings.table["image"][::9]}
     assert len(drawn) == len(ratings.table["image"][::9])
 
 
 def test_two_contents_get_different_noise():
     noise = [
-        SyntheticPhotographs(SIDE, 0).read(f"content{content:03d}-white_noise-1").astype(float)
-        - SyntheticPhotographs(SIDE, 0).read(f"content{content:03d}-pristine")
+        SyntheticImages(SIDE, 0).read(f"content{content:03d}-white_noise-1").astype(float)
+        - SyntheticImages(SIDE, 0).read(f"content{content:03d}-pristine")
         for content in (1, 2)
     ]
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
 
 
 def test_verify_is_the_hash_of_the_pixels_which_nobody_can_change(ratings):
-    pixels = ratings.photographs.read("content002-jpeg-3")
+    pixels = ratings.images.read("content002-jpeg-3")
     assert (pixels.shape, pixels.dtype) == ((SIDE, SIDE, 3), np.uint8)
-    assert ratings.photographs.verify("content002-jpeg-3") == hashlib.sha256(pixels.tobytes()).hexdigest()
+    assert ratings.images.verify("content002-jpeg-3") == hashlib.sha256(pixels.tobytes()).hexdigest()
     with pytest.raises(ValueError, match="read-only"):
         pixels[0, 0] = 0
 
 
 @pytest.mark.parametrize("image", NOT_IN_THE_SET)
 def test_a_name_that_the_set_does_not_have_is_refused(image):
-    for reader in (parts_of, SyntheticPhotographs(SIDE, 0).read, SyntheticPhotographs(SIDE, 0).verify):
+    for reader in (parts_of, SyntheticImages(SIDE, 0).read, SyntheticImages(SIDE, 0).verify):
         with pytest.raises(FusiqaError, match=f"'{image}' is no image of the synthetic data set"):
             reader(image)
 

@@ -13,7 +13,7 @@ from tiny_models import make_model, noise
 
 from fusiqa.errors import FusiqaError
 from fusiqa.models.checkpoint import TrainedModel
-from fusiqa.serving.scorer import Scorer
+from fusiqa.scoring.scorer import Scorer
 
 NAME = "someone/tiny"
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the hub's client, on upload

@@ -5,7 +5,7 @@ import torch
 
 from fusiqa.config import TrainConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.experiments.train import train
+from fusiqa.runs.train import train
 from fusiqa.training.fit import choose_precision
 
 

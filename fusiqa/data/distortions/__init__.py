@@ -1,4 +1,4 @@
-"""All 25 distortions of KADID-10k at their five levels, one row each in a table. They know no rating of a photograph.
+"""All 25 distortions of KADID-10k at their five levels, one row each in a table. They know no rating of an image.
 
 A distortion is a function of (float32 pixels in 0-1, parameter, random generator) and a row in `DISTORTIONS`.
 
@@ -83,7 +83,7 @@ DISTORTIONS = {  # in the order of KADID-10k's numbers
 
 
 def distort(pixels: Pixels, name: str, level: int, *, seed: int) -> Pixels:
-    """A photograph under one distortion.
+    """An image under one distortion.
 
     Args:
         pixels: uint8, (height, width, 3), sRGB.

@@ -1,4 +1,4 @@
-"""Sets of photographs as people took them: one rating each, no references."""
+"""Sets of images as people took them: one rating each, no references."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def clive(place: Place) -> Rated:
     names = as_list(read_mat(images, "AllImages_release"))[CLIVE_TRAINING_IMAGES:]
     mos = as_list(read_mat(scores, "AllMOS_release"))[CLIVE_TRAINING_IMAGES:]
     if len(names) != len(mos):
-        raise FusiqaError(f"clive: {images.name} names {len(names)} photographs and {scores.name} rates {len(mos)}")
+        raise FusiqaError(f"clive: {images.name} names {len(names)} images and {scores.name} rates {len(mos)}")
     return rated(place.folder / "Images", [str(name) for name in names], mos)
 
 
 def flive(place: Place) -> Rated:
     """FLIVE (PaQ-2-PiQ): labels_image.csv, whose names start from its own folder, or from database/ beside it.
 
-    The published split stands in two lists: photographs with a side above 640 pixels are the test, and of the others
+    The published split stands in two lists: images with a side above 640 pixels are the test, and of the others
     those marked is_valid the validation. Where the lists are not there, there is no split.
     """
     path = need(place.folder, ("labels_image.csv", "database/labels_image.csv"), of="flive")
@@ -68,7 +68,7 @@ def flive(place: Place) -> Rated:
     names = image_names(column(rows, path, "name"), path)
     roots = [folder for folder in (path.parent, path.parent / "database") if (folder / names[0]).parent.is_dir()]
     if not roots:
-        raise FusiqaError(f"flive: no photographs in {path.parent}; expected the folder {names[0].rpartition('/')[0]}")
+        raise FusiqaError(f"flive: no images in {path.parent}; expected the folder {names[0].rpartition('/')[0]}")
     return rated(roots[0], names, column(rows, path, "mos"), splits=_flive_splits(path.parent, names))
 
 
@@ -85,7 +85,7 @@ def _flive_splits(folder: Path, names: Sequence[str]) -> list[str] | None:
 
 
 def bid(place: Place) -> Rated:
-    """BID: DatabaseGrades with the number and the grade of each photograph, and ImageDatabase/DatabaseImage0001.JPG."""
+    """BID: DatabaseGrades with the number and the grade of each image, and ImageDatabase/DatabaseImage0001.JPG."""
     path = need(place.folder, BID_SHEETS, of="bid")
     rows = read_table(path)
     numbers = first_column(rows, path, ("Image Number", "Image number", "Image"), place=0)
@@ -98,11 +98,11 @@ def _number(cell: object, sheet: str) -> int:
     try:
         return int(float(str(cell)))
     except ValueError as reason:
-        raise FusiqaError(f"bid: {sheet} has {cell!r} where the number of a photograph is expected") from reason
+        raise FusiqaError(f"bid: {sheet} has {cell!r} where the number of an image is expected") from reason
 
 
 def uhd_iqa(place: Place) -> Rated:
-    """UHD-IQA: its metadata, and a folder of photographs per split: training/, validation/, test/."""
+    """UHD-IQA: its metadata, and a folder of images per split: training/, validation/, test/."""
     path = need(place.folder, UHD_SHEETS, of="uhd-iqa")
     rows = read_table(path)
     names = image_names(column(rows, path, "image_name"), path)

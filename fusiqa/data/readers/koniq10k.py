@@ -35,7 +35,7 @@ def _koniq_size(place: Place) -> str:
     """Which of the two published sizes to read: the one pointed at, else the smaller, which the protocol asks for."""
     sizes = [size for size in KONIQ_SIZES if (place.folder / size).is_dir()]
     if not sizes:
-        raise FusiqaError(f"koniq-10k: no photographs in {place.folder}; expected a folder {' or '.join(KONIQ_SIZES)}")
+        raise FusiqaError(f"koniq-10k: no images in {place.folder}; expected a folder {' or '.join(KONIQ_SIZES)}")
     size = place.pointed.name if place.pointed.name in sizes else sizes[0]
     if len(sizes) > 1:
         logger.warning("koniq-10k: %s are there; reading %s (point --data_dir at the other)", " and ".join(sizes), size)
@@ -45,7 +45,7 @@ def _koniq_size(place: Place) -> str:
 def _koniq10k_lists(place: Place) -> Rated:
     """The 7,046 / 2,010 split, as public re-implementations of HyperIQA ship it.
 
-    Two lists of {"image": "anywhere/1.jpg", "score": 68.7}, with the photographs under train/ and test/ (or
+    Two lists of {"image": "anywhere/1.jpg", "score": 68.7}, with the images under train/ and test/ (or
     koniq_train/ and koniq_test/), or under a folder of the published sizes.
     """
     logger.warning("koniq-10k: no %s in %s; reading %s and %s", KONIQ_SHEET, place.folder, *KONIQ_LISTS)

@@ -43,11 +43,11 @@ def rated(
     splits: Sequence[str] | None = None,
     groups: Iterable[object] | None = None,
 ) -> Rated:
-    """The photographs of a data set; an image without a group is a group of its own.
+    """The images of a data set; an image without a group is a group of its own.
 
     Args:
         root: the folder that the names start from.
-        names: of the photographs; matched to their files in any case.
+        names: of the images; matched to their files in any case.
         mos: their ratings, as they are written.
         splits: train, validation or test for each; None where nothing is published.
         groups: the content of each; None where the set has none.
@@ -56,7 +56,7 @@ def rated(
         FusiqaError: there is no such folder.
     """
     if not root.is_dir():
-        raise FusiqaError(f"no photographs found: there is no folder {root}")
+        raise FusiqaError(f"no images found: there is no folder {root}")
     images = as_on_disk(root, names)
     said = [""] * len(images) if groups is None else [str(group).strip() for group in groups]
     table = pd.DataFrame(

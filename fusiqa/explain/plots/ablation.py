@@ -1,0 +1,106 @@
+"""Figures of an ablation: each design over its seeds, its difference to the reference, and how it trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from fusiqa.explain.plots.style import COLOURS, GREY, INK, new_figure, plain, saved, wrapped
+
+LONGEST_LEVEL = 14  # characters of a name that fit beside the next one's
+LINE = 60  # characters of a line that fit below the differences; a name has half
+
+
+def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figure:
+    """Test SRCC of each design: the mean over seeds with its 95 % interval, and every seed as a point.
+
+    An interval that goes beyond -1 or 1, as that of two seeds may, is drawn to there and ends in an arrowhead.
+
+    Args:
+        summary: one row a design: `variant`, `srcc`, `srcc_low`, `srcc_high` (NaN with one seed).
+        results: one row a run: `variant`, `srcc`.
+        path: the file to write.
+    """
+    figure, (axes,) = new_figure(max(5.0, 2 + 1.2 * len(summary)), 4.4)
+    places = np.arange(len(summary))
+    means = summary[["srcc", "srcc_low", "srcc_high"]].to_numpy(float)
+    for place, name, (mean, low, high) in zip(places, summary["variant"], means, strict=True):
+        values = results.loc[results["variant"] == name, "srcc"].to_numpy(float)
+        spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
+        axes.plot(place + spread, values, "o", color=COLOURS[0], alpha=0.55, markersize=4, markeredgewidth=0)
+        axes.plot([place - 0.28, place + 0.28], [mean, mean], color=INK, linewidth=2)
+        if np.isfinite(low):
+            _interval(axes, float(place), mean, low, high)
+    crowded = len(summary) > 5 or summary["variant"].str.len().max() > LONGEST_LEVEL
+    names = [plain(wrapped(name, LINE // 2)) for name in summary["variant"]]
+    axes.set_xticks(places, names, rotation=20 if crowded else 0)
+    for label in axes.get_xticklabels() if crowded else ():
+        label.set_horizontalalignment("right")
+    goes_on = (summary["srcc_low"] < -1).any() or (summary["srcc_high"] > 1).any()
+    said = "Points: seeds; bar: their mean with its 95 % interval"
+    axes.set(ylabel="Test SRCC", xlabel=f"{said}\n(arrowhead: it goes on beyond any SRCC)" if goes_on else said)
+    axes.margins(x=0.08, y=0.12)
+    lowest, highest = axes.get_ylim()
+    axes.set_ylim(max(lowest, -1.05), min(highest, 1.05))  # room for the mark at an end of 1
+    return saved(figure, path)
+
+
+def _interval(axes: Axes, place: float, mean: float, low: float, high: float) -> None:
+    """The interval of an SRCC, as far as an SRCC can be; where it goes on, an arrowhead in place of the cap."""
+    least, most = max(low, -1.0), min(high, 1.0)
+    axes.errorbar(place, mean, [[mean - least], [most - mean]], fmt="none", ecolor=INK, capsize=5, elinewidth=1.2)
+    for goes_on, end, arrowhead in ((low < -1, least, "v"), (high > 1, most, "^")):
+        if goes_on:
+            axes.plot(place, end, arrowhead, color=INK, markersize=8)
+
+
+def difference_bars(differences: pd.DataFrame, *, reference: str, path: Path) -> Figure:
+    """Paired differences of test SRCC to the reference, with 95 % intervals over seeds.
+
+    Args:
+        differences: one row a design: `variant`, `difference`, `low`, `high` (NaN with one seed).
+        reference: what they are differences to.
+        path: the file to write.
+    """
+    figure, (axes,) = new_figure(7.0, 1.6 + 0.55 * len(differences))
+    places = np.arange(len(differences))[::-1]
+    axes.axvline(0, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    found = differences[["difference", "low", "high"]].to_numpy(float)
+    for place, (mean, low, high) in zip(places, found, strict=True):
+        axes.plot(mean, place, "o", color=COLOURS[0], markersize=7)
+        if np.isfinite(low):
+            errors = [[mean - low], [high - mean]]
+            axes.errorbar(mean, place, xerr=errors, fmt="none", ecolor=COLOURS[0], capsize=4, elinewidth=1.8)
+    axes.set_yticks(places, [plain(wrapped(name, LINE // 2)) for name in differences["variant"]])
+    label = f"Test SRCC minus that of {reference} (paired over seeds, 95 % interval)"
+    axes.set(xlabel=plain(wrapped(label, LINE)))
+    axes.margins(x=0.1, y=0.25)
+    return saved(figure, path)
+
+
+def validation_curves(histories: Sequence[tuple[str, pd.DataFrame]], path: Path) -> Figure:
+    """Validation SRCC over the epochs: the mean of each design's seeds as a line, their extremes as a band.
+
+    Args:
+        histories: (design, history.csv) of every run.
+        path: the file to write.
+    """
+    figure, (axes,) = new_figure(7.0, 4.4)
+    for number, name in enumerate(dict.fromkeys(name for name, _ in histories)):
+        runs = [history.set_index("epoch")["val_srcc"] for own, history in histories if own == name]
+        table = pd.concat(runs, axis=1)
+        colour = COLOURS[number % len(COLOURS)]
+        line = "-" if number < len(COLOURS) else "--"
+        mean = table.mean(axis=1, skipna=False)  # where one has stopped, the mean of the others would jump
+        axes.plot(mean.index, mean, line, marker="o", markersize=3, color=colour, linewidth=1.8, label=plain(name))
+        axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, linewidth=0)
+    axes.set(xlabel="Epoch (line: mean of seeds, while all train; band: lowest to highest)", ylabel="Validation SRCC")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend(frameon=False, fontsize=9)
+    return saved(figure, path)

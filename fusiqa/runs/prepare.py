@@ -1,0 +1,78 @@
+"""The images of a run, ready to train on: read, checked, split, behind the cache. It builds no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fusiqa.config import TrainConfig
+from fusiqa.data import catalog, splits
+from fusiqa.data.cache import CachedImages, cached
+from fusiqa.data.check import Checked, check
+from fusiqa.data.ratings import Ratings, Split
+from fusiqa.errors import FusiqaError
+from fusiqa.runs.notices import Say
+from fusiqa.scoring.geometry import Resize
+from fusiqa.stats.metrics import FEWEST_IMAGES
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run trains on.
+
+    Attributes:
+        checked: the usable rows, with their split; the images are read through the cache.
+        resize: the resize protocol.
+    """
+
+    checked: Checked
+    resize: Resize
+
+    @property
+    def ratings(self) -> Ratings:
+        return self.checked.ratings
+
+
+def read_ratings(config: TrainConfig) -> tuple[Ratings, Resize]:
+    """The ratings as published, and the resize protocol; no image is opened."""
+    if config.split_file is not None and not config.split_file.is_file():  # before minutes of looking at images
+        raise FusiqaError(f"--split_file {config.split_file}: no such file")
+    ratings = catalog.read(
+        config.dataset, data_dir=config.data_dir, score_range=config.score_range, seed=config.split_seed
+    )
+    return ratings, Resize.parse(config.resize if config.resize != "auto" else ratings.resize)
+
+
+def prepare(config: TrainConfig, ratings: Ratings, resize: Resize, *, say: Say, progress: bool) -> Prepared:
+    """Look at every image and rating, split, and put the cache before what is left.
+
+    Raises:
+        FusiqaError: rows that cannot be used, or splits that cannot be measured.
+    """
+    checked = check(ratings, skip_broken=config.skip_broken, progress=progress)
+    if checked.broken:
+        say(f"warning: going on without {len(checked.broken)} broken rows; config.json lists them")
+    usable = split(checked.ratings, config)
+    splits_measured: tuple[Split, ...] = ("validation", "test")
+    for name in splits_measured:
+        check_measurable(usable.part(name), name)
+    images = cached(usable.images, checked.contents, resize, folder=config.cache_dir, gigabytes=config.cache_gb)
+    if isinstance(images, CachedImages):
+        kept = f"at most {config.cache_gb:g} GB of what is used latest (--cache_gb, --cache_dir)"
+        say(f"resized images are kept in {images.store.folder.parent}: {kept}")
+    return Prepared(replace(checked, ratings=replace(usable, images=images)), resize)
+
+
+def split(ratings: Ratings, config: TrainConfig) -> Ratings:
+    """The split of the file that was given, else the published one, else one that is drawn."""
+    if config.split_file is not None:
+        return splits.load(ratings, config.split_file)
+    return splits.assign(ratings, validation_share=config.validation_share, seed=config.split_seed)
+
+
+def check_measurable(part: Ratings, split: str) -> None:
+    """Refuse a split on which no correlation exists, before epochs are spent. Raises FusiqaError."""
+    if len(part) < FEWEST_IMAGES or part.table["mos"].nunique() < 2:
+        raise FusiqaError(
+            f"{part.name}: the {split} split has {len(part)} images with {part.table['mos'].nunique()} different "
+            f"ratings; a correlation needs {FEWEST_IMAGES} and 2 (--validation_share holds out more)"
+        )

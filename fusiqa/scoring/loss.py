@@ -1,0 +1,63 @@
+"""A score as a loss: the same preprocessing as scoring, but in tensors, so that gradients reach the pixels."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from fusiqa.errors import FusiqaError
+from fusiqa.scoring.geometry import OVERLAP, Resize, cover
+from fusiqa.scoring.runtime import Network
+from fusiqa.scoring.torch import TorchNetwork
+
+
+def quality_loss(network: Network, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, ""]:
+    """Mean over the batch of (best score - score) / width of the score range: 0 is the best score.
+
+    The scores are those of `Scorer` but for rounding to 8 bits after the resize, which has no gradient.
+
+    Args:
+        network: in torch.
+        images: floats in 0-1.
+
+    Raises:
+        FusiqaError: a network in another runtime, integers, other shapes, values outside 0-1.
+    """
+    if not isinstance(network, TorchNetwork):
+        raise FusiqaError("only backend='torch' has gradients")
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise FusiqaError(
+            f"a tensor of {images.dtype}, shape {tuple(images.shape)}; expected floats (batch, 3, height, width)"
+        )
+    lowest, highest = images.detach().amin().item(), images.detach().amax().item()
+    if not (lowest >= 0 and highest <= 1):
+        raise FusiqaError(f"values from {lowest:g} to {highest:g}; expected 0 to 1")
+    facts = network.facts
+    crops, count = crops_of(images.to(network.device).float(), Resize.parse(facts.resize), facts.crop_size)
+    scores = torch.cat([network.model(part).score for part in crops.split(network.crops_at_once)])
+    return 1 - facts.score_range.to_unit(scores.view(count, len(images)).mean(dim=0)).mean()
+
+
+def crops_of(
+    images: Float[Tensor, "batch 3 height width"], resize: Resize, side: int
+) -> tuple[Float[Tensor, "crops 3 side side"], int]:
+    """The crops of all images, one corner after the other, and how many each image has."""
+    size = resize.size(*images.shape[2:])
+    if size != tuple(images.shape[2:]):
+        images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    images = mirrored(images, side)
+    corners = cover(images.shape[2], images.shape[3], side, overlap=OVERLAP)
+    return torch.cat([images[:, :, top : top + side, left : left + side] for top, left in corners]), len(corners)
+
+
+def mirrored(images: Float[Tensor, "batch 3 height width"], side: int) -> Tensor:
+    """Images mirrored outwards until they are one crop large, as `pad_to` does it: the edge's own pixel is repeated."""
+    for dimension in (2, 3):
+        length = images.shape[dimension]
+        missing = max(0, side - length)
+        places = torch.arange(-(missing // 2), length + missing - missing // 2, device=images.device)
+        folded = places % (2 * length)
+        images = images.index_select(dimension, torch.where(folded < length, folded, 2 * length - 1 - folded))
+    return images

@@ -1,0 +1,46 @@
+"""`fusiqa serve`: the application on a port, until it is interrupted."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from fusiqa.config.serve import ServeConfig
+from fusiqa.errors import FusiqaError
+from fusiqa.scoring.scorer import Scorer
+
+LAST_SECONDS = 5  # that requests under way get after an interruption
+
+
+def serve(config: ServeConfig) -> None:
+    """Serve until interrupted. Raises FusiqaError: the extra is not installed, no model, or an address in use."""
+    try:
+        import uvicorn
+
+        from fusiqa.scoring.web.app import make_app
+    except ImportError as reason:
+        raise FusiqaError(f"fusiqa serve needs {reason.name}: pip install 'fusiqa[serve]'") from reason
+    listener = listen(config.host, config.port)
+    app = make_app(Scorer(config.model, device=config.device, backend=config.backend), config)
+    if not config.is_local:
+        print(f"warning: everyone who reaches {config.host} can use this; it asks for no password", file=sys.stderr)
+    port = listener.getsockname()[1]
+    print(f"fusiqa is at http://{'127.0.0.1' if config.is_local else config.host}:{port} (Ctrl-C ends it)", flush=True)
+    settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=LAST_SECONDS, server_header=False)
+    uvicorn.Server(settings).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on an address. Raises FusiqaError where it is in use or none of this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as reason:
+        listener.close()
+        raise FusiqaError(
+            f"cannot listen on {host}:{port}: {reason.strerror}; try another --port or --host"
+        ) from reason
+    return listener

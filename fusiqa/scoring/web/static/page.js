@@ -1,0 +1,214 @@
+// The page: images in, one request each; scores, explanation, comparison and tables out.
+
+import { draw } from "/heat.js";
+
+const AT_ONCE = 4; // requests under way
+const COLUMNS = ["path", "score", "spread", "scale_0", "scale_1", "scale_2", "scale_3", "width", "height", "model", "error"];
+const $ = (id) => document.getElementById(id);
+const entries = []; // {name, file, picture, result}
+let model = null, chosen = null, order = { by: "score", up: true }, waiting = [], under = 0, finished = 0, asked = 0;
+
+const shown = (value) => (value === null || value === undefined ? "" : Number(value).toPrecision(3));
+const wide = () => model.score_range[1] - model.score_range[0];
+
+async function start() {
+  try {
+    model = await (await fetch("/v1/model")).json();
+  } catch {
+    $("model").textContent = "The server does not answer; reload this page when it runs again.";
+    return;
+  }
+  const [low, high] = model.score_range;
+  $("model").textContent = `${model.name}: scores on ${low} to ${high}, higher is better`;
+  $("limits").textContent = `up to ${model.max_megabytes} MB and ${model.max_megapixels} megapixels each`;
+}
+
+function take(files) {
+  for (const file of files) {
+    const entry = { name: file.name, file, picture: null, result: null };
+    entries.push(entry);
+    waiting.push(entry);
+    asked += 1;
+  }
+  pump();
+  render();
+}
+
+function pump() {
+  while (under < AT_ONCE && waiting.length) {
+    under += 1;
+    const entry = waiting.shift();
+    scoreOf(entry).then((result) => {
+      entry.result = result;
+      under -= 1;
+      finished += 1;
+      if (!chosen && !result.error && entries.includes(entry)) chosen = entry;
+      pump();
+      render();
+    });
+  }
+}
+
+async function scoreOf(entry) {
+  const form = new FormData();
+  form.append("files", entry.file, entry.name);
+  entry.picture = await createImageBitmap(entry.file, { imageOrientation: "from-image" }).catch(() => null);
+  try {
+    for (let attempt = 0; ; attempt++) {
+      const answer = await fetch("/v1/score", { method: "POST", body: form });
+      if (answer.status === 503 && attempt < 20) {
+        await new Promise((wake) => setTimeout(wake, 1000 * Number(answer.headers.get("Retry-After") || 2)));
+        continue;
+      }
+      const told = await answer.json().catch(() => ({}));
+      return answer.ok ? told.results[0] : failed(entry, typeof told.detail === "string" ? told.detail : answer.statusText);
+    }
+  } catch {
+    return failed(entry, "the server does not answer");
+  }
+}
+
+const failed = (entry, error) => ({ name: entry.name, score: null, spread: null, scale_weights: null, crops: [], error });
+
+function sorted() {
+  const value = {
+    name: (e) => e.name.toLowerCase(),
+    score: (e) => e.result?.score ?? Infinity,
+    spread: (e) => e.result?.spread ?? Infinity,
+    pixels: (e) => (e.result?.width ?? 0) * (e.result?.height ?? 0),
+  }[order.by];
+  const sign = order.up ? 1 : -1, bad = (e) => (e.result && !e.result.error ? 0 : 1);
+  return [...entries].sort((a, b) => bad(a) - bad(b) || sign * (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0));
+}
+
+function render() {
+  $("progress").hidden = finished === asked;
+  $("bar").max = asked;
+  $("bar").value = finished;
+  $("count").textContent = `${finished} of ${asked}`;
+  $("comparison").hidden = !entries.length;
+  $("rows").replaceChildren(...sorted().map(row));
+  detail();
+}
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function row(entry) {
+  const result = entry.result, line = element("tr", { className: entry === chosen ? "chosen" : "" });
+  const small = element("canvas");
+  small.setAttribute("aria-hidden", "true");
+  if (entry.picture) draw(small, entry.picture, null, { longest: 112, heat: false });
+  const name = element("button", { type: "button", textContent: entry.name });
+  line.append(element("td", {}, entry.picture ? small : ""), element("td", { className: "name" }, name));
+  if (!result) line.append(element("td", { colSpan: 4, textContent: "waits" }));
+  else if (result.error) line.append(element("td", { colSpan: 4, className: "error", textContent: result.error }));
+  else {
+    line.append(element("td", { textContent: shown(result.score) }), element("td", { textContent: shown(result.spread) }));
+    line.append(element("td", { className: "wide" }, result.scale_weights ? stack(result.scale_weights) : "not weighed"));
+    line.append(element("td", { className: "wide", textContent: `${result.width} × ${result.height}` }));
+    line.addEventListener("click", () => { chosen = entry; render(); $("detail").scrollIntoView({ block: "nearest" }); });
+  }
+  return line;
+}
+
+function stack(weights) {
+  const bar = element("div", { className: "stack", title: weights.map((w) => w.toFixed(2)).join("  ") });
+  bar.setAttribute("role", "img");
+  bar.setAttribute("aria-label", weights.map((w) => w.toFixed(2)).join(", "));
+  weights.forEach((weight, place) => {
+    const part = element("i", { className: `c${place}` });
+    part.style.width = `${100 * weight}%`;
+    bar.append(part);
+  });
+  return bar;
+}
+
+function detail() {
+  $("detail").hidden = !chosen;
+  if (!chosen) return;
+  const result = chosen.result, [low, high] = model.score_range;
+  $("chosen-name").textContent = chosen.name;
+  $("chosen-score").textContent = shown(result.score);
+  $("chosen-range").textContent = `on ${low} to ${high}, higher is better`;
+  const place = Math.min(1, Math.max(0, (result.score - low) / wide()));
+  $("score-scale").firstElementChild.style.left = `${100 * place}%`;
+  $("score-scale").setAttribute("aria-label", `score ${shown(result.score)} on ${low} to ${high}`);
+  $("chosen-spread").textContent =
+    `${result.crops.length} crops cover it; their scores differ by ${shown(result.spread)} (standard deviation).`;
+  $("weights-box").hidden = !result.scale_weights;
+  $("weights").replaceChildren(...(result.scale_weights || []).map(weight));
+  picture();
+}
+
+function weight(value, place) {
+  const scale = model.scales[place], bar = element("i", { className: `c${place}` });
+  bar.style.width = `${100 * value}%`;
+  return element("li", {},
+    element("div", { className: "head" }, element("span", { textContent: `Scale ${place}` }), element("span", { textContent: value.toFixed(2) })),
+    element("div", { className: "track" }, bar),
+    element("small", { textContent: `cells of ${scale.cell_pixels} pixels: ${scale.looks_at}` }));
+}
+
+function picture() {
+  const heat = $("heat").checked, result = chosen.result;
+  if (!chosen.picture) { // a format that browsers do not show
+    $("picture").width = $("picture").height = 1;
+    $("legend").hidden = true;
+    return;
+  }
+  const most = draw($("picture"), chosen.picture, result, { longest: 900, heat });
+  $("picture").setAttribute("aria-label", `${chosen.name}${heat ? ", under the heat map of its crops' scores" : ""}`);
+  $("legend").hidden = !heat;
+  $("worst").textContent = shown(result.score - most);
+  $("best").textContent = shown(result.score + most);
+}
+
+function rowOf(entry) {
+  const r = entry.result, weights = r.scale_weights || [null, null, null, null];
+  const values = [entry.name, r.score, r.spread, ...weights, r.width ?? null, r.height ?? null, r.model ?? model.name, r.error];
+  return Object.fromEntries(COLUMNS.map((name, place) => [name, values[place]]));
+}
+
+function cell(value) {
+  let text = value === null || value === undefined ? "" : String(value);
+  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`; // else a spreadsheet runs it
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function save(name, type, text) {
+  const link = element("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+const done = () => sorted().filter((entry) => entry.result).map(rowOf);
+const csv = () => [COLUMNS.join(","), ...done().map((r) => COLUMNS.map((name) => cell(r[name])).join(","))].join("\n") + "\n";
+
+$("files").addEventListener("change", (event) => { take(event.target.files); event.target.value = ""; });
+$("heat").addEventListener("change", () => chosen && picture());
+$("csv").addEventListener("click", () => save("scores.csv", "text/csv", csv()));
+$("json").addEventListener("click", () => save("scores.json", "application/json", JSON.stringify(done(), null, 2)));
+$("clear").addEventListener("click", () => {
+  entries.length = waiting.length = finished = asked = 0;
+  asked = under;
+  chosen = null;
+  render();
+});
+for (const button of document.querySelectorAll("[data-sort]"))
+  button.addEventListener("click", () => {
+    order = { by: button.dataset.sort, up: order.by === button.dataset.sort ? !order.up : true };
+    for (const head of document.querySelectorAll("th")) head.removeAttribute("aria-sort");
+    button.parentElement.setAttribute("aria-sort", order.up ? "ascending" : "descending");
+    render();
+  });
+for (const kind of ["dragover", "dragleave", "drop"])
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop") take(event.dataTransfer.files);
+  });
+start();

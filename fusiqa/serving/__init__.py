@@ -1,1 +1,0 @@
-"""Scores for photographs that nobody rated: from Python, the command line, a page, other runtimes and clusters."""

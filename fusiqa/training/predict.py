@@ -1,0 +1,70 @@
+"""Predictions of a trained model on rated images, one row an image. It measures nothing."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+
+from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
+from fusiqa.data.ratings import Ratings
+from fusiqa.models.checkpoint import TrainedModel
+from fusiqa.models.crops import predict_images
+from fusiqa.progress import progress_bar
+from fusiqa.scoring.geometry import OVERLAP, Resize
+
+SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
+
+
+def predict(
+    trained: TrainedModel,
+    ratings: Ratings,
+    *,
+    resize: str | None = None,
+    accelerator: str = "auto",
+    num_workers: int | None = None,
+    progress: bool,
+) -> pd.DataFrame:
+    """Score every image, on crops that cover it and overlap their neighbours by two thirds.
+
+    Args:
+        trained: the model.
+        ratings: the images; their `mos` is only copied.
+        resize: resize protocol, in the words of `--resize`; the model's own by default.
+        accelerator: "cpu", "gpu", or "auto", which is the GPU where there is one.
+        num_workers: processes that read images; chosen by default.
+        progress: whether to show a bar.
+
+    Returns:
+        One row an image, in the order of `ratings`: image, mos, score (on the model's score range), and
+        scale_0 .. scale_3 (NaN for a fusion that does not weigh).
+    """
+    model = trained.model.eval()
+    device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    model.to(device).to(memory_format=torch.channels_last)
+    crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.image_height, OVERLAP)
+    table = ratings.table[["image", "mos"]].assign(score=float("nan"), **dict.fromkeys(SCALE_COLUMNS, float("nan")))
+    with progress_bar(what=f"scoring {ratings.name}", total=len(ratings), shown=progress) as bar:
+        for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
+            score, weights = predict_images(model, batch.crops.to(device), batch.counts)
+            table.loc[batch.rows, "score"] = score.double().cpu().numpy()
+            if weights is not None:
+                table.loc[batch.rows, list(SCALE_COLUMNS)] = weights.double().cpu().numpy()
+            bar.update(len(batch.rows))
+    return table
+
+
+def predict_on_range(
+    trained: TrainedModel, ratings: Ratings, *, resize: str, accelerator: str, progress: bool
+) -> pd.DataFrame:
+    """As `predict`, with the scores brought to the ratings' own score range: linearly, and not cut to it.
+
+    Args:
+        trained: the model, of whatever data set.
+        ratings: the images.
+        resize: resize protocol, in the words of `--resize`.
+        accelerator: "cpu", "gpu", or "auto", which is the GPU where there is one.
+        progress: whether to show a bar.
+    """
+    table = predict(trained, ratings, resize=resize, accelerator=accelerator, progress=progress)
+    unit = trained.model.config.score_range.to_unit(table["score"])
+    return table.assign(score=ratings.score_range.from_unit(unit))

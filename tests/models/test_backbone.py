@@ -1,0 +1,129 @@
+"""Backbones as pyramids: their channels and strides, sizes, weights and refusals."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fusiqa.config import ModelConfig
+from fusiqa.errors import FusiqaError
+from fusiqa.models.backbone import Pyramid
+from fusiqa.models.quality import build_model
+from fusiqa.models.weights import find_weights
+
+BACKBONES = {
+    "swin_tiny_patch4_window7_224": [96, 192, 384, 768],
+    "swinv2_tiny_window8_256": [96, 192, 384, 768],
+    "convnext_tiny": [96, 192, 384, 768],
+    "resnet50": [256, 512, 1024, 2048],
+    "mobilenetv2_100": [24, 32, 96, 320],
+}
+
+
+@pytest.mark.parametrize(("backbone", "channels"), BACKBONES.items())
+def test_last_four_stages_are_nchw_maps_of_stride_4_to_32(backbone, channels):
+    pyramid = Pyramid(ModelConfig(backbone=backbone, image_height=64, image_width=96)).eval()
+    with torch.no_grad():
+        maps = pyramid(torch.rand(1, 3, 64, 96))
+    assert pyramid.channels == channels
+    assert pyramid.strides == [4, 8, 16, 32]
+    assert [tuple(m.shape) for m in maps] == [
+        (1, c, 64 // s, 96 // s) for c, s in zip(channels, (4, 8, 16, 32), strict=True)
+    ]
+    assert pyramid.scale_sizes() == [(16, 24), (8, 12), (4, 6), (2, 3)]
+
+
+def test_a_convolutional_backbone_takes_other_sizes_than_it_was_built_for():
+    pyramid = Pyramid(ModelConfig(backbone="test_resnet")).eval()
+    assert pyramid(torch.rand(1, 3, 101, 67))[0].shape[-2:] == (26, 17)
+
+
+def test_a_windowed_backbone_names_the_sizes_that_it_takes():
+    pyramid = Pyramid(ModelConfig(backbone="swin_tiny_patch4_window7_224", image_height=96, image_width=64))
+    with pytest.raises(FusiqaError, match=r"images of 96x64 .* got 64x96; .*sides of 32 and more"):
+        pyramid(torch.rand(1, 3, 64, 96))
+
+
+@pytest.mark.parametrize("backbone", ["swin_tiny_patch4_window7_224", "test_resnet"])
+def test_sides_below_the_last_stride_are_refused(backbone):
+    with pytest.raises(FusiqaError, match=r"31x64 .*sides of 32 and more"):
+        Pyramid(ModelConfig(backbone=backbone, image_height=31, image_width=64))
+
+
+def test_an_unknown_backbone_names_close_ones():
+    with pytest.raises(FusiqaError, match=r"'resnet5O'.*resnet50"):
+        build_model(ModelConfig(backbone="resnet5O"))
+
+
+def test_a_backbone_of_one_stride_is_no_pyramid():
+    with pytest.raises(FusiqaError, match=r"\[16, 16, 16, 16\]"):
+        Pyramid(ModelConfig(backbone="test_vit"))
+
+
+def test_the_input_is_normalised_inside():
+    pyramid = Pyramid(ModelConfig(backbone="test_resnet", mean=(0.2, 0.3, 0.5), std=(0.7, 0.11, 0.13)))
+    seen = []
+    pyramid.body.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    pyramid.eval()(torch.full((1, 3, 32, 32), 0.5))
+    assert seen[0][0, :, 0, 0].tolist() == pytest.approx([0.3 / 0.7, 0.2 / 0.11, 0.0], abs=1e-6)
+
+
+def save_backbone(path, backbone, *, leave_out=(), **metadata):
+    import timm
+
+    state = timm.create_model(backbone, pretrained=False).state_dict()
+    save_file({name: value for name, value in state.items() if name not in leave_out}, path, metadata=metadata)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("backbone", "tensor"), [("test_resnet", "conv1.0.weight"), ("test_efficientnet", "conv_stem.weight")]
+)
+def test_a_local_file_is_loaded_with_what_its_metadata_says(tmp_path, backbone, tensor):
+    path = tmp_path / "weights.safetensors"
+    state = save_backbone(
+        path, backbone, architecture=backbone, mean="[0.5, 0.25, 0.75]", std=json.dumps([0.1, 0.2, 0.3])
+    )
+    model = build_model(ModelConfig(backbone=backbone), str(path))
+    loaded = dict(model.pyramid.body.state_dict())
+    assert torch.equal(loaded[tensor], state[tensor])
+    assert model.config.mean == (0.5, 0.25, 0.75)
+    assert model.config.std == (0.1, 0.2, 0.3)
+
+
+def test_timm_arguments_of_the_file_reach_timm(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_backbone(path, "test_efficientnet", timm_args='{"pad_type": "same"}')
+    model = build_model(ModelConfig(backbone="test_efficientnet"), str(path))
+    assert model.config.timm_args == (("pad_type", "same"),)
+    assert type(model.pyramid.body.conv_stem).__name__ == "Conv2dSame"
+
+
+def test_a_file_of_another_architecture_is_refused(tmp_path):
+    save_backbone(tmp_path / "w.safetensors", "test_resnet", architecture="test_resnet")
+    with pytest.raises(FusiqaError, match=r"holds test_resnet, not resnet50: add --backbone test_resnet"):
+        build_model(ModelConfig(backbone="resnet50"), str(tmp_path / "w.safetensors"))
+
+
+def test_a_file_without_metadata_that_does_not_fit_is_refused(tmp_path):
+    save_backbone(tmp_path / "w.safetensors", "test_resnet")
+    with pytest.raises(FusiqaError, match=r"w.safetensors do not fit test_convnext"):
+        build_model(ModelConfig(backbone="test_convnext"), str(tmp_path / "w.safetensors"))
+
+
+def test_a_file_with_a_hole_is_refused(tmp_path):
+    save_backbone(tmp_path / "w.safetensors", "test_efficientnet", leave_out=("conv_stem.weight",))
+    with pytest.raises(FusiqaError, match=r"lacks conv_stem.weight"):
+        build_model(ModelConfig(backbone="test_efficientnet"), str(tmp_path / "w.safetensors"))
+
+
+def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(FusiqaError, match=r"w.pth is not a safetensors file .*save_file"):
+        find_weights(str(tmp_path / "w.pth"), "test_resnet")
+
+
+def test_a_missing_file_names_the_three_choices():
+    with pytest.raises(FusiqaError, match=r"no weights at nowhere.bin: --backbone_weights takes imagenet, none"):
+        find_weights("nowhere.bin", "test_resnet")

@@ -1,0 +1,299 @@
+"""An ablation from its command line to its report: paired, resumed, and honest about what can be told."""
+
+import json
+import pickle
+import shutil
+import sys
+from concurrent.futures import Future
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from fusiqa.cli import main
+from fusiqa.config import AblateConfig, TrainConfig
+from fusiqa.errors import FusiqaError
+from fusiqa.machine_cores import cores
+from fusiqa.runs import ablate as module
+from fusiqa.runs import ablation_runs as runs_module
+from fusiqa.runs.ablate import planned
+from fusiqa.runs.ablation_report import DIFFERS, conditions
+from fusiqa.runs.presets import PRESETS
+from fusiqa.stats.seeds import paired_over_seeds
+
+SETTINGS = [
+    "--dataset", "biq2021", "--backbone", "test_efficientnet", "--backbone_weights", "none", "--crop_size", "40",
+    "--resize", "48", "--batch_size", "8", "--epochs", "2", "--validation_share", "0.2", "--no_progress",
+    "--accelerator", "cpu", "--num_workers", "0", "--freeze_backbone", "--precision", "32", "--jobs", "1",
+]  # fmt: skip
+
+
+def ablate(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["fusiqa", "ablate", *map(str, arguments)])
+    main()
+
+
+@pytest.fixture(scope="module")
+def finished(biq2021, tmp_path_factory):
+    """Two seeds of three designs, trained with the threads that each of two runs at once would have."""
+    folder = tmp_path_factory.mktemp("ablation") / "scales"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, cores() // 2))
+    with pytest.MonkeyPatch.context() as patch:
+        ablate(patch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--run_dir", folder)
+    torch.set_num_threads(threads)
+    return folder
+
+
+def test_every_variant_is_trained_with_every_seed(finished):
+    runs = pd.read_csv(finished / "runs.csv")
+    assert list(zip(runs["variant"], runs["seed"], strict=True)) == [
+        ("single", 3), ("single", 4), ("concat", 3), ("concat", 4), ("attention", 3), ("attention", 4),
+    ]  # fmt: skip
+    for row in runs.itertuples():
+        test = json.loads((finished / f"{row.variant}-seed{row.seed}" / "test.json").read_text())
+        assert row.srcc == test["srcc"]["value"]
+        assert test["backbone"] == row.backbone == "frozen"
+
+
+def test_all_runs_share_their_split(finished):
+    assert len({(run / "split.csv").read_bytes() for run in finished.glob("*-seed*")}) == 1
+
+
+def test_the_report_holds_the_table_the_figures_and_the_verdicts(finished):
+    text = (finished / "report.md").read_text()
+    assert "Data: biq2021; backbone: test_efficientnet; its weights: none; trained: the heads alone" in text
+    runs = pd.read_csv(finished / "runs.csv").pivot(index="seed", columns="variant", values="srcc")
+    mean = paired_over_seeds(runs["attention"], runs["concat"]).mean
+    assert f"SRCC of attention minus concat is {mean:+.4f} [" in text
+    assert "SRCC of single minus concat is" in text
+    assert f"validation SRCC of attention minus concat is {mean_on_validation(finished):+.4f} [" in text
+    for name in ("srcc.png", "differences.png", "training.png"):
+        assert (finished / name).stat().st_size > 10_000
+        assert f"({name})" in text
+    latex = (finished / "table.tex").read_text()
+    assert latex.count(chr(92) * 2) == 4  # the header and three rows
+    assert chr(92) + "toprule" in latex
+
+
+def mean_on_validation(folder):
+    """From the runs' own records."""
+    best = {
+        name: [
+            json.loads((folder / f"{name}-seed{seed}" / "test.json").read_text())["validation_srcc"] for seed in (3, 4)
+        ]
+        for name in ("attention", "concat")
+    }
+    return sum(best["attention"]) / 2 - sum(best["concat"]) / 2
+
+
+def test_what_is_finished_is_not_trained_again_and_what_is_missing_is(biq2021, finished, monkeypatch, capsys):
+    again = finished / "attention-seed4" / "test.json"
+    before = {path: path.stat().st_mtime_ns for path in finished.glob("*-seed*/test.json")}
+    again.unlink()
+    ablate(monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--run_dir", finished)
+    assert "1 of 6 runs to do" in capsys.readouterr().out
+    changed = [path for path, time in before.items() if path.stat().st_mtime_ns != time]
+    assert changed == [again]
+
+
+def test_another_setting_is_refused_where_runs_are_finished(biq2021, finished, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        ablate(
+            monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--lr", 0.5,
+            "--run_dir", finished,
+        )  # fmt: skip
+    assert end.value.code == 2
+    assert "was run with another --lr" in capsys.readouterr().err
+
+
+def test_an_interrupted_ablation_reports_what_it_has(biq2021, tmp_path, monkeypatch):
+    train, calls = runs_module.train, []
+
+    def interrupted(config, **more):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(config)
+        return train(config, **more)
+
+    monkeypatch.setattr(runs_module, "train", interrupted)
+    with pytest.raises(SystemExit):
+        ablate(monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--run_dir", tmp_path / "a")
+    runs = pd.read_csv(tmp_path / "a" / "runs.csv")
+    assert list(runs["variant"]) == ["concat", "attention"]
+    assert "one seed each: nothing can be told" in (tmp_path / "a" / "report.md").read_text()
+
+
+def test_several_runs_at_once_end_like_runs_in_turn(biq2021, finished, tmp_path, monkeypatch):
+    ablate(
+        monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 1, "--seed", 3, "--run_dir", tmp_path / "b",
+        "--jobs", 2,
+    )  # fmt: skip
+    together = pd.read_csv(tmp_path / "b" / "runs.csv")
+    alone = pd.read_csv(finished / "runs.csv").query("seed == 3").reset_index(drop=True)
+    columns = ["variant", "seed", "srcc", "plcc", "parameters"]
+    pd.testing.assert_frame_equal(together[columns], alone[columns], check_exact=True)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_images_are_looked_at_once_for_all_runs(jobs, biq2021, tmp_path, monkeypatch):
+    """Other processes are handed what was found, as pickled bytes."""
+    looked, trained = [], []
+    prepare = module.prepare
+    monkeypatch.setattr(module, "prepare", lambda *given, **more: looked.append(given) or prepare(*given, **more))
+
+    def stand_in(config, *, prepared, say):
+        trained.append(prepared)
+        say("warning: of something")
+        say("epoch 1")
+
+    monkeypatch.setattr(runs_module, "train", stand_in)
+    monkeypatch.setattr(runs_module, "start_processes", Here)
+    base = TrainConfig(
+        "biq2021", data_dir=biq2021, validation_share=0.2, resize="48", cache_dir=tmp_path / "c", progress=False
+    )
+    runs = planned(AblateConfig("scales", base, seeds=2), PRESETS["scales"].variants, tmp_path)
+    asked = AblateConfig("scales", base, jobs=jobs)
+    monkeypatch.setattr(module, "build", lambda *_: None)
+    said = []
+    assert module.train_all(runs, runs, asked, said.append, after_each=lambda _: None) == {}
+    assert sum(line.endswith("warning: of something") for line in said) == 6
+    if jobs == 2:
+        assert "single, seed 0: warning: of something" in said
+        assert "epoch 1" not in said
+    assert len(looked) == 1
+    assert len(trained) == 6
+    assert len({prepared.checked.fingerprint for prepared in trained}) == 1
+    image = trained[0].ratings.table["image"].iloc[0]
+    pixels = [prepared.ratings.images.read(image) for prepared in trained]
+    assert all((other == pixels[0]).all() for other in pixels)
+
+
+class Here:
+    """Processes that are none: what is submitted is pickled, and done at once."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def shutdown(self, **_):
+        pass
+
+    def submit(self, task, *given):
+        done = Future()
+        done.set_result(task(*pickle.loads(pickle.dumps(given))))
+        return done
+
+
+def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, tmp_path, monkeypatch, capsys):
+    train = runs_module.train
+
+    def failing(config, **more):
+        if config.fusion == "concat" and config.seed == 4:
+            raise FusiqaError("the scores are not finite")
+        if config.fusion == "concat" and config.seed == 6:
+            raise RuntimeError("out of memory")
+        return train(config, **more)
+
+    monkeypatch.setattr(runs_module, "train", failing)
+    with pytest.raises(SystemExit) as end:
+        ablate(
+            monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 3, "--seed", 4, "--run_dir",
+            tmp_path / "a",
+        )  # fmt: skip
+    assert end.value.code == 2
+    told = capsys.readouterr()
+    assert "failed: concat, seed 4: the scores are not finite" in told.out
+    assert "failed: concat, seed 6: RuntimeError: out of memory" in told.out
+    assert 'raise RuntimeError("out of memory")' in told.out  # where, for who has to mend it
+    assert "2 of 6 runs failed, and are not in the report: concat, seed 4: the scores are not finite" in told.err
+    runs = pd.read_csv(tmp_path / "a" / "runs.csv")
+    assert list(zip(runs["variant"], runs["seed"], strict=True)) == [
+        ("concat", 5),
+        *(("attention", s) for s in (4, 5, 6)),
+    ]
+    page = (tmp_path / "a" / "report.md").read_text()
+    assert "- concat, seed 4: the scores are not finite\n- concat, seed 6: RuntimeError: out of memory\n" in page
+    assert "what is left flatters the design that fails" in page
+
+
+def test_a_run_that_was_begun_otherwise_is_refused_before_any_goes_on(finished, tmp_path):
+    shutil.copytree(finished / "concat-seed3", tmp_path / "concat-seed3")
+    (tmp_path / "concat-seed3" / "test.json").unlink()
+    asked = AblateConfig("scales", replace(TrainConfig(), seed=3), seeds=1)
+    with pytest.raises(FusiqaError, match=r"concat-seed3 was begun with another --dataset and "):
+        planned(asked, PRESETS["scales"].variants, tmp_path)
+
+
+def test_the_folder_of_a_run_is_none_for_an_ablation(finished):
+    with pytest.raises(FusiqaError, match="holds a run of its own; give the ablation another --run_dir"):
+        module.ablate(AblateConfig("scales", TrainConfig(run_dir=finished / "concat-seed3")))
+
+
+def test_a_variant_that_cannot_be_built_stops_before_any_run(biq2021, tmp_path, monkeypatch, capsys):
+    question = tmp_path / "own.toml"
+    question.write_text('question = "?"\n[variants]\nfine = ""\nbroken = "--backbone_args nonsense=3"\n')
+    with pytest.raises(SystemExit):
+        ablate(monkeypatch, question, *SETTINGS, "--data_dir", biq2021, "--run_dir", tmp_path / "a")
+    assert "variant 'broken': test_efficientnet with nonsense=3 cannot" in capsys.readouterr().err
+    assert not list(tmp_path.glob("a/*-seed*"))
+
+
+def test_finished_runs_on_other_images_or_in_another_precision_are_refused(
+    biq2021, finished, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "again"
+    shutil.copytree(finished, folder)
+    record = json.loads((folder / "concat-seed3" / "config.json").read_text())
+    record["resolved"]["data_fingerprint"] = "0" * 16
+    (folder / "concat-seed3" / "config.json").write_text(json.dumps(record))
+    asked = ["scales", *SETTINGS, "--data_dir", biq2021, "--seed", 3, "--run_dir", folder]
+    for seeds in (2, 3):  # none to do, and three
+        with pytest.raises(SystemExit):
+            ablate(monkeypatch, *asked, "--seeds", seeds)
+        assert "have other images or ratings (data fingerprint), so they cannot be compared" in capsys.readouterr().err
+    assert not list(folder.glob("*-seed5"))
+    record["resolved"]["precision"] = "bf16"
+    (folder / "concat-seed3" / "config.json").write_text(json.dumps(record))
+    with pytest.raises(SystemExit):
+        ablate(monkeypatch, *asked, "--seeds", 2)
+    assert "was run with another --precision (bf16, and 32 now)" in capsys.readouterr().err
+
+
+def test_a_narrower_report_leaves_nothing_of_the_wider_one(biq2021, finished, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "narrow"
+    shutil.copytree(finished, folder)
+    (folder / "single-seed3" / "test.json").unlink()
+    monkeypatch.setattr(runs_module, "train", lambda *_, **__: (_ for _ in ()).throw(FusiqaError("not today")))
+    with pytest.raises(SystemExit):
+        ablate(
+            monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 1, "--seed", 3, "--run_dir", folder,
+            "--variants", "single", "concat",
+        )  # fmt: skip
+    assert "notice: not in this report: attention-seed3, attention-seed4, concat-seed4, single-seed4" in (
+        capsys.readouterr().out
+    )
+    assert not (folder / "differences.csv").exists()
+    assert "The reference has not been run yet" in (folder / "report.md").read_text()
+
+
+def test_what_variants_edit_is_said_to_differ(finished, tmp_path):
+    folders = [finished / "concat-seed3", tmp_path / "other"]
+    shutil.copytree(folders[0], folders[1])
+    record = json.loads((folders[1] / "config.json").read_text())
+    record["settings"] |= {"backbone": "resnet50", "epochs": 7}
+    record["resolved"]["backbone"] = "fine-tuned"
+    (folders[1] / "config.json").write_text(json.dumps(record))
+    record["settings"] |= {"weight_decay": 0.5, "entropy_weight": 0.1}
+    record["provenance"] |= {"commit": "zzz"}
+    (folders[1] / "config.json").write_text(json.dumps(record))
+    text = conditions(folders)
+    for name in ("--weight_decay", "--entropy_weight"):
+        assert f"{name}: {DIFFERS}" in text
+    assert "--entropy_weight: 0.1" in conditions(folders[1:])
+    assert "commit: zzz" in conditions(folders[1:])
+    assert " and zzz" in text
+    assert "--single_scale" not in text
+    for name in ("backbone", "trained", "epochs"):
+        assert f"{name}: differs by variant" in text
+    assert "batch: 8" in text

@@ -1,0 +1,87 @@
+"""Images of one's own under KADID-10k's distortions."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fusiqa.cli import main
+from fusiqa.data.dead_leaves import dead_leaves
+from fusiqa.data.distortions import DISTORTIONS
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    Image.fromarray(dead_leaves(1, size=64)).save(folder / "a.png")
+    Image.fromarray(dead_leaves(2, size=64)).save(folder / "deep" / "b.jpg")
+    (folder / "broken.jpg").write_text("no image")
+    return folder
+
+
+def distort(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["fusiqa", "distort", *map(str, arguments), "--no_progress"])
+    main()
+
+
+def pixels(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture).astype(int)
+
+
+def test_every_distortion_and_level_gets_its_file(images, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    distort(monkeypatch, images, "--output", out)
+    found = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+    names = ("a.png", "deep/b.jpg.png")
+    assert found == sorted(
+        f"{name}/{level}/{image}" for name in DISTORTIONS for level in range(1, 6) for image in names
+    )
+    assert "notice: left out broken.jpg" in capsys.readouterr().out
+    assert abs(pixels(out / "mean_shift/1/a.png") - pixels(images / "a.png")).max() == 38  # 0.15 of 255
+
+
+def test_the_same_seed_gives_the_same_files_and_two_images_other_noise(images, tmp_path, monkeypatch):
+    settings = ("--distortion", "white_noise", "--level", 5)
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        distort(monkeypatch, images, "--output", tmp_path / name, *settings, "--seed", seed)
+    one, two, three = (pixels(tmp_path / name / "white_noise/5/a.png") for name in ("one", "two", "three"))
+    assert (one == two).all()
+    assert (one != three).any()
+
+
+def test_a_sheet_has_a_row_for_each_distortion(images, tmp_path, monkeypatch):
+    distort(
+        monkeypatch, images / "a.png", "--output", tmp_path / "out", "--sheet", "--distortion", "jpeg", "pixelate",
+        "--level", 1, 5, "--resize", "32",
+    )  # fmt: skip
+    with Image.open(tmp_path / "out" / "a.png") as sheet:
+        assert sheet.width == 2 * 252 + 12
+        assert 2 * 280 < sheet.height < 2 * 300 + 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--distortion", "fog"], "unknown are fog; there are gaussian_blur"),
+        (["--level", 6], "--level 6: allowed is 1"),
+    ],
+)
+def test_what_does_not_exist_is_named(images, tmp_path, monkeypatch, capsys, arguments, said):
+    with pytest.raises(SystemExit) as end:
+        distort(monkeypatch, images, "--output", tmp_path / "out", *arguments)
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_of_many_broken_images_five_are_named_and_all_counted(images, tmp_path, monkeypatch, capsys):
+    for number in range(6):
+        (images / f"cut{number}.jpg").write_text("no image")
+    distort(monkeypatch, images, "--output", tmp_path / "out", "--distortion", "jpeg", "--level", 1)
+    notices = [line for line in capsys.readouterr().out.splitlines() if line.startswith("notice")]
+    assert [line.split(":")[1] for line in notices[:5]] == [
+        " left out broken.jpg", " left out cut0.jpg", " left out cut1.jpg", " left out cut2.jpg", " left out cut3.jpg",
+    ]  # fmt: skip
+    assert notices[5:] == ["notice: 7 images were left out in all"]

@@ -1,0 +1,175 @@
+"""A finished run on other data sets: one table, and of each its kinds, its scatter and its worst errors."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fusiqa.cli import main
+from fusiqa.data.kinds import KADID10K, kinds
+from fusiqa.runs.evaluate import by
+from fusiqa.runs.own_data import is_table
+from fusiqa.stats.metrics import measure, srcc
+
+SETTINGS = [
+    "--dataset", "biq2021", "--backbone", "test_resnet", "--backbone_weights", "none", "--attention_fusion",
+    "--crop_size", "40", "--resize", "48", "--batch_size", "8", "--epochs", "1", "--validation_share", "0.2",
+    "--no_spaq", "--no_progress", "--accelerator", "cpu", "--num_workers", "0",
+]  # fmt: skip
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["fusiqa", *map(str, arguments)])
+    main()
+
+
+@pytest.fixture(scope="module")
+def run(biq2021, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    with pytest.MonkeyPatch.context() as patch:
+        call(patch, "train", *SETTINGS, "--data_dir", biq2021, "--run_dir", folder)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path, biq2021):
+    """A folder with KADID-10k in its true layout: two contents under three distortions at two levels."""
+    images = tmp_path / "data" / "kadid-10k" / "images"
+    images.mkdir(parents=True)
+    rows = []
+    for number in range(12):
+        name = f"I{number % 2 + 1:02d}_{number % 3 + 1:02d}_{number // 6 + 1:02d}.png"
+        pixels = np.random.default_rng(number).integers(0, 20 * (number + 1), (61, 67, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(images / name)
+        rows.append({"dist_img": name, "ref_img": f"I{number % 2 + 1:02d}.png", "dmos": 1 + number / 4})
+    pd.DataFrame(rows).to_csv(tmp_path / "data" / "kadid-10k" / "dmos.csv", index=False)
+    return tmp_path / "data"
+
+
+def test_every_data_set_gets_its_row_and_its_files(run, data, monkeypatch, tmp_path, capsys):
+    call(
+        monkeypatch, "evaluate", run, "--dataset", "kadid-10k", "biq2021", "spaq", "--data_root", data,
+        "--output", tmp_path / "out", "--no_progress", "--worst", 5,
+    )  # fmt: skip
+    out = tmp_path / "out"
+    said = capsys.readouterr().out
+    assert "notice: not measured on spaq: spaq is not in" in said
+    table = pd.read_csv(out / "evaluation.csv").set_index("dataset")
+    assert table["n"].to_dict() == {"kadid-10k": 12, "biq2021": 9}
+    assert table["part"].to_dict() == {"kadid-10k": "all", "biq2021": "test"}
+    assert table["resize"].to_dict() == {"kadid-10k": "none", "biq2021": "48"}
+    predictions = pd.read_csv(out / "predictions_kadid-10k.csv")
+    found = measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy())
+    assert table.loc["kadid-10k", "srcc"] == pytest.approx(found.srcc.value)
+    assert predictions["score"].between(0, 6).all()  # on KADID-10k's range, not on BIQ2021's
+    kinds_of_it = pd.read_csv(out / "kinds_kadid-10k.csv").set_index("kind")
+    assert kinds_of_it["n"].to_dict() == {"Gaussian blur": 4, "lens blur": 4, "motion blur": 4}
+    groups_of_it = pd.read_csv(out / "groups_kadid-10k.csv").set_index("group")
+    assert groups_of_it["n"].to_dict() == {"I01.png": 6, "I02.png": 6}
+    first = predictions[predictions["image"].str.startswith("I01")]
+    assert groups_of_it.loc["I01.png", "srcc"] == pytest.approx(
+        srcc(first["score"].to_numpy(), first["mos"].to_numpy())
+    )
+    assert not (out / "groups_biq2021.csv").exists()
+    assert set(table["backbone"]) == {"fine-tuned"}
+    with Image.open(out / "worst_kadid-10k.png") as sheet:
+        assert sheet.width > 900
+    for name in ("scatter_kadid-10k.png", "scatter_biq2021.png", "worst_biq2021.png", "predictions_biq2021.csv"):
+        assert (out / name).stat().st_size > 300
+    assert "Trained on biq2021; backbone fine-tuned" in (out / "evaluation.md").read_text()
+
+
+def test_the_runs_own_data_set_gives_the_figures_of_its_test(run, monkeypatch):
+    call(monkeypatch, "evaluate", run, "--dataset", "BIQ2021", "--no_progress", "--worst", 0)
+    again = pd.read_csv(run / "evaluation" / "predictions_biq2021.csv")
+    first = pd.read_csv(run / "predictions.csv")
+    assert again["image"].tolist() == first["image"].tolist()
+    np.testing.assert_allclose(again["score"], first["score"], atol=1e-5)
+    assert not (run / "evaluation" / "worst_biq2021.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--dataset", "spaq"], "not one of spaq could be measured on"), ([], "name at least one data set")],
+)
+def test_nothing_to_measure_on_is_one_line(run, monkeypatch, capsys, tmp_path, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, "evaluate", run, *arguments, "--no_progress")
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_two_tables_of_one_name_keep_their_files_and_seen_images_are_told(run, biq2021, monkeypatch, tmp_path, capsys):
+    split = pd.read_csv(run / "split.csv")
+    tables = []
+    for name, rows in (("a", split[split["split"] == "test"]), ("b", split[split["split"] != "train"])):
+        (tmp_path / name).mkdir()
+        rows = rows.assign(mos=np.linspace(1, 5, len(rows)))[["image", "mos"]]
+        for image in rows["image"]:
+            (tmp_path / name / image).symlink_to(biq2021 / "Images" / image)
+        rows.to_csv(tmp_path / name / "ratings.csv", index=False)
+        tables.append(tmp_path / name / "ratings.csv")
+    out = tmp_path / "out"
+    call(monkeypatch, "evaluate", run, "--dataset", *tables, "--output", out, "--no_progress", "--worst", 0)
+    said = capsys.readouterr().out
+    assert said.count("warning:") == 1
+    assert f"warning: 4 of the 13 images of {tables[1]} are called as images that this model was trained" in said
+    assert [len(pd.read_csv(out / f"predictions_{stem}.csv")) for stem in ("ratings", "ratings-2")] == [9, 13]
+    trained = json.loads((run / "config.json").read_text())["resolved"]
+    table = pd.read_csv(out / "evaluation.csv", dtype=str)
+    assert table["resize"].tolist() == [trained["resize"]] * 2  # as the model saw its own, not a table's usual 384
+    assert trained["resize"] != "384"
+    assert "| fine-tuned |" in said
+
+
+def test_a_table_of_ones_own_is_seen_as_the_model_was_trained(run, biq2021, monkeypatch, tmp_path, capsys):
+    first = pd.read_csv(run / "predictions.csv")
+    rows = first.assign(image=[str(biq2021 / "Images" / image) for image in first["image"]], mos=range(len(first)))
+    rows[["image", "mos"]].to_csv(tmp_path / "own.csv", index=False)
+    out = tmp_path / "out"
+    call(monkeypatch, "evaluate", run, "--dataset", tmp_path / "own.csv", "--output", out, "--no_progress")
+    assert pd.read_csv(out / "evaluation.csv", dtype=str)["resize"].tolist() == ["48"]
+    assert "| 48 |" in capsys.readouterr().out
+    unit = pd.read_csv(out / "predictions_own.csv")["score"] / (len(first) - 1)
+    low, high = json.loads((run / "model.json").read_text())["model"]["score_range"]
+    np.testing.assert_allclose(unit, (first["score"] - low) / (high - low), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "own"),
+    [("ratings.csv", True), ("a/koniq-10k.csv", True), ("KonIQ10k", False), ("Synthetic", False)],
+)
+def test_what_is_published_or_built_in_is_no_table_of_ones_own(dataset, own):
+    assert is_table(dataset) is own
+
+
+def test_kinds_by_hand():
+    table = pd.DataFrame({"kind": ["a"] * 4 + ["b"] * 2, "mos": [1.0, 2, 3, 4, 1, 2], "score": [1.0, 3, 2, 5, 2, 4]})
+    found = by("kind", table).set_index("kind")
+    assert found.loc["a", "srcc"] == pytest.approx(srcc(np.array([1.0, 3, 2, 5]), np.array([1.0, 2, 3, 4])))
+    assert np.isnan(found.loc["b", ["srcc", "srcc_low", "srcc_high"]].to_numpy(float)).all()
+    whole = measure(np.array([1.0, 3, 2, 5]), np.array([1.0, 2, 3, 4])).srcc
+    assert tuple(found.loc["a", ["srcc", "srcc_low", "srcc_high"]]) == tuple(whole)
+    assert found.loc["a", "mean_error"] == pytest.approx(0.25)
+    assert found.loc["b", "mean_absolute_error"] == pytest.approx(1.5)
+
+
+def test_a_kind_whose_scores_hardly_differ_is_left_without_a_figure_and_costs_no_other():
+    table = pd.DataFrame({"kind": ["a"] * 4 + ["b"] * 4, "mos": [1.0, 2, 3, 4] * 2})
+    found = by("kind", table.assign(score=[1.0, 3, 2, 4, 0.5, 0.5 + 1e-8, 0.5, 0.5])).set_index("kind")
+    assert found["srcc"].isna().tolist() == [False, True]
+
+
+def test_the_kinds_of_published_sets_are_told_by_name():
+    assert len(set(KADID10K)) == 25
+    assert kinds("kadid-10k", ["I01_10_01.png"]) == ["JPEG"]
+    assert kinds("kadid-10k", ["I01_26_01.png"]) is None
+    assert kinds("live", ["jp2k/img1.bmp", "fastfading/img174.bmp"]) == ["JPEG2000", "fast fading"]
+    assert kinds("csiq", ["jpeg2000/1600.jpeg2000.5.png", "trolley.contrast.3.png"]) == ["JPEG2000", "contrast"]
+    assert kinds("tid2013", ["i03_24_5.bmp"]) == ["distortion 24"]
+    assert kinds("agiqa-3k", ["AttnGAN_normal_000.jpg"]) == ["AttnGAN"]
+    assert kinds("biq2021", ["a.jpg"]) is None

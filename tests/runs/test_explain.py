@@ -1,0 +1,270 @@
+"""`fusiqa attention`, whole: over images, data sets and a run's own split, with a tiny model of random weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+
+from fusiqa.config import AttentionConfig, ModelConfig, ScoreRange, TrainConfig
+from fusiqa.data import catalog, splits
+from fusiqa.data.dead_leaves import dead_leaves
+from fusiqa.data.distortions import distort
+from fusiqa.errors import FusiqaError
+from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
+from fusiqa.models.crops import predict_images
+from fusiqa.models.quality import build_model
+from fusiqa.runs.explain import SHIFTS_FILE, choose_ratings, explain
+from fusiqa.runs.run_folder import write_config
+
+FILES = ["attention_distribution.png", "attention_heatmap.png", "scale_weights.csv", "scale_weights_by_group.csv"]
+SCALES = ["scale_0", "scale_1", "scale_2", "scale_3"]
+SEED_GROUPS = ["Gaussian blur", "JPEG compression", "Color distortion", "Pristine"]
+SIDE = 64
+
+
+def tiny(fusion: str = "attention", resize: str = "none") -> TrainedModel:
+    torch.manual_seed(3)
+    config = ModelConfig(
+        backbone="test_resnet", fusion=fusion, image_height=SIDE, image_width=SIDE, score_range=ScoreRange(0, 100)
+    )
+    model = build_model(config).eval()
+    if fusion == "attention":  # of random weights the four are alike; these differ from image to image
+        model.fusion.attention[-1].weight.data *= 20
+    return TrainedModel(model, resize, {})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    save_checkpoint(tiny(), folder)
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Five images, one of them cut short, one with a Chinese name, one in a folder of its own."""
+    folder = tmp_path / "images"
+    (folder / "trip").mkdir(parents=True)
+    for number, name in enumerate(["a.png", "b.jpg", "c.jpg", "中文.png", "trip/d.png"]):
+        Image.fromarray(dead_leaves(number, size=89)[:79]).save(folder / name)
+    (folder / "c.jpg").write_bytes((folder / "c.jpg").read_bytes()[:-500])
+    return folder
+
+
+def explained(config: AttentionConfig) -> tuple[Path, pd.DataFrame, pd.DataFrame, list[str]]:
+    """The folder, both tables, and what was said."""
+    said: list[str] = []
+    folder = explain(replace(config, progress=False), say=said.append)
+    shifts = [SHIFTS_FILE] if config.groups == "make" or (config.groups == "auto" and config.images) else []
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, *shifts])
+    for name in FILES[:2]:
+        with Image.open(folder / name) as figure:
+            assert figure.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+            assert np.ptp(np.asarray(figure.convert("L"))) > 100  # something is drawn on it
+    return folder, pd.read_csv(folder / FILES[2]), pd.read_csv(folder / FILES[3]), said
+
+
+def check_numbers(paths: pd.DataFrame, groups: pd.DataFrame) -> None:
+    """The columns of both tables, and every group's numbers from the paths' by hand."""
+    assert paths.columns.tolist() == ["image", "mos", "score", *SCALES, "group", "effective_scales"]
+    assert groups.columns.tolist() == ["group", "n", "scale", "mean", "low", "high", "effective"]
+    weights = paths[SCALES].to_numpy()
+    assert weights.sum(axis=1) == pytest.approx(np.ones(len(paths)), abs=1e-5)
+    assert paths["effective_scales"].to_numpy() == pytest.approx(np.exp(-(weights * np.log(weights)).sum(axis=1)))
+    assert np.ptp(weights, axis=0).max() > 0.01  # the model does weigh paths differently
+    assert len(groups) == 4 * paths["group"].nunique()
+    for name, rows in groups.groupby("group"):
+        members = paths[paths["group"] == name]
+        assert rows["n"].tolist() == [len(members)] * 4
+        assert rows["scale"].tolist() == [0, 1, 2, 3]
+        assert rows["mean"].tolist() == pytest.approx(members[SCALES].mean().tolist())
+        assert rows["effective"].tolist() == pytest.approx([members["effective_scales"].mean()] * 4)
+        low, high = stats.t.interval(0.95, len(members) - 1, members["scale_1"].mean(), stats.sem(members["scale_1"]))
+        assert rows[["low", "high"]].iloc[1].tolist() == pytest.approx([max(low, 0), min(high, 1)])
+
+
+def test_images_are_shown_in_the_seeds_four_groups_without_the_one_that_is_broken(run, images, tmp_path):
+    folder, paths, groups, said = explained(AttentionConfig(run, (images,), output=tmp_path / "out"))
+    assert folder == tmp_path / "out"
+    names = ["a.png", "b.jpg", "trip/d.png", "中文.png"]
+    assert paths["image"].tolist() == [f"{name}::{group}" for group in SEED_GROUPS for name in names]
+    assert groups["group"].unique().tolist() == SEED_GROUPS
+    assert paths["mos"].isna().all()
+    assert paths["score"].between(0, 100).all()
+    check_numbers(paths, groups)
+    (notice,) = [line for line in said if line.startswith("notice")]
+    assert notice.startswith("notice: left out c.jpg: cannot be read (image file is truncated")
+    assert "| Gaussian blur | 4 |" in said[-3]
+    assert "gains most" in said[-2]
+    assert said[-1].startswith(f"written to {tmp_path / 'out'} (attention_distribution.png")
+
+
+def by_hand(pixels: np.ndarray) -> tuple[float, list[float]]:
+    """Score and scale weights of pixels that are one crop."""
+    crop = torch.tensor(np.asarray(pixels).transpose(2, 0, 1))[None]
+    score, weights = predict_images(tiny().model, crop, [1])
+    return score.item(), weights[0].tolist()
+
+
+def test_the_numbers_are_the_models_on_the_distorted_pixels(run, tmp_path):
+    pixels = dead_leaves(7, size=SIDE)
+    Image.fromarray(pixels).save(tmp_path / "b.png")
+    _, paths, _, _ = explained(AttentionConfig(run, (tmp_path / "b.png",), level=2, output=tmp_path / "out"))
+    score, weights = by_hand(distort(pixels, "gaussian_blur", 2, seed=0))
+    row = paths.set_index("image").loc["b.png::Gaussian blur"]
+    assert row["score"] == pytest.approx(score, abs=1e-3)
+    assert row[SCALES].tolist() == pytest.approx(weights, abs=1e-5)
+    assert row["score"] != pytest.approx(by_hand(pixels)[0], abs=1e-3)
+
+
+def test_images_are_resized_as_the_model_was_trained_before_they_are_distorted(tmp_path):
+    save_checkpoint(tiny(resize=str(SIDE)), tmp_path / "run")
+    large = Image.fromarray(dead_leaves(7, size=131))
+    large.save(tmp_path / "b.png")
+    _, paths, _, _ = explained(AttentionConfig(tmp_path / "run", (tmp_path / "b.png",)))
+    scores = paths.set_index("image")["score"]
+    small = np.asarray(large.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    assert scores["b.png::Pristine"] == pytest.approx(by_hand(small)[0], abs=1e-3)
+    blurred = distort(small, "gaussian_blur", 4, seed=0)
+    assert scores["b.png::Gaussian blur"] == pytest.approx(by_hand(blurred)[0], abs=1e-3)
+
+
+def test_images_can_be_shown_by_bands_of_their_scores(run, images, tmp_path):
+    config = AttentionConfig(run, (images,), groups="quality", output=tmp_path / "out")
+    _, paths, groups, _ = explained(config)
+    assert paths["image"].tolist() == ["a.png", "b.jpg", "trip/d.png", "中文.png"]
+    assert groups["group"].unique().tolist() == [f"scored {band} third" for band in ("lowest", "middle", "highest")]
+    best = paths.loc[paths["score"].idxmax()]
+    assert best["group"] == "scored highest third"
+
+
+def test_a_limit_takes_images_evenly_and_opens_no_other(run, images, tmp_path):
+    files = [images / name for name in ("trip/d.png", "c.jpg", "b.jpg", "中文.png", "a.png")]  # the second is broken
+    config = AttentionConfig(run, tuple(files), groups="quality", limit=3, output=tmp_path / "out")
+    _, paths, _, said = explained(config)
+    assert paths["image"].tolist() == ["trip/d.png", "b.jpg", "a.png"]
+    assert not [line for line in said if "c.jpg" in line]
+    _, paths, _, _ = explained(replace(config, limit=1))
+    assert paths["image"].tolist() == ["trip/d.png"]
+    assert paths["group"].tolist() == ["all paths"]
+
+
+def test_the_synthetic_set_is_shown_by_distortion(run, tmp_path):
+    _, paths, groups, _ = explained(AttentionConfig(run, dataset="synthetic", limit=40, output=tmp_path / "out"))
+    assert len(paths) == 40
+    assert paths["group"].tolist() == [name.split("-")[1].replace("_", " ") for name in paths["image"]]
+    assert {"jpeg", "gaussian blur", "white noise"} <= set(groups["group"])
+    assert paths["image"].str[7:10].astype(int).min() >= 120  # contents of the test split
+    assert paths["mos"].between(1, 5).all()
+    with_several = paths.groupby("group").filter(lambda members: len(members) > 1)
+    check_numbers(with_several, groups[groups["group"].isin(with_several["group"])])
+
+
+@pytest.fixture
+def small_csv(own_csv: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A CSV of one's own whose images are not made larger: hundreds of tiny crops would take their time."""
+    monkeypatch.setattr(catalog, "OWN_RESIZE", str(SIDE))
+    return own_csv
+
+
+def test_a_csv_of_ones_own_is_shown_by_bands_of_its_ratings(run, small_csv, tmp_path):
+    config = AttentionConfig(run, dataset=str(small_csv), split="train", output=tmp_path / "out")
+    _, paths, groups, _ = explained(config)
+    rated = catalog.read(str(small_csv))
+    drawn = splits.assign(rated, validation_share=0.1, seed=0).part("train").table
+    assert paths["image"].tolist() == drawn["image"].tolist()
+    assert paths["mos"].tolist() == drawn["mos"].tolist()
+    assert groups["group"].unique().tolist() == [f"rated {band} third" for band in ("lowest", "middle", "highest")]
+    bands = paths.groupby("group")["mos"]
+    assert bands.max()["rated lowest third"] <= bands.min()["rated middle third"]
+    assert bands.max()["rated middle third"] <= bands.min()["rated highest third"]
+    check_numbers(paths, groups)
+
+
+def test_a_csv_of_ones_own_is_resized_as_the_model_was_trained(run, small_csv):
+    config = AttentionConfig(run, dataset=str(small_csv), split="train")
+    ratings, resize = choose_ratings(config, load_checkpoint(run), lambda _: None)
+    assert resize == "none" != ratings.resize
+
+
+def test_a_run_is_explained_on_its_own_test_split_without_the_rows_that_it_left_out(biq2021, tmp_path):
+    run = tmp_path / "run"
+    save_checkpoint(tiny(), run)
+    ratings = splits.assign(catalog.read("biq2021", data_dir=biq2021), validation_share=0.2, seed=1)
+    first, *others = ratings.part("test").table["image"]
+    splits.save(ratings.without([first]), run / "split.csv")
+    settings = TrainConfig(dataset="biq2021", data_dir=biq2021, run_dir=run)
+    resolved = {"broken": [{"image": first, "reason": "cannot be read"}]}
+    write_config(run, settings, resolved=resolved, provenance={})
+    for model in (run, run / "model.safetensors"):
+        folder, paths, groups, _ = explained(AttentionConfig(model))
+        assert folder == run / "attention"
+        assert paths["image"].tolist() == others
+        check_numbers(paths, groups)
+    _, paths, _, _ = explained(AttentionConfig(run, split="validation"))
+    assert set(paths["image"]) == set(ratings.part("validation").table["image"])
+
+
+def test_a_data_set_can_be_shown_in_the_seeds_groups(run, small_csv, tmp_path):
+    config = AttentionConfig(run, dataset=str(small_csv), groups="make", limit=1, output=tmp_path / "out")
+    _, paths, groups, _ = explained(config)
+    assert paths["group"].tolist() == SEED_GROUPS
+    assert groups["low"].isna().all()  # one image a group has no interval
+    assert paths["mos"].isna().all()
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fusion", ["single", "concat"])
+def test_a_model_that_does_not_weigh_its_scales_is_refused(fusion, images, tmp_path):
+    save_checkpoint(tiny(fusion), tmp_path / "run")
+    with pytest.raises(FusiqaError, match=rf"run fuses by {fusion}, .*--attention_fusion"):
+        explain(AttentionConfig(tmp_path / "run", (images,), progress=False))
+
+
+def test_what_is_not_there_is_named(run, images, tmp_path):
+    with pytest.raises(FusiqaError, match=r"no model at .*/absent"):
+        explain(AttentionConfig(tmp_path / "absent", (images,)))
+    with pytest.raises(FusiqaError, match=r"no such file or folder: .*/absent"):
+        explain(AttentionConfig(run, (tmp_path / "absent",)))
+    with pytest.raises(FusiqaError, match="unknown data set 'kadit'"):
+        explain(AttentionConfig(run, dataset="kadit"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FusiqaError, match=r"no images in .*/empty; endings looked for"):
+        explain(AttentionConfig(run, (tmp_path / "empty",)))
+
+
+def test_no_image_that_can_be_read_is_refused(run, images, tmp_path):
+    with pytest.raises(FusiqaError, match=r"none of the 1 rows can be used:\n  c\.jpg: cannot be read"):
+        explain(AttentionConfig(run, (images / "c.jpg",), output=tmp_path / "out", progress=False))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_alone_has_no_data_set_to_explain(run):
+    with pytest.raises(FusiqaError, match=r"first is no run folder, .*give images or --dataset"):
+        explain(AttentionConfig(run))
+
+
+def test_images_and_a_data_set_exclude_each_other(run, images):
+    with pytest.raises(FusiqaError, match="images or --dataset, not both"):
+        explain(AttentionConfig(run, (images,), dataset="synthetic"))
+
+
+def test_distortions_that_nobody_knows_are_refused_before_anything_is_scored(run, images, small_csv, monkeypatch):
+    monkeypatch.setattr("fusiqa.runs.explain.predict", lambda *_, **__: pytest.fail("it was scored"))
+    for config in (AttentionConfig(run, (images,)), AttentionConfig(run, dataset=str(small_csv))):
+        with pytest.raises(FusiqaError, match=r"--groups distortion: the distortions of .* are not known"):
+            explain(replace(config, groups="distortion"))
+
+
+@pytest.mark.parametrize(("flag", "value"), [("level", 0), ("level", 6), ("limit", 0), ("limit", -3)])
+def test_levels_and_limits_that_do_not_exist_are_refused(flag, value):
+    with pytest.raises(FusiqaError, match=rf"--{flag} {value}: allowed is 1"):
+        AttentionConfig(Path("run"), **{flag: value})
+    assert AttentionConfig(Path("run"), level=5, limit=1).limit == 1

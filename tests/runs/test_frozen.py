@@ -1,0 +1,94 @@
+"""Heads on the kept maps of a frozen backbone: a whole run in process, and maps that are damaged or gone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fusiqa.cli import USER_MISTAKE, main
+from fusiqa.training import packed_images as module
+
+SETTINGS = [
+    "--dataset", "biq2021", "--backbone", "test_resnet", "--backbone_weights", "none", "--freeze_backbone",
+    "--crop_size", "40", "--resize", "48", "--batch_size", "8", "--epochs", "2", "--validation_share", "0.2",
+    "--no_spaq", "--no_progress", "--num_workers", "0", "--accelerator", "cpu",
+]  # fmt: skip
+
+
+def run(data: Path, run_dir: Path, cache: Path, *more: object) -> None:
+    where = ("--data_dir", data, "--run_dir", run_dir, "--cache_dir", cache)
+    main(["train", *SETTINGS, *map(str, (*where, *more))])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("maps")
+
+
+@pytest.fixture(scope="module")
+def finished(biq2021, cache, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("frozen") / "run"
+    run(biq2021, folder, cache)
+    return folder
+
+
+def test_a_run_leaves_no_state_and_no_log_and_names_what_it_ignores(finished, biq2021, cache, tmp_path, capsys):
+    files = {path.name for path in finished.iterdir()}
+    assert {"history.csv", "model.safetensors", "test.json"} <= files
+    assert not {"last.ckpt", "logs"} & files
+    run(biq2021, tmp_path / "run", cache, "--drop_path", "0.1", "--logger", "none")
+    said = capsys.readouterr().out
+    assert "warning: --drop_path is ignored: it is nothing to --freeze_backbone" in said
+    assert "warning: --logger is ignored: it is nothing to --freeze_backbone" in said
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["resolved"]["drop_path"] == 0
+    assert (tmp_path / "run" / "predictions.csv").read_bytes() == (finished / "predictions.csv").read_bytes()
+
+
+def test_a_resumed_run_begins_again_and_ends_with_the_same_numbers(finished, biq2021, cache, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "test.json").unlink()
+    run(biq2021, tmp_path / "run", cache, "--resume")
+    assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 2
+    for name in ("model.safetensors", "predictions.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_damaged_maps_are_computed_anew(biq2021, finished, cache, tmp_path, monkeypatch):
+    computed = []
+    run_backbone = module.run_backbone
+
+    def counted(*arguments, **named):
+        for row, maps in run_backbone(*arguments, **named):
+            computed.append(row)
+            yield row, maps
+
+    monkeypatch.setattr(module, "run_backbone", counted)
+    kept = sorted(cache.rglob("*.npy"))
+    whole = {path: path.read_bytes() for path in kept}
+    for path in kept:
+        path.write_bytes(whole[path][:-7])  # as after a power cut
+    run(biq2021, tmp_path / "run", cache)
+    assert len(computed) == 30  # maps of every image, for its side of the split
+    assert {path: path.read_bytes() for path in kept} == whole
+    assert (tmp_path / "run" / "predictions.csv").read_bytes() == (finished / "predictions.csv").read_bytes()
+    run(biq2021, tmp_path / "again", cache)
+    assert len(computed) == 30
+
+
+def test_maps_that_are_taken_away_meanwhile_are_one_clear_line(biq2021, finished, cache, tmp_path, monkeypatch, capsys):
+    pack_images = module.pack_images
+
+    def robbed(*arguments, **named):
+        packed = pack_images(*arguments, **named)
+        packed.store.path(packed.keys[0]).unlink(missing_ok=True)
+        return packed
+
+    monkeypatch.setattr("fusiqa.runs.frozen.pack_images", robbed)
+    with pytest.raises(SystemExit) as ended:
+        run(biq2021, tmp_path / "run", cache)
+    assert ended.value.code == USER_MISTAKE
+    said = capsys.readouterr().err
+    assert "was taken away or damaged while it was in use: give the command again" in said
+    assert said.count("\n") == 1

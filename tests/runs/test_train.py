@@ -1,0 +1,292 @@
+"""A whole run in process: its flags, its folder, its refusals."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import tyro
+from PIL import Image
+from scipy import stats
+
+from fusiqa.cli import main
+from fusiqa.config import ScaleWeighing, TrainConfig
+from fusiqa.errors import FusiqaError
+from fusiqa.models.checkpoint import load_checkpoint
+from fusiqa.runs.train import choose_fusion, ignored, train
+
+SMALL = [
+    "--backbone", "test_resnet", "--backbone_weights", "none", "--crop_size", "40", "--batch_size", "8",
+    "--epochs", "2", "--validation_share", "0.2", "--no_progress", "--num_workers", "0", "--accelerator", "cpu",
+]  # fmt: skip
+RUN_FILES = {
+    "attention.png", "config.json", "history.csv", "last.ckpt", "logs", "model.json", "model.safetensors",
+    "predictions.csv", "split.csv", "test.json",
+}  # fmt: skip
+
+
+def run(*arguments):
+    main(["train", *SMALL, *map(str, arguments)])
+
+
+def refusal(capsys, *arguments):
+    """What a refused run says; it must end with exit code 2 and without a traceback."""
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.fixture(scope="module")
+def finished(biq2021, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "attention"
+    run(
+        "--dataset",
+        "biq2021",
+        "--data_dir",
+        biq2021,
+        "--attention_fusion",
+        "--run_dir",
+        folder,
+        "--seed",
+        3,
+        "--no_spaq",
+    )
+    return folder
+
+
+def test_the_run_folder_holds_everything(finished):
+    assert {path.name for path in finished.iterdir()} == RUN_FILES
+
+
+def test_config_records_what_is_needed_to_repeat_the_run(finished):
+    record = json.loads((finished / "config.json").read_text())
+    assert record["settings"]["seed"] == 3
+    assert record["resolved"]["fusion"] == "attention"
+    assert record["resolved"]["images"] == {"train": 17, "validation": 4, "test": 9}
+    assert record["provenance"]["packages"]["torch"]
+    assert len(record["resolved"]["data_fingerprint"]) == len(record["resolved"]["split_fingerprint"]) == 16
+    assert {"commit", "command", "python"} <= set(record["provenance"])
+
+
+def test_figures_of_the_test_are_those_of_the_predictions(finished):
+    result = json.loads((finished / "test.json").read_text())
+    predictions = pd.read_csv(finished / "predictions.csv")
+    assert list(predictions) == ["image", "mos", "score", "scale_0", "scale_1", "scale_2", "scale_3"]
+    assert result["n"] == len(predictions) == 9
+    assert result["srcc"]["value"] == pytest.approx(stats.spearmanr(predictions["score"], predictions["mos"])[0])
+    assert result["plcc"]["value"] == pytest.approx(stats.pearsonr(predictions["score"], predictions["mos"])[0])
+    for metric in ("srcc", "plcc", "plcc_logistic", "krcc", "rmse"):
+        assert result[metric]["low"] <= result[metric]["value"] <= result[metric]["high"]
+    assert result["parameters"] > 1_000_000
+    assert result["seconds_per_epoch"] > 0
+    np.testing.assert_allclose(predictions.filter(like="scale_").sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_best_epoch_by_validation_is_the_model_kept(finished):
+    history = pd.read_csv(finished / "history.csv")
+    best = history.loc[history["val_srcc"].idxmax()]
+    provenance = json.loads((finished / "model.json").read_text())["provenance"]
+    assert provenance["epoch"] == best["epoch"]
+    assert provenance["val_srcc"] == pytest.approx(best["val_srcc"])
+
+
+def test_the_attention_figure_has_the_published_resolution(finished):
+    with Image.open(finished / "attention.png") as figure:
+        assert figure.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_patience_stops_a_run_that_no_longer_improves(biq2021, tmp_path):
+    run("--dataset", "biq2021", "--data_dir", biq2021, "--run_dir", tmp_path / "r", "--no_spaq",
+        "--epochs", 9, "--patience", 1, "--lr", 0, "--backbone", "test_convnext", "--lr_scheduler", "none")  # fmt: skip
+    assert len(pd.read_csv(tmp_path / "r" / "history.csv")) == 2
+
+
+def test_a_fusion_without_weights_leaves_the_scales_empty(biq2021, tmp_path, capsys):
+    run("--dataset", "biq2021", "--data_dir", biq2021, "--no_multiscale", "--attention_fusion", "--epochs", 1,
+        "--run_dir", tmp_path / "r", "--spaq_dir", tmp_path / "nowhere", "--lr_scheduler", "step")  # fmt: skip
+    said = capsys.readouterr().out
+    assert "warning: --attention_fusion is ignored" in said
+    assert "epoch 1: train_mae " in said  # no terminal, so no bar
+    assert "notice: no cross-test on SPAQ" in said
+    assert json.loads((tmp_path / "r" / "config.json").read_text())["resolved"]["fusion"] == "single"
+    assert pd.read_csv(tmp_path / "r" / "predictions.csv").filter(like="scale_").isna().all(axis=None)
+    assert not (tmp_path / "r" / "attention.png").exists()
+
+
+def test_spaq_is_cross_tested_where_it_is(biq2021, tmp_path):
+    spaq = tmp_path / "SPAQ"
+    (spaq / "TestImage").mkdir(parents=True)
+    (spaq / "Annotations").mkdir()
+    images = sorted((biq2021 / "Images").iterdir())[:6]
+    for number, image in enumerate(images):
+        shutil.copy(image, spaq / "TestImage" / f"{number:05d}.jpg")
+    (spaq / "TestImage" / "00002.jpg").write_bytes(b"no image")
+    table = pd.DataFrame({"Image name": [f"{n:05d}.jpg" for n in range(6)], "MOS": [10.0, 35, 40, 55, 70, 90]})
+    table.to_excel(spaq / "Annotations" / "MOS and Image attribute scores.xlsx", index=False)
+    run("--dataset", "biq2021", "--data_dir", biq2021, "--epochs", 1, "--run_dir", tmp_path / "r", "--spaq_dir", spaq)
+    assert json.loads((tmp_path / "r" / "test_spaq.json").read_text())["n"] == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("--dataset koniq-10k --epochs 30 --batch_size 4", "concat"),
+        ("--dataset koniq-10k --epochs 30 --batch-size 4 --attention-fusion", "attention"),
+        (
+            "--dataset koniq-10k --epochs 30 --batch_size 4 --attention_fusion --patience 7 "
+            "--lr_scheduler cosine --no_spaq",
+            "attention",
+        ),
+        ("--dataset koniq-10k --epochs 30 --no_multiscale --no_spaq", "single"),
+        ("--dataset koniq-10k --use_multiscale --attention_fusion", "attention"),
+        ("--fusion single --no_multiscale --no_spaq", "single"),
+        ("--fusion cross-scale --weighing.gate sigmoid --weighing.gain 4", "cross-scale"),
+    ],
+)
+def test_the_published_command_lines_mean_what_they_say(line, expected):
+    config = tyro.cli(TrainConfig, args=line.split())
+    assert choose_fusion(config, lambda _: None) == expected
+    assert config.spaq == ("--no_spaq" not in line)
+    if "--weighing" in line:
+        assert config.weighing == ScaleWeighing(gate="sigmoid", gain=4)
+
+
+def test_a_split_of_ones_own_is_used_in_place_of_the_published_one(biq2021, tmp_path):
+    names = sorted(path.name for path in (biq2021 / "Images").iterdir())
+    sides = ["test"] * 8 + ["validation"] * 6 + ["train"] * (len(names) - 14)
+    pd.DataFrame({"image": names, "split": sides}).to_csv(tmp_path / "mine.csv", index=False)
+    settings = ("--dataset", "biq2021", "--data_dir", biq2021, "--epochs", 1, "--split_file", tmp_path / "mine.csv")
+    run(*settings, "--run_dir", tmp_path / "r")
+    assert sorted(pd.read_csv(tmp_path / "r" / "predictions.csv")["image"]) == names[:8]
+    used = pd.read_csv(tmp_path / "r" / "split.csv").set_index("image")["split"]
+    assert used[names].tolist() == sides
+
+
+@pytest.mark.parametrize(
+    ("fusion", "switch"),
+    [("spatial", "--attention_fusion"), ("single", "--attention_fusion"), ("concat", "--no_multiscale")],
+)
+def test_flags_that_contradict_each_other_are_refused(fusion, switch):
+    config = tyro.cli(TrainConfig, args=["--fusion", fusion, switch])
+    with pytest.raises(FusiqaError, match=f"--fusion {fusion} and {switch} contradict"):
+        choose_fusion(config, lambda _: None)
+
+
+def test_settings_that_the_fusion_has_no_use_for_are_named():
+    line = "--single_scale 0 --weighing.gain 4 --entropy_weight 0.1 --attention_dropout 0.2"
+    config = tyro.cli(TrainConfig, args=line.split())
+    assert list(ignored(config, "concat")) == ["single_scale", "weighing", "attention_dropout", "entropy_weight"]
+    assert list(ignored(config, "single")) == ["weighing", "attention_dropout", "entropy_weight"]
+    assert list(ignored(config, "spatial")) == ["single_scale", "weighing", "attention_dropout"]
+    assert list(ignored(config, "cross-scale")) == ["single_scale", "weighing"]
+    assert ignored(config, "attention") == {"single_scale": "--fusion attention"}
+    assert ignored(TrainConfig(), "single") == {}
+
+
+def test_settings_that_heads_on_a_frozen_backbone_have_no_use_for_are_named():
+    given = {"drop_path": 0.1, "logger": "none"}
+    assert ignored(TrainConfig(freeze_backbone=True, **given), "concat") == dict.fromkeys(given, "--freeze_backbone")
+    assert ignored(TrainConfig(**given), "concat") == {}
+    assert ignored(TrainConfig(freeze_backbone=True), "concat") == {}
+
+
+def test_a_hypernetwork_may_read_the_finest_scale_alone(biq2021, tmp_path):
+    run("--dataset", "biq2021", "--data_dir", biq2021, "--fusion", "single", "--single_scale", 0, "--epochs", 1,
+        "--run_dir", tmp_path / "r", "--no_spaq")  # fmt: skip
+    trained = load_checkpoint(tmp_path / "r")
+    assert trained.model.config.single_scale == 0
+    assert trained.model.hypernetwork.chain[0].in_channels == trained.model.pyramid.channels[0]
+
+
+def test_a_scale_that_is_not_there_is_refused():
+    with pytest.raises(FusiqaError, match="--single_scale 4: allowed is 0 to below 4"):
+        TrainConfig(single_scale=4)
+
+
+@pytest.fixture
+def broken(biq2021, tmp_path):
+    """The miniature set with seven rows that cannot be used, each in its own way or the same."""
+    root = tmp_path / "broken"
+    shutil.copytree(biq2021, root)
+    images = sorted((root / "Images").iterdir())
+    images[0].write_bytes(b"")
+    images[1].write_bytes(images[1].read_bytes()[:-200])
+    images[2].write_text("<html>not found</html>")
+    for image in images[3:6]:
+        image.unlink()
+    sheet = root / "Train (Images and MOS).csv"
+    table = pd.read_csv(sheet)
+    whole = [row for row, name in enumerate(table["Image Name"]) if name in {image.name for image in images[6:]}]
+    table.loc[whole[0], "MOS"] = np.nan
+    table.to_csv(sheet, index=False)
+    return root
+
+
+def test_broken_rows_are_listed_before_training_starts(broken, tmp_path, capsys):
+    said = refusal(capsys, "--dataset", "biq2021", "--data_dir", broken, "--run_dir", tmp_path / "r")
+    assert "7 of 30 rows cannot be used" in said
+    assert "--skip_broken" in said
+    assert said.count(".jpg:") == 5
+    assert not (tmp_path / "r").exists()
+
+
+def test_skip_broken_goes_on_and_records_them(broken, tmp_path):
+    run("--dataset", "biq2021", "--data_dir", broken, "--run_dir", tmp_path / "r", "--skip_broken", "--epochs", 1,
+        "--no_spaq", "--validation_share", "0.3")  # fmt: skip
+    record = json.loads((tmp_path / "r" / "config.json").read_text())["resolved"]
+    assert len(record["broken"]) == 7
+    assert sum(record["images"].values()) == 23
+
+
+def test_zero_usable_rows_are_an_error(biq2021, tmp_path, capsys):
+    root = tmp_path / "empty"
+    shutil.copytree(biq2021, root)
+    for image in (root / "Images").iterdir():
+        image.write_bytes(b"")
+    said = refusal(capsys, "--dataset", "biq2021", "--data_dir", root, "--skip_broken", "--run_dir", tmp_path / "r")
+    assert "none of the 30 rows can be used" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--dataset", "konik-10k"), "unknown data set 'konik-10k': did you mean koniq-10k?"),
+        (("--dataset", "koniq-10k", "--data_dir", "nowhere"), "koniq-10k is not in nowhere (no such folder)"),
+        (("--dataset", "synthetic", "--backbone", "resnet5O"), "unknown backbone 'resnet5O'"),
+        (("--dataset", "synthetic", "--crop_size", "31"), "31x31 pixels are too small"),
+        (("--dataset", "synthetic", "--resize", "tall"), "--resize tall: expected none"),
+        (("--dataset", "synthetic", "--resume"), "--resume needs the run to continue"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = refusal(capsys, *arguments)
+    assert message in said
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+
+
+def test_a_wrong_column_and_a_leaking_group_are_named(own_csv, tmp_path, capsys):
+    table = pd.read_csv(own_csv)
+    table.rename(columns={"mos": "opinion"}).to_csv(tmp_path / "wrong.csv", index=False)
+    assert "no column 'mos'" in refusal(capsys, "--dataset", tmp_path / "wrong.csv")
+    table.assign(split=["train", "test"] * 10).to_csv(tmp_path / "leak.csv", index=False)
+    assert "scene0" in refusal(capsys, "--dataset", tmp_path / "leak.csv")
+
+
+def test_a_csv_of_ones_own_keeps_its_contents_together(own_csv, tmp_path):
+    folder = train(
+        TrainConfig(
+            dataset=str(own_csv), backbone="test_resnet", backbone_weights="none", crop_size=40, epochs=1,
+            resize="none",
+            batch_size=4, validation_share=0.4, spaq=False, progress=False, num_workers=0, run_dir=tmp_path / "r",
+            accelerator="cpu",
+        )
+    )  # fmt: skip
+    split = pd.read_csv(folder / "split.csv").merge(pd.read_csv(own_csv), on="image")
+    assert (split.groupby("group")["split"].nunique() == 1).all()
+    assert set(split["split"]) == {"train", "validation", "test"}

@@ -1,0 +1,135 @@
+"""What is exported scores as torch does, in batches of any size, and without torch."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_models import RANGE, make_model, noise
+
+from fusiqa.cli import USER_MISTAKE, main
+from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing
+from fusiqa.errors import FusiqaError
+from fusiqa.models import export as exporting
+from fusiqa.models.checkpoint import TrainedModel, save_checkpoint
+from fusiqa.models.export import TOLERANCE, export, load_exported
+from fusiqa.models.quality import QualityModel
+from fusiqa.scoring.scorer import Scorer
+
+pytest.importorskip("onnxscript")
+CLOSE = TOLERANCE * RANGE.width
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_fusion_scores_in_onnxruntime_as_in_torch(tmp_path, fusion):
+    model = make_model(tmp_path / "run", fusion=fusion)
+    assert export(model, name="mine", output=tmp_path / "model.onnx") < TOLERANCE
+    mine, other = Scorer(model, device="cpu"), Scorer(tmp_path / "model.onnx", backend="onnx")
+    for shape in ((53, 71), (7, 11)):
+        expected, found = mine(noise(*shape)), other(noise(*shape))
+        assert found.score == pytest.approx(expected.score, abs=CLOSE)
+        assert (found.scale_weights is None) == (expected.scale_weights is None)
+        np.testing.assert_allclose(found.crops.scores, expected.crops.scores, atol=CLOSE)
+
+
+@pytest.mark.parametrize("side", [64, 88, 96])
+def test_maps_that_do_not_divide_evenly_are_pooled_as_in_torch(tmp_path, side):
+    """Maps of 22 and 24 cells onto 7, 8, 4 and 2."""
+    torch.manual_seed(0)
+    weighing = ScaleWeighing(gate="sigmoid", temperature=2.0, gain=4.0, normalised=True)
+    config = ModelConfig(
+        backbone="test_resnet", fusion="attention", image_height=side, image_width=side, weighing=weighing
+    )
+    save_checkpoint(TrainedModel(QualityModel(config).eval(), "none", {}), tmp_path)
+    assert export(tmp_path, name="mine", output=tmp_path / "model.onnx") < TOLERANCE
+
+
+def test_the_onnx_file_states_how_it_is_to_be_fed(tmp_path, model_folder):
+    import onnx
+
+    export(model_folder, name="mine", output=tmp_path / "model.onnx")
+    made = onnx.load(tmp_path / "model.onnx")
+    stated = json.loads({each.key: each.value for each in made.metadata_props}["fusiqa"])
+    assert stated["resize"] == "48"
+    assert stated["crop_size"] == 32
+    assert stated["score_range"] == [1, 5]
+    assert stated["higher_is_better"]
+    assert stated["name"].startswith("mine@")
+    (crops,) = made.graph.input
+    assert crops.name == "crops"
+    assert crops.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert crops.type.tensor_type.shape.dim[0].dim_param
+    assert [output.name for output in made.graph.output] == ["score", "scale_weights"]
+
+
+def test_torch_export_scores_as_torch_and_carries_the_facts(tmp_path, model_folder, scorer):
+    assert export(model_folder, name="mine", output=tmp_path / "model.pt2") < TOLERANCE
+    files = {"fusiqa.json": ""}
+    torch.export.load(tmp_path / "model.pt2", extra_files=files)
+    assert json.loads(files["fusiqa.json"])["crop_size"] == 32
+    crops = np.stack([noise(32, 32, seed) for seed in range(4)])
+    np.testing.assert_allclose(load_exported(tmp_path / "model.pt2")(crops)[0], scorer.network(crops)[0], atol=CLOSE)
+
+
+def test_a_file_that_differs_from_torch_is_not_kept(tmp_path, model_folder, monkeypatch):
+    monkeypatch.setattr(exporting, "difference", lambda *_: 2e-4)
+    with pytest.raises(FusiqaError, match=r"was not written: it differs from torch by 2\.0e-04 of the range"):
+        export(model_folder, name="mine", output=tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_differences_are_told_apart(scorer):
+    def other(crops):
+        score, weights = scorer.network(crops)
+        return score + 0.25 * len(crops), weights
+
+    assert exporting.difference(scorer.network, other) == pytest.approx(0.25 * 5 / RANGE.width)
+    assert exporting.difference(scorer.network, lambda crops: scorer.network(crops[:0])) == float("inf")
+
+
+def test_onnx_scores_without_torch(tmp_path, model_folder):
+    export(model_folder, name="mine", output=tmp_path / "model.onnx")
+    Image.fromarray(noise(53, 71)).save(tmp_path / "a.png")
+    code = (
+        "import sys; from fusiqa.scoring.scorer import Scorer; "
+        f"print(Scorer({str(tmp_path / 'model.onnx')!r}, backend='onnx')({str(tmp_path / 'a.png')!r}).score); "
+        "print(*sorted({'torch', 'timm', 'lightning'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    score, loaded = done.stdout.split("\n")[:2]
+    assert 1 <= float(score) <= 5
+    assert loaded == ""
+
+
+def test_another_model_is_exported_once_and_kept(model_folder, scorer, capsys):
+    first = Scorer(model_folder, backend="onnx")
+    assert "once" in capsys.readouterr().err
+    again = Scorer(model_folder, backend="onnx")
+    assert capsys.readouterr().err == ""
+    image = noise(53, 71)
+    assert first(image).score == again(image).score == pytest.approx(scorer(image).score, abs=CLOSE)
+    assert first.facts.name == scorer.facts.name
+
+
+def test_what_is_no_model_of_ours_is_refused(tmp_path, capsys):
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    with pytest.raises(FusiqaError, match=r"broken\.onnx is no model that `fusiqa export` wrote"):
+        Scorer(tmp_path / "broken.onnx")
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "--output", str(tmp_path / "model.pth")])
+    assert ended.value.code == USER_MISTAKE
+    assert "expected a name that ends in .onnx or .pt2" in " ".join(capsys.readouterr().err.replace("|", " ").split())
+
+
+def test_the_loss_needs_torch(tmp_path, model_folder):
+    export(model_folder, name="mine", output=tmp_path / "model.onnx")
+    with pytest.raises(FusiqaError, match="only backend='torch' has gradients"):
+        Scorer(tmp_path / "model.onnx").loss(torch.rand(1, 3, 48, 48))
+
+
+def test_the_command_says_how_close_the_file_is(tmp_path, model_folder, capsys):
+    main(["export", str(model_folder), "--output", str(tmp_path / "model.onnx")])
+    assert "differs from torch by" in capsys.readouterr().out

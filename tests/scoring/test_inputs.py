@@ -1,0 +1,136 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fusiqa.errors import FusiqaError
+from fusiqa.scoring.inputs import image_of, images_in, is_many, printable
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (13, 17, 3), dtype=np.uint8)
+
+
+def encoded(pixels: np.ndarray = PIXELS) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+class Opened:
+    """A file object that is no `io` class, as object stores give."""
+
+    name = "s3.png"
+
+    def read(self) -> bytes:
+        return encoded()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(encoded(), id="bytes"),
+        pytest.param(bytearray(encoded()), id="bytearray"),
+        pytest.param(memoryview(encoded()), id="memoryview"),
+        pytest.param(io.BytesIO(encoded()), id="file object"),
+        pytest.param(Opened(), id="duck"),
+        pytest.param(Image.fromarray(PIXELS), id="PIL"),
+        pytest.param(PIXELS, id="uint8"),
+        pytest.param(PIXELS.transpose(2, 0, 1), id="channels first"),
+        pytest.param(PIXELS.astype(np.uint16) * 257, id="uint16"),
+        pytest.param(PIXELS / 255, id="float64"),
+        pytest.param((PIXELS / 255).astype(np.float32), id="float32"),
+        pytest.param(torch.from_numpy(PIXELS).permute(2, 0, 1), id="uint8 tensor"),
+        pytest.param((torch.from_numpy(PIXELS).permute(2, 0, 1) / 255).requires_grad_(), id="float tensor"),
+        pytest.param((torch.from_numpy(PIXELS).permute(2, 0, 1) / 255).double(), id="double tensor"),
+    ],
+)
+def test_whatever_a_image_comes_as_its_pixels_are_the_same(given):
+    np.testing.assert_array_equal(image_of(given).read(), PIXELS)
+
+
+def test_paths_are_read_as_text_and_as_objects(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded())
+    for path in (tmp_path / "a.png", str(tmp_path / "a.png")):
+        image = image_of(path)
+        np.testing.assert_array_equal(image.read(), PIXELS)
+        assert image.name == image.path == str(tmp_path / "a.png")
+
+
+def test_grey_pictures_have_three_equal_channels_and_transparent_ones_lie_on_white():
+    grey = PIXELS[:, :, 0]
+    for given in (grey, grey[:, :, None], torch.from_numpy(grey), torch.from_numpy(grey)[None]):
+        np.testing.assert_array_equal(image_of(given).read(), np.repeat(grey[:, :, None], 3, axis=2))
+    clear = np.dstack([PIXELS, np.zeros((13, 17), np.uint8)])
+    assert (image_of(clear).read() == 255).all()
+
+
+def test_a_picture_lies_as_its_exif_says():
+    picture = Image.fromarray(PIXELS)
+    picture.getexif()[274] = 3
+    np.testing.assert_array_equal(image_of(picture).read(), PIXELS[::-1, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (b"<html>", "not an image"),
+        (b"", "not an image"),
+        (io.StringIO("text"), "open it in binary mode"),
+        (3, "int is no image; expected a path"),
+        (None, "NoneType is no image"),
+        ({}, "dict is no image"),
+        ("https://example.org/a.jpg", "URLs are not read"),
+        ("gone.jpg", "no such file"),
+        (PIXELS.astype(np.int32), "an array of int32; expected uint8"),
+        (np.zeros((5, 7), bool), "an array of bool"),
+        (PIXELS.astype(float), "values from 0 to 255 in an array of float64; expected 0 to 1"),
+        (np.full((5, 7, 3), np.nan), "values from nan"),
+        (np.full((5, 7, 3), -0.5), r"values from -0\.5"),
+        (np.zeros((5, 7, 2)), r"an array of shape \(5, 7, 2\)"),
+        (np.zeros((0, 7, 3), np.uint8), r"an array of shape \(0, 7, 3\)"),
+        (np.zeros(5), r"an array of shape \(5,\)"),
+        (torch.zeros(7, 5, 3), r"a tensor of shape \(7, 5, 3\); expected \(3, height, width\)"),
+        (torch.zeros(3, 5, 7, dtype=torch.int64), "an array of int64"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_what_came_and_what_is_expected(given, reason):
+    with pytest.raises(FusiqaError, match=reason):
+        image_of(given, place=5).read()
+
+
+def test_what_has_no_name_is_called_by_its_place():
+    with pytest.raises(FusiqaError, match=r"^image 2: "):
+        list(images_in([PIXELS, PIXELS, b"no"]))[2].read()
+
+
+@pytest.mark.parametrize("one", ["a.jpg", Path("a.jpg"), b"", io.BytesIO(), Image.new("L", (2, 2)), PIXELS])
+def test_one_is_not_many(one):
+    assert not is_many(one)
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        [PIXELS, PIXELS],
+        (PIXELS, PIXELS),
+        (each for each in (PIXELS, PIXELS)),
+        np.stack([PIXELS, PIXELS]),
+        torch.from_numpy(np.stack([PIXELS, PIXELS])).permute(0, 3, 1, 2),
+        [np.stack([PIXELS]), PIXELS],
+    ],
+    ids=["list", "tuple", "generator", "array", "tensor", "nested"],
+)
+def test_many_come_one_by_one(many):
+    assert is_many(many)
+    found = [image.read() for image in images_in(many)]
+    assert len(found) == 2
+    for pixels in found:
+        np.testing.assert_array_equal(pixels, PIXELS)
+
+
+def test_names_fit_into_one_line_of_a_table():
+    assert printable("caf\udce9.jpg") == r"caf\xe9.jpg"
+    assert printable("a\nb\t.jpg") == r"a\nb\t.jpg"
+    assert printable("grün 花.jpg") == "grün 花.jpg"

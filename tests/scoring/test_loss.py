@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+from tiny_models import noise
+
+from fusiqa.errors import FusiqaError
+from fusiqa.scoring.geometry import pad_to
+from fusiqa.scoring.loss import mirrored
+
+
+def images(*shape: int) -> torch.Tensor:
+    return torch.from_numpy(noise(*shape)).permute(2, 0, 1)[None] / 255
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (61, 97), (97, 48)])
+def test_the_loss_is_how_far_the_score_falls_short(scorer, shape):
+    """The resize of tensors and that of 8-bit images differ by rounding; 48 pixels are not resized."""
+    loss = float(scorer.loss(images(*shape)))
+    assert loss == pytest.approx(1 - scorer.score_range.to_unit(scorer(noise(*shape)).score), abs=5e-3)
+    assert 0 < loss < 1
+
+
+def test_the_loss_of_a_batch_is_the_mean(scorer):
+    batch = torch.cat([images(48, 60), images(48, 60).flip(3)])
+    alone = [scorer.loss(batch[place : place + 1]) for place in range(2)]
+    torch.testing.assert_close(scorer.loss(batch), torch.stack(alone).mean(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (61, 97), (20, 30)])
+def test_gradients_reach_every_pixel(scorer, shape):
+    pixels = images(*shape).requires_grad_()
+    scorer.loss(pixels).backward()
+    assert pixels.grad is not None
+    assert torch.isfinite(pixels.grad).all()
+    assert (pixels.grad.abs().sum(dim=1) > 0).float().mean() > 0.9
+
+
+def test_a_step_against_the_gradient_betters_the_score(scorer):
+    pixels = images(48, 48).requires_grad_()
+    loss = scorer.loss(pixels)
+    (gradient,) = torch.autograd.grad(loss, pixels)
+    better = (pixels - 0.01 * gradient.sign()).clamp(0, 1).detach()
+    assert scorer.loss(better) < loss
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (3, 40), (1, 1), (32, 32)])
+def test_tensors_are_mirrored_outwards_as_images_are(shape):
+    pixels = noise(*shape)
+    given = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    np.testing.assert_array_equal(mirrored(given, 31)[0].permute(1, 2, 0).numpy(), pad_to(pixels, 31, 31))
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (torch.zeros(3, 48, 48), r"shape \(3, 48, 48\); expected floats \(batch, 3, height, width\)"),
+        (torch.zeros(1, 3, 48, 48, dtype=torch.uint8), "a tensor of torch.uint8"),
+        (torch.full((1, 3, 48, 48), 255.0), "values from 255 to 255; expected 0 to 1"),
+        (torch.full((1, 3, 48, 48), float("nan")), "values from nan"),
+    ],
+)
+def test_other_tensors_are_refused(scorer, given, reason):
+    with pytest.raises(FusiqaError, match=reason):
+        scorer.loss(given)

@@ -1,0 +1,285 @@
+"""`fusiqa score` as its users run it."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from broken_files import BROKEN, break_into
+from PIL import Image
+from tiny_models import CROP, make_model, noise
+
+from fusiqa.cli import SOME_UNREADABLE, USER_MISTAKE, main
+from fusiqa.scoring.result import COLUMNS
+
+PROGRAM = [sys.executable, "-m", "fusiqa", "score"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """Takes images as small as they are: one crop each."""
+    return str(make_model(tmp_path_factory.mktemp("models") / "small", resize="none"))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Eleven good images, two of them in a folder below, a hidden one and a text beside them."""
+    folder = tmp_path / "images"
+    (folder / "below").mkdir(parents=True)
+    for number in range(11):
+        place = folder / "below" if number > 8 else folder
+        Image.fromarray(noise(CROP, CROP, number)).save(place / f"{number:02}.png")
+    Image.fromarray(noise(CROP, CROP)).save(folder / ".hidden.png")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def rows_of(path: Path) -> list[dict]:
+    match path.suffix:
+        case ".jsonl":
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        case ".parquet":
+            return pd.read_parquet(path).to_dict("records")
+        case _:
+            return pd.read_csv(path, keep_default_na=False).to_dict("records")
+
+
+def same_rows(rows: list[dict], others: list[dict]) -> bool:
+    """The same, to the last digits of a number: how many crops a batch holds changes the order of its sums."""
+    try:
+        pd.testing.assert_frame_equal(pd.DataFrame(rows), pd.DataFrame(others), rtol=0, atol=1e-5)
+    except AssertionError as different:
+        print(different)
+        return False
+    return True
+
+
+def score(*arguments: object) -> int:
+    """Run the command; its exit code."""
+    try:
+        main(["score", *map(str, arguments), "--device", "cpu"])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_a_thousand_files_of_which_fifty_are_broken_in_twenty_ways(tmp_path, model, capsys):
+    for number in range(950):
+        Image.fromarray(noise(CROP, CROP, number)).save(tmp_path / f"{number}.png")
+    broken = {str(path) for path in break_into(tmp_path, 50)}
+    assert len(BROKEN) >= 20
+    assert score(tmp_path, "--model", model, "--output", tmp_path / "scores.csv") == SOME_UNREADABLE
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert tuple(table.columns) == COLUMNS
+    assert len(table) == 1000
+    assert table["score"].notna().sum() == 950
+    assert set(table["path"][table["error"].notna()]) == broken
+    assert table["score"].isna().sum() == 50
+    reasons = table["error"].dropna()
+    assert reasons.str.len().between(5, 200).all()
+    assert "950 scored, 50 without a score (their rows say why)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_tables_hold_the_same_rows_in_every_format(folder, model, tmp_path, ending):
+    output = tmp_path / f"scores{ending}"
+    assert score(folder, "--model", model, "--output", output) == 0
+    rows = rows_of(output)
+    assert [Path(row["path"]).name for row in rows] == [f"{number:02}.png" for number in range(11)]
+    assert all(tuple(row) == COLUMNS for row in rows)
+    assert all(1 <= row["score"] <= 5 for row in rows)
+    assert len({row["score"] for row in rows}) == 11
+    assert sum(rows[0][f"scale_{place}"] for place in range(4)) == pytest.approx(1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", output.name]
+
+
+def test_a_pipe_gets_csv_and_nothing_else(folder, model, capsys):
+    assert score(folder / "00.png", folder / "gone.png", "--model", model) == SOME_UNREADABLE
+    printed = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(printed.out)))
+    assert [row["error"] for row in rows] == ["", "no such file"]
+    assert "1 scored, 1 without a score" in printed.err
+
+
+def test_a_terminal_gets_a_table(folder, model, capsys, monkeypatch):
+    monkeypatch.setattr("fusiqa.scoring.batch.on_a_terminal", lambda: True)
+    score(folder / "00.png", folder / "gone.png", "--model", model)
+    head, good, bad = capsys.readouterr().out.splitlines()
+    assert head.split()[:2] == ["score", "spread"]
+    assert "scores on 1 to 5, higher is better" in head
+    assert good.endswith("00.png")
+    assert 1 <= float(good.split()[0]) <= 5
+    assert bad.endswith("gone.png: no such file")
+
+
+def test_patterns_and_a_list_on_standard_input_name_images_too(folder, model, tmp_path, monkeypatch):
+    assert score(folder / "**" / "1?.png", "--model", model, "--output", tmp_path / "a.csv") == 0
+    assert [Path(row["path"]).name for row in rows_of(tmp_path / "a.csv")] == ["10.png"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{folder / '03.png'}\n\n{folder / 'below'}\n"))
+    assert score("-", "--model", model, "--output", tmp_path / "b.csv") == 0
+    assert [Path(row["path"]).name for row in rows_of(tmp_path / "b.csv")] == ["03.png", "09.png", "10.png"]
+
+
+def test_what_is_named_twice_has_one_row(folder, model, tmp_path):
+    assert score(folder, folder / "00.png", folder, "--model", model, "--output", tmp_path / "a.csv") == 0
+    assert len(rows_of(tmp_path / "a.csv")) == 11
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_a_run_that_was_cut_off_goes_on_without_scoring_twice(folder, model, tmp_path, ending, capsys):
+    whole, output = tmp_path / f"whole{ending}", tmp_path / f"scores{ending}"
+    score(folder, "--model", model, "--output", whole)
+    score(*sorted(folder.glob("0[0-4].png")), "--model", model, "--output", output)
+    if ending != ".parquet":
+        content = output.read_bytes()
+        output.write_bytes(content[: len(content) - 9])  # killed in the middle of a row
+    capsys.readouterr()
+    assert score(folder, "--model", model, "--output", output, "--resume") == 0
+    kept = 5 if ending == ".parquet" else 4
+    assert f"{11 - kept} scored, {kept} had their row already" in capsys.readouterr().err
+    assert same_rows(rows_of(output), rows_of(whole))
+
+
+def test_a_row_with_an_error_counts_as_done(folder, model, tmp_path):
+    break_into(folder, 3)
+    output = tmp_path / "scores.csv"
+    assert score(folder, "--model", model, "--output", output) == SOME_UNREADABLE
+    before = output.read_bytes()
+    assert score(folder, "--model", model, "--output", output, "--resume") == 0
+    assert output.read_bytes() == before
+
+
+def test_an_output_is_not_overwritten_unasked_and_not_mixed_with_another_models_rows(folder, model, tmp_path, capsys):
+    output = tmp_path / "scores.csv"
+    score(folder, "--model", model, "--output", output)
+    before = output.read_bytes()
+    assert score(folder, "--model", model, "--output", output) == USER_MISTAKE
+    assert "exists already; add --resume to go on with it, or --overwrite" in capsys.readouterr().err
+    other = make_model(tmp_path / "other", resize="none", seed=1)
+    assert score(folder, "--model", other, "--output", output, "--resume") == USER_MISTAKE
+    assert "numbers of two models do not belong in one table" in capsys.readouterr().err
+    assert output.read_bytes() == before
+    assert score(folder / "00.png", "--model", other, "--output", output, "--overwrite") == 0
+    assert len(rows_of(output)) == 1
+
+
+def test_what_is_no_table_of_scores_is_not_continued(folder, model, tmp_path, capsys):
+    output = tmp_path / "notes.csv"
+    output.write_text("image,mos\na.jpg,3\n")
+    assert score(folder, "--model", model, "--output", output, "--resume") == USER_MISTAKE
+    assert "is no table of scores: expected the columns path, score" in capsys.readouterr().err
+    assert output.read_text() == "image,mos\na.jpg,3\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["--bottom", 3], lambda scores: sorted(scores)[:3]),
+        (["--top", 2], lambda scores: sorted(scores, reverse=True)[:2]),
+        (["--sort", "worst"], sorted),
+        (["--sort", "best"], lambda scores: sorted(scores, reverse=True)),
+        (["--sort", "path"], lambda scores: scores),
+        (["--below", "MEDIAN"], lambda scores: [s for s in scores if s < float(np.median(scores))]),
+        (["--above", "MEDIAN", "--sort", "best"], lambda scores: sorted(scores, reverse=True)[:5]),
+    ],
+)
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_rows_are_chosen_and_ordered_as_asked(folder, model, tmp_path, arguments, wanted, ending):
+    whole, output = tmp_path / f"whole{ending}", tmp_path / f"scores{ending}"
+    score(folder, "--model", model, "--output", whole)
+    scores = [row["score"] for row in rows_of(whole)]
+    asked = [float(np.median(scores)) if word == "MEDIAN" else word for word in arguments]
+    assert score(folder, "--model", model, "--output", output, *asked) == 0
+    assert [row["score"] for row in rows_of(output)] == pytest.approx(wanted(scores), abs=1e-5)
+    assert score(folder, "--model", model, "--output", output, *asked, "--resume") == 0
+    assert [row["score"] for row in rows_of(output)] == pytest.approx(wanted(scores), abs=1e-5)
+
+
+def test_rows_that_were_left_out_are_kept_for_a_later_run(folder, model, tmp_path, capsys):
+    output = tmp_path / "worst.csv"
+    score(folder, "--model", model, "--output", output, "--bottom", 1)
+    capsys.readouterr()
+    assert score(folder, "--model", model, "--output", output, "--bottom", 2, "--resume") == 0
+    assert "0 scored, 11 had their row already" in capsys.readouterr().err
+    assert len(rows_of(output)) == 2
+
+
+def test_the_sheet_shows_the_worst_and_the_best(folder, model, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    assert score(folder, "--model", model, "--output", tmp_path / "a.csv", "--sheet", sheet) == 0
+    with Image.open(sheet) as picture:
+        assert picture.width > 900
+        assert picture.height > 3 * 240
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--output", "a.xlsx"], "--output a.xlsx: expected a name that ends in .csv, .jsonl, .parquet"),
+        (["--resume"], "--resume needs the table to go on with"),
+        (["--top", "2", "--bottom", "2"], "--top and --bottom exclude each other"),
+        (["--top", "0"], "--top"),
+        (["--sheet", "a.pdf"], "expected a name that ends in .png or .jpg"),
+        (["--model", "nothing"], "no model nothing"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(folder, arguments, reason, capsys):
+    assert score(folder, *arguments) == USER_MISTAKE
+    said = " ".join(capsys.readouterr().err.replace("|", " ").split())
+    assert reason in said
+
+
+def test_an_empty_folder_says_what_it_looked_for(tmp_path, model, capsys):
+    assert score(tmp_path, "--model", model) == USER_MISTAKE
+    assert "no images in" in capsys.readouterr().err
+
+
+def heed_ctrl_c() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+ORDERLY = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
+
+
+@pytest.mark.parametrize("stop", [*ORDERLY, signal.SIGKILL])
+def test_a_run_that_is_stopped_leaves_a_whole_table_and_goes_on_from_there(tmp_path, model, stop):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(120):
+        Image.fromarray(noise(97, 97, number)).save(folder / f"{number:03}.png")
+    output = tmp_path / "scores.csv"
+    command = [*PROGRAM, "-", "--model", model, "--output", str(output), "--device", "cpu"]
+    running = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
+    running.stdin.write("".join(f"{path}\n" for path in sorted(folder.iterdir())[:80]))
+    running.stdin.flush()  # and left open: it cannot be done before it is stopped
+    until = time.monotonic() + 120
+    while (not output.exists() or output.read_bytes().count(b"\n") < 5) and time.monotonic() < until:
+        time.sleep(0.02)
+    os.kill(running.pid, stop)
+    running.wait(timeout=60)
+    said = running.stderr.read()
+    running.stdin.close()
+    running.stderr.close()
+    if stop in ORDERLY:
+        code, word = ORDERLY[stop]
+        assert running.returncode == code
+        assert f"{word}; what is finished is kept" in said
+        assert output.read_bytes().endswith(b"\n")
+    done = output.read_bytes().count(b"\n") - 1
+    assert 4 <= done <= 80
+    assert score(folder, "--model", model, "--output", output, "--resume") == 0
+    table = pd.read_csv(output)
+    assert len(table) == 120
+    assert table["path"].is_unique
+    assert table["score"].notna().all()

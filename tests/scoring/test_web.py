@@ -1,0 +1,252 @@
+"""The API of `fusiqa serve`: answers, limits, and many requests at once."""
+
+import asyncio
+import io
+import socket
+import threading
+import time
+
+import httpx
+import numpy as np
+import pytest
+from broken_files import BROKEN, encoded, png
+from PIL import Image
+from tiny_models import RANGE, noise
+
+from fusiqa.cli import USER_MISTAKE, main
+from fusiqa.config.serve import ServeConfig
+from fusiqa.scoring.inputs import ImageInput
+from fusiqa.scoring.result import Score
+
+pytest.importorskip("fastapi")
+from fusiqa.scoring.web.app import PAGES, make_app
+from fusiqa.scoring.web.batching import Batcher
+
+LIMITS = ServeConfig(max_megabytes=0.2, max_megapixels=0.05, max_files=5)
+
+
+def picture(seed: int, height: int = 53, width: int = 71) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(noise(height, width, seed)).save(file, "PNG")
+    return file.getvalue()
+
+
+def client(app) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", timeout=120)
+
+
+async def asked(app, method: str, path: str, **how) -> httpx.Response:
+    async with client(app) as browser:
+        return await browser.request(method, path, **how)
+
+
+def ask(app, method: str, path: str, **how) -> httpx.Response:
+    return asyncio.run(asked(app, method, path, **how))
+
+
+def files(*contents: bytes) -> list:
+    return [("files", (f"{number}.png", content)) for number, content in enumerate(contents)]
+
+
+@pytest.fixture
+def app(scorer):
+    return make_app(scorer, LIMITS)
+
+
+def test_each_image_has_its_answer_in_order(app, scorer):
+    answer = ask(app, "POST", "/v1/score", files=files(picture(0), b"<html>", picture(1)))
+    assert answer.status_code == 200
+    first, broken, second = answer.json()["results"]
+    expected = scorer(picture(0))
+    assert first["score"] == pytest.approx(expected.score, abs=1e-4 * RANGE.width)
+    assert first["scale_weights"] == pytest.approx(expected.scale_weights, abs=1e-5)
+    assert (first["name"], first["width"], first["height"]) == ("0.png", 71, 53)
+    assert first["score_range"] == [1, 5]
+    np.testing.assert_allclose([crop["box"] for crop in first["crops"]], expected.crops.boxes)
+    assert second["score"] == pytest.approx(scorer(picture(1)).score, abs=1e-4 * RANGE.width)
+    assert broken["score"] is None
+    assert broken["error"] == "not an image in a format that can be read"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty (0 bytes)"),
+        (bytes(300_000), "has 0.3 MB; at most 0.2 are taken"),
+        (png(600, 100), "has 0.1 megapixels; at most 0.05 are taken"),
+        (png(60_000, 60_000), "too large to be decoded safely"),
+    ],
+)
+def test_a_image_beyond_a_limit_has_its_reason_and_is_not_decoded(app, content, reason):
+    (result,) = ask(app, "POST", "/v1/score", files=files(content)).json()["results"]
+    assert reason in result["error"]
+
+
+def test_too_many_images_and_too_many_bytes_are_refused(app):
+    answer = ask(app, "POST", "/v1/score", files=files(*[picture(0)] * 6))
+    assert answer.status_code == 413
+    assert answer.json()["detail"] == "6 images; at most 5 are taken at once"
+    answer = ask(app, "POST", "/v1/score", files=files(bytes(2_000_000)))
+    assert answer.status_code == 413
+    assert "larger than" in answer.json()["detail"]
+
+
+def test_a_body_that_does_not_say_its_length_is_cut_off_on_the_way(app):
+    sent = 0
+
+    async def endless():
+        nonlocal sent
+        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+        while sent < 50_000_000:
+            sent += 50_000
+            yield bytes(50_000)
+
+    how = {"content": endless(), "headers": {"Content-Type": "multipart/form-data; boundary=x"}}
+    answer = ask(app, "POST", "/v1/score", **how)
+    assert answer.status_code == 413
+    assert sent < 2_000_000
+
+
+def test_two_hundred_requests_at_once_lose_no_good_answer(scorer):
+    app = make_app(scorer, LIMITS)
+    good = {f"good {number}.png": picture(number) for number in range(160)}
+    huge = {"bytes.png": bytes(300_000), "pixels.png": png(600, 100), "bomb.png": png(60_000, 60_000)}
+    bad = {f"bad {number}.png": encoded("JPEG")[: 50 + number] for number in range(37)}
+    wanted = {**good, **huge, **bad}
+    assert len(wanted) == 200
+
+    async def all_at_once() -> list[httpx.Response]:
+        async with client(app) as browser:
+            posts = [browser.post("/v1/score", files={"files": item}) for item in wanted.items()]
+            return await asyncio.gather(*posts)
+
+    answers = asyncio.run(all_at_once())
+    assert [answer.status_code for answer in answers] == [200] * 200
+    results = {result["name"]: result for answer in answers for result in answer.json()["results"]}
+    assert set(results) == set(wanted)
+    for name, content in good.items():
+        assert results[name]["score"] == pytest.approx(scorer(content).score, abs=1e-4 * RANGE.width)
+    assert all(results[name]["error"] for name in [*huge, *bad])
+    told = ask(app, "GET", "/metrics").text
+    assert 'fusiqa_images_total{outcome="scored"} 160.0' in told
+    assert 'fusiqa_images_total{outcome="unreadable"} 40.0' in told
+    batches = float(told.partition("\nfusiqa_batches ")[2].split()[0])
+    assert batches < 160  # images of several requests went through the network together
+
+
+class Slow:
+    """A scorer's network that takes its time."""
+
+    def __init__(self, network, seconds: float) -> None:
+        self.facts, self.crops_at_once = network.facts, network.crops_at_once
+        self.network, self.seconds = network, seconds
+
+    def __call__(self, crops):
+        time.sleep(self.seconds)
+        return self.network(crops)
+
+
+def test_more_than_may_wait_are_told_to_come_again_and_what_is_late_to_give_up(scorer, monkeypatch):
+    monkeypatch.setattr(scorer, "network", Slow(scorer.network, 0.5))
+    app = make_app(scorer, ServeConfig(max_waiting=3, timeout_seconds=0.2))
+    answer = ask(app, "POST", "/v1/score", files=files(*[picture(0)] * 4))
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    late = ask(app, "POST", "/v1/score", files=files(picture(0)))
+    assert late.status_code == 504
+    assert late.json()["detail"] == "it took longer than 0.2 seconds"
+
+
+def test_a_fault_of_the_network_ends_its_requests_and_not_the_server(scorer):
+    class Faulty(type(scorer)):
+        def __init__(self) -> None:
+            self.__dict__.update(scorer.__dict__)
+            self.faults = 1
+
+        def score_prepared(self, prepared):
+            if self.faults:
+                self.faults -= 1
+                raise MemoryError("no memory")
+            return super().score_prepared(prepared)
+
+    async def twice() -> tuple[object, Score]:
+        batcher = Batcher(Faulty(), max_waiting=5)
+        image = ImageInput("a", lambda: noise(40, 50))
+        fault = (await asyncio.gather(batcher.score(image), return_exceptions=True))[0]
+        score = await batcher.score(image)
+        batcher.close()
+        return fault, score
+
+    fault, score = asyncio.run(twice())
+    assert isinstance(fault, MemoryError)
+    assert score.ok
+
+
+def test_every_kind_of_broken_file_is_an_answer(app, tmp_path):
+    for number, (ending, make) in enumerate(BROKEN.values()):
+        path = tmp_path / f"{number}{ending}"
+        make(path)
+        if path.is_file():
+            answer = ask(app, "POST", "/v1/score", files=files(path.read_bytes()))
+            assert answer.status_code == 200
+            assert answer.json()["results"][0]["error"]
+
+
+def test_the_model_and_its_scales_are_described(app, scorer):
+    told = ask(app, "GET", "/v1/model").json()
+    assert told["name"] == scorer.facts.name
+    assert [scale["cell_pixels"] for scale in told["scales"]] == sorted(
+        scale["cell_pixels"] for scale in told["scales"]
+    )
+    assert len(told["scales"]) == 4
+    assert told["max_files"] == 5
+
+
+def test_health(app):
+    assert ask(app, "GET", "/health").json() == {"status": "ok", "waiting": 0}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_the_page_and_its_files_may_load_nothing_from_elsewhere(app, path):
+    answer = ask(app, "GET", path)
+    assert answer.status_code == 200
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert "https://" not in answer.text
+    assert answer.text.replace("http://www.w3.org/2000/svg", "").count("http://") == 0
+
+
+def test_a_page_elsewhere_cannot_reach_this_machine_under_its_own_name(app):
+    assert ask(app, "GET", "/health", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_the_command_serves_until_it_is_told_to_stop(model_folder, capsys, monkeypatch):
+    import uvicorn
+
+    servers = []
+    begin = uvicorn.Server.run
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: (servers.append(self), begin(self, sockets))[1])
+    monkeypatch.setattr(uvicorn.Server, "capture_signals", lambda self: __import__("contextlib").nullcontext())
+    settings = ["serve", "--model", str(model_folder), "--port", "0", "--device", "cpu"]
+    serving = threading.Thread(target=main, args=(settings,), daemon=True)
+    serving.start()
+    until = time.monotonic() + 60
+    while "(Ctrl-C ends it)" not in (said := capsys.readouterr().out) and time.monotonic() < until:
+        time.sleep(0.05)
+    address = said.split()[3]
+    answer = httpx.post(f"{address}/v1/score", files=files(picture(0)), timeout=60)
+    assert answer.json()["results"][0]["error"] is None
+    servers[0].should_exit = True
+    serving.join(20)
+    assert not serving.is_alive()
+
+
+def test_a_port_in_use_is_one_clear_error(model_folder, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with pytest.raises(SystemExit) as ended:
+            main(["serve", "--model", str(model_folder), "--port", port])
+    assert ended.value.code == USER_MISTAKE
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in capsys.readouterr().err

@@ -1,0 +1,56 @@
+"""Heads on pooled maps say what the whole network says."""
+
+import pytest
+import torch
+
+from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
+from fusiqa.models.quality import QualityModel
+from fusiqa.training.packed_maps import judge_packed, pack
+
+SIZES = (96, 224, 256)  # sides of the coarsest map: 3, 7 and 8, of which only 7 gives its pool's mean
+
+
+def model_of(fusion, size=224):
+    torch.manual_seed(2)
+    config = ModelConfig(
+        backbone="mobilenetv2_035", fusion=fusion, image_height=size, image_width=size,
+        score_range=ScoreRange(0, 100), gates_on_pools=fusion == "spatial",
+    )  # fmt: skip
+    return QualityModel(config).eval()
+
+
+def crops_of(size):
+    torch.manual_seed(0)
+    return torch.randint(0, 256, (3, 3, size, size), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_packed_maps_give_the_score_of_the_whole_network(fusion, size):
+    model, crops = model_of(fusion, size), crops_of(size)
+    packed = pack(model, crops)
+    assert packed.dtype == torch.float16
+    with torch.no_grad():
+        whole, heads = model(crops / 255), judge_packed(model, packed)
+    assert torch.allclose(whole.score, heads.score, atol=0.02)  # of 100: float16
+    assert whole.score.std() > 0.02
+    if whole.scale_weights is not None:
+        assert torch.allclose(whole.scale_weights, heads.scale_weights, atol=1e-3)
+
+
+def test_gates_on_pools_are_another_network_than_gates_on_maps():
+    model = model_of("spatial")
+    crops = crops_of(224) / 255
+    with torch.no_grad():
+        on_pools = model(crops).scale_weights
+        model.fusion.on_pools = False
+        assert (model(crops).scale_weights - on_pools).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_the_heads_learn_and_the_backbone_does_not(fusion):
+    model, crops = model_of(fusion).train(), crops_of(224)
+    judge_packed(model, pack(model.eval(), crops)).score.sum().backward()
+    backbone = {id(p) for p in model.pyramid.parameters()}
+    assert all(p.grad is None for p in model.pyramid.parameters())
+    assert all(p.grad is not None for p in model.parameters() if id(p) not in backbone)
