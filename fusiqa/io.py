@@ -6,7 +6,10 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
 """A trained model in a folder: its numbers, and all that is needed to build and feed the network again."""
@@ -43,3 +46,30 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically; NaN and infinity are refused by JSON, so they are an error here."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, every digit kept, atomically."""
+    write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """A table as GitHub Markdown, numbers right-aligned with four digits; missing values are empty cells.
+
+    Example:
+        >>> import pandas as pd
+        >>> print(to_markdown(pd.DataFrame({"run": ["a|b"], "srcc": [0.86791]})))
+        | run | srcc |
+        | :--- | ---: |
+        | a\\|b | 0.8679 |
+    """
+
+    def cell(value: object) -> str:
+        if value is None or value != value:
+            return ""
+        text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        return text.replace("|", "\\|").replace("\n", " ")
+
+    rules = ["---:" if dtype.kind in "biuf" else ":---" for dtype in table.dtypes]
+    rows = [[cell(value) for value in row] for row in table.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [list(table.columns), rules, *rows])

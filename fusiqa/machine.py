@@ -1,6 +1,6 @@
-"""How a program uses the CPU: settings that have to be made before torch is loaded. It imports nothing heavy.
+"""The CPU: how many cores this process may use, and settings to make before torch is loaded.
 
-Only the command line makes them; a library does not change the process of whoever imports it.
+Only the command line makes those settings; a library does not change the process that imports it.
 """
 
 from __future__ import annotations
@@ -32,3 +32,8 @@ def keep_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_FROM_THE_HEAP) and mallopt(M_TRIM_THRESHOLD, KEPT_FREE))
+
+
+def cores() -> int:
+    """Cores that this process may use, at least 1: fewer than the machine has where it is bound to some of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

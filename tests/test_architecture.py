@@ -22,7 +22,7 @@ LAYERS = (
     ("scoring",),
     ("stats",),
     ("config",),
-    ("hub", "io", "progress", "machine", "machine_cores", "errors"),
+    ("hub", "io", "progress", "machine", "errors"),
 )
 BRIDGES = {
     ("fusiqa/scoring/torch.py", "models"),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fusiqa.data.ratings import Images, Ratings, fingerprint
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
-from fusiqa.machine_cores import cores
+from fusiqa.machine import cores
 from fusiqa.progress import progress_bar
 
 

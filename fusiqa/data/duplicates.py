@@ -18,7 +18,7 @@ from jaxtyping import UInt64
 from PIL import Image
 
 from fusiqa.data.ratings import Images
-from fusiqa.machine_cores import cores
+from fusiqa.machine import cores
 from fusiqa.progress import progress_bar
 
 Hashes = UInt64[np.ndarray, "names"]

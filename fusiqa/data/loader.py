@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fusiqa.data.order import Crops, Draw, Rows, TrainingOrder
 from fusiqa.data.ratings import Ratings
-from fusiqa.machine_cores import cores
+from fusiqa.machine import cores
 from fusiqa.scoring.geometry import Resize, cover, pad_to, random_corner
 
 WORKERS_AT_MOST = 8

@@ -11,7 +11,7 @@ import pandas as pd
 from fusiqa.config import TrainConfig
 from fusiqa.explain.plots import difference_bars, seed_bars, validation_curves
 from fusiqa.explain.scale_weights import effective_scales, weights_of
-from fusiqa.io import write_text
+from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.runs.notices import Say
 from fusiqa.runs.presets import COMMON, Preset
 from fusiqa.runs.run_folder import CONFIG_FILE, PREDICTIONS_FILE, TEST_FILE, read_json, settings_of
@@ -25,7 +25,6 @@ from fusiqa.stats.ablation import (
     to_latex,
     verdicts,
 )
-from fusiqa.stats.compare import to_markdown, write_csv
 from fusiqa.training.history import HISTORY_FILE
 from fusiqa.training.predict import SCALE_COLUMNS
 

@@ -17,7 +17,7 @@ import torch
 
 from fusiqa.config import TrainConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.machine_cores import cores
+from fusiqa.machine import cores
 from fusiqa.runs.notices import Say
 from fusiqa.runs.prepare import Prepared
 from fusiqa.runs.presets import Variant

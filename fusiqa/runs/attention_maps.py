@@ -12,11 +12,11 @@ from fusiqa.data.loader import EvaluationCrops, channels_first, choose_workers, 
 from fusiqa.data.ratings import Ratings
 from fusiqa.explain.attended import mean_matrices, stitched
 from fusiqa.explain.plots import Attended, gate_maps, matrix_panels
+from fusiqa.io import write_csv
 from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.crops import attention_of
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.geometry import OVERLAP, Resize, cover
-from fusiqa.stats.compare import write_csv
 
 MAPS_FILE = "attention_maps.png"
 MATRIX_FIGURE = "attention_matrix.png"

@@ -9,11 +9,11 @@ import pandas as pd
 
 from fusiqa.config import CompareConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.io import write_text
+from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.runs.notices import Say
 from fusiqa.runs.run_folder import PREDICTIONS_FILE, backbone_of
 from fusiqa.runs.tables import read_table
-from fusiqa.stats.compare import compare, readable, to_markdown, write_csv
+from fusiqa.stats.compare import compare, readable
 
 MARKDOWN_FILE = "comparison.md"
 CSV_FILE = "comparison.csv"

@@ -15,8 +15,8 @@ from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import write_atomically
 from fusiqa.progress import progress_bar
 from fusiqa.runs.notices import Say, usable
-from fusiqa.scoring.contact_sheet import Shown, contact_sheet
 from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.sheet import Shown, contact_sheet
 
 
 def distort_images(config: DistortConfig, *, say: Say = print) -> Path:

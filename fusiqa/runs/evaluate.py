@@ -17,13 +17,12 @@ from fusiqa.data.kinds import kinds
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots import score_scatter
-from fusiqa.io import write_text
+from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 from fusiqa.runs.notices import Say
 from fusiqa.runs.own_data import is_own, is_table, own_dataset, own_part, seen_in_training
 from fusiqa.runs.run_folder import backbone_of, folder_of
-from fusiqa.scoring.contact_sheet import Shown, contact_sheet
-from fusiqa.stats.compare import to_markdown, write_csv
+from fusiqa.scoring.sheet import Shown, contact_sheet
 from fusiqa.stats.metrics import Estimate, estimate, measure
 from fusiqa.training.predict import predict_on_range
 

@@ -14,11 +14,10 @@ from fusiqa.explain.distortion_shifts import FOUND_BELOW, UNDISTORTED, distortio
 from fusiqa.explain.groups import WEIGHTS_FILE
 from fusiqa.explain.hypothesis import judge, over_runs, runs_table, runs_to_markdown, to_markdown
 from fusiqa.explain.plots import shift_map
-from fusiqa.io import write_text
+from fusiqa.io import write_csv, write_text
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 from fusiqa.runs.notices import Say
 from fusiqa.scoring.geometry import Resize
-from fusiqa.stats.compare import write_csv
 from fusiqa.training.predict import predict
 
 SHIFTS_FILE = "scale_weight_shifts.csv"

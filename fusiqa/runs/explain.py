@@ -18,6 +18,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.explain.groups import BARS_FILE, explain_to, with_quality_bands
 from fusiqa.explain.scale_weights import collapse, weights_of
 from fusiqa.explain.shifts import readable, scale_shifts
+from fusiqa.io import to_markdown, write_csv
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 from fusiqa.runs.attention_maps import draw_maps, draw_matrices
 from fusiqa.runs.every_distortion import SHIFTS_FILE, explain_every_distortion
@@ -26,7 +27,6 @@ from fusiqa.runs.notices import Say, usable
 from fusiqa.runs.own_data import is_own, is_table, own_part
 from fusiqa.runs.run_folder import folder_of
 from fusiqa.scoring.geometry import Resize
-from fusiqa.stats.compare import to_markdown, write_csv
 from fusiqa.training.predict import predict
 
 DEFAULT_FOLDER = "attention"

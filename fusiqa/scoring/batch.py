@@ -15,7 +15,7 @@ from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.record import chosen, recording
 from fusiqa.scoring.rows import Row, csv_writer
 from fusiqa.scoring.scorer import Scorer
-from fusiqa.scoring.sheet import draw_sheet
+from fusiqa.scoring.sheet import draw_worst_and_best
 from fusiqa.scoring.walk import STANDARD_INPUT, walk
 
 HEAD = "   score  spread  scale weights        image"
@@ -137,5 +137,5 @@ def _count(paths: tuple[str, ...], bar: tqdm) -> None:
 
 
 def _draw(sheet: Path, rows: Iterable[Row], score_range: ScoreRange) -> None:
-    drawn = draw_sheet(rows, sheet, score_range=score_range)
+    drawn = draw_worst_and_best(rows, sheet, score_range=score_range)
     print(f"{sheet}: {drawn} images" if drawn else "no image to draw", file=sys.stderr)

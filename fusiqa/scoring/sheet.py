@@ -1,61 +1,115 @@
-"""The worst and the best of a scoring run as one picture. It scores nothing."""
+"""Contact sheets: images side by side with two lines of text below each, and the worst and best of a scoring run."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from fusiqa.config import ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.contact_sheet import CELL, Shown, contact_sheet
+from fusiqa.io import write_atomically
 from fusiqa.scoring.geometry import Resize
 from fusiqa.scoring.inputs import file_image
-from fusiqa.scoring.rows import Row
 
-EACH_END = 8
-COLUMNS = 4
+CELL = 240  # pixels
+GAP = 12
+CAPTION = 40  # two lines of text
+INK, PAPER, MISSING = "#222222", "white", 200
+EACH_END = 8  # images of a scoring run: the worst, and the best
+KEPT_AT_ONCE = 1_000  # rows in memory while the ends are found
 
 
-def draw_sheet(rows: Iterable[Row], path: Path, *, score_range: ScoreRange) -> int:
-    """Draw the eight worst images, worst first, and then the eight best, best last.
+class Shown(NamedTuple):
+    """An image, uint8 (height, width, 3), and up to two lines of text to show below it."""
 
-    Each has its path, score and scale weights below it; one that can no longer be read is left grey.
+    pixels: np.ndarray
+    lines: Sequence[str]
+
+
+def contact_sheet(shown: Sequence[Shown], path: Path, *, columns: int = 4, title: str = "") -> None:
+    """Draw images in rows, each fitted to its cell with its aspect kept.
+
+    Args:
+        shown: the images, in reading order.
+        path: the file to write; its ending is the format.
+        columns: images in a row.
+        title: text above all of them.
+    """
+    columns = min(columns, max(1, len(shown)))
+    rows = -(-len(shown) // columns)
+    head = 34 if title else 0
+    width, height = columns * (CELL + GAP) + GAP, head + rows * (CELL + CAPTION + GAP) + GAP
+    sheet = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    small, large = ImageFont.load_default(13), ImageFont.load_default(17)
+    draw.text((GAP, 8), title, INK, large)
+    for place, each in enumerate(shown):
+        row, column = divmod(place, columns)
+        left, top = GAP + column * (CELL + GAP), head + GAP + row * (CELL + CAPTION + GAP)
+        picture = Image.fromarray(each.pixels)
+        picture.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
+        sheet.paste(picture, (left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2))
+        for number, line in enumerate(each.lines[:2]):
+            draw.text((left, top + CELL + 4 + 16 * number), _fitting(draw, line, small), INK, small)
+    write_atomically(path, lambda temporary: sheet.save(temporary))
+
+
+def _fitting(draw: ImageDraw.ImageDraw, line: str, font: Any) -> str:
+    """The line, or its end where it is wider than a cell: the ends of file names differ."""
+    if draw.textlength(line, font) <= CELL:
+        return line
+    while line and draw.textlength(f"...{line}", font) > CELL:
+        line = line[1:]
+    return f"...{line}"
+
+
+def draw_worst_and_best(rows: Iterable[dict[str, Any]], path: Path, *, score_range: ScoreRange) -> int:
+    """Draw the eight worst images of a table of scores, worst first, then the eight best, best last.
+
+    Each has its path, score and scale weights below it; one that can no longer be read is a grey square.
+
+    Args:
+        rows: of a table of scores, in any order and number.
+        path: the file to write.
+        score_range: of the scores, for the title.
 
     Returns:
-        How many images were drawn; with none, there is no picture.
+        The number of images drawn; 0 writes no file.
     """
-    kept: list[Row] = []
-    for row in rows:  # two heaps would need two passes; this holds 1,000 rows at most
+    kept: list[dict[str, Any]] = []
+    for row in rows:
         if row["score"] is not None:
             kept.append(row)
-        if len(kept) >= 1_000:
+        if len(kept) >= KEPT_AT_ONCE:
             kept = both_ends(kept)
     shown = both_ends(kept)
     if shown:
         title = f"worst to best, on {score_range.low:g} to {score_range.high:g}, higher is better"
-        contact_sheet([_shown(row) for row in shown], path, columns=COLUMNS, title=title)
+        contact_sheet([_shown(row) for row in shown], path, title=title)
     return len(shown)
 
 
-def both_ends(rows: list[Row]) -> list[Row]:
-    """The worst and the best, in the order of their scores; all of them, where there are no more than that."""
+def both_ends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The worst and the best, in the order of their scores; all rows if there are no more."""
+
+    def order(row: dict[str, Any]) -> tuple[float, str]:
+        return row["score"], row["path"]
+
     if len(rows) <= 2 * EACH_END:
-        return sorted(rows, key=_score)
-    return heapq.nsmallest(EACH_END, rows, key=_score) + heapq.nlargest(EACH_END, rows, key=_score)[::-1]
+        return sorted(rows, key=order)
+    return heapq.nsmallest(EACH_END, rows, key=order) + heapq.nlargest(EACH_END, rows, key=order)[::-1]
 
 
-def _score(row: Row) -> tuple[float, str]:
-    return row["score"], row["path"]
-
-
-def _shown(row: Row) -> Shown:
+def _shown(row: dict[str, Any]) -> Shown:
     weights = [row[f"scale_{place}"] for place in range(4)]
-    told = "" if weights[0] is None else "  scales " + " ".join(f"{weight:.2f}" for weight in weights)
+    scales = "" if weights[0] is None else "  scales " + " ".join(f"{weight:.2f}" for weight in weights)
     try:
         pixels = Resize(short_side=CELL).apply(file_image(row["path"]).read())
     except FusiqaError:
-        pixels = np.full((CELL, CELL, 3), 200, np.uint8)
-    return Shown(pixels, [row["path"], f"{row['score']:.4g}{told}"])
+        pixels = np.full((CELL, CELL, 3), MISSING, np.uint8)
+    return Shown(pixels, [row["path"], f"{row['score']:.4g}{scales}"])

@@ -7,13 +7,11 @@ how far those differ is not in it.
 from __future__ import annotations
 
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.io import write_atomically
 from fusiqa.stats.bootstrap import MetricName
 from fusiqa.stats.metrics import Estimate, measure, paired_difference
 
@@ -81,26 +79,6 @@ def readable(comparison: pd.DataFrame) -> pd.DataFrame:
         cells = [_shown(row, f"{name}_difference", "+.4f") for _, row in comparison.iterrows()]
         table[f"{name.upper()} minus first"] = cells
     return table.assign(verdict=comparison["verdict"])
-
-
-def to_markdown(table: pd.DataFrame) -> str:
-    """A table as GitHub Markdown, numbers right-aligned with four digits; missing values are empty cells.
-
-    Example:
-        >>> print(to_markdown(pd.DataFrame({"run": ["a|b"], "srcc": [0.86791]})))
-        | run | srcc |
-        | :--- | ---: |
-        | a\\|b | 0.8679 |
-    """
-    numeric = [pd.api.types.is_numeric_dtype(table[column]) for column in table.columns]
-    lines = [list(table.columns), ["---:" if number else ":---" for number in numeric]]
-    lines += [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, every digit kept, atomically."""
-    write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
 
 
 # --- the same images, in the same order ------------------------------------------------------------------------------
@@ -180,10 +158,3 @@ def _shown(row: pd.Series, name: str, digits: str) -> str:
     if pd.isna(row[name]):
         return ""
     return f"{row[name]:{digits}} [{row[f'{name}_low']:{digits}}, {row[f'{name}_high']:{digits}}]"
-
-
-def _cell(value: object) -> str:
-    if value is None or value != value:
-        return ""
-    text = f"{value:.4f}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")

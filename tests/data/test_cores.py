@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from fusiqa.machine_cores import cores
+from fusiqa.machine import cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")

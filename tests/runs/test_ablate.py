@@ -14,7 +14,7 @@ import torch
 from fusiqa.cli import main
 from fusiqa.config import AblateConfig, TrainConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.machine_cores import cores
+from fusiqa.machine import cores
 from fusiqa.runs import ablate as module
 from fusiqa.runs import ablation_runs as runs_module
 from fusiqa.runs.ablate import planned

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from fusiqa.errors import FusiqaError
-from fusiqa.stats.compare import compare, readable, to_markdown, verdict, write_csv
+from fusiqa.io import to_markdown, write_csv
+from fusiqa.stats.compare import compare, readable, verdict
 from fusiqa.stats.metrics import Estimate, paired_difference, plcc, srcc
 
 
