@@ -1,28 +1,37 @@
-"""The command line: one function per command, heavy imports inside, one line for a user's mistake."""
+"""The command line: `fusiqa COMMAND ...`. A user's mistake ends in one line and exit code 2."""
 
 from __future__ import annotations
 
+import difflib
+import errno
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import tyro
 
+import fusiqa
 from fusiqa.config import (
     AblateConfig,
     AttentionConfig,
     CompareConfig,
+    DataCheckConfig,
+    DataDownloadConfig,
+    DataInfoConfig,
+    DataListConfig,
     DemoConfig,
     DistortConfig,
     EvaluateConfig,
     TrainConfig,
 )
-from fusiqa.config.data import DataCheckConfig, DataConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
 from fusiqa.config.export import ExportConfig
+from fusiqa.config.help import help_text, options_of
 from fusiqa.config.score import ScoreConfig
 from fusiqa.config.serve import ServeConfig
 from fusiqa.errors import FusiqaError
@@ -31,8 +40,18 @@ from fusiqa.machine import prepare_cpu
 FAULTY_COPY = SOME_UNREADABLE = 1
 USER_MISTAKE = 2
 INTERRUPTED = 130
+CLOSED_PIPE = 141
 TERMINATED = 143
-PARSING = (tyro.conf.OmitSubcommandPrefixes,)
+PARSING = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone)
+DESCRIPTION = "No-reference image quality assessment: a score, and the feature scales it came from."
+HELP = {"-h", "--help"}
+AGAIN = "progress is saved; run the same command "
+
+
+def lazily(path: str) -> Callable[[Any], object]:
+    """A function that is imported when it is called, so that `fusiqa --help` imports no heavy library."""
+    module, _, name = path.rpartition(".")
+    return lambda config: getattr(import_module(module), name)(config)
 
 
 def score(config: ScoreConfig) -> None:
@@ -48,77 +67,22 @@ def export(config: ExportConfig) -> None:
 
     path, name = find(config.model)
     difference = export(path, name=name, output=config.output)
-    print(f"{config.output}: differs from torch by {difference:.1e} of its range at most")
+    print(f"{config.output}: differs from torch by at most {difference:.1e} of the score range")
 
 
-def serve(config: ServeConfig) -> None:
-    from fusiqa.scoring.web.run import serve
+def list_data(_: DataListConfig) -> None:
+    from fusiqa.data.facts import list_text
 
-    serve(config)
-
-
-def train(config: TrainConfig) -> None:
-    from fusiqa.runs.train import train
-
-    train(config)
+    print(list_text())
 
 
-def attention(config: AttentionConfig) -> None:
-    from fusiqa.runs.explain import explain
+def describe_data(config: DataInfoConfig) -> None:
+    from fusiqa.data.facts import info_text
 
-    explain(config)
-
-
-def compare(config: CompareConfig) -> None:
-    from fusiqa.runs.compare import compare_runs
-
-    compare_runs(config)
+    print(info_text(config.name))
 
 
-def evaluate(config: EvaluateConfig) -> None:
-    from fusiqa.runs.evaluate import evaluate
-
-    evaluate(config)
-
-
-def ablate(config: AblateConfig) -> None:
-    from fusiqa.runs.ablate import ablate
-
-    ablate(config)
-
-
-def demo(config: DemoConfig) -> None:
-    from fusiqa.runs.demo import demo
-
-    demo(config)
-
-
-def distort(config: DistortConfig) -> None:
-    from fusiqa.runs.distort import distort_images
-
-    distort_images(config)
-
-
-def data(config: DataConfig) -> None:
-    match config.action:
-        case DataListConfig():
-            from fusiqa.data.facts import list_text
-
-            print(list_text())
-        case DataInfoConfig(name):
-            from fusiqa.data.facts import info_text
-
-            print(info_text(name))
-        case DataCheckConfig() as asked:
-            check_copy(asked)
-        case DataDownloadConfig(name, folder, accept, progress):
-            from fusiqa.data.download import download
-
-            download(name, folder=folder, accept=accept, progress=progress)
-
-
-def check_copy(config: DataCheckConfig) -> None:
-    """Report on a copy of a data set; exit code 1 where something is wrong with it."""
+def check_data(config: DataCheckConfig) -> None:
     from fusiqa.data.inspection import inspect
     from fusiqa.io import write_text
 
@@ -130,15 +94,115 @@ def check_copy(config: DataCheckConfig) -> None:
         sys.exit(FAULTY_COPY)
 
 
+def download_data(config: DataDownloadConfig) -> None:
+    from fusiqa.data.download import download
+
+    download(config.name, folder=config.folder, accept=config.accept_licence, progress=config.progress)
+
+
+COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
+    "score": (ScoreConfig, score),
+    "serve": (ServeConfig, lazily("fusiqa.scoring.web.run.serve")),
+    "export": (ExportConfig, export),
+    "train": (TrainConfig, lazily("fusiqa.runs.train.train")),
+    "evaluate": (EvaluateConfig, lazily("fusiqa.runs.evaluate.evaluate")),
+    "attention": (AttentionConfig, lazily("fusiqa.runs.explain.explain")),
+    "compare": (CompareConfig, lazily("fusiqa.runs.compare.compare_runs")),
+    "ablate": (AblateConfig, lazily("fusiqa.runs.ablate.ablate")),
+    "data list": (DataListConfig, list_data),
+    "data info": (DataInfoConfig, describe_data),
+    "data check": (DataCheckConfig, check_data),
+    "data download": (DataDownloadConfig, download_data),
+    "distort": (DistortConfig, lazily("fusiqa.runs.distort.distort_images")),
+    "demo": (DemoConfig, lazily("fusiqa.runs.demo.demo")),
+}
+MODEL_FIRST = ("evaluate", "attention", "export")
+"""Commands whose first argument is a model; they take it as --model MODEL too."""
+CONTINUED = {
+    "score": AGAIN + "with --resume",
+    "train": AGAIN + "with --resume",
+    "ablate": AGAIN + "to continue",
+    "data download": AGAIN + "to continue",
+}
+"""What to do after an interruption; other commands start anew."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`fusiqa COMMAND ...`."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["--version"]:
+        print(f"fusiqa {fusiqa.__version__}")
+    elif not words or words[0] in HELP or words in (["data"], ["data", "-h"], ["data", "--help"]):
+        guard(lambda: print(overview("data " if words[:1] == ["data"] else "")))
+        sys.exit(0 if HELP & set(words) else USER_MISTAKE)
+    else:
+        guard(lambda: run(*command_of(words)))
+
+
+def main_of(name: str, program: str) -> None:
+    """One command as a program of its own: `python train_swin.py` is `fusiqa train`."""
+    run(name, sys.argv[1:], program)
+
+
+def run(name: str, words: Sequence[str], program: str | None = None) -> None:
+    """Parse the words of a command and run it, or print its help."""
+    settings, command = COMMANDS[name]
+    program = program or f"fusiqa {name}"
+    if HELP & set(words):
+        guard(lambda: print(help_text(settings, program)))
+        return
+    flags = {option.name for option in options_of(settings)}
+    saved = name != "score" or any(word.startswith("--output") for word in words)
+    guard(lambda: command(parse(name, words, program)), flags=flags, after=CONTINUED.get(name, "") if saved else "")
+
+
+def command_of(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The command that words begin with, and the words after it. Raises FusiqaError for an unknown one."""
+    for count in (2, 1):
+        if (name := " ".join(words[:count])) in COMMANDS:
+            return name, list(words[count:])
+    wanted = " ".join(words[: 2 if words[0] == "data" else 1])
+    near = difflib.get_close_matches(wanted, COMMANDS, n=1)
+    raise FusiqaError(f"no command {wanted!r}{f'; did you mean {near[0]}?' if near else '.'} See fusiqa --help")
+
+
+def parse(name: str, words: Sequence[str], program: str | None = None, *, quiet: bool = False) -> Any:
+    """The settings that the words of a command come to; `quiet` prints nothing of what tyro refuses."""
+    words = list(words)
+    if name in MODEL_FIRST:
+        for place, word in enumerate(words):
+            if word == "--model" and place + 1 < len(words):
+                words = [words[place + 1], *words[:place], *words[place + 2 :]]
+            elif word.startswith("--model="):
+                words = [word.partition("=")[2], *words[:place], *words[place + 1 :]]
+    return tyro.cli(
+        COMMANDS[name][0],
+        prog=program or f"fusiqa {name}",
+        args=words,
+        use_underscores=True,
+        console_outputs=not quiet,
+        config=PARSING,
+    )
+
+
+def overview(within: str = "") -> str:
+    """The commands, one a line."""
+    lines = [f"usage: fusiqa {within}COMMAND ...   (fusiqa COMMAND --help describes each)", "", DESCRIPTION, ""]
+    for name, (settings, _) in COMMANDS.items():
+        if name.startswith(within):
+            lines.append(f"  {name:14} {' '.join((settings.__doc__ or '').split())}")
+    return "\n".join([*lines, "", "  --version      Print the version."])
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which schedulers, `timeout` and `docker stop` send: an orderly end, as after Ctrl-C."""
 
 
 @contextmanager
 def orderly_termination() -> Iterator[None]:
-    """Let the first SIGTERM raise Terminated here, and those after it do nothing, so that they disturb no clean-up.
+    """Raise Terminated here at the first SIGTERM, and ignore later ones, so that they disturb no clean-up.
 
-    A SIGTERM that somebody else sees to is left to them, and forked children end by it at once.
+    A SIGTERM that has another handler is left to it, and forked children end by it at once.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -163,59 +227,36 @@ def orderly_termination() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
-    "score": (ScoreConfig, score),
-    "train": (TrainConfig, train),
-    "attention": (AttentionConfig, attention),
-    "evaluate": (EvaluateConfig, evaluate),
-    "compare": (CompareConfig, compare),
-    "ablate": (AblateConfig, ablate),
-    "data": (DataConfig, data),
-    "distort": (DistortConfig, distort),
-    "export": (ExportConfig, export),
-    "serve": (ServeConfig, serve),
-    "demo": (DemoConfig, demo),
-}
+def guard(run: Callable[[], object], *, flags: Collection[str] = (), after: str = "") -> None:
+    """Run a command; a user's mistake, or a path that cannot be used, ends in one line and exit code 2.
 
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """`fusiqa COMMAND ...`."""
-
-    def run() -> None:
-        config = tyro.extras.subcommand_cli_from_dict(
-            {name: settings for name, (settings, _) in COMMANDS.items()},
-            prog="fusiqa",
-            description="No-reference image quality assessment: a score, and the feature scales it came from.",
-            args=arguments,
-            config=PARSING,
-        )
-        next(command for settings, command in COMMANDS.values() if type(config) is settings)(config)
-
-    guard(run)
-
-
-def main_of(name: str, program: str) -> None:
-    """One command as a program of its own: `python train_swin.py` is `fusiqa train`."""
-    settings, command = COMMANDS[name]
-    guard(lambda: command(tyro.cli(settings, prog=program, config=PARSING)))
-
-
-def guard(run: Callable[[], None]) -> None:
-    """Run a command; a mistake of the user's, or a path that cannot be used, ends in one line and exit code 2."""
+    Args:
+        run: the command.
+        flags: its flags; an error that names one as a parameter, `crop_size`, shows it as --crop_size.
+        after: what an interruption says of going on.
+    """
     prepare_cpu()
     try:
         with orderly_termination():
             run()
+            sys.stdout.flush()
     except FusiqaError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(USER_MISTAKE)
+        end(re.sub(r"`([\w.]+)`", lambda word: f"--{word[1]}" if word[1] in flags else word[0], f"error: {mistake}"))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python's last flush fails again
+        sys.exit(CLOSED_PIPE)
     except OSError as reason:
-        if reason.filename is None:  # of no file that somebody named
+        if reason.filename is not None:
+            end(f"error: {reason.filename}: {reason.strerror}; choose a path that can be used")
+        if reason.errno != errno.ENOSPC:
             raise
-        print(f"error: {reason.filename}: {reason.strerror}; name a place that can be used", file=sys.stderr)
-        sys.exit(USER_MISTAKE)
+        end(f"error: {reason.strerror}")
     except KeyboardInterrupt as reason:
         word, code = ("terminated", TERMINATED) if isinstance(reason, Terminated) else ("interrupted", INTERRUPTED)
-        kept = "what is finished is kept, and the same command goes on from there (train and score: with --resume)"
-        print(f"{word}; {kept}", file=sys.stderr)
-        sys.exit(code)
+        end(f"{word}; {after}" if after else word, code)
+
+
+def end(message: str, code: int = USER_MISTAKE) -> None:
+    """Say why on standard error, and exit."""
+    print(message, file=sys.stderr)
+    sys.exit(code)

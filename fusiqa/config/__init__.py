@@ -8,7 +8,7 @@ from fusiqa.config.commands import (
     DistortConfig,
     EvaluateConfig,
 )
-from fusiqa.config.data import DataCheckConfig, DataConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
+from fusiqa.config.data import DataCheckConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
 from fusiqa.config.model import (
     COARSEST,
     DEFAULT_BACKBONE,
@@ -31,7 +31,6 @@ __all__ = [
     "AttentionConfig",
     "CompareConfig",
     "DataCheckConfig",
-    "DataConfig",
     "DataDownloadConfig",
     "DataInfoConfig",
     "DataListConfig",

@@ -48,15 +48,3 @@ class DataDownloadConfig:
     """Take the licence, which is shown first, as accepted; otherwise it is asked for on a terminal."""
     progress: bool = True
     """Show progress bars."""
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Data sets: list them, say what is known of one, check a copy, download one."""
-
-    action: (
-        Annotated[DataListConfig, tyro.conf.subcommand("list")]
-        | Annotated[DataInfoConfig, tyro.conf.subcommand("info")]
-        | Annotated[DataCheckConfig, tyro.conf.subcommand("check")]
-        | Annotated[DataDownloadConfig, tyro.conf.subcommand("download")]
-    )
