@@ -28,11 +28,11 @@ from PIL import Image
 import fusiqa
 from fusiqa.config import ScoreRange
 from fusiqa.data.cache import cached
-from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.folder import find_photographs
 from fusiqa.data.loader import TrainingBatches, TrainingCrops
 from fusiqa.data.order import TrainingOrder, mixing_window
 from fusiqa.data.ratings import Ratings
+from fusiqa.data.synthetic import dead_leaves
 from fusiqa.scoring.geometry import Resize
 from fusiqa.scoring.reading import FolderPhotographs
 

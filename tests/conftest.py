@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from fusiqa.data.cache import CACHE_VARIABLE
-from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distortions import distort
+from fusiqa.data.synthetic import dead_leaves
 
 TRAIN, TEST = 21, 9
 SIDES = (67, 71, 73, 79, 83)  # distinct primes: a swapped height and width would show

@@ -1,119 +1,112 @@
-"""Any images distorted on the fly: the seed's four groups, or all of KADID-10k's. It knows no rating."""
+"""Any images, distorted on the fly: the four groups of the published figure, or all of KADID-10k's distortions."""
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
+from fusiqa.data.distortions import DISTORTIONS, LEVELS, Pixels, distort
 from fusiqa.data.kinds import KADID10K_KINDS
 from fusiqa.data.ratings import Images, Ratings
 from fusiqa.scoring.geometry import Resize
 
 SEPARATOR = "::"
 PRISTINE = "Pristine"
-GROUPS = {
-    "Gaussian blur": "gaussian_blur",
-    "JPEG compression": "jpeg",
-    "Color distortion": "color_saturation_lab",
-    PRISTINE: None,
-}
-"""What each group does to an image; the words are those of the published figure."""
+GROUPS = {"Gaussian blur": "gaussian_blur", "JPEG compression": "jpeg", "Color distortion": "color_saturation_lab"}
+"""The distortion of each group, beside `PRISTINE`; the words are those of the published figure."""
 KIND_OF_DISTORTION = dict(zip(DISTORTIONS, KADID10K_KINDS, strict=True))
 """The kind of each distortion, as KADID-10k groups them."""
 
 
 class Treatment(NamedTuple):
-    """A distortion of KADID-10k at one of its levels."""
+    """A distortion at one of KADID-10k's levels."""
 
     distortion: str
     level: int
 
 
-Treatments = Mapping[str, Treatment | None]
-"""What each group does to an image; None leaves it as it is."""
-EVERY: Treatments = {
-    PRISTINE: None,
-    **{f"{name} {level}": Treatment(name, level) for name in DISTORTIONS for level in LEVELS},
+Treatments = Mapping[str, tuple[Treatment, ...]]
+"""The distortions that each group applies, one after the other; none for undistorted images."""
+EVERY: Treatments = {PRISTINE: ()} | {
+    f"{name} {level}": (Treatment(name, level),) for name in DISTORTIONS for level in LEVELS
 }
 """Every distortion at every level, named such as "gaussian_blur 3", and none."""
 
 
 @dataclass(frozen=True)
 class DistortedImages:
-    """Images named "photo.jpg::Gaussian blur": resized by the protocol first, then distorted.
+    """Images named "photo.jpg::Gaussian blur", resized by the protocol and then distorted.
 
-    A blur of some pixels would vanish if a large image were distorted before it is made small. The image
-    read last is kept, so that its groups, asked for in turn, decode it once.
+    A blur of some pixels would vanish if a large image were distorted before it is downscaled. The image read last is
+    kept, so that its groups, read in turn, decode it once.
     """
 
     source: Images
     resize: Resize
     treatments: Treatments
     seed: int = 0
-    last: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+    last: dict[str, Pixels] = field(default_factory=dict, compare=False, repr=False)
 
-    def read(self, image: str) -> np.ndarray:
-        """Pixels of one image under one group's distortion; the same ones each time."""
+    def read(self, image: str) -> Pixels:
+        """Pixels of one image under one group's distortions; the same ones each time."""
         name, _, group = image.rpartition(SEPARATOR)
-        treatment = self.treatments[group]
-        pixels = self._resized(name)
-        if treatment is None:
-            return pixels
-        return distort(pixels, *treatment, seed=zlib.crc32(f"{self.seed} {name}".encode()))
-
-    def verify(self, image: str) -> str:
-        """SHA-256 of the image, what is done to it and the seed; pristine has neither level nor seed."""
-        name, _, group = image.rpartition(SEPARATOR)
-        treatment = self.treatments[group]
-        done = "as it is" if treatment is None else f"{treatment.distortion} {treatment.level} {self.seed}"
-        return hashlib.sha256(f"{self.source.verify(name)} {done}".encode()).hexdigest()
-
-    def _resized(self, name: str) -> np.ndarray:
-        """The image as the protocol resizes it."""
+        treatments = self.treatments[group]
         if name not in self.last:
             self.last.clear()
             self.last[name] = self.resize.apply(self.source.read(name))
-        return self.last[name]
+        pixels = self.last[name]
+        for distortion, level in treatments:
+            pixels = distort(pixels, distortion, level, seed=image_seed(name, self.seed))
+        return pixels
+
+    def verify(self, image: str) -> str:
+        """SHA-256 of the image, its distortions and, where it has any, the seed."""
+        name, _, group = image.rpartition(SEPARATOR)
+        done = [f"{distortion} {level} {self.seed}" for distortion, level in self.treatments[group]]
+        return hashlib.sha256(f"{self.source.verify(name)} {done}".encode()).hexdigest()
+
+
+def image_seed(name: str, seed: int) -> int:
+    """The seed of an image's noise, directions and places: another one for each image."""
+    return zlib.crc32(f"{seed} {name}".encode())
 
 
 def distorted(ratings: Ratings, *, resize: Resize, level: int, seed: int = 0) -> Ratings:
-    """Every image once in each of the four groups; its rating, which no longer holds, becomes NaN."""
-    treatments = {group: Treatment(name, level) if name else None for group, name in GROUPS.items()}
-    names = [(group, row) for group in treatments for row in ratings.table.itertuples()]
-    return _treated(ratings, names, DistortedImages(ratings.images, resize, treatments, seed))
+    """Every image in each of the four groups; its rating, which no longer holds, becomes NaN."""
+    treatments = {group: (Treatment(name, level),) for group, name in GROUPS.items()} | {PRISTINE: ()}
+    pairs = [(group, row) for group in treatments for row in ratings.table.itertuples()]
+    return _distorted(ratings, pairs, DistortedImages(ratings.images, resize, treatments, seed))
 
 
 def every_distortion(ratings: Ratings, *, resize: Resize, seed: int = 0) -> Ratings:
-    """Every image 126 times: as it is, and under each of the 25 distortions at each of the 5 levels.
+    """Every image 126 times: undistorted, and under each of the 25 distortions at each of the 5 levels.
 
     The groups of an image follow one another; `treatment_of` reads their names.
     """
-    names = [(group, row) for row in ratings.table.itertuples() for group in EVERY]
-    return _treated(ratings, names, DistortedImages(ratings.images, resize, EVERY, seed))
+    pairs = [(group, row) for row in ratings.table.itertuples() for group in EVERY]
+    return _distorted(ratings, pairs, DistortedImages(ratings.images, resize, EVERY, seed))
 
 
 def treatment_of(image: str) -> tuple[str, Treatment | None]:
-    """The image of an image that `every_distortion` named, and what was done to it.
+    """The original image of one that `every_distortion` named, and its distortion.
 
     Example:
         >>> treatment_of("a.png::gaussian_blur 3")
         ('a.png', Treatment(distortion='gaussian_blur', level=3))
     """
     name, _, group = image.rpartition(SEPARATOR)
-    return name, EVERY[group]
+    return name, next(iter(EVERY[group]), None)
 
 
-def _treated(ratings: Ratings, names: list, images: DistortedImages) -> Ratings:
-    """Ratings of (group, row of the undistorted image); what one image becomes stays one content."""
+def _distorted(ratings: Ratings, pairs: Iterable[tuple[str, Any]], images: DistortedImages) -> Ratings:
+    """Ratings of (group, row of the undistorted image); all versions of an image keep its content group."""
     rows = [
         {"image": f"{row.image}{SEPARATOR}{group}", "mos": float("nan"), "split": row.split, "group": row.group}
-        for group, row in names
+        for group, row in pairs
     ]
     return replace(ratings, table=pd.DataFrame(rows), images=images, resize="none")

@@ -1,9 +1,11 @@
-"""The built-in data set: procedural images under distortions, rated as KADID-10k's viewers rated those. No files.
+"""The built-in data set: procedural images under distortions, with KADID-10k's mean opinions as labels. No files.
 
-A label is the mean, over KADID-10k's 81 images, of the opinion on that distortion at that level. It is no opinion
-on the image itself.
+Images are dead leaves: opaque, textured and shaded ellipses that occlude one another. A label is the mean, over
+KADID-10k's 81 images, of the opinion on that distortion at that level; it is no opinion on the image itself.
 
-Source: Lin, Hosu and Saupe, KADID-10k: A large-scale artificially distorted IQA database, QoMEX 2019.
+Source: Lee, Mumford and Huang, Occlusion models for natural images, International Journal of Computer Vision, 2001,
+https://doi.org/10.1023/A:1011109015675; Lin, Hosu and Saupe, KADID-10k: A large-scale artificially distorted IQA
+database, QoMEX 2019, https://doi.org/10.1109/QoMEX.2019.8743252.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distortions import LEVELS, Pixels, distort
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
@@ -24,7 +27,7 @@ from fusiqa.errors import FusiqaError
 NAME = "synthetic"
 OPINIONS_FILE = "kadid10k_mean_dmos.csv"
 PRISTINE = "pristine"
-UNCHANGED = ("mean_shift", 3)  # parameter 0: what the viewers saw there was the image itself
+UNCHANGED = ("mean_shift", 3)  # parameter 0: its viewers saw the undistorted image
 USED = (
     "gaussian_blur",
     "jpeg",
@@ -37,7 +40,15 @@ USED = (
 CONTENTS = 150
 SIZE = 128  # pixels
 SCORE_RANGE = ScoreRange(1.0, 5.0)
-SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
+FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
+
+OVERSAMPLING = 2  # drawn at twice the size and averaged down, for anti-aliased edges
+SMALLEST_RADIUS = 2.0  # pixels of the oversampled drawing
+LARGEST_RADIUS = 0.45  # of the side
+LEAVES = 900
+TONES = (0.01, 0.99)  # where the darkest and the lightest hundredth of the luminance end up, 0-1
+MEAN_SATURATION = 0.42  # of HSV, 0-1
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +87,7 @@ class SyntheticImages:
         return _image(image, self.size, self.seed)
 
     def verify(self, image: str) -> str:
-        """SHA-256 (hex) of the pixels, which are drawn for it."""
+        """SHA-256 (hex) of the pixels."""
         return hashlib.sha256(self.read(image).tobytes()).hexdigest()
 
 
@@ -95,7 +106,7 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
         FusiqaError: fewer than ten contents, which could not be split.
     """
     if contents < 10:
-        raise FusiqaError(f"{contents} contents cannot be split three ways; 10 and more can")
+        raise FusiqaError(f"`contents` must be at least 10 to be split three ways, got {contents}")
     opinions = mean_opinions()
     rows = []
     for content in range(contents):
@@ -108,10 +119,10 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
 
 def split_of(content: int, contents: int) -> str:
     """The split of a content: the first ones train, the last ones test; contents are alike, so any cut is fair."""
-    share = (content + 0.5) / contents
-    if share < SHARES["train"]:
+    place = (content + 0.5) / contents
+    if place < FRACTIONS["train"]:
         return "train"
-    return "validation" if share < SHARES["train"] + SHARES["validation"] else "test"
+    return "validation" if place < FRACTIONS["train"] + FRACTIONS["validation"] else "test"
 
 
 def parts_of(image: str) -> tuple[int, str, int]:
@@ -130,5 +141,99 @@ def parts_of(image: str) -> tuple[int, str, int]:
 
 
 def distortion_of(image: str) -> str:
-    """The distortion of an image, for people: "gaussian blur", ..., "pristine"."""
+    """The distortion of an image in words: "gaussian blur", ..., "pristine"."""
     return parts_of(image)[1].replace("_", " ")
+
+
+# --- dead leaves -----------------------------------------------------------------------------------------------------
+
+
+def dead_leaves(content: int, *, size: int = SIZE, seed: int = 0) -> Pixels:
+    """Draw one procedural image; the same one for the same content, size and seed.
+
+    Radii follow r^-3 between two bounds, which gives the scale invariance and the 1/f^2 power spectrum of natural
+    images. Hues come from a palette of the image's own; saturation, black and white are alike in all images, as in
+    natural images, so that a change of colour or contrast is visible without the original.
+
+    Args:
+        content: which image, 0 and more.
+        size: side, pixels.
+        seed: of the whole collection.
+
+    Returns:
+        uint8, (size, size, 3), sRGB.
+
+    Example:
+        >>> image = dead_leaves(3, size=32)
+        >>> image.shape, bool((image == dead_leaves(3, size=32)).all())
+        ((32, 32, 3), True)
+    """
+    random = np.random.default_rng((seed, content))
+    side = size * OVERSAMPLING
+    canvas = np.full((side, side, 3), 0.5)
+    textures = np.stack([fractal_noise(random, side) for _ in range(3)])
+    palette = random.uniform(0, 1, 4)  # hues, as fractions of the circle
+    for radius in leaf_radii(random, side):
+        draw_leaf(canvas, radius, textures, palette, random)
+    small = canvas.reshape(size, OVERSAMPLING, size, OVERSAMPLING, 3).mean(axis=(1, 3))
+    return np.round(255 * natural_tones(small)).astype(np.uint8)
+
+
+def leaf_radii(random: np.random.Generator, side: int) -> Float[np.ndarray, " leaves"]:
+    """Radii in pixels with density r^-3, after 24 large ones that cover the canvas."""
+    lowest, highest = SMALLEST_RADIUS, LARGEST_RADIUS * side
+    quantile = random.uniform(0, 1, LEAVES)
+    drawn = (lowest**-2 - quantile * (lowest**-2 - highest**-2)) ** -0.5
+    ground = highest * random.uniform(0.5, 1, 24)
+    return np.concatenate([ground, random.permutation(drawn)])
+
+
+def draw_leaf(
+    canvas: Float[np.ndarray, "side side 3"],
+    radius: float,
+    textures: Float[np.ndarray, "textures side side"],
+    palette: Float[np.ndarray, " hues"],
+    random: np.random.Generator,
+) -> None:
+    """Draw one elliptical leaf, in place."""
+    side = len(canvas)
+    row, column = random.uniform(-0.1 * side, 1.1 * side, 2)
+    angle, squeeze = random.uniform(0, np.pi), random.uniform(0.45, 1)
+    top, bottom = max(0, int(row - radius)), min(side, int(row + radius) + 2)
+    left, right = max(0, int(column - radius)), min(side, int(column + radius) + 2)
+    if top >= bottom or left >= right:
+        return
+    y = np.arange(top, bottom)[:, None] - row
+    x = np.arange(left, right)[None, :] - column
+    along, across = (np.cos(angle) * x + np.sin(angle) * y) / radius, (np.cos(angle) * y - np.sin(angle) * x) / radius
+    inside = along**2 + (across / squeeze) ** 2 <= 1
+    relief = random.uniform(0.0, 0.16) * textures[random.integers(len(textures)), top:bottom, left:right]
+    light = 1 + relief + random.uniform(-0.25, 0.25) * along + random.uniform(-0.25, 0.25) * across
+    canvas[top:bottom, left:right][inside] = light[inside][:, None] * leaf_colour(palette, random)
+
+
+def leaf_colour(palette: Float[np.ndarray, " hues"], random: np.random.Generator) -> Float[np.ndarray, 3]:
+    """RGB of one leaf: a hue near one of the palette's, any lightness, and saturations as leaves, skin and sky have."""
+    hue = palette[random.integers(len(palette))] + random.normal(0, 0.04)
+    saturation, value = random.beta(2.0, 2.2), random.uniform(0.06, 1.0)
+    ramp = np.abs((hue + np.array([0, 2, 1]) / 3) % 1 * 6 - 3) - 1
+    return value * (1 - saturation + saturation * np.clip(ramp, 0, 1))
+
+
+def fractal_noise(random: np.random.Generator, side: int) -> Float[np.ndarray, "{side} {side}"]:
+    """1/f noise with mean 0 and standard deviation 1."""
+    rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]
+    frequency = np.hypot(rows, columns)
+    frequency[0, 0] = np.inf
+    noise = np.fft.irfft2(np.fft.rfft2(random.normal(size=(side, side))) / frequency, s=(side, side))
+    return noise / noise.std()
+
+
+def natural_tones(image: Float[np.ndarray, "size size 3"]) -> Float[np.ndarray, "size size 3"]:
+    """Black, white and mean saturation set to those of well-exposed images; values 0-1."""
+    luminance = image @ LUMA
+    low, high = np.percentile(luminance, (1, 99))
+    image = np.clip(TONES[0] + (TONES[1] - TONES[0]) * (image - low) / (high - low), 0, 1)
+    brightest = image.max(axis=2, keepdims=True)
+    saturation = float(np.mean((brightest - image.min(axis=2, keepdims=True)) / np.maximum(brightest, 1e-3)))
+    return np.clip(brightest - MEAN_SATURATION / saturation * (brightest - image), 0, 1)

@@ -33,11 +33,11 @@ def test_primaries_have_their_published_values(name):
 def test_every_grey_and_random_colours_come_back_to_the_very_byte():
     random = np.random.default_rng(0)
     greys = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
-    for picture in (greys, random.integers(0, 256, (67, 71, 3), dtype=np.uint8)):
-        unit = picture.astype(np.float32) / np.float32(255)
+    for image in (greys, random.integers(0, 256, (67, 71, 3), dtype=np.uint8)):
+        unit = image.astype(np.float32) / np.float32(255)
         back = lab_to_rgb(rgb_to_lab(unit))
         assert np.abs(back - unit).max() < 0.001
-        assert (np.round(255 * back) == picture).all()
+        assert (np.round(255 * back) == image).all()
 
 
 def test_greys_have_no_colour_and_lightness_grows():

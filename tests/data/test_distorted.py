@@ -1,4 +1,4 @@
-"""The seed's four groups, made of any images."""
+"""Any images in the four groups of the published figure, and under every distortion."""
 
 import pickle
 from pathlib import Path
@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distorted import KIND_OF_DISTORTION, distorted, every_distortion, treatment_of
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
 from fusiqa.data.ratings import Ratings
+from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.geometry import Resize
 from fusiqa.scoring.reading import FolderImages
@@ -65,7 +65,7 @@ def test_the_groups_do_what_they_are_called(ratings):
 
 
 def test_images_are_made_small_before_they_are_distorted(ratings):
-    """Else the blur of a large image would vanish when it is made small."""
+    """Else the blur of a large image would vanish when it is downscaled."""
     resize = Resize.parse("31")
     images = distorted(ratings, resize=resize, level=5).images
     small = resize.apply(ratings.images.read("c.png"))
@@ -82,7 +82,7 @@ def test_the_level_and_the_group_are_in_the_fingerprint(ratings):
     assert pickle.loads(pickle.dumps(weak)).verify("c.png::Pristine") == weak.verify("c.png::Pristine")
 
 
-def test_a_image_that_cannot_be_read_is_refused_by_its_own_name(ratings, tmp_path):
+def test_an_image_that_cannot_be_read_is_refused_by_its_own_name(ratings, tmp_path):
     (tmp_path / "c.png").write_bytes(b"none")
     images = distorted(ratings, resize=Resize(), level=4).images
     for use in (images.read, images.verify):
@@ -91,15 +91,15 @@ def test_a_image_that_cannot_be_read_is_refused_by_its_own_name(ratings, tmp_pat
 
 
 def test_a_level_that_does_not_exist_is_refused(ratings):
-    with pytest.raises(FusiqaError, match="level 6 does not exist; allowed are 1 to 5"):
+    with pytest.raises(FusiqaError, match=r"`level` .* must be 1 to 5, got 6"):
         distorted(ratings, resize=Resize(), level=6).images.read("c.png::JPEG compression")
 
 
 def test_every_distortion_comes_at_every_level_image_by_image(ratings):
     made = every_distortion(ratings, resize=Resize(), seed=7)
-    told = [treatment_of(image) for image in made.table["image"]]
-    assert [name for name, _ in told] == [name for name in NAMES for _ in range(126)]
-    treatments = [treatment for _, treatment in told]
+    named = [treatment_of(image) for image in made.table["image"]]
+    assert [name for name, _ in named] == [name for name in NAMES for _ in range(126)]
+    treatments = [treatment for _, treatment in named]
     assert treatments[:126] == [None, *((name, level) for name in DISTORTIONS for level in LEVELS)]
     assert made.table["group"].tolist() == [name for name in NAMES for _ in range(126)]
 
@@ -116,7 +116,7 @@ def test_what_is_drawn_depends_on_the_seed_and_the_image_alone(ratings):
     assert (first.read("c.png::jpeg 4") == distort(ratings.images.read("c.png"), "jpeg", 4, seed=0)).all()
 
 
-def test_a_image_is_decoded_once_for_its_distortions_and_one_is_kept(ratings, monkeypatch):
+def test_an_image_is_decoded_once_for_its_distortions_and_one_is_kept(ratings, monkeypatch):
     images, opened = every_distortion(ratings, resize=Resize()).images, []
     read = type(ratings.images).read
     monkeypatch.setattr(type(ratings.images), "read", lambda source, name: opened.append(name) or read(source, name))

@@ -1,14 +1,46 @@
-"""All distortions against the laws of levels and seeds; each against its definition: test_distortion_definitions.py."""
+"""Distortions: the laws of levels and seeds that all obey, and each against its definition."""
 
+import colorsys
+import io
 from importlib import resources
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from fusiqa.data.dead_leaves import dead_leaves
-from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
-from fusiqa.data.distortions.blur import convolved
+from fusiqa.data.colour import TO_YCBCR, lab_to_rgb, rgb_to_lab
+from fusiqa.data.distortions import (
+    DISTORTIONS,
+    LEVELS,
+    brighten,
+    color_block,
+    color_diffusion,
+    color_quantization,
+    color_saturation_hsv,
+    color_saturation_lab,
+    color_shift,
+    contrast_change,
+    convolve,
+    darken,
+    denoise,
+    distort,
+    gaussian_blur,
+    high_sharpen,
+    impulse_noise,
+    jitter,
+    jpeg2000,
+    lens_blur,
+    mean_shift,
+    motion_blur,
+    multiplicative_noise,
+    non_eccentricity_patch,
+    pixelate,
+    quantization,
+    to_bytes,
+    white_noise_ycbcr,
+)
+from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 
 STATED = resources.files("fusiqa.data") / "kadid10k_mean_dmos.csv"
@@ -33,21 +65,21 @@ def error(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 17), (3, 2), (31, 29)])
-def test_a_kernel_larger_than_the_picture_sees_it_mirrored_again_and_again(shape):
-    """Against a sum over the kernel, pixel by pixel, of a picture mirrored by index."""
-    picture = np.random.default_rng(1).random((*shape, 3), dtype=np.float32)
+def test_a_kernel_larger_than_the_image_sees_it_mirrored_again_and_again(shape):
+    """Against a sum over the kernel, pixel by pixel, of a image mirrored by index."""
+    image = np.random.default_rng(1).random((*shape, 3), dtype=np.float32)
     kernel = np.random.default_rng(2).random((17, 13))
 
     def mirrored(place, side):
         place %= 2 * side
         return place if place < side else 2 * side - 1 - place
 
-    expected = np.zeros_like(picture, dtype=float)
+    expected = np.zeros_like(image, dtype=float)
     for row, column in np.ndindex(shape):
         for down, right in np.ndindex(kernel.shape):
             where = mirrored(row - (down - 8), shape[0]), mirrored(column - (right - 6), shape[1])
-            expected[row, column] += kernel[down, right] / kernel.sum() * picture[where]
-    np.testing.assert_allclose(convolved(picture, kernel), expected, rtol=1e-4)
+            expected[row, column] += kernel[down, right] / kernel.sum() * image[where]
+    np.testing.assert_allclose(convolve(image, kernel), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", DISTORTIONS)
@@ -101,11 +133,10 @@ def test_a_larger_parameter_is_further_from_the_original_in_both_directions(name
 
 @pytest.mark.parametrize("name", ["color_shift", "non_eccentricity_patch", "color_block", "denoise"])
 def test_what_is_drawn_by_place_grows_over_the_levels(name):
-    """Its direction or place is drawn, so the means over pictures and draws are compared."""
+    """Its direction or place is drawn, so the means over images and draws are compared."""
     drawn = [(dead_leaves(content, size=107), seed) for content in range(4) for seed in range(3)]
     errors = [
-        np.mean([error(distort(picture, name, level, seed=seed), picture) for picture, seed in drawn])
-        for level in (1, 2, 5)
+        np.mean([error(distort(image, name, level, seed=seed), image) for image, seed in drawn]) for level in (1, 2, 5)
     ]
     assert errors == sorted(errors)
     assert errors[2] > 1.1 * errors[0]
@@ -128,5 +159,244 @@ def test_an_unknown_distortion_is_named_with_the_known_ones(leaves):
 
 @pytest.mark.parametrize("level", [0, 6, -1])
 def test_a_level_that_does_not_exist_is_named(level, leaves):
-    with pytest.raises(FusiqaError, match=rf"jpeg: level {level} does not exist; allowed are 1 to 5"):
+    with pytest.raises(FusiqaError, match=rf"`level` .* must be 1 to 5, got {level}"):
         distort(leaves, "jpeg", level, seed=0)
+
+
+# --- each distortion against its definition --------------------------------------------------------------------------
+
+ANY = np.random.default_rng(0)  # for distortions that draw nothing
+
+
+def unit(pixels: np.ndarray) -> np.ndarray:
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+@pytest.mark.parametrize(("level", "variance"), [(1, 0.001), (2, 0.002), (3, 0.003), (4, 0.005), (5, 0.01)])
+def test_noise_on_grey_has_the_variance_that_is_stated(level, variance):
+    """49,152 values: the standard error of their variance is 0.6 %; rounding to bytes adds 1.3e-6."""
+    noise = distort(np.full((128, 128, 3), 128, np.uint8), "white_noise", level, seed=5) / 255 - 128 / 255
+    assert noise.var() == pytest.approx(variance, rel=0.03)
+    assert noise.mean() == pytest.approx(0, abs=4 * (variance / noise.size) ** 0.5)
+    assert np.abs(np.corrcoef(noise.reshape(-1, 3).T) - np.eye(3)).max() < 0.04  # channels are independent
+    assert abs(np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1]) < 0.03  # and so are neighbours
+
+
+@pytest.mark.parametrize("sd", [1.0, 2.0, 5.0])
+def test_the_impulse_response_of_the_blur_has_the_sd_that_is_stated(sd):
+    impulse = np.zeros((61, 67, 3), np.float32)
+    impulse[30, 33] = 1
+    response = gaussian_blur(impulse, sd, ANY)[..., 1].astype(float)
+    rows, columns = np.indices(response.shape)
+    assert response.sum() == pytest.approx(1, abs=1e-4)
+    for place, centre in ((rows, 30), (columns, 33)):
+        assert np.sqrt((response * (place - centre) ** 2).sum()) == pytest.approx(sd, rel=0.01)
+
+
+def test_the_blur_mixes_no_channels_and_leaves_a_flat_image_flat():
+    red = np.zeros((31, 37, 3), np.uint8)
+    red[..., 0] = 201
+    for level in LEVELS:
+        assert (distort(red, "gaussian_blur", level, seed=0) == red).all()
+
+
+@pytest.mark.parametrize(("level", "quality"), [(1, 43), (2, 36), (3, 24), (4, 7), (5, 4)])
+def test_jpeg_is_pillows_at_the_stated_quality(level, quality, leaves):
+    file = io.BytesIO()
+    Image.fromarray(leaves).save(file, "JPEG", quality=quality)
+    assert (distort(leaves, "jpeg", level, seed=0) == np.asarray(Image.open(file))).all()
+
+
+@pytest.mark.parametrize("factor", [0.4, 0.2, 0.1, 0.0])
+def test_saturation_is_that_of_colorsys_pixel_by_pixel(factor):
+    image = unit(np.random.default_rng(6).integers(0, 256, (13, 17, 3), dtype=np.uint8))
+    came = color_saturation_hsv(image, factor, ANY)
+    for row, column in np.ndindex(13, 17):
+        hue, saturation, value = colorsys.rgb_to_hsv(*image[row, column].tolist())
+        assert came[row, column] == pytest.approx(colorsys.hsv_to_rgb(hue, factor * saturation, value), abs=1e-6)
+
+
+def test_a_negative_saturation_turns_the_hue_around():
+    orange = np.array([[[0.6, 0.4, 0.2]]], np.float32)
+    came = color_saturation_hsv(orange, -0.4, ANY)[0, 0]
+    assert came == pytest.approx([0.6, 0.68, 0.76])
+    inverted = (colorsys.rgb_to_hsv(*came.tolist())[0] - colorsys.rgb_to_hsv(0.6, 0.4, 0.2)[0]) % 1
+    assert inverted == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_lab_saturation_keeps_lightness_and_multiplies_chroma_within_the_gamut(factor):
+    lab = np.array([[[50, 8, -5], [60, -6, 9], [40, 3, 4]]], np.float32)
+    came = rgb_to_lab(color_saturation_lab(lab_to_rgb(lab), factor, ANY))
+    assert came == pytest.approx(lab * np.array([1, factor, factor]), abs=0.02)
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.15, -0.4, -0.6])
+def test_contrast_moves_the_quarter_points_and_keeps_black_middle_and_white(strength):
+    lightness = np.array([0, 25, 50, 75, 100], np.float32)
+    lab = np.stack([lightness, np.zeros(5), np.zeros(5)], axis=1).astype(np.float32)[None]
+    came = rgb_to_lab(contrast_change(lab_to_rgb(lab), strength, ANY))[0, :, 0]
+    assert came == pytest.approx([0, 25 - 25 * strength, 50, 75 + 25 * strength, 100], abs=0.05)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_contrast_never_puts_a_lighter_grey_below_a_darker_one(level):
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    after = distort(ramp, "contrast_change", level, seed=0)[0, :, 0].astype(int)
+    assert (np.diff(after) >= 0).all()
+    assert (after[0], after[-1]) == (0, 255)
+
+
+@pytest.mark.parametrize(("level", "expected"), [(1, 128 + 38), (2, 128 + 20), (4, 128 - 20), (5, 128 - 38)])
+def test_mean_shift_adds_and_clips(level, expected):
+    """0.15 and 0.08 of 255 are 38.25 and 20.4."""
+    assert np.unique(distort(np.full((3, 5, 3), 128, np.uint8), "mean_shift", level, seed=0)) == expected
+    assert mean_shift(np.ones((1, 1, 3), np.float32), 0.15, ANY).max() > 1
+    assert np.unique(distort(np.full((3, 5, 3), 250, np.uint8), "mean_shift", 1, seed=0)) == 255
+    assert np.unique(distort(np.full((3, 5, 3), 5, np.uint8), "mean_shift", 5, seed=0)) == 0
+
+
+@pytest.mark.parametrize("distance", [3.0, 8.0])
+def test_color_shift_moves_green_alone_by_the_distance_in_the_drawn_direction(distance):
+    """A field of dense noise is edges everywhere; the share of the moved green is largest at the place it moved to."""
+    image = np.random.default_rng(8).uniform(0, 1, (97, 101, 3)).astype(np.float32)
+    came = color_shift(image, distance, np.random.default_rng(9))
+    angle = np.random.default_rng(9).uniform(0, 2 * np.pi)
+    assert (came[..., [0, 2]] == image[..., [0, 2]]).all()
+    added = came[..., 1] - image[..., 1]
+    spectrum = np.fft.fft2(added - added.mean()) * np.conj(np.fft.fft2(image[..., 1] - image[..., 1].mean()))
+    place = np.unravel_index(np.argmax(np.fft.ifft2(spectrum).real), added.shape)
+    moved = [(int(at) + side // 2) % side - side // 2 for at, side in zip(place, added.shape, strict=True)]
+    assert moved == pytest.approx([distance * np.sin(angle), distance * np.cos(angle)], abs=0.75)
+
+
+def test_color_shift_leaves_flat_images_alone():
+    flat = np.full((31, 37, 3), 77, np.uint8)
+    assert (distort(flat, "color_shift", 5, seed=0) == flat).all()
+
+
+def test_bytes_are_rounded_and_clipped():
+    assert to_bytes(np.array([-0.1, 0, 0.49 / 255, 0.51 / 255, 1, 1.1], np.float32)).tolist() == [0, 0, 0, 1, 255, 255]
+
+
+def impulse(size: int = 41) -> np.ndarray:
+    image = np.zeros((size, size, 3), np.float32)
+    image[size // 2, size // 2] = 1
+    return image
+
+
+@pytest.mark.parametrize("radius", [1, 2, 4, 6, 8])
+def test_lens_blur_spreads_a_point_over_a_disc(radius):
+    seen = lens_blur(impulse(), radius, ANY)[..., 0]
+    rows, columns = np.mgrid[-20:21, -20:21]
+    distance = np.hypot(rows, columns)
+    assert seen.sum() == pytest.approx(1, abs=1e-4)
+    assert (seen[distance > radius + 0.5] < 1e-6).all()
+    assert np.ptp(seen[distance <= radius - 0.5]) < 1e-6
+
+
+@pytest.mark.parametrize("length", [2, 4, 6, 10])
+def test_motion_blur_spreads_a_point_along_a_line(length):
+    seen = motion_blur(impulse(), length, np.random.default_rng(3))[..., 0]
+    rows, columns = np.nonzero(seen > 1e-6)
+    spread = np.linalg.eigvalsh(np.cov(np.stack([rows, columns]), aweights=seen[rows, columns]))
+    assert seen.sum() == pytest.approx(1, abs=1e-4)
+    assert spread[0] < 0.35  # about one pixel wide
+    assert np.sqrt(12 * spread[1]) == pytest.approx(length + 1, abs=1)
+
+
+def test_color_diffusion_keeps_the_lightness(leaves):
+    pale = 0.5 + 0.2 * (unit(leaves) - 0.5)  # within the gamut
+    before, after = rgb_to_lab(pale), rgb_to_lab(color_diffusion(pale, 6.0, ANY))
+    np.testing.assert_allclose(after[..., 0], before[..., 0], atol=0.3)
+    assert after[..., 1].std() < 0.8 * before[..., 1].std()
+
+
+@pytest.mark.parametrize("colors", [64, 16, 8])
+def test_color_quantization_leaves_as_many_colors_as_stated(colors, leaves):
+    few = to_bytes(color_quantization(unit(leaves), colors, ANY))
+    assert 2 < len(np.unique(few.reshape(-1, 3), axis=0)) <= colors
+
+
+@pytest.mark.parametrize("ratio", [16, 45, 120])
+def test_jpeg2000_keeps_one_part_in_ratio_of_the_bytes(ratio):
+    image = dead_leaves(3, size=256)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True)
+    assert file.tell() == pytest.approx(image.size / ratio, rel=0.15)
+    decoded = np.asarray(Image.open(io.BytesIO(file.getvalue())))
+    np.testing.assert_array_equal(to_bytes(jpeg2000(unit(image), ratio, ANY)), decoded)
+
+
+def test_noise_in_ycbcr_has_the_variance_that_is_stated():
+    grey = np.full((301, 307, 3), 0.5, np.float32)
+    noise = (white_noise_ycbcr(grey, 0.002, np.random.default_rng(1)) - grey) @ TO_YCBCR.T
+    np.testing.assert_allclose(noise.reshape(-1, 3).var(axis=0), 0.002, rtol=0.03)
+
+
+def test_impulses_are_black_or_white_and_as_many_as_stated():
+    grey = np.full((301, 307, 3), 0.5, np.float32)
+    noisy = impulse_noise(grey, 0.02, np.random.default_rng(1))
+    assert set(np.unique(noisy)) == {0, 0.5, 1}
+    assert (noisy != 0.5).mean() == pytest.approx(0.02, rel=0.05)
+    assert (noisy == 0).sum() == pytest.approx((noisy == 1).sum(), rel=0.1)
+
+
+def test_multiplicative_noise_grows_with_the_value():
+    ramp = np.repeat(np.array([0.0, 0.25, 0.5], np.float32), 90_000).reshape(3, 90_000, 1).repeat(3, axis=2)
+    noisy = multiplicative_noise(ramp, 0.02, np.random.default_rng(1))
+    np.testing.assert_allclose(noisy.std(axis=(1, 2)), np.sqrt(0.02) * np.array([0, 0.25, 0.5]), atol=1e-3)
+
+
+def test_denoising_takes_most_of_the_noise_away_again():
+    grey = np.full((101, 103, 3), 0.5, np.float32)
+    left = denoise(grey, 0.04, np.random.default_rng(1)).std()
+    assert 0.02 < left < 0.4 * np.sqrt(0.04)
+
+
+@pytest.mark.parametrize("curve", [brighten, darken])
+def test_brightness_keeps_black_white_and_the_order_of_greys(curve):
+    greys = np.linspace(0, 1, 101, dtype=np.float32).reshape(1, 101, 1).repeat(3, axis=2)
+    seen = curve(greys, 0.7, ANY)[0, :, 0]
+    assert seen[0] == pytest.approx(0, abs=1e-3)
+    assert seen[-1] == pytest.approx(1, abs=1e-3)
+    assert (np.diff(seen) > -1e-6).all()
+    assert (seen[50] > 0.5) == (curve is brighten)
+
+
+def test_jitter_displaces_by_the_sd_that_is_stated():
+    rows, columns = np.mgrid[:201, :203].astype(np.float32)
+    places = np.stack([rows, columns, rows], axis=2)
+    moved = jitter(places, 0.4, np.random.default_rng(1))[20:-20, 20:-20] - places[20:-20, 20:-20]
+    np.testing.assert_allclose(moved[..., :2].std(axis=(0, 1)), 2.0, rtol=0.05)
+
+
+def test_patches_come_from_the_image_itself(leaves):
+    moved = non_eccentricity_patch(unit(leaves), 20, np.random.default_rng(1))
+    before, after = ({tuple(pixel) for pixel in image.reshape(-1, 3)} for image in (unit(leaves), moved))
+    assert after <= before
+    assert (moved != unit(leaves)).any(axis=2).mean() > 0.2
+
+
+def test_pixelating_leaves_blocks_of_the_stated_size():
+    ramp = np.arange(200, dtype=np.float32).reshape(1, 200, 1).repeat(60, axis=0).repeat(3, axis=2) / 255
+    columns = len(np.unique(pixelate(ramp, 0.5, ANY)[0, :, 0]))
+    assert columns == round((0.95 - 0.5**0.6) * 200)
+
+
+@pytest.mark.parametrize("levels", [20, 7])
+def test_quantization_leaves_as_many_levels_as_stated(levels, leaves):
+    few = quantization(unit(leaves), levels, ANY)
+    assert max(len(np.unique(few[..., channel].round(5))) for channel in range(3)) <= levels
+
+
+def test_color_blocks_are_as_many_and_as_large_as_stated():
+    grey = np.full((400, 410, 3), 0.5, np.float32)
+    covered = (color_block(grey, 4, np.random.default_rng(2)) != 0.5).any(axis=2).sum()
+    assert 2 * 32**2 < covered <= 4 * 32**2
+
+
+def test_sharpening_adds_the_difference_to_a_blur():
+    image = impulse()
+    sharper = high_sharpen(image, 3.0, ANY)
+    np.testing.assert_allclose(sharper, image + 3 * (image - gaussian_blur(image, 1.0, ANY)), atol=1e-6)

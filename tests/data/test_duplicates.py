@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from fusiqa.data import duplicates
-from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.duplicates import SAME_SCENE, near_duplicates, perceptual_hashes
+from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 
 

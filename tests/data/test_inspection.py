@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from fusiqa.data import facts
-from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.inspection import inspect
 from fusiqa.data.report import Problem, Report
+from fusiqa.data.synthetic import dead_leaves
 
 TRAIN = "Train (Images and MOS).csv"
 TEST = "Test (Images and MOS).csv"

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from fusiqa.cli import main
-from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distortions import DISTORTIONS
+from fusiqa.data.synthetic import dead_leaves
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from scipy import stats
 
 from fusiqa.config import AttentionConfig, ModelConfig, ScoreRange, TrainConfig
 from fusiqa.data import catalog, splits
-from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distortions import distort
+from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
 from fusiqa.models.crops import predict_images

@@ -9,8 +9,8 @@ import torch
 from safetensors import safe_open
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.dead_leaves import dead_leaves
 from fusiqa.data.distortions import distort
+from fusiqa.data.synthetic import dead_leaves
 from fusiqa.scoring.find import DEFAULT, IN_THE_PACKAGE, names
 from fusiqa.scoring.scorer import Scorer
 

@@ -1,0 +1,339 @@
+"""KADID-10k's 25 distortions at five levels: a function each, and a table of their parameters.
+
+A distortion is a function of (float32 pixels in 0-1, parameter, random generator) and a row of `DISTORTIONS`. Results
+may leave 0-1; `distort` clips them.
+
+Source of the parameters: Lin, Hosu and Saupe, KADID-10k: A large-scale artificially distorted IQA database, QoMEX 2019,
+https://doi.org/10.1109/QoMEX.2019.8743252, and public re-implementations of its generator. Where the publication leaves
+a formula or a parameter open, the function's docstring states the choice made here.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from scipy import ndimage
+from scipy.interpolate import PchipInterpolator
+
+from fusiqa.data.colour import FROM_YCBCR, TO_YCBCR, Unit, lab_to_rgb, rgb_to_lab
+from fusiqa.errors import FusiqaError
+
+Pixels = UInt8[np.ndarray, "height width 3"]
+
+
+LEVELS = (1, 2, 3, 4, 5)
+JITTER_PIXELS = 5.0  # standard deviation of the displacement at strength 1
+PATCH = 16  # side of a patch that is moved, and the farthest that it moves along each axis, pixels
+BLOCK = 32  # side of a block of colour, pixels
+
+
+def to_bytes(image: Unit) -> Pixels:
+    """0-1 as 0-255, rounded and clipped."""
+    return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def to_pillow(image: Unit) -> Image.Image:
+    return Image.fromarray(to_bytes(image))
+
+
+def to_unit(image: Image.Image | Pixels) -> Unit:
+    """0-255 as 0-1."""
+    return np.asarray(image, np.float32) / np.float32(255)
+
+
+# --- blur ------------------------------------------------------------------------------------------------------------
+
+
+def gaussian_blur(image: Unit, sd: float, _: np.random.Generator) -> Unit:
+    """Blur with a Gaussian of `sd` pixels."""
+    return ndimage.gaussian_filter(image, (sd, sd, 0), mode="reflect")
+
+
+def lens_blur(image: Unit, radius: float, _: np.random.Generator) -> Unit:
+    """Average over a disc of `radius` pixels; pixels on its rim count by the fraction that lies within it."""
+    reach = int(np.ceil(radius))
+    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    return convolve(image, np.clip(radius + 0.5 - np.hypot(rows, columns), 0, 1))
+
+
+def motion_blur(image: Unit, length: float, random: np.random.Generator) -> Unit:
+    """Average along a straight line of `length` pixels in a random direction."""
+    angle = random.uniform(0, np.pi)
+    reach = int(np.ceil(length / 2))
+    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    along = columns * np.cos(angle) + rows * np.sin(angle)
+    across = rows * np.cos(angle) - columns * np.sin(angle)
+    return convolve(image, np.clip(length / 2 + 0.5 - abs(along), 0, 1) * np.clip(1 - abs(across), 0, 1))
+
+
+def convolve(image: Unit, kernel: np.ndarray) -> Unit:
+    """Convolve each channel with the kernel, normalised to sum 1; the image is mirrored at its edges."""
+    weights = (kernel / kernel.sum()).astype(np.float32)
+    height, width, _ = image.shape
+    up, left = (side // 2 for side in weights.shape)
+    mirrored = np.pad(image, ((up, up), (left, left), (0, 0)), mode="symmetric")
+    # SciPy 1.17's own "reflect" reads past the end of the array where the kernel is more than twice as large as the
+    # image
+    whole = ndimage.convolve(mirrored, weights[..., None], mode="nearest")
+    return whole[up : up + height, left : left + width]
+
+
+# --- colour ----------------------------------------------------------------------------------------------------------
+
+
+def color_diffusion(image: Unit, sd: float, _: np.random.Generator) -> Unit:
+    """Blur a and b of CIELAB with a Gaussian of `sd` pixels, at constant lightness."""
+    lab = rgb_to_lab(image)
+    blurred = ndimage.gaussian_filter(lab[..., 1:], (sd, sd, 0), mode="reflect")
+    return lab_to_rgb(np.concatenate([lab[..., :1], blurred], axis=2))
+
+
+def color_shift(image: Unit, distance: float, random: np.random.Generator) -> Unit:
+    """Move the green channel by `distance` pixels in a random direction, blended in by the strength of edges."""
+    angle = random.uniform(0, 2 * np.pi)
+    moved = ndimage.shift(image[..., 1], (distance * np.sin(angle), distance * np.cos(angle)), order=1, mode="nearest")
+    edges = ndimage.gaussian_gradient_magnitude(image.mean(axis=2), 1.5)
+    blend = np.clip(edges / (np.percentile(edges, 90) + 1e-6), 0, 1)
+    green = blend * moved + (1 - blend) * image[..., 1]
+    return np.stack([image[..., 0], green, image[..., 2]], axis=2)
+
+
+def color_quantization(image: Unit, colors: float, _: np.random.Generator) -> Unit:
+    """Reduce the image to `colors` colours by median cut, with Floyd-Steinberg dithering.
+
+    KADID-10k's numbers of colours are not published; 64, 48, 32, 16 and 8 are chosen here.
+    """
+    few = to_pillow(image).quantize(int(colors), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    dithered = to_pillow(image).quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG)
+    return to_unit(dithered.convert("RGB"))
+
+
+def color_saturation_hsv(image: Unit, factor: float, _: np.random.Generator) -> Unit:
+    """Multiply the saturation of HSV by `factor`; hue and value stay (a negative factor inverts the hue)."""
+    value = image.max(axis=2, keepdims=True)
+    return value - factor * (value - image)
+
+
+def color_saturation_lab(image: Unit, factor: float, _: np.random.Generator) -> Unit:
+    """Multiply a and b of CIELAB by `factor`, at constant lightness."""
+    return lab_to_rgb(rgb_to_lab(image) * np.array((1, factor, factor), np.float32))
+
+
+# --- compression -----------------------------------------------------------------------------------------------------
+
+
+def jpeg2000(image: Unit, ratio: float, _: np.random.Generator) -> Unit:
+    """Compress as JPEG 2000 by a factor of `ratio`, and decode."""
+    file = io.BytesIO()
+    to_pillow(image).save(file, "JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True)
+    return to_unit(Image.open(file))
+
+
+def jpeg(image: Unit, quality: float, _: np.random.Generator) -> Unit:
+    """Compress as JPEG at a `quality` of 1-100, and decode."""
+    file = io.BytesIO()
+    to_pillow(image).save(file, "JPEG", quality=int(quality))
+    return to_unit(Image.open(file))
+
+
+# --- noise -----------------------------------------------------------------------------------------------------------
+
+
+def white_noise(image: Unit, variance: float, random: np.random.Generator) -> Unit:
+    """Add independent Gaussian noise of `variance` to each channel."""
+    return image + gaussian(image, variance, random)
+
+
+def white_noise_ycbcr(image: Unit, variance: float, random: np.random.Generator) -> Unit:
+    """Add independent Gaussian noise of `variance` to Y, Cb and Cr (ITU-R BT.601, full range)."""
+    return (image @ TO_YCBCR.T + gaussian(image, variance, random)) @ FROM_YCBCR.T
+
+
+def impulse_noise(image: Unit, fraction: float, random: np.random.Generator) -> Unit:
+    """Set a random `fraction` of each channel's values to 0 or 1."""
+    drawn = random.random(image.shape, np.float32)
+    return np.where(drawn < fraction, np.where(drawn < fraction / 2, 0, 1), image).astype(np.float32)
+
+
+def multiplicative_noise(image: Unit, variance: float, random: np.random.Generator) -> Unit:
+    """Multiply each value by one plus Gaussian noise of `variance`."""
+    return image * (1 + gaussian(image, variance, random))
+
+
+def denoise(image: Unit, variance: float, random: np.random.Generator) -> Unit:
+    """Add Gaussian noise of `variance`, then apply a 5 x 5 median filter to each channel.
+
+    KADID-10k denoised with a trained network at unpublished levels. The median filter, which also leaves smooth patches
+    of residual noise, and the variances 0.002, 0.005, 0.015, 0.04 and 0.08 are chosen here.
+    """
+    return ndimage.median_filter(np.clip(white_noise(image, variance, random), 0, 1), (5, 5, 1), mode="reflect")
+
+
+def gaussian(image: Unit, variance: float, random: np.random.Generator) -> Unit:
+    """Independent Gaussian values of the image's shape."""
+    return np.sqrt(np.float32(variance)) * random.standard_normal(image.shape, np.float32)
+
+
+# --- brightness and contrast -----------------------------------------------------------------------------------------
+
+
+def brighten(image: Unit, strength: float, _: np.random.Generator) -> Unit:
+    """Map lightness l of CIELAB, in 0-1, to l ** (1 / (1 + strength)): black and white stay."""
+    return map_lightness(image, lambda lightness: lightness ** (1 / (1 + strength)))
+
+
+def darken(image: Unit, strength: float, _: np.random.Generator) -> Unit:
+    """Map lightness l of CIELAB, in 0-1, to l ** (1 + 2 strength): black and white stay."""
+    return map_lightness(image, lambda lightness: lightness ** (1 + 2 * strength))
+
+
+def mean_shift(image: Unit, amount: float, _: np.random.Generator) -> Unit:
+    """Add `amount` to every channel."""
+    return image + amount
+
+
+def contrast_change(image: Unit, strength: float, _: np.random.Generator) -> Unit:
+    """Map the lightness of CIELAB by a curve that keeps black, middle and white.
+
+    The quarter points 1/4 and 3/4 move away from the middle by strength / 4 (towards it if negative).
+    """
+    curve = PchipInterpolator((0, 0.25, 0.5, 0.75, 1), (0, 0.25 - strength / 4, 0.5, 0.75 + strength / 4, 1))
+    return map_lightness(image, curve)
+
+
+def map_lightness(image: Unit, curve: Callable[[np.ndarray], np.ndarray]) -> Unit:
+    """Apply a function from 0-1 to 0-1 to the lightness of CIELAB."""
+    lab = rgb_to_lab(image)
+    lab[..., 0] = 100 * curve(np.clip(lab[..., 0] / 100, 0, 1))
+    return lab_to_rgb(lab)
+
+
+# --- spatial ---------------------------------------------------------------------------------------------------------
+
+
+def jitter(image: Unit, strength: float, random: np.random.Generator) -> Unit:
+    """Displace each pixel by a Gaussian of 5 x `strength` pixels along each axis."""
+    places = np.indices(image.shape[:2], dtype=np.float32)
+    moved = places + JITTER_PIXELS * strength * random.standard_normal(places.shape, np.float32)
+    channels = [ndimage.map_coordinates(image[..., k], moved, order=1, mode="nearest") for k in range(3)]
+    return np.stack(channels, axis=2)
+
+
+def non_eccentricity_patch(image: Unit, patches: float, random: np.random.Generator) -> Unit:
+    """Copy patches of 16 x 16 pixels to places up to 16 pixels away."""
+    result = image.copy()
+    size = np.minimum(PATCH, image.shape[:2])
+    room = np.array(image.shape[:2]) - size
+    for _ in range(int(patches)):
+        top, left = start = random.integers(room + 1)
+        to_top, to_left = np.clip(start + random.integers(-PATCH, PATCH + 1, 2), 0, room)
+        patch = image[top : top + size[0], left : left + size[1]]
+        result[to_top : to_top + size[0], to_left : to_left + size[1]] = patch
+    return result
+
+
+def pixelate(image: Unit, strength: float, _: np.random.Generator) -> Unit:
+    """Downscale by 0.95 - strength ** 0.6 and upscale again, both by nearest neighbour."""
+    height, width = image.shape[:2]
+    scale = 0.95 - strength**0.6
+    small = (max(1, round(scale * width)), max(1, round(scale * height)))
+    shrunk = to_pillow(image).resize(small, Image.Resampling.NEAREST)
+    return to_unit(shrunk.resize((width, height), Image.Resampling.NEAREST))
+
+
+def quantization(image: Unit, levels: float, _: np.random.Generator) -> Unit:
+    """Round each channel to `levels` values, evenly spaced from its lowest to its highest."""
+    low, high = image.min(axis=(0, 1)), image.max(axis=(0, 1))
+    step = np.maximum(high - low, 1e-6) / (levels - 1)
+    return (low + step * np.round((image - low) / step)).astype(np.float32)
+
+
+def color_block(image: Unit, blocks: float, random: np.random.Generator) -> Unit:
+    """Paste blocks of 32 x 32 pixels, each of one random colour, at random places."""
+    result = image.copy()
+    for _ in range(int(blocks)):
+        top, left = (int(random.integers(max(1, side - BLOCK + 1))) for side in image.shape[:2])
+        result[top : top + BLOCK, left : left + BLOCK] = random.random(3, np.float32)
+    return result
+
+
+# --- sharpness -------------------------------------------------------------------------------------------------------
+
+
+def high_sharpen(image: Unit, amount: float, _: np.random.Generator) -> Unit:
+    """Unsharp masking: add `amount` times the difference from a Gaussian blur of one pixel."""
+    return image + amount * (image - ndimage.gaussian_filter(image, (1, 1, 0), mode="reflect"))
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """A function and its parameter at each of KADID-10k's levels, 1 to 5."""
+
+    apply: Callable[[Unit, float, np.random.Generator], Unit]
+    parameters: tuple[float, float, float, float, float]
+
+
+DISTORTIONS = {  # in the order of KADID-10k's numbers
+    "gaussian_blur": Distortion(gaussian_blur, (0.1, 0.5, 1.0, 2.0, 5.0)),
+    "lens_blur": Distortion(lens_blur, (1, 2, 4, 6, 8)),
+    "motion_blur": Distortion(motion_blur, (1, 2, 4, 6, 10)),
+    "color_diffusion": Distortion(color_diffusion, (1, 3, 6, 8, 12)),
+    "color_shift": Distortion(color_shift, (1, 3, 6, 8, 12)),
+    "color_quantization": Distortion(color_quantization, (64, 48, 32, 16, 8)),
+    "color_saturation_hsv": Distortion(color_saturation_hsv, (0.4, 0.2, 0.1, 0.0, -0.4)),
+    "color_saturation_lab": Distortion(color_saturation_lab, (1, 2, 3, 6, 9)),
+    "jpeg2000": Distortion(jpeg2000, (16, 32, 45, 120, 170)),
+    "jpeg": Distortion(jpeg, (43, 36, 24, 7, 4)),
+    "white_noise": Distortion(white_noise, (0.001, 0.002, 0.003, 0.005, 0.01)),
+    "white_noise_ycbcr": Distortion(white_noise_ycbcr, (0.0001, 0.0005, 0.001, 0.002, 0.003)),
+    "impulse_noise": Distortion(impulse_noise, (0.001, 0.005, 0.01, 0.02, 0.03)),
+    "multiplicative_noise": Distortion(multiplicative_noise, (0.001, 0.005, 0.01, 0.02, 0.05)),
+    "denoise": Distortion(denoise, (0.002, 0.005, 0.015, 0.04, 0.08)),
+    "brighten": Distortion(brighten, (0.1, 0.2, 0.4, 0.7, 1.1)),
+    "darken": Distortion(darken, (0.05, 0.1, 0.2, 0.4, 0.8)),
+    "mean_shift": Distortion(mean_shift, (0.15, 0.08, 0.0, -0.08, -0.15)),
+    "jitter": Distortion(jitter, (0.05, 0.1, 0.2, 0.5, 1.0)),
+    "non_eccentricity_patch": Distortion(non_eccentricity_patch, (20, 40, 60, 80, 100)),
+    "pixelate": Distortion(pixelate, (0.01, 0.05, 0.1, 0.2, 0.5)),
+    "quantization": Distortion(quantization, (20, 16, 13, 10, 7)),
+    "color_block": Distortion(color_block, (2, 4, 6, 8, 10)),
+    "high_sharpen": Distortion(high_sharpen, (1, 2, 3, 6, 12)),
+    "contrast_change": Distortion(contrast_change, (0.3, 0.15, 0.0, -0.4, -0.6)),
+}
+
+
+def distort(pixels: Pixels, name: str, level: int, *, seed: int) -> Pixels:
+    """Apply one distortion to an image.
+
+    Args:
+        pixels: uint8, sRGB.
+        name: a key of `DISTORTIONS`.
+        level: KADID-10k's, 1 (hardly visible) to 5.
+        seed: of the noise, direction or place, where the distortion has one.
+
+    Returns:
+        uint8 of the same shape.
+
+    Raises:
+        FusiqaError: an unknown distortion or level.
+
+    Example:
+        >>> grey = np.full((8, 8, 3), 128, np.uint8)
+        >>> int(distort(grey, "mean_shift", 1, seed=0)[0, 0, 0])
+        166
+    """
+    if name not in DISTORTIONS:
+        raise FusiqaError(f"unknown distortion {name!r}; there are {', '.join(DISTORTIONS)}")
+    if level not in LEVELS:
+        raise FusiqaError(f"`level` of a distortion must be {LEVELS[0]} to {LEVELS[-1]}, got {level}")
+    distortion = DISTORTIONS[name]
+    random = np.random.default_rng((seed, level))
+    return to_bytes(distortion.apply(to_unit(pixels), distortion.parameters[level - 1], random))
