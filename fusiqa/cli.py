@@ -55,7 +55,10 @@ def lazily(path: str) -> Callable[[Any], object]:
 
 
 def score(config: ScoreConfig) -> None:
-    from fusiqa.scoring.batch import score_images
+    if config.engine == "ray":
+        from fusiqa.scoring.cluster import score_on_cluster as score_images
+    else:
+        from fusiqa.scoring.batch import score_images
 
     if score_images(config):
         sys.exit(SOME_UNREADABLE)

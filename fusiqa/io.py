@@ -1,18 +1,31 @@
-"""Files: a model's names, and writing so that a killed process leaves the old one or the new one, never half of one."""
+"""Outputs: written in one step, never over somebody else's file, and by one process at a time."""
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
-from collections.abc import Callable
+import platform
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
+
+from fusiqa.errors import FusiqaError
+
+try:
+    import fcntl
+except ImportError:  # Windows: no locks
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
-"""A trained model in a folder: its numbers, and all that is needed to build and feed the network again."""
+"""A trained model in a folder: its weights, and all that is needed to build and feed the network again."""
+MARK = "fusiqa"
+"""Stands inside every picture and exported model, by which a later run knows that it may replace the file."""
 
 
 def same_place(one: str | Path, other: str | Path) -> bool:
@@ -20,15 +33,103 @@ def same_place(one: str | Path, other: str | Path) -> bool:
     return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
 
 
+# --- what may be written ---------------------------------------------------------------------------------------------
+
+
+def is_marked(path: Path) -> bool:
+    """Whether a file has `MARK` inside."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(MARK.encode()) >= 0
+
+
+def check_output(
+    path: Path,
+    *,
+    replace: bool,
+    ours: Callable[[Path], bool] = is_marked,
+    inputs: Iterable[str | Path] = (),
+    how: str = "`overwrite` to replace it",
+) -> None:
+    """Refuse an output before anything is computed for it.
+
+    Args:
+        path: the file to write.
+        replace: whether the user asked to replace or continue it.
+        ours: whether an existing file was written by fusiqa; others are never touched.
+        inputs: what the command reads.
+        how: what the user may add to ask for it.
+
+    Raises:
+        FusiqaError: `path` is one of the inputs, is not ours, or exists and was not asked to be replaced.
+    """
+    if any(same_place(path, each) for each in inputs):
+        raise FusiqaError(f"{path} is one of the inputs; choose another output")
+    if not path.exists():
+        return
+    if not ours(path):
+        raise FusiqaError(f"{path} exists and is not an earlier output of this command; choose another name")
+    if not replace:
+        raise FusiqaError(f"{path} exists; add {how}")
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keep a file or folder for this process; a second process is refused and told who holds it.
+
+    The lock is a file beside `path`, which the system releases when the process ends, however it does.
+
+    Raises:
+        FusiqaError: another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    with _locked(lock) as file:
+        if file is None:
+            holder = lock.read_text(encoding="utf-8") or "another process"
+            raise FusiqaError(f"{path} is being written by {holder}; wait for it, or choose another output")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(lock: Path) -> Iterator[TextIO | None]:
+    """The file, locked; None where another process has locked it."""
+    while True:
+        with open(lock, "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+                return
+            if lock.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
+                yield file
+                return  # else its holder removed it after it was opened here: once more
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file beside `path`, then put it in its place in one step.
+
+    A process that is killed leaves the old file or the new one, never half of one.
 
     Args:
         path: where the file is to be; its folder is made if it is not there.
         write: called with the path of the temporary file, which keeps the ending of `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         write(temporary)
         with open(temporary, "rb") as file:
@@ -44,7 +145,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, atomically; NaN and infinity are refused by JSON, so they are an error here."""
+    """Write a value as indented JSON, atomically. Raises ValueError for NaN and infinity, which JSON does not have."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 

@@ -6,36 +6,38 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from functools import partial, reduce
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from fusiqa.config.score import ScoreConfig
 from fusiqa.errors import FusiqaError
+from fusiqa.io import hold
+from fusiqa.scoring.batch import listed_names
 from fusiqa.scoring.decode import Pixels, decode
 from fusiqa.scoring.inputs import ImageInput, file_image
 from fusiqa.scoring.reading import ENDINGS
-from fusiqa.scoring.rows import parquet_library, parquet_schema
+from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import Scorer
+from fusiqa.scoring.table import check_model, parquet_library, parquet_schema
 from fusiqa.scoring.walk import walk
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from ray.data import Dataset
-
 PATHS_AT_ONCE = 1_000  # of one block of a list of paths: what is done again where a process is killed
-PHOTOGRAPHS_AT_ONCE = 32  # that a process is handed at once
+IMAGES_AT_ONCE = 32  # that a process is handed at once
 CORES_EACH = 2
+UNFINISHED = "_unfinished"  # folder below the output: files are moved out of it once they are whole
 NOTHING_FOUND = "no images in {}; in folders, these endings are taken: {}"
 
 
 def score_on_cluster(config: ScoreConfig) -> int:
-    """Score what the configuration names with Ray Data, and write Parquet files with the rows.
+    """Score what the settings name with Ray Data, and write Parquet files with the rows.
 
-    A process that is killed is started again, and what it was at is done again: rows are neither lost nor doubled.
+    A process that is killed is started again, and its images are scored again: rows are neither lost nor doubled.
 
     Returns:
-        How many images have no score.
+        The number of images without a score.
 
     Raises:
         FusiqaError: Ray is not installed, nothing to score, or an output that must not be written.
@@ -43,27 +45,28 @@ def score_on_cluster(config: ScoreConfig) -> int:
     ray = ray_library()
     assert config.output is not None
     output = config.output if is_url(config.output) else os.path.abspath(config.output)
-    done = earlier(output, config)
-    ray.init(ignore_reinit_error=True, log_to_driver=False)
-    wanted = rows_to_score(config, done)
-    before, asked = len(done), wanted.count()
-    if asked:
-        workers = config.workers or processes()
-        scored = wanted.map_batches(
-            ScoringProcess,
-            fn_constructor_args=(config.model, config.device, config.backend, config.readers),
-            batch_size=PHOTOGRAPHS_AT_ONCE,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=cores_for(workers),
-            num_gpus=1 if ray.cluster_resources().get("GPU") else None,
-        )
-        scored.write_parquet(output, mode=ray.data.SaveMode.APPEND)
-    total, good = count(output)
-    if total != before + asked:
-        raise FusiqaError(
-            f"{output} has {total:,} rows, expected {before + asked:,}: was something else written there?"
-        )
+    with nullcontext() if is_url(output) else hold(Path(output)):
+        done = earlier(output, config)
+        ray.init(ignore_reinit_error=True, log_to_driver=False)
+        wanted = rows_to_score(config, done)
+        asked = wanted.count()
+        if asked:
+            workers = config.workers or processes()
+            scored = wanted.map_batches(
+                ScoringProcess,
+                fn_constructor_args=(config.model, config.device, config.backend, config.readers),
+                batch_size=IMAGES_AT_ONCE,
+                batch_format="pyarrow",
+                compute=ray.data.ActorPoolStrategy(size=workers),
+                num_cpus=cores_for(workers),
+                num_gpus=1 if ray.cluster_resources().get("GPU") else None,
+            )
+            scored.write_parquet(f"{output}/{UNFINISHED}")
+            keep_whole_files(output)
+        total, good = count(output)
+    if total != len(done) + asked:
+        expected = len(done) + asked
+        raise FusiqaError(f"{output} has {total:,} rows, expected {expected:,}: was something else written there?")
     print(f"{good:,} of {total:,} images have a score; written to {output}", file=sys.stderr)
     return total - good
 
@@ -74,16 +77,16 @@ class ScoringProcess:
     def __init__(self, model: str | None, device: str, backend: Any, readers: int) -> None:
         self.scorer = Scorer(model, device=device, backend=backend, readers=readers)
 
-    def __call__(self, table: pa.Table) -> pa.Table:
-        """A table with `path` or `bytes` -> one with the columns of every table of scores."""
+    def __call__(self, table: Any) -> Any:
+        """An Arrow table with `path` or `bytes` -> one with the columns of every table of scores."""
         import pyarrow as pa
 
-        rows = [score.row() for score in self.scorer.stream(images_of(table))]
+        rows = [result.row() for result in self.scorer.stream(images_of(table))]
         return pa.Table.from_pylist(rows, parquet_schema())
 
 
-def images_of(table: pa.Table) -> Iterator[ImageInput]:
-    """The images that rows name by `path`, or hold in `bytes`."""
+def images_of(table: Any) -> Iterator[ImageInput]:
+    """The images that rows of an Arrow table name by `path`, or hold in `bytes`."""
     for row in table.to_pylist():
         if row.get("bytes") is not None:
             yield ImageInput(row["path"], partial(decode, row["bytes"]))
@@ -101,15 +104,20 @@ def decode_url(url: str) -> Pixels:
         return decode(file.read())
 
 
-def rows_to_score(config: ScoreConfig, done: set[str]) -> Dataset:
-    """Tables with `path`, or `path` and `bytes`, of all images that have no row yet."""
+# --- what is to be scored --------------------------------------------------------------------------------------------
+
+
+def rows_to_score(config: ScoreConfig, done: set[str]) -> Any:
+    """A Ray data set with `path`, or `path` and `bytes`, of all images that have no row yet."""
     import ray
 
-    tables = [path for path in config.paths if path.rstrip("/").endswith(".parquet")]
+    tables = [path for path in config.paths if is_parquet(path)]
     others = [path for path in config.paths if path not in tables]
     parts = [ray.data.read_parquet(path) for path in tables]
     for part in parts:
-        check_columns(part, config)
+        names = part.schema().names
+        if not {"path", "bytes"} & set(names):
+            raise FusiqaError(f"the Parquet has the columns {', '.join(names)}; expected path or bytes (of an image)")
     parts = [part.map_batches(WithNames(done), batch_format="pyarrow") for part in parts]
     if others:
         parts.append(listed(name for name in named(others) if name not in done))
@@ -122,7 +130,7 @@ class WithNames:
     def __init__(self, done: set[str]) -> None:
         self.done = done
 
-    def __call__(self, table: pa.Table) -> pa.Table:
+    def __call__(self, table: Any) -> Any:
         import pyarrow as pa
 
         rows = [{"path": row.get("path"), "bytes": row.get("bytes")} for row in table.to_pylist()]
@@ -130,14 +138,6 @@ class WithNames:
             row["path"] = row["path"] or f"sha256:{hashlib.sha256(row['bytes'] or b'').hexdigest()[:16]}"
         left = [row for row in rows if row["path"] not in self.done]
         return pa.Table.from_pylist(left, pa.schema([("path", pa.string()), ("bytes", pa.binary())]))
-
-
-def check_columns(table: Dataset, config: ScoreConfig) -> None:
-    names = table.schema().names
-    if not {"path", "bytes"} & set(names):
-        raise FusiqaError(
-            f"the Parquet has the columns {', '.join(names)}; expected path (of an image) or bytes (its content)"
-        )
 
 
 def named(paths: Iterable[str]) -> Iterator[str]:
@@ -150,7 +150,7 @@ def named(paths: Iterable[str]) -> Iterator[str]:
             yield url
     here = [path for path in paths if not is_url(path)]
     if here:
-        for image in walk(here, sys.stdin):
+        for image in walk(here, listed_names(sys.stdin)):
             found += 1
             yield os.path.abspath(image.path or image.name)
     if not found:
@@ -171,8 +171,8 @@ def below_url(url: str) -> Iterator[str]:
             yield files.unstrip_protocol(name)
 
 
-def listed(names: Iterator[str]) -> Dataset:
-    """A list of paths as a data set of blocks, each made when the one before it is stored."""
+def listed(names: Iterator[str]) -> Any:
+    """A list of paths as a Ray data set of blocks, each made when the one before it is stored."""
     import pyarrow as pa
     import ray
 
@@ -184,44 +184,94 @@ def listed(names: Iterator[str]) -> Dataset:
     return table if len(blocks) > 2 * processes() else table.repartition(2 * processes())
 
 
+# --- what is there already -------------------------------------------------------------------------------------------
+
+
 def earlier(output: str, config: ScoreConfig) -> set[str]:
-    """Paths that have a row in the output already. Raises FusiqaError where they must not."""
+    """Paths that have a row in the output already.
+
+    Raises:
+        FusiqaError: the output exists and neither `resume` nor `overwrite` was given, it has files that are not tables
+            of scores, it has scores of another model, or it has the input.
+    """
     import fsspec
 
-    parquet = parquet_library()
     files, root = fsspec.url_to_fs(output)
-    found = [name for name in files.find(root) if name.endswith(".parquet")] if files.exists(root) else []
-    if found and config.overwrite:
-        files.rm(found)
+    for path in filter(is_parquet, config.paths):
+        if f"{fsspec.url_to_fs(path)[1]}/".startswith(f"{root}/"):
+            raise FusiqaError(f"{path} is one of the inputs; choose an output folder without it")
+    found = [name for name in tables_below(files, root) if f"/{UNFINISHED}/" not in name]
+    for name in found:
+        if columns_of(files, name) != COLUMNS:
+            raise FusiqaError(f"{name} is not a table of scores; choose another output folder")
+    if config.overwrite:
+        files.rm(tables_below(files, root))
         return set()
     if found and not config.resume:
-        raise FusiqaError(
-            f"{output} holds rows already; add --resume to go on with them, or --overwrite to discard them"
-        )
+        raise FusiqaError(f"{output} has rows already; add `resume` to continue it, or `overwrite` to discard them")
+    keep_whole_files(output)
     paths: set[str] = set()
-    for name in found:
+    models: set[str] = set()
+    for name in tables_below(files, root):
         with files.open(name, "rb") as file:
-            paths.update(parquet.read_table(file, columns=["path"])["path"].to_pylist())
+            table = parquet_library().read_table(file, columns=["path", "model"])
+        paths.update(table["path"].to_pylist())
+        models.update(table["model"].unique().to_pylist())
+    if models:
+        name = Scorer(config.model, device="cpu", backend=config.backend).facts.name
+        for model in models:
+            check_model(output, model, name)
     return paths
+
+
+def keep_whole_files(output: str) -> None:
+    """Move the files that were written to their end into the output, and remove those of a run that was killed."""
+    import fsspec
+
+    files, root = fsspec.url_to_fs(output)
+    for name in tables_below(files, f"{root}/{UNFINISHED}"):
+        if columns_of(files, name) == COLUMNS:
+            files.mv(name, f"{root}/{os.path.basename(name)}")
+    if files.exists(f"{root}/{UNFINISHED}"):
+        files.rm(f"{root}/{UNFINISHED}", recursive=True)
+
+
+def tables_below(files: Any, folder: str) -> list[str]:
+    return [name for name in files.find(folder) if is_parquet(name)] if files.exists(folder) else []
+
+
+def columns_of(files: Any, name: str) -> tuple[str, ...]:
+    """The columns of a Parquet file; none of one that is cut short."""
+    try:
+        with files.open(name, "rb") as file:
+            return tuple(parquet_library().read_schema(file).names)
+    except (OSError, ValueError):
+        return ()
 
 
 def count(output: str) -> tuple[int, int]:
     """Rows in the output, and how many have a score, without reading anything else of them."""
     import fsspec
 
-    parquet = parquet_library()
     files, root = fsspec.url_to_fs(output)
     total = good = 0
-    for name in (name for name in files.find(root) if name.endswith(".parquet")):
+    for name in tables_below(files, root):
         with files.open(name, "rb") as file:
-            scores = parquet.read_table(file, columns=["score"])["score"]
+            scores = parquet_library().read_table(file, columns=["score"])["score"]
         total += len(scores)
         good += len(scores) - scores.null_count
     return total, good
 
 
+# --- the cluster -----------------------------------------------------------------------------------------------------
+
+
 def is_url(path: str) -> bool:
     return "://" in path
+
+
+def is_parquet(path: str) -> bool:
+    return path.rstrip("/").endswith(".parquet")
 
 
 def processes() -> int:
@@ -249,5 +299,5 @@ def ray_library() -> Any:
         import ray
         import ray.data
     except ImportError as reason:
-        raise FusiqaError("--engine ray needs Ray Data: pip install 'fusiqa[ray]'") from reason
+        raise FusiqaError("`engine` ray needs Ray Data: pip install 'fusiqa[ray]'") from reason
     return ray

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from fusiqa.config import ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.io import write_atomically
+from fusiqa.io import MARK, check_output, write_atomically
 from fusiqa.scoring.geometry import Resize
 from fusiqa.scoring.inputs import file_image
 
@@ -39,6 +40,9 @@ def contact_sheet(shown: Sequence[Shown], path: Path, *, columns: int = 4, title
         path: the file to write; its ending is the format.
         columns: images in a row.
         title: text above all of them.
+
+    Raises:
+        FusiqaError: the file exists and is not an earlier sheet.
     """
     columns = min(columns, max(1, len(shown)))
     rows = -(-len(shown) // columns)
@@ -56,7 +60,10 @@ def contact_sheet(shown: Sequence[Shown], path: Path, *, columns: int = 4, title
         sheet.paste(picture, (left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2))
         for number, line in enumerate(each.lines[:2]):
             draw.text((left, top + CELL + 4 + 16 * number), _fitting(draw, line, small), INK, small)
-    write_atomically(path, lambda temporary: sheet.save(temporary))
+    mark = PngInfo()
+    mark.add_text("Software", MARK)
+    check_output(path, replace=True)
+    write_atomically(path, lambda temporary: sheet.save(temporary, pnginfo=mark, comment=MARK.encode()))
 
 
 def _fitting(draw: ImageDraw.ImageDraw, line: str, font: Any) -> str:

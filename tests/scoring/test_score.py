@@ -144,7 +144,7 @@ def test_a_run_that_was_cut_off_goes_on_without_scoring_twice(folder, model, tmp
     capsys.readouterr()
     assert score(folder, "--model", model, "--output", output, "--resume") == 0
     kept = 5 if ending == ".parquet" else 4
-    assert f"{11 - kept} scored, {kept} had their row already" in capsys.readouterr().err
+    assert f"{11 - kept} scored, {kept} had a row already" in capsys.readouterr().err
     assert same_rows(rows_of(output), rows_of(whole))
 
 
@@ -153,7 +153,7 @@ def test_a_row_with_an_error_counts_as_done(folder, model, tmp_path):
     output = tmp_path / "scores.csv"
     assert score(folder, "--model", model, "--output", output) == SOME_UNREADABLE
     before = output.read_bytes()
-    assert score(folder, "--model", model, "--output", output, "--resume") == 0
+    assert score(folder, "--model", model, "--output", output, "--resume") == SOME_UNREADABLE
     assert output.read_bytes() == before
 
 
@@ -162,10 +162,10 @@ def test_an_output_is_not_overwritten_unasked_and_not_mixed_with_another_models_
     score(folder, "--model", model, "--output", output)
     before = output.read_bytes()
     assert score(folder, "--model", model, "--output", output) == USER_MISTAKE
-    assert "exists already; add --resume to go on with it, or --overwrite" in capsys.readouterr().err
+    assert "exists; add --resume to continue it, or --overwrite to discard it" in capsys.readouterr().err
     other = make_model(tmp_path / "other", resize="none", seed=1)
     assert score(folder, "--model", other, "--output", output, "--resume") == USER_MISTAKE
-    assert "numbers of two models do not belong in one table" in capsys.readouterr().err
+    assert "choose another output for another model" in capsys.readouterr().err
     assert output.read_bytes() == before
     assert score(folder / "00.png", "--model", other, "--output", output, "--overwrite") == 0
     assert len(rows_of(output)) == 1
@@ -175,7 +175,7 @@ def test_what_is_no_table_of_scores_is_not_continued(folder, model, tmp_path, ca
     output = tmp_path / "notes.csv"
     output.write_text("image,mos\na.jpg,3\n")
     assert score(folder, "--model", model, "--output", output, "--resume") == USER_MISTAKE
-    assert "is no table of scores: expected the columns path, score" in capsys.readouterr().err
+    assert "is not an earlier output of this command" in capsys.readouterr().err
     assert output.read_text() == "image,mos\na.jpg,3\n"
 
 
@@ -208,7 +208,7 @@ def test_rows_that_were_left_out_are_kept_for_a_later_run(folder, model, tmp_pat
     score(folder, "--model", model, "--output", output, "--bottom", 1)
     capsys.readouterr()
     assert score(folder, "--model", model, "--output", output, "--bottom", 2, "--resume") == 0
-    assert "0 scored, 11 had their row already" in capsys.readouterr().err
+    assert "0 scored, 11 had a row already" in capsys.readouterr().err
     assert len(rows_of(output)) == 2
 
 
