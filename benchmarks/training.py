@@ -63,7 +63,7 @@ def images_per_second(model: QualityModel, judge: Callable[[], Prediction], batc
 def measure(fusion: str, settings: Settings) -> dict[str, float | str]:
     config = ModelConfig(backbone=settings.backbone, fusion=fusion)
     model = QualityModel(config).to(memory_format=torch.channels_last).train()
-    size = (3, config.image_height, config.image_width)
+    size = (3, config.crop_size, config.crop_size)
     crops = torch.randint(256, (settings.batch_size, *size), dtype=torch.uint8)
     images = (crops.float() / 255).contiguous(memory_format=torch.channels_last)
     tuned = images_per_second(model, lambda: model(images), settings.batch_size, settings)

@@ -2,7 +2,7 @@
 
 Example:
     >>> import fusiqa
-    >>> config = fusiqa.ModelConfig(backbone="test_resnet", fusion="attention", image_height=64, image_width=64)
+    >>> config = fusiqa.ModelConfig(backbone="test_resnet", fusion="attention", crop_size=64)
     >>> model = fusiqa.build_model(config, backbone_weights="none")
     >>> type(model).__name__
     'QualityModel'

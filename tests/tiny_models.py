@@ -17,9 +17,7 @@ RANGE = ScoreRange(1, 5)
 def make_model(folder: Path, *, fusion: str = "attention", resize: str = RESIZE, seed: int = 0) -> Path:
     """A run folder's model; its head is spread out, so that images differ in score."""
     torch.manual_seed(seed)
-    config = ModelConfig(
-        backbone="test_resnet", fusion=fusion, image_height=CROP, image_width=CROP, score_range=RANGE, dropout=0.0
-    )
+    config = ModelConfig(backbone="test_resnet", fusion=fusion, crop_size=CROP, score_range=RANGE, dropout=0.0)
     model = QualityModel(config).eval()
     with torch.no_grad():
         for parameter in model.hypernetwork.parameters():

@@ -80,10 +80,8 @@ class ModelConfig:
     """How attention fusion weighs."""
     gates_on_pools: bool = False
     """Let spatial fusion gate the 7x7 pools of the maps instead of the maps: what heads on a frozen backbone train."""
-    image_height: int = 224
-    """Height of a crop, pixels."""
-    image_width: int = 224
-    """Width of a crop, pixels."""
+    crop_size: int = 224
+    """Side of the square crops, pixels."""
     score_range: ScoreRange = UNIT_RANGE
     """The interval of the scores that the network gives."""
     dropout: float = 0.3

@@ -51,9 +51,9 @@ class Pyramid(nn.Module):
     def __init__(self, config: ModelConfig, weights: BackboneWeights | None = None) -> None:
         super().__init__()
         self.name = config.backbone
-        self.image_size = (config.image_height, config.image_width)
+        self.crop_size = config.crop_size
         self.fixed_size = takes_image_size(config.backbone)
-        self._check_build_size()
+        self._check_size(config.crop_size, config.crop_size)
         body: Any = create_body(config, weights)
         self.body = body
         self.channels: list[int] = body.feature_info.channels()
@@ -78,28 +78,18 @@ class Pyramid(nn.Module):
 
     def scale_sizes(self) -> list[tuple[int, int]]:
         """Height and width of each map at the size that it was built for; Swin-Tiny at 224: 56, 28, 14, 7 squared."""
-        height, width = self.image_size
-        return [(-(-height // stride), -(-width // stride)) for stride in self.strides]
-
-    def _check_build_size(self) -> None:
-        height, width = self.image_size
-        if min(height, width) < SMALLEST_SIDE:
-            raise FusiqaError(
-                f"crops of {height}x{width} pixels are too small for {self.name}: "
-                f"sides of {SMALLEST_SIDE} and more work"
-            )
+        cells = [-(-self.crop_size // stride) for stride in self.strides]
+        return [(side, side) for side in cells]
 
     def _check_size(self, height: int, width: int) -> None:
-        if self.fixed_size and (height, width) != self.image_size:
-            raise FusiqaError(
-                f"{self.name} was built for images of {self.image_size[0]}x{self.image_size[1]} (height x width) and "
-                f"got {height}x{width}; crop to that size, or build it for another (sides of {SMALLEST_SIDE} and more: "
-                "--crop_size, or image_height and image_width in ModelConfig)"
-            )
         if min(height, width) < SMALLEST_SIDE:
             raise FusiqaError(
-                f"images of {height}x{width} (height x width) are too small for {self.name}: "
-                f"sides of {SMALLEST_SIDE} and more work"
+                f"{self.name} needs images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, got {height}x{width}"
+            )
+        if self.fixed_size and (height, width) != (self.crop_size, self.crop_size):
+            raise FusiqaError(
+                f"{self.name} was built with `crop_size` {self.crop_size} and takes no other size, got images of "
+                f"{height}x{width} (height x width)"
             )
 
 
@@ -128,7 +118,7 @@ def create_body(config: ModelConfig, weights: BackboneWeights | None) -> nn.Modu
     """The timm feature extractor of the last four stages, with stochastic depth where it has it."""
     arguments: dict[str, Any] = dict(config.timm_args)
     if takes_image_size(config.backbone):
-        arguments["img_size"] = (config.image_height, config.image_width)
+        arguments["img_size"] = (config.crop_size, config.crop_size)
     if weights is not None:
         arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights.path)}}
     try:
@@ -178,7 +168,7 @@ def _creation_message(config: ModelConfig, weights: BackboneWeights | None, reas
     given = format_backbone_args(config.timm_args)
     return (
         f"{config.backbone}{f' with {given}' if given else ''} cannot give four pyramid stages at "
-        f"{config.image_height}x{config.image_width}: {first_line}. Use a backbone with four or more (for instance "
+        f"`crop_size` {config.crop_size}: {first_line}. Use a backbone with four or more (for instance "
         f"swin_tiny_patch4_window7_224, resnet50){', or mend --backbone_args' if given else ''}"
     )
 

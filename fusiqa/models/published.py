@@ -65,7 +65,7 @@ tags: [image-quality-assessment, no-reference]
 # {name.rpartition("/")[2]}
 
 Scores the quality of an image without a reference, on {low:g} to {high:g}; higher is better.
-{config.backbone} with {config.fusion} fusion; crops of {config.image_height} pixels after the resize {trained.resize}.
+{config.backbone} with {config.fusion} fusion; crops of {config.crop_size} pixels after the resize {trained.resize}.
 
 ```python
 import fusiqa

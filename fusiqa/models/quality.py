@@ -37,7 +37,7 @@ class QualityModel(nn.Module):
         weights: pretrained backbone weights; None draws them at random and touches no network.
 
     Example:
-        >>> config = ModelConfig(backbone="test_resnet", fusion="attention", image_height=64, image_width=64)
+        >>> config = ModelConfig(backbone="test_resnet", fusion="attention", crop_size=64)
         >>> score, scale_weights = QualityModel(config).eval()(torch.rand(2, 3, 64, 64))
         >>> score.shape, scale_weights.shape
         (torch.Size([2]), torch.Size([2, 4]))

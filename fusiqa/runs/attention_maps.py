@@ -40,7 +40,7 @@ def draw_maps(folder: Path, trained: TrainedModel, ratings: Ratings, *, resize: 
 
 def attended_to(trained: TrainedModel, ratings: Ratings, row: int, resize: Resize) -> Attended:
     """One image as the model saw it, and the gates of the crops that it is scored on, put together."""
-    size = trained.model.config.image_height
+    size = trained.model.config.crop_size
     pixels = padded(ratings, row, resize, size)
     height, width, _ = pixels.shape
     corners = cover(height, width, size, overlap=OVERLAP)
@@ -75,7 +75,7 @@ def matrices_of(trained: TrainedModel, ratings: Ratings, *, resize: str, progres
     """The matrix of each image, (images, 4, 4): the mean over the crops that it is scored on."""
     model = trained.model.eval()
     device = next(model.parameters()).device
-    crops = EvaluationCrops(ratings, Resize.parse(resize), model.config.image_height, OVERLAP)
+    crops = EvaluationCrops(ratings, Resize.parse(resize), model.config.crop_size, OVERLAP)
     found = np.empty((len(ratings), 4, 4))
     with progress_bar(what="looking again", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(None, ratings)):

@@ -29,8 +29,8 @@ class TorchNetwork:
         self.model = trained.model.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
         config = trained.model.config
         sizes = tuple(trained.model.pyramid.scale_sizes())
-        self.facts = Facts(name, config.score_range, config.image_height, trained.resize, sizes)
-        self.crops_at_once = crops_at_once(self.device.type, config.image_height, config.image_width)
+        self.facts = Facts(name, config.score_range, config.crop_size, trained.resize, sizes)
+        self.crops_at_once = crops_at_once(self.device.type, config.crop_size, config.crop_size)
 
     def __call__(self, crops: Crops) -> tuple[Float[np.ndarray, " crops"], Float[np.ndarray, "crops 4"] | None]:
         batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2)

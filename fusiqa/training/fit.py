@@ -132,9 +132,9 @@ def check_batches(model: QualityModel, *, crops: int, batch_size: int) -> None:
     normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
     if normalised and model.pyramid.scale_sizes()[-1] == (1, 1) and (batch_size == 1 or crops % batch_size == 1):
         raise FusiqaError(
-            f"--crop_size {model.config.image_height} leaves one cell in the last map of {model.config.backbone}, and "
+            f"--crop_size {model.config.crop_size} leaves one cell in the last map of {model.config.backbone}, and "
             f"{crops} crops in batches of {batch_size} leave a batch of one: batch normalisation has nothing to "
-            f"average there. Use --crop_size {model.config.image_height + 1} or more, or another --batch_size"
+            f"average there. Use --crop_size {model.config.crop_size + 1} or more, or another --batch_size"
         )
 
 

@@ -79,7 +79,7 @@ def pack_images(
         num_workers: processes that read images; chosen by default.
         progress: show a bar on standard error.
     """
-    size = model.config.image_height
+    size = model.config.crop_size
     made_by = f"{LAYOUT} resize {resize} crop {size} overlap {overlap:.3f} backbone {backbone_fingerprint(model)}"
     images = ratings.table["image"].tolist()
     packed = PackedImages([f"{contents[image]} {made_by}" for image in images], store)
@@ -104,7 +104,7 @@ def run_backbone(
     """The row of each image, and the packed maps of its crops: float16, (crops, numbers)."""
     ratings = crops.ratings
     device = next(model.parameters()).device
-    at_once = max(1, PIXELS_AT_ONCE[device.type] // model.config.image_height**2)
+    at_once = max(1, PIXELS_AT_ONCE[device.type] // model.config.crop_size**2)
     with progress_bar(what=f"maps of {ratings.name}", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
             chunks = [pack(model, chunk.to(device)).cpu() for chunk in batch.crops.split(at_once)]

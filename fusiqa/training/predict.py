@@ -41,7 +41,7 @@ def predict(
     model = trained.model.eval()
     device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     model.to(device).to(memory_format=torch.channels_last)
-    crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.image_height, OVERLAP)
+    crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.crop_size, OVERLAP)
     table = ratings.table[["image", "mos"]].assign(score=float("nan"), **dict.fromkeys(SCALE_COLUMNS, float("nan")))
     with progress_bar(what=f"scoring {ratings.name}", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):

@@ -43,7 +43,7 @@ def test_what_no_backbone_takes_is_refused_before_training(words, message):
 
 def small_swin(**more):
     arguments = parse_backbone_args(SMALL_SWIN)
-    return ModelConfig("swin_tiny_patch4_window7_224", "attention", image_height=64, image_width=64,
+    return ModelConfig("swin_tiny_patch4_window7_224", "attention", crop_size=64,
                        timm_args=arguments, **more)  # fmt: skip
 
 

@@ -13,9 +13,7 @@ from fusiqa.models.quality import build_model
 
 def trained(fusion="attention"):
     torch.manual_seed(1)
-    config = ModelConfig(
-        backbone="test_resnet", fusion=fusion, image_height=64, image_width=96, score_range=ScoreRange(1, 5)
-    )
+    config = ModelConfig(backbone="test_resnet", fusion=fusion, crop_size=64, score_range=ScoreRange(1, 5))
     return TrainedModel(build_model(config).eval(), "512x384", {"epoch": 7, "commit": "abc"})
 
 
@@ -25,7 +23,7 @@ def test_a_round_trip_changes_no_score(tmp_path, fusion, by_file):
     before = trained(fusion)
     save_checkpoint(before, tmp_path)
     after = load_checkpoint(tmp_path / "model.safetensors" if by_file else tmp_path)
-    images = torch.rand(3, 3, 64, 96)
+    images = torch.rand(3, 3, 64, 64)
     assert torch.equal(after.model(images).score, before.model(images).score)
     assert after.model.config == before.model.config
     assert (after.resize, after.provenance) == (before.resize, before.provenance)
@@ -35,7 +33,7 @@ def test_a_round_trip_changes_no_score(tmp_path, fusion, by_file):
 
 def test_how_the_scales_are_weighed_is_kept(tmp_path):
     weighing = ScaleWeighing(gate="sigmoid", temperature=2.0, gain=4.0, normalised=True)
-    config = ModelConfig(backbone="test_resnet", fusion="attention", image_height=64, image_width=64, weighing=weighing)
+    config = ModelConfig(backbone="test_resnet", fusion="attention", crop_size=64, weighing=weighing)
     before = TrainedModel(build_model(config).eval(), "none", {})
     save_checkpoint(before, tmp_path)
     after = load_checkpoint(tmp_path)

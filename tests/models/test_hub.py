@@ -21,7 +21,7 @@ from fusiqa.models.quality import build_model
 
 BACKBONE = "test_resnet"
 FILE = f"/{timm.get_pretrained_cfg(BACKBONE).hf_hub_id}/resolve/main/model.safetensors"
-CONFIG = ModelConfig(backbone=BACKBONE, image_height=64, image_width=64)
+CONFIG = ModelConfig(backbone=BACKBONE, crop_size=64)
 OTHER_WAYS = (
     r"Two other ways: --backbone_weights FILE\.safetensors \(a local file\) or --backbone_weights none \(random\)$"
 )

@@ -28,7 +28,7 @@ def parameters(module):
 
 def small_model(fusion="attention", **settings):
     torch.manual_seed(3)
-    return QualityModel(ModelConfig(backbone="test_resnet", fusion=fusion, image_height=64, image_width=64, **settings))
+    return QualityModel(ModelConfig(backbone="test_resnet", fusion=fusion, crop_size=64, **settings))
 
 
 @pytest.mark.parametrize("size", COUNTS)

@@ -29,9 +29,7 @@ SIDE = 64
 
 def tiny(fusion: str = "attention", resize: str = "none") -> TrainedModel:
     torch.manual_seed(3)
-    config = ModelConfig(
-        backbone="test_resnet", fusion=fusion, image_height=SIDE, image_width=SIDE, score_range=ScoreRange(0, 100)
-    )
+    config = ModelConfig(backbone="test_resnet", fusion=fusion, crop_size=SIDE, score_range=ScoreRange(0, 100))
     model = build_model(config).eval()
     if fusion == "attention":  # of random weights the four are alike; these differ from image to image
         model.fusion.attention[-1].weight.data *= 20

@@ -40,9 +40,7 @@ def test_maps_that_do_not_divide_evenly_are_pooled_as_in_torch(tmp_path, side):
     """Maps of 22 and 24 cells onto 7, 8, 4 and 2."""
     torch.manual_seed(0)
     weighing = ScaleWeighing(gate="sigmoid", temperature=2.0, gain=4.0, normalised=True)
-    config = ModelConfig(
-        backbone="test_resnet", fusion="attention", image_height=side, image_width=side, weighing=weighing
-    )
+    config = ModelConfig(backbone="test_resnet", fusion="attention", crop_size=side, weighing=weighing)
     save_checkpoint(TrainedModel(QualityModel(config).eval(), "none", {}), tmp_path)
     assert export(tmp_path, name="mine", output=tmp_path / "model.onnx") < TOLERANCE
 

@@ -13,7 +13,7 @@ SIZES = (96, 224, 256)  # sides of the coarsest map: 3, 7 and 8, of which only 7
 def model_of(fusion, size=224):
     torch.manual_seed(2)
     config = ModelConfig(
-        backbone="mobilenetv2_035", fusion=fusion, image_height=size, image_width=size,
+        backbone="mobilenetv2_035", fusion=fusion, crop_size=size,
         score_range=ScoreRange(0, 100), gates_on_pools=fusion == "spatial",
     )  # fmt: skip
     return QualityModel(config).eval()

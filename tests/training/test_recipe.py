@@ -19,7 +19,7 @@ from fusiqa.training.recipe import (
 
 @pytest.fixture
 def model():
-    return QualityModel(ModelConfig(backbone="test_resnet", fusion="attention", image_height=32, image_width=32))
+    return QualityModel(ModelConfig(backbone="test_resnet", fusion="attention", crop_size=32))
 
 
 def test_every_trainable_parameter_is_in_exactly_one_group(model):
