@@ -105,7 +105,7 @@ def download_data(config: DataDownloadConfig) -> None:
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "score": (ScoreConfig, score),
-    "serve": (ServeConfig, lazily("fusiqa.scoring.web.run.serve")),
+    "serve": (ServeConfig, lazily("fusiqa.scoring.web.server.serve")),
     "export": (ExportConfig, export),
     "train": (TrainConfig, lazily("fusiqa.runs.train.train")),
     "evaluate": (EvaluateConfig, lazily("fusiqa.runs.evaluate.evaluate")),

@@ -20,7 +20,7 @@ from fusiqa.scoring.result import Score
 
 pytest.importorskip("fastapi")
 from fusiqa.scoring.web.app import PAGES, make_app
-from fusiqa.scoring.web.batching import Batcher
+from fusiqa.scoring.web.queue import ScoringQueue
 
 LIMITS = ServeConfig(max_megabytes=0.2, max_megapixels=0.05, max_files=5)
 
@@ -72,8 +72,8 @@ def test_each_image_has_its_answer_in_order(app, scorer):
     ("content", "reason"),
     [
         (b"", "is empty (0 bytes)"),
-        (bytes(300_000), "has 0.3 MB; at most 0.2 are taken"),
-        (png(600, 100), "has 0.1 megapixels; at most 0.05 are taken"),
+        (bytes(300_000), "has 0.3 MB; at most 0.2 are allowed"),
+        (png(600, 100), "has 0.1 megapixels; at most 0.05 are allowed"),
         (png(60_000, 60_000), "too large to be decoded safely"),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_image_beyond_a_limit_has_its_reason_and_is_not_decoded(app, content, 
 def test_too_many_images_and_too_many_bytes_are_refused(app):
     answer = ask(app, "POST", "/v1/score", files=files(*[picture(0)] * 6))
     assert answer.status_code == 413
-    assert answer.json()["detail"] == "6 images; at most 5 are taken at once"
+    assert answer.json()["detail"] == "6 images; at most 5 are allowed in one request"
     answer = ask(app, "POST", "/v1/score", files=files(bytes(2_000_000)))
     assert answer.status_code == 413
     assert "larger than" in answer.json()["detail"]
@@ -130,8 +130,28 @@ def test_two_hundred_requests_at_once_lose_no_good_answer(scorer):
     told = ask(app, "GET", "/metrics").text
     assert 'fusiqa_images_total{outcome="scored"} 160.0' in told
     assert 'fusiqa_images_total{outcome="unreadable"} 40.0' in told
-    batches = float(told.partition("\nfusiqa_batches ")[2].split()[0])
-    assert batches < 160  # images of several requests went through the network together
+    assert "fusiqa_waiting 0.0" in told
+
+
+def test_images_that_wait_share_a_pass_only_where_it_takes_their_crops(scorer, monkeypatch):
+    images = [ImageInput(str(seed), lambda seed=seed: noise(53, 71, seed)) for seed in range(6)]
+    crops = len(scorer.prepare(images[0]).corners)
+    expected = [scorer(noise(53, 71, seed)).score for seed in range(6)]
+    batches = {}
+    for at_once in (crops - 1, 3 * crops):
+        monkeypatch.setattr(scorer, "network", Slow(scorer.network, 0.05))
+        monkeypatch.setattr(scorer.network, "crops_at_once", at_once)
+
+        async def all_at_once() -> int:
+            queue = ScoringQueue(scorer, max_waiting=6)
+            results = await queue.score(images)
+            assert [result.score for result in results] == pytest.approx(expected, abs=1e-4 * RANGE.width)
+            queue.close()
+            return queue.batches
+
+        batches[at_once] = asyncio.run(all_at_once())
+    assert batches[crops - 1] == 6
+    assert batches[3 * crops] < 6
 
 
 class Slow:
@@ -146,12 +166,13 @@ class Slow:
         return self.network(crops)
 
 
-def test_more_than_may_wait_are_told_to_come_again_and_what_is_late_to_give_up(scorer, monkeypatch):
+def test_a_busy_server_answers_503_and_a_late_one_504(scorer, monkeypatch):
     monkeypatch.setattr(scorer, "network", Slow(scorer.network, 0.5))
     app = make_app(scorer, ServeConfig(max_waiting=3, timeout_seconds=0.2))
     answer = ask(app, "POST", "/v1/score", files=files(*[picture(0)] * 4))
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
+    assert answer.json()["detail"] == "server busy: 3 images wait already; retry later"
     late = ask(app, "POST", "/v1/score", files=files(picture(0)))
     assert late.status_code == 504
     assert late.json()["detail"] == "it took longer than 0.2 seconds"
@@ -170,11 +191,11 @@ def test_a_fault_of_the_network_ends_its_requests_and_not_the_server(scorer):
             return super().score_prepared(prepared)
 
     async def twice() -> tuple[object, Score]:
-        batcher = Batcher(Faulty(), max_waiting=5)
+        queue = ScoringQueue(Faulty(), max_waiting=5)
         image = ImageInput("a", lambda: noise(40, 50))
-        fault = (await asyncio.gather(batcher.score(image), return_exceptions=True))[0]
-        score = await batcher.score(image)
-        batcher.close()
+        fault = (await asyncio.gather(queue.score([image]), return_exceptions=True))[0]
+        (score,) = await queue.score([image])
+        queue.close()
         return fault, score
 
     fault, score = asyncio.run(twice())
@@ -199,6 +220,7 @@ def test_the_model_and_its_scales_are_described(app, scorer):
         scale["cell_pixels"] for scale in told["scales"]
     )
     assert len(told["scales"]) == 4
+    assert set(told["scales"][0]) == {"cells", "cell_pixels"}  # what a scale responds to is not known
     assert told["max_files"] == 5
 
 

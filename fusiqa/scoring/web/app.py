@@ -10,15 +10,15 @@ from typing import Annotated
 
 from fastapi import FastAPI, File, HTTPException, Response, UploadFile
 from fastapi.responses import FileResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 import fusiqa
 from fusiqa.config.serve import LOOPBACK, ServeConfig
 from fusiqa.scoring.scorer import Scorer
-from fusiqa.scoring.web.answers import HealthAnswer, ModelAnswer, Problem, ScoreAnswer, ScoresAnswer, scales_of
-from fusiqa.scoring.web.batching import Batcher, BusyError
-from fusiqa.scoring.web.limits import FRAME, MEGA, LargestBody, limited_image
-from fusiqa.scoring.web.metrics import Metrics
+from fusiqa.scoring.web.limits import FORM, MEGA, LargestBody, limited_image
+from fusiqa.scoring.web.queue import BusyError, ScoringQueue
+from fusiqa.scoring.web.schema import HealthAnswer, ModelAnswer, Problem, Scale, ScoreAnswer, ScoresAnswer
 
 STATIC = Path(__file__).parent / "static"
 PAGES = {"/": "index.html", **{f"/{name}": name for name in ("page.js", "heat.js", "page.css", "icon.svg")}}
@@ -32,33 +32,33 @@ HEADERS = {
 PROBLEMS: dict[int | str, dict] = {
     413: {"model": Problem, "description": "too many images, or too many bytes"},
     400: {"model": Problem, "description": "the form cannot be read"},
-    503: {"model": Problem, "description": "too many images wait; come again"},
+    503: {"model": Problem, "description": "server busy, retry later"},
     504: {"model": Problem, "description": "it took too long"},
 }
+RETRY_AFTER = "2"  # seconds
 
 
 def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
-    """The application, which takes the limits of the configuration and listens nowhere yet."""
-    batcher = Batcher(scorer, max_waiting=config.max_waiting)
-    metrics = Metrics(batcher)
+    """The application, with the limits of the settings; it does not listen yet."""
+    queue = ScoringQueue(scorer, max_waiting=config.max_waiting)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        batcher.close()
+        queue.close()
 
     app = FastAPI(
         title="fusiqa",
         version=fusiqa.__version__,
-        description="Scores the quality of images without a reference.",
+        description="No-reference image quality assessment.",
         docs_url=None,  # FastAPI's pages load their scripts from elsewhere; /openapi.json is served
         redoc_url=None,
         lifespan=lifespan,
     )
     add_pages(app)
-    add_api(app, scorer, config, batcher, metrics)
-    app.add_middleware(LargestBody, most=int(config.max_files * config.max_megabytes * MEGA) + FRAME)
-    if config.is_local:  # else a page elsewhere could reach this machine under a name of its own
+    add_api(app, queue, config)
+    app.add_middleware(LargestBody, largest=int(config.max_files * config.max_megabytes * MEGA) + FORM)
+    if config.is_local:  # else a page elsewhere could reach this machine under a host name of its own
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
     return app
 
@@ -73,45 +73,51 @@ def add_pages(app: FastAPI) -> None:
         app.add_api_route(route, page, include_in_schema=False, response_model=None)
 
 
-def add_api(app: FastAPI, scorer: Scorer, config: ServeConfig, batcher: Batcher, metrics: Metrics) -> None:
-    """The routes that OpenAPI describes."""
+def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
+    """The routes that OpenAPI describes.
 
-    async def score_one(file: UploadFile) -> ScoreAnswer:
-        image = limited_image(
-            file.filename or "image",
-            await file.read(),
-            max_megabytes=config.max_megabytes,
-            max_megapixels=config.max_megapixels,
-        )
-        score = await batcher.score(image)
-        metrics.count(score)
-        return ScoreAnswer.of(score)
+    The metrics are counted here: prometheus-fastapi-instrumentator counts requests and their seconds, but neither
+    images by outcome nor those that wait, which a server is scaled by.
+    """
+    registry = CollectorRegistry()
+    images = Counter("fusiqa_images", "Images by outcome", ["outcome"], registry=registry)
+    seconds = Histogram("fusiqa_request_seconds", "Seconds of scoring requests", registry=registry)
+    waiting = Gauge("fusiqa_waiting", "Images that wait for their score", registry=registry)
+    waiting.set_function(lambda: queue.waiting)
+    batches = Gauge("fusiqa_batches", "Groups of images scored together so far", registry=registry)
+    batches.set_function(lambda: queue.batches)
 
     @app.post("/v1/score", responses=PROBLEMS)
     async def score(files: Annotated[list[UploadFile], File(description="images")]) -> ScoresAnswer:
         """Score images; one that cannot be read has an error in its place."""
         if len(files) > config.max_files:
-            raise HTTPException(413, f"{len(files)} images; at most {config.max_files} are taken at once")
-        with metrics.timed():
+            raise HTTPException(413, f"{len(files)} images; at most {config.max_files} are allowed in one request")
+        wanted = [limited_image(file.filename or "image", file.file, config) for file in files]
+        with seconds.time():
             try:
-                scoring = asyncio.gather(*map(score_one, files))
-                return ScoresAnswer(results=await asyncio.wait_for(scoring, config.timeout_seconds))
+                results = await asyncio.wait_for(queue.score(wanted), config.timeout_seconds)
             except BusyError:
-                told = f"{config.max_waiting} images wait already; come again"
-                raise HTTPException(503, told, {"Retry-After": "2"}) from None
+                busy = f"server busy: {config.max_waiting} images wait already; retry later"
+                raise HTTPException(503, busy, {"Retry-After": RETRY_AFTER}) from None
             except TimeoutError:
                 raise HTTPException(504, f"it took longer than {config.timeout_seconds:g} seconds") from None
+        for result in results:
+            images.labels("scored" if result.ok else "unreadable").inc()
+        return ScoresAnswer(results=[ScoreAnswer.of(result) for result in results])
 
     @app.get("/v1/model")
     def model() -> ModelAnswer:
-        """The model, what its scales look at, and the limits of this server."""
-        facts = scorer.facts
+        """The model, its feature scales, and the limits of this server."""
+        facts = queue.scorer.facts
+        scales = [
+            Scale(cells=cells, cell_pixels=max(1, round(facts.crop_size / cells[0]))) for cells in facts.scale_sizes
+        ]
         return ModelAnswer(
             name=facts.name,
             score_range=facts.score_range,
             crop_size=facts.crop_size,
             resize=facts.resize,
-            scales=scales_of(facts),
+            scales=scales,
             max_megabytes=config.max_megabytes,
             max_megapixels=config.max_megapixels,
             max_files=config.max_files,
@@ -119,12 +125,12 @@ def add_api(app: FastAPI, scorer: Scorer, config: ServeConfig, batcher: Batcher,
 
     @app.get("/health")
     def health() -> HealthAnswer:
-        """That the server runs; 503 where its scoring thread has ended."""
-        if not batcher.alive:
-            raise HTTPException(503, "the scoring thread has ended")
-        return HealthAnswer(status="ok", waiting=batcher.waiting)
+        """Whether the server scores; 503 once it is shutting down."""
+        if queue.closed:
+            raise HTTPException(503, "the server is shutting down")
+        return HealthAnswer(status="ok", waiting=queue.waiting)
 
     @app.get("/metrics", response_class=Response)
-    def metric_text() -> Response:
+    def metrics() -> Response:
         """Counts and times in Prometheus's text format."""
-        return Response(metrics.text(), media_type=metrics.media_type)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,35 +1,38 @@
-"""What keeps a request from taking the machine: a bound on its bytes while they come, and on an image's pixels."""
+"""Bounds on what a request costs: its bytes while they arrive, and the size of each image before it is decoded."""
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from typing import BinaryIO
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fusiqa.config.serve import ServeConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.decode import Pixels, decode, size_of
 from fusiqa.scoring.inputs import ImageInput, printable
 
 MEGA = 1_000_000
-FRAME = 64 * 1024  # bytes of a form around its files
+FORM = 64 * 1024  # bytes of a form around its files
 
 
 class LargestBody:
     """ASGI middleware that stops reading a body as soon as it is too large, whatever its Content-Length says."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, largest: int) -> None:
         self.app = app
-        self.most = most
+        self.largest = largest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = f"the request is larger than {self.most / MEGA:g} MB"
+        refusal = f"the request is larger than {self.largest / MEGA:g} MB"
         stated = dict(scope["headers"]).get(b"content-length", b"0")
-        if stated.isdigit() and int(stated) > self.most:
+        if stated.isdigit() and int(stated) > self.largest:
             await JSONResponse({"detail": refusal}, 413, {"Connection": "close"})(scope, receive, send)
             return
         taken = 0
@@ -38,25 +41,28 @@ class LargestBody:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self.most:
+            if taken > self.largest:
                 raise HTTPException(413, refusal, {"Connection": "close"})
             return message
 
         await self.app(scope, counted, send)
 
 
-def limited_image(name: str, content: bytes, *, max_megabytes: float, max_megapixels: float) -> ImageInput:
-    """An image that is refused before it is decoded where it is larger than allowed."""
-    read = partial(_decoded, content, max_megabytes=max_megabytes, max_megapixels=max_megapixels)
-    return ImageInput(printable(name), read)
+def limited_image(name: str, file: BinaryIO, limits: ServeConfig) -> ImageInput:
+    """An image whose reading fails, before it is decoded, if it has more bytes or pixels than allowed."""
+    return ImageInput(printable(name), partial(_decoded, file, limits))
 
 
-def _decoded(content: bytes, *, max_megabytes: float, max_megapixels: float) -> Pixels:
-    if not content:
+def _decoded(file: BinaryIO, limits: ServeConfig) -> Pixels:
+    size = file.seek(0, os.SEEK_END)
+    if not size:
         raise FusiqaError("is empty (0 bytes)")
-    if len(content) > max_megabytes * MEGA:
-        raise FusiqaError(f"has {len(content) / MEGA:.1f} MB; at most {max_megabytes:g} are taken")
+    if size > limits.max_megabytes * MEGA:
+        raise FusiqaError(f"has {size / MEGA:.1f} MB; at most {limits.max_megabytes:g} are allowed")
+    file.seek(0)
+    content = file.read()
     height, width = size_of(content)
-    if height * width > max_megapixels * MEGA:
-        raise FusiqaError(f"has {height * width / MEGA:.1f} megapixels; at most {max_megapixels:g} are taken")
+    if height * width > limits.max_megapixels * MEGA:
+        megapixels = height * width / MEGA
+        raise FusiqaError(f"has {megapixels:.1f} megapixels; at most {limits.max_megapixels:g} are allowed")
     return decode(content)

@@ -9,7 +9,7 @@ from fusiqa.config.serve import ServeConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.scorer import Scorer
 
-LAST_SECONDS = 5  # that requests under way get after an interruption
+LAST_SECONDS = 5  # that requests in progress get after an interruption
 
 
 def serve(config: ServeConfig) -> None:
@@ -23,15 +23,15 @@ def serve(config: ServeConfig) -> None:
     listener = listen(config.host, config.port)
     app = make_app(Scorer(config.model, device=config.device, backend=config.backend), config)
     if not config.is_local:
-        print(f"warning: everyone who reaches {config.host} can use this; it asks for no password", file=sys.stderr)
-    port = listener.getsockname()[1]
-    print(f"fusiqa is at http://{'127.0.0.1' if config.is_local else config.host}:{port} (Ctrl-C ends it)", flush=True)
+        print(f"warning: anyone who can reach {config.host} can use this server; it has no password", file=sys.stderr)
+    host, port = "127.0.0.1" if config.is_local else config.host, listener.getsockname()[1]
+    print(f"fusiqa is at http://{host}:{port} (Ctrl-C ends it)", flush=True)
     settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=LAST_SECONDS, server_header=False)
     uvicorn.Server(settings).run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket on an address. Raises FusiqaError where it is in use or none of this machine's."""
+    """A listening socket. Raises FusiqaError where the address is in use or not one of this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -41,6 +41,6 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as reason:
         listener.close()
         raise FusiqaError(
-            f"cannot listen on {host}:{port}: {reason.strerror}; try another --port or --host"
+            f"cannot listen on {host}:{port}: {reason.strerror}; try another `port` or `host`"
         ) from reason
     return listener

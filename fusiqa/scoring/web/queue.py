@@ -1,0 +1,98 @@
+"""The images of all requests in one line: decoded ahead by some threads, scored by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from fusiqa.scoring.inputs import ImageInput
+from fusiqa.scoring.result import Score
+from fusiqa.scoring.scorer import Prepared, Scorer
+
+READERS = 2
+READY_AT_MOST = 16  # decoded images in memory
+
+
+class BusyError(Exception):
+    """More images wait than may."""
+
+
+class ScoringQueue:
+    """Scores images from any number of tasks, in order.
+
+    Images that wait at the same time share a pass of the network where it takes that many crops: on a GPU. On a CPU
+    one image fills a pass.
+
+    Args:
+        scorer: scores them; an image's score does not depend on the others in its batch.
+        max_waiting: images that may wait; one more raises `BusyError`.
+    """
+
+    def __init__(self, scorer: Scorer, *, max_waiting: int) -> None:
+        self.scorer = scorer
+        self.max_waiting = max_waiting
+        self.waiting = 0
+        self.batches = 0
+        self.closed = False
+        self._room = asyncio.Semaphore(READY_AT_MOST)
+        self._ready: deque[tuple[Prepared, Future[Score]]] = deque()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+
+    async def score(self, images: Sequence[ImageInput]) -> list[Score]:
+        """The results of images, in order, with its error for one that cannot be read.
+
+        Raises:
+            BusyError: more images would wait than may.
+        """
+        if self.waiting + len(images) > self.max_waiting:
+            raise BusyError
+        self.waiting += len(images)
+        try:
+            return await asyncio.gather(*map(self._score_one, images))
+        finally:
+            self.waiting -= len(images)
+
+    async def _score_one(self, image: ImageInput) -> Score:
+        async with self._room:
+            loop = asyncio.get_running_loop()
+            prepared = await loop.run_in_executor(self._readers, self.scorer.prepare, image)
+            result: Future[Score] = Future()
+            self._ready.append((prepared, result))
+            self._thread.submit(self._score_next)
+            return await asyncio.wrap_future(result)
+
+    def close(self) -> None:
+        """End the threads; images that wait are not scored."""
+        self.closed = True
+        for pool in (self._readers, self._thread):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _score_next(self) -> None:
+        """Score the first image that waits, and those after it that fit into the same pass.
+
+        It is called once for each image, so that none is left; images whose task has ended are skipped.
+        """
+        batch: list[tuple[Prepared, Future[Score]]] = []
+        crops = 0
+        while self._ready:
+            prepared, result = self._ready[0]
+            if batch and crops + len(prepared.corners) > self.scorer.network.crops_at_once:
+                break
+            self._ready.popleft()
+            if result.set_running_or_notify_cancel():
+                batch.append((prepared, result))
+                crops += len(prepared.corners)
+        if not batch:
+            return
+        self.batches += 1
+        try:
+            scores = self.scorer.score_prepared([prepared for prepared, _ in batch])
+            for (_, result), score in zip(batch, scores, strict=True):
+                result.set_result(score)
+        except Exception as fault:  # of the network: raised in the tasks of this batch, the thread goes on
+            for _, result in batch:
+                if not result.done():
+                    result.set_exception(fault)

@@ -1,0 +1,82 @@
+"""The API's answers, as OpenAPI describes them."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from fusiqa.config import ScoreRange
+from fusiqa.scoring.result import Score
+
+
+class Crop(BaseModel):
+    """One of the crops whose scores are averaged."""
+
+    box: tuple[float, float, float, float] = Field(description="left, top, right, bottom as fractions of the image")
+    score: float
+
+
+class ScoreAnswer(BaseModel):
+    """The score of one image, or the `error` that it could not be scored for."""
+
+    name: str
+    score: float | None = Field(description="on score_range, higher is better")
+    score_range: ScoreRange
+    higher_is_better: bool = True
+    spread: float | None = Field(description="standard deviation of the crops' scores")
+    scale_weights: list[float] | None = Field(description="finest scale first, summing to one")
+    width: int | None
+    height: int | None
+    model: str
+    crops: list[Crop]
+    error: str | None
+
+    @classmethod
+    def of(cls, result: Score) -> ScoreAnswer:
+        crops = []
+        if result.crops is not None:
+            pairs = zip(result.crops.boxes.tolist(), result.crops.scores.tolist(), strict=True)
+            crops = [Crop(box=tuple(box), score=value) for box, value in pairs]
+        weights = None if result.scale_weights is None else list(result.scale_weights)
+        row = result.row()
+        same = {name: row[name] for name in ("score", "spread", "width", "height", "model", "error")}
+        return cls(name=result.name, score_range=result.score_range, scale_weights=weights, crops=crops, **same)
+
+
+class ScoresAnswer(BaseModel):
+    """One result per image, in the order of the request."""
+
+    results: list[ScoreAnswer]
+
+
+class Scale(BaseModel):
+    """One of the four feature scales."""
+
+    cells: tuple[int, int] = Field(description="height and width of its feature map for one crop")
+    cell_pixels: int = Field(description="side of a cell, in pixels of the resized image")
+
+
+class ModelAnswer(BaseModel):
+    """The model, and the limits of this server."""
+
+    name: str
+    score_range: ScoreRange
+    higher_is_better: bool = True
+    crop_size: int
+    resize: str
+    scales: list[Scale] = Field(description="finest first")
+    max_megabytes: float
+    max_megapixels: float
+    max_files: int
+
+
+class HealthAnswer(BaseModel):
+    """The server's state, and the number of images that wait."""
+
+    status: str
+    waiting: int
+
+
+class Problem(BaseModel):
+    """Why a request as a whole was refused."""
+
+    detail: str
