@@ -74,22 +74,22 @@ def export(config: ExportConfig) -> None:
 
 
 def list_data(_: DataListConfig) -> None:
-    from fusiqa.data.facts import list_text
+    from fusiqa.data.catalog import list_text
 
     print(list_text())
 
 
 def describe_data(config: DataInfoConfig) -> None:
-    from fusiqa.data.facts import info_text
+    from fusiqa.data.catalog import info_text
 
     print(info_text(config.name))
 
 
 def check_data(config: DataCheckConfig) -> None:
-    from fusiqa.data.inspection import inspect
+    from fusiqa.data.audit import audit
     from fusiqa.io import write_text
 
-    report = inspect(config.name, data_dir=config.data_dir, progress=config.progress)
+    report = audit(config.name, data_dir=config.data_dir, progress=config.progress)
     print(report.text())
     if config.output is not None:
         write_text(config.output, report.to_json() + "\n")

@@ -20,8 +20,8 @@ from pages import (
 
 from fusiqa.config import FUSIONS, ModelConfig, TrainConfig
 from fusiqa.data import catalog, splits
+from fusiqa.data.catalog import CATALOG
 from fusiqa.data.distortions import DISTORTIONS
-from fusiqa.data.facts import CATALOG
 from fusiqa.data.ratings import SPLITS
 from fusiqa.data.synthetic import CONTENTS, LEVELS, SIZE, USED, mean_opinions, read_synthetic
 from fusiqa.models.quality import QualityModel
@@ -159,7 +159,7 @@ def test_the_csv_of_the_docs_can_be_read(tmp_path):
     (example,) = blocks(DATA, "csv")
     (tmp_path / "ratings.csv").write_text(example, encoding="utf-8")
     ratings = splits.assign(
-        catalog.read(str(tmp_path / "ratings.csv"), score_range=(1, 5)), validation_share=0.1, seed=0
+        catalog.read(str(tmp_path / "ratings.csv"), score_range=(1, 5)), validation_fraction=0.1, seed=0
     )
     assert len(ratings) == len(example.splitlines()) - 1 == 4
     assert set(ratings.table["split"]) == set(SPLITS)

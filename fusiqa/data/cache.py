@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from fusiqa.data.ratings import Images
+from fusiqa.data.ratings import ImageReader
 from fusiqa.data.store import Store, new_store
 from fusiqa.scoring.decode import DECODING
 from fusiqa.scoring.geometry import Resize
@@ -25,7 +25,7 @@ GIGABYTE = 10**9
 
 @dataclass(frozen=True)
 class CachedImages:
-    """Images after their resize protocol: the Images of ratings.py. `Resize.apply` leaves them as they are.
+    """Images after their resize protocol: an ImageReader of ratings.py. `Resize.apply` leaves them as they are.
 
     Attributes:
         source: where an image that is not stored yet is read from.
@@ -34,7 +34,7 @@ class CachedImages:
         store: where the resized images lie. What it has no room for is read from the source each time.
     """
 
-    source: Images
+    source: ImageReader
     contents: Mapping[str, str]
     resize: Resize
     store: Store
@@ -60,8 +60,8 @@ class CachedImages:
 
 
 def cached(
-    source: Images, contents: Mapping[str, str], resize: Resize, *, folder: Path | None, gigabytes: float
-) -> Images:
+    source: ImageReader, contents: Mapping[str, str], resize: Resize, *, folder: Path | None, gigabytes: float
+) -> ImageReader:
     """The images behind a cache on disk.
 
     Args:

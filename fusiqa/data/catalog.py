@@ -1,140 +1,303 @@
-"""Data sets by name: `read` finds and reads one. What is known of them is in facts.py. It knows no model."""
+"""Data sets by name: what is known about each (catalog.toml), and `read`, which finds one on disk and reads it."""
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
-from dataclasses import replace
+import re
+import textwrap
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.facts import SYNTHETIC, Facts, closest, facts_of, names
 from fusiqa.data.ratings import Ratings
-from fusiqa.data.readers import READERS, Rated, own_table
-from fusiqa.data.tables import Place, find_place
-from fusiqa.errors import FusiqaError
+from fusiqa.data.readers import READERS, Labels, Place, custom_table
+from fusiqa.data.table import TABLE_ENDINGS
+from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.reading import FolderImages
 
-OWN_RESIZE = "384"
-"""Short side of images in a table of one's own, pixels: KonIQ-10k's protocol for any aspect."""
-TABLE_ENDINGS = (".csv", ".parquet", ".xlsx")
+SYNTHETIC = "synthetic"
+"""The built-in data set, which has no files (data/synthetic.py)."""
+NO_GROUPS = "nothing: each image is its own group"
+CUSTOM_RESIZE = "384"
+"""Short side of the images of a custom table, pixels: KonIQ-10k's protocol for any aspect ratio."""
+BUILT_IN: Mapping[str, str] = {
+    "name": SYNTHETIC,
+    "images": "5,400, generated on use: 150 contents, each undistorted and under 7 distortions at 5 levels",
+    "ratings": "1 to 5, higher is better: KADID-10k's mean rating of the distortion and level, not of the image",
+    "images of a group share": "a content",
+    "official split": "by content: training 3,780, validation 540, test 1,080; the contents depend on the seed",
+    "resolution": "128x128",
+    "download": "not needed: there are no files",
+}
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known about a published data set, in the order in which `fusiqa data info` shows it."""
+
+    name: str
+    """Its value of --dataset."""
+    aliases: tuple[str, ...]
+    """Other accepted names, of the data set and of its folder."""
+    images: int
+    """Number of rated images as published."""
+    score_range: ScoreRange
+    """Range of the published ratings."""
+    higher_is_better: bool
+    """Direction of the published ratings; ratings where lower is better are inverted when they are read."""
+    group: str
+    """What the images of a group share."""
+    official_split: str
+    """The published split."""
+    resolution: str
+    """Size of the images, pixels, width by height."""
+    resize: str
+    """The resize protocol, as --resize takes it."""
+    licence: str
+    """What its authors allow."""
+    redistributable: bool
+    """Whether its terms allow others to redistribute it unchanged, at least for research."""
+    citation: str
+    """Authors, title, venue, year, DOI."""
+    source: str
+    """Where to get it."""
+    layout: str
+    """The files and folders that are read."""
+    rating_files: tuple[str, ...]
+    """Any one of these identifies the folder of the data set; patterns are allowed."""
+    hub_archive: str
+    """Its file in the collection that `fusiqa data download` uses; empty if there is none."""
+
+    @property
+    def downloadable(self) -> bool:
+        return self.redistributable and bool(self.hub_archive)
+
+
+def _load_catalog() -> tuple[DatasetInfo, ...]:
+    text = resources.files("fusiqa.data").joinpath("catalog.toml").read_text(encoding="utf-8")
+    return tuple(_dataset_info(name, entry) for name, entry in tomllib.loads(text).items())
+
+
+def _dataset_info(name: str, entry: dict[str, Any]) -> DatasetInfo:
+    values = {"name": name, **entry, "group": entry["group"] or NO_GROUPS}
+    values["score_range"] = ScoreRange(*map(float, entry["score_range"]))
+    return DatasetInfo(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+CATALOG: tuple[DatasetInfo, ...] = _load_catalog()
+
+
+def dataset_names() -> list[str]:
+    """The names that --dataset accepts, in alphabetical order."""
+    return sorted([SYNTHETIC, *(info.name for info in CATALOG)])
+
+
+def find_dataset(name: str) -> DatasetInfo | None:
+    """A published data set by its name or an alias, in any case; None if there is no such data set.
+
+    Example:
+        >>> find_dataset("KonIQ10k").name
+        'koniq-10k'
+    """
+    wanted = name.lower().replace("_", "-")
+    return next((info for info in CATALOG if wanted in (info.name, *info.aliases)), None)
+
+
+def unknown_dataset(name: str, *, also: str = "") -> FusiqaError:
+    """The error for a name that is not in the catalog, with the closest name that is.
+
+    Example:
+        >>> str(unknown_dataset("konik-10k"))
+        "unknown data set 'konik-10k', did you mean koniq-10k? Expected one of agiqa-3k, bid, ..."
+    """
+    spellings = dataset_names() + [alias for info in CATALOG for alias in info.aliases]
+    close = difflib.get_close_matches(name.lower(), spellings, n=1)
+    hint = f", did you mean {close[0]}? Expected" if close else "; expected"
+    return FusiqaError(f"unknown data set {name!r}{hint} one of {', '.join(dataset_names())}{also}")
+
+
+def list_text() -> str:
+    """The published data sets as a table of text, one a line."""
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "name": info.name,
+            "images": f"{info.images:,}",
+            "ratings": f"{info.score_range.low:g} to {info.score_range.high:g}",
+            "better": "higher" if info.higher_is_better else "lower",
+            "groups": "none" if info.group == NO_GROUPS else re.sub("their |undistorted |[()]", "", info.group),
+            "official split": textwrap.shorten(info.official_split.partition(" (")[0], 34, placeholder="..."),
+            "licence": textwrap.shorten(info.licence, 28, placeholder="..."),
+        }
+        for info in CATALOG
+    )
+    left_aligned = table.apply(lambda column: column.str.ljust(column.str.len().max()))
+    text = left_aligned.to_string(index=False, justify="left")
+    return f"{text}\n\nDetails: fusiqa data info NAME. Check a copy: fusiqa data check NAME."
+
+
+def info_text(name: str) -> str:
+    """Everything known about a data set, one fact a line.
+
+    Raises:
+        FusiqaError: unknown name.
+    """
+    info = find_dataset(name)
+    if info is None and name.lower() != SYNTHETIC:
+        raise unknown_dataset(name)
+    shown = BUILT_IN if info is None else _shown(info)
+    width = max(map(len, shown))
+    return "\n".join(f"{title.ljust(width)}  {value}" for title, value in shown.items())
+
+
+def _shown(info: DatasetInfo) -> dict[str, str]:
+    direction = "higher is better" if info.higher_is_better else "lower is better as published, inverted when read"
+    return {
+        "name": ", ".join((info.name, *info.aliases)),
+        "images": f"{info.images:,}",
+        "ratings": f"{info.score_range.low:g} to {info.score_range.high:g}, {direction}",
+        "images of a group share": info.group,
+        "official split": info.official_split,
+        "resolution": info.resolution,
+        "resized to": info.resize,
+        "licence": info.licence,
+        "redistributable": "yes" if info.redistributable else "no: ask at its source",
+        "citation": info.citation,
+        "source": info.source,
+        "layout": info.layout,
+        "looked for in": " or ".join(f"{home}/{info.name}" for home in ("$FUSIQA_DATA", "data")) + ", or --data_dir",
+        "download": f"fusiqa data download {info.name}" if info.downloadable else "by hand",
+    }
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
 
 
 def read(
-    dataset: str, *, data_dir: Path | None = None, score_range: tuple[float, float] | None = None, seed: int = 0
+    dataset: str,
+    *,
+    data_dir: Path | None = None,
+    score_range: tuple[float, float] | None = None,
+    lower_is_better: bool = False,
+    seed: int = 0,
 ) -> Ratings:
-    """Read the ratings of a data set, with its official split where there is one; no image is opened.
+    """Read the ratings of a data set, with its official split if it has one; no image is opened.
 
     Args:
-        dataset: a name or alias of the catalog, "synthetic", or the path of a CSV, Parquet or Excel table with image
-            and mos columns.
-        data_dir: its folder, or one above or below; by default $FUSIQA_DATA/<name> or ./data/<name>. For a CSV the
-            folder that its image names start from, by default the CSV's own.
-        score_range: lowest and highest possible rating; by default the data set's own, for a CSV those of its rows.
-        seed: of the built-in data set; the others do not need it.
+        dataset: a name or alias of the catalog, "synthetic", or the path of a CSV, Parquet or Excel table with an
+            image and a rating column.
+        data_dir: its folder, or one above or below; by default $FUSIQA_DATA/<name> or ./data/<name>. For a table, the
+            folder that its image names are relative to, by default the table's own.
+        score_range: lowest and highest possible rating; by default the published one, for a table that of its rows.
+        lower_is_better: the ratings of a custom table are of distortion, as DMOS is: they are inverted within the
+            range. Published data sets know their direction.
+        seed: of the built-in data set; not used by the others.
 
     Returns:
-        The ratings: NaN where a row's cannot be read; images may be missing (data/check.py reports both).
+        The ratings, higher always better: NaN where one cannot be read; images may be missing (data/audit.py reports
+        both).
 
     Raises:
         FusiqaError: unknown data set, not found, wrong column, no rows, a rating outside the range, or no range.
     """
-    data_dir = None if data_dir is None else data_dir.expanduser()
-    asked = None if score_range is None else _proper_range(dataset, *score_range)
-    facts = facts_of(dataset)
+    asked = None if score_range is None else _valid_range(dataset, *score_range)
+    info = find_dataset(dataset)
+    if lower_is_better and (info is not None or dataset.lower() == SYNTHETIC):
+        raise FusiqaError(f"`lower_is_better` is for custom tables: the direction of {dataset} is known")
     if dataset.lower() == SYNTHETIC:
-        ratings = _read_synthetic(seed)
+        from fusiqa.data.synthetic import read_synthetic  # imports what draws images: rarely needed
+
+        ratings = read_synthetic(seed=seed)
         return ratings if asked is None else replace(ratings, score_range=asked)
-    rated = rows(dataset, data_dir=data_dir)
-    if facts is None:
-        return _ratings(dataset, rated, asked or _range_of(dataset, rated), OWN_RESIZE)
-    return _ratings(facts.name, turned(rated, facts), asked or facts.score_range, facts.resize)
+    labels = read_labels(dataset, data_dir=data_dir)
+    if info is not None:
+        name, resize, known_range, inverted = info.name, info.resize, info.score_range, not info.higher_is_better
+    else:
+        name, resize, known_range, inverted = (
+            dataset,
+            CUSTOM_RESIZE,
+            asked or _range_of(dataset, labels),
+            lower_is_better,
+        )
+    if inverted:
+        low, high = known_range
+        labels = labels._replace(table=labels.table.assign(mos=low + high - labels.table["mos"]))
+    return Ratings(name, labels.table, asked or known_range, FolderImages(labels.root), resize)
 
 
-def rows(dataset: str, *, data_dir: Path | None) -> Rated:
-    """What the files of a data set say, as published, before anything is refused but what cannot be read at all.
+def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
+    """The rating files of a data set as published, with nothing refused except what cannot be read at all.
 
     Raises:
         FusiqaError: unknown data set (the built-in one has no files), not found, wrong column, no rows.
     """
     data_dir = None if data_dir is None else data_dir.expanduser()
-    facts = facts_of(dataset)
-    return _own_table(dataset, data_dir) if facts is None else READERS[facts.name](_place(facts, data_dir))
-
-
-def turned(rated: Rated, facts: Facts) -> Rated:
-    """The ratings with higher always better: low + high - mos where the published ones go the other way."""
-    if facts.higher_is_better:
-        return rated
-    mos = facts.score_range.low + facts.score_range.high - rated.table["mos"]
-    return rated._replace(table=rated.table.assign(mos=mos))
-
-
-def _read_synthetic(seed: int) -> Ratings:
-    from fusiqa.data.synthetic import read_synthetic  # it draws images: heavy, and needed by few
-
-    return read_synthetic(seed=seed)
-
-
-def _own_table(dataset: str, data_dir: Path | None) -> Rated:
+    info = find_dataset(dataset)
+    if info is not None:
+        return READERS[info.name](_locate(info, data_dir))
     path = Path(dataset).expanduser()
+    if path.is_dir():
+        raise FusiqaError(f"{dataset} is a folder: give the name of its data set, and the folder as `data_dir`")
     if path.suffix.lower() not in TABLE_ENDINGS and not path.is_file():
-        raise FusiqaError(_unknown(dataset))
+        raise unknown_dataset(dataset, also=", or the path of a CSV, Parquet or Excel table of images and ratings")
     if data_dir is not None and not data_dir.is_dir():
-        raise FusiqaError(f"--data_dir {data_dir}: no such folder; {dataset} names its images from there")
-    return own_table(path, data_dir or path.parent)
+        raise FusiqaError(f"`data_dir` {data_dir}: no such folder; the image names of {dataset} are relative to it")
+    return custom_table(path, data_dir or path.parent)
 
 
-def _range_of(dataset: str, rated: Rated) -> ScoreRange:
-    mos = rated.table["mos"].dropna()
+def _range_of(dataset: str, labels: Labels) -> ScoreRange:
+    mos = labels.table["mos"].dropna()
     if mos.empty:
-        raise FusiqaError(f"{dataset}: no rating in its mos column is a number")
-    return _proper_range(dataset, float(mos.min()), float(mos.max()))
+        raise FusiqaError(f"{dataset}: its rating column contains no number")
+    return _valid_range(dataset, float(mos.min()), float(mos.max()))
 
 
-def _proper_range(dataset: str, low: float, high: float) -> ScoreRange:
+def _valid_range(dataset: str, low: float, high: float) -> ScoreRange:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise FusiqaError(
-            f"{dataset}: ratings from {low:g} to {high:g} are no range; give the lowest and the highest "
-            "possible rating with --score_range LOW HIGH"
+            f"{dataset}: ratings from {low:g} to {high:g} are not a range; give the lowest and highest possible rating "
+            "as `score_range`"
         )
     return ScoreRange(low, high)
 
 
-def _ratings(name: str, rated: Rated, score_range: ScoreRange, resize: str) -> Ratings:
-    return Ratings(
-        name=name,
-        table=rated.table,
-        score_range=score_range,
-        images=FolderImages(rated.root),
-        resize=resize,
+def usual_folders(info: DatasetInfo) -> list[Path]:
+    """Where a data set is looked for if its folder is not given; the first is the one that it is downloaded to."""
+    homes = [Path(home) for home in (os.environ.get("FUSIQA_DATA"), "data") if home]
+    return [home / name for home in homes for name in (info.name, *info.aliases)]
+
+
+def _locate(info: DatasetInfo, data_dir: Path | None) -> Place:
+    """The first folder that holds one of the rating files, itself or one folder below or above.
+
+    Raises:
+        FusiqaError: not found, or several folders below one of those that were looked in have one.
+    """
+    looked_in = [data_dir] if data_dir is not None else usual_folders(info)
+    for pointed in filter(Path.is_dir, looked_in):
+        if _holds(pointed, info):
+            return Place(pointed, pointed)
+        below = [child for child in sorted(pointed.iterdir()) if child.is_dir() and _holds(child, info)]
+        if len(below) > 1:
+            raise FusiqaError(
+                f"{pointed} holds several copies of {info.name}: {listed([c.name for c in below])}; choose one"
+            )
+        for folder in [*below, pointed.absolute().parent]:
+            if _holds(folder, info):
+                return Place(folder, pointed)
+    where = " or ".join(str(folder) + ("" if folder.is_dir() else " (no such folder)") for folder in looked_in)
+    raise FusiqaError(
+        f"{info.name} was not found in {where}, nor one folder above or below; expected {info.layout}.\n"
+        f"Get it from {info.source} and give its folder as `data_dir`"
     )
 
 
-def _unknown(dataset: str) -> str:
-    """What to say to a name that is in no catalog."""
-    if Path(dataset).is_dir():
-        return (
-            f"--dataset {dataset} is a folder; name the data set ({', '.join(names())}) and give --data_dir {dataset}"
-        )
-    allowed = f"{', '.join(names())}, or the path of a CSV or Parquet with image and mos columns"
-    return f"unknown data set {dataset!r}: {closest(dataset)}allowed are {allowed}"
-
-
-def _place(facts: Facts, data_dir: Path | None) -> Place:
-    """Where the data set lies. Raises FusiqaError saying where it was looked for, in what layout, and its source."""
-    looked_at = [data_dir] if data_dir is not None else usual_folders(facts)
-    place = find_place(looked_at, facts.rating_files)
-    if place is None:
-        where = " or ".join(str(folder) + ("" if folder.is_dir() else " (no such folder)") for folder in looked_at)
-        raise FusiqaError(
-            f"{facts.name} is not in {where}, nor one folder above or below; expected {facts.layout}. "
-            f"Get it from {facts.source} and give its folder (--data_dir)"
-        )
-    return place
-
-
-def usual_folders(facts: Facts) -> list[Path]:
-    """Where a data set is looked for unless its folder is given; the first is the one that it is downloaded to."""
-    homes = [Path(home) for home in (os.environ.get("FUSIQA_DATA"), "data") if home]
-    return [home / name for home in homes for name in (facts.name, *facts.aliases)]
+def _holds(folder: Path, info: DatasetInfo) -> bool:
+    return any(path.is_file() for name in info.rating_files for path in folder.glob(name))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, Pixels, distort
 from fusiqa.data.kinds import KADID10K_KINDS
-from fusiqa.data.ratings import Images, Ratings
+from fusiqa.data.ratings import ImageReader, Ratings
 from fusiqa.scoring.geometry import Resize
 
 SEPARATOR = "::"
@@ -46,7 +46,7 @@ class DistortedImages:
     kept, so that its groups, read in turn, decode it once.
     """
 
-    source: Images
+    source: ImageReader
     resize: Resize
     treatments: Treatments
     seed: int = 0

@@ -1,31 +1,164 @@
-"""`fusiqa data download`: terms, archive, checksum, folder, proof. It knows no data set but by the catalog's facts.
+"""`fusiqa data download`: licence, archive, checksum, folder.
 
-The transfer is the Hugging Face client's own (huggingface_hub: proxies, tokens, mirrors, retries). Its files are not:
-since version 1.18 it starts an interrupted file anew, and it never compares a checksum. So the part that has arrived
-is kept here beside the data set's folder, gone on with, and its SHA-256 held against the one that the hub states.
+The archive comes through the HTTP session of huggingface_hub (proxies, tokens, mirrors), not by `hf_hub_download`: that
+restarts an interrupted file from zero in the next run, and accepts a file whose SHA-256 is not the one that the hub
+states (both measured with version 2.4).
 """
 
 from __future__ import annotations
 
+import errno
+import gzip
 import hashlib
 import os
 import re
+import shutil
 import sys
-from collections.abc import Iterator
+import tarfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, NamedTuple, cast
 
 from fusiqa import hub
 from fusiqa.data import catalog
-from fusiqa.data.archive import DamagedArchiveError, kind_of
-from fusiqa.data.facts import SYNTHETIC, Facts, closest, facts_of, names
-from fusiqa.data.unpack import require_space, unpack
+from fusiqa.data.catalog import SYNTHETIC, DatasetInfo, find_dataset, unknown_dataset
 from fusiqa.errors import FusiqaError
+from fusiqa.progress import progress_bar
 
 REPOSITORY = "chaofengc/IQA-PyTorch-Datasets"
-"""The public collection of data sets on the Hugging Face hub that pyiqa fetches from."""
-ACCEPT_FLAG = "--accept_licence"
+"""The public collection of data sets on the Hugging Face hub that pyiqa uses."""
+ATTEMPTS = 5
+"""Connections in a row that bring nothing before a download is given up; the pause before each is a second longer."""
+HTTP_SECONDS = 30.0  # without a byte, before a connection counts as broken
+MEGABYTE = 10**6
+
+
+class DamagedArchiveError(FusiqaError):
+    """The file is not an archive, or only a part of one: another copy may be whole."""
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def download(name: str, *, folder: Path | None = None, accept: bool = False, progress: bool = True) -> Path:
+    """Fetch a published data set, unpack it and read it; if it may not be redistributed, print where to ask for it.
+
+    Args:
+        name: a name or alias of the catalog.
+        folder: of the data set; by default $FUSIQA_DATA/<name> or ./data/<name>, where `catalog.read` looks.
+        accept: take the licence as accepted; otherwise the user is asked on a terminal.
+        progress: show bars on standard error.
+
+    Returns:
+        The folder: of the data set, or the one to put it in.
+
+    Raises:
+        FusiqaError: unknown name, licence not accepted, folder not empty, hub not reachable, damaged or unsafe archive,
+            no space, a disk that cannot be written to, or an archive in which the ratings are not found.
+    """
+    info = find_dataset(name)
+    if info is None:
+        if name.lower() == SYNTHETIC:
+            raise FusiqaError(f"{name} needs no download: it is generated on use")
+        raise unknown_dataset(name)
+    folder = (folder or catalog.usual_folders(info)[0]).expanduser().absolute()
+    print(f"{info.name}\n  licence: {info.licence}\n  cite: {info.citation}\n  source: {info.source}")
+    if not info.downloadable:
+        print(_how_to_ask(info, folder))
+        return folder
+    if _holds_something(folder):
+        print(f"{_found(info, folder)}; nothing is downloaded")
+        return folder
+    _require_acceptance(info, accept)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _only_one(folder):
+            archive = fetch(info.hub_archive, folder.parent, progress=progress)
+            try:
+                unpack(archive, folder, progress=progress)
+            except DamagedArchiveError as reason:
+                archive.unlink()
+                raise FusiqaError(
+                    f"{reason}. Its SHA-256 is that of the hub: the copy there is damaged too, and was discarded. "
+                    f"Get the data set from {info.source}"
+                ) from reason
+        print(_found(info, folder))
+        archive.unlink()  # only now that the data set has been read from its folder
+    except OSError as reason:
+        raise FusiqaError(f"{info.name} could not be written to {folder}: {reason}") from reason
+    return folder
+
+
+def _how_to_ask(info: DatasetInfo, folder: Path) -> str:
+    reason = "no public collection has it" if info.redistributable else "its terms do not clearly allow redistribution"
+    return (
+        f"fusiqa does not download {info.name}: {reason}.\n"
+        f"  1. get it from {info.source}\n"
+        f"  2. put it in {folder}: {info.layout}\n"
+        f"  3. use it with --dataset {info.name}"
+    )
+
+
+def _require_acceptance(info: DatasetInfo, accept: bool) -> None:
+    if accept:
+        return
+    if not sys.stdin.isatty():
+        raise FusiqaError(f"the licence of {info.name} has to be accepted: read it above and set `accept_licence`")
+    with suppress(EOFError):
+        if input("continue? [y/N] ").strip().lower() in ("y", "yes"):
+            return
+    raise FusiqaError(f"the licence of {info.name} was not accepted; nothing is downloaded")
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+def _found(info: DatasetInfo, folder: Path) -> str:
+    """How many rated images are in the folder. Raises FusiqaError if the data set cannot be read from it."""
+    try:
+        ratings = catalog.read(info.name, data_dir=folder)
+    except FusiqaError as reason:
+        raise FusiqaError(
+            f"{folder} exists and cannot be read as {info.name}: {reason}. "
+            "Complete it, move it away, or choose another folder"
+        ) from reason
+    rated = int(ratings.table["mos"].notna().sum())
+    return f"{info.name} is in {folder}: {rated:,} rated images ({info.images:,} are published)"
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """One download of a data set at a time: two would write into each other's files."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as reason:
+        raise FusiqaError(f"another download into {folder} is running") from reason
+    try:
+        yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def require_space(folder: Path, size: int, purpose: str) -> None:
+    """Raise FusiqaError if the disk of a folder has less than `size` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise FusiqaError(
+            f"{folder} has {free / 1e9:.2f} GB free, but {purpose} needs {size / 1e9:.2f} GB: free some, or choose a "
+            "folder on another disk"
+        )
+
+
+# --- the archive -----------------------------------------------------------------------------------------------------
 
 
 class Remote(NamedTuple):
@@ -42,140 +175,33 @@ class Remote(NamedTuple):
     sha256: str
 
 
-def download(name: str, *, folder: Path | None = None, accept: bool = False, progress: bool = True) -> Path:
-    """Fetch a published data set, unpack it and read it; what may not be passed on is said to be asked for.
-
-    Args:
-        name: a name or alias of the catalog.
-        folder: where it is to lie; by default $FUSIQA_DATA/<name> or ./data/<name>, where `catalog.read` looks.
-        accept: take the licence as accepted; otherwise it is asked for on a terminal.
-        progress: show bars on standard error.
-
-    Returns:
-        The folder: of the data set, or the one to put it in where it has to be asked for.
-
-    Raises:
-        FusiqaError: unknown name, licence not accepted, folder in the way, hub out of reach, damaged or unsafe archive,
-            no room, a disk that cannot be written to, or an archive in which the ratings are not found.
-    """
-    facts = _facts(name)
-    folder = (folder or catalog.usual_folders(facts)[0]).expanduser().absolute()
-    print(_terms(facts))
-    if not (facts.redistributable and facts.hub_archive):
-        print(_how_to_ask(facts, folder))
-        return folder
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        print(f"{_found(facts, folder)}; nothing is downloaded")
-        return folder
-    _require_acceptance(facts, accept)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
-            archive = _fetch_and_unpack(facts, folder, progress)
-        print(_found(facts, folder))
-        archive.unlink()
-    except OSError as reason:
-        raise FusiqaError(f"{facts.name} could not be written to {folder}: {reason}") from reason
-    return folder
-
-
-def _fetch_and_unpack(facts: Facts, folder: Path, progress: bool) -> Path:
-    """The archive, which stays until the data set has been read from the folder."""
-    archive = fetch(facts.hub_archive, folder.parent, progress=progress)
-    try:
-        unpack(archive, folder, progress=progress)
-    except DamagedArchiveError as reason:
-        archive.unlink()
-        raise FusiqaError(
-            f"{reason}, and its SHA-256 is the hub's: the copy there is damaged too. It is discarded; "
-            f"get the data set from {facts.source}"
-        ) from reason
-    return archive
-
-
-def _facts(name: str) -> Facts:
-    facts = facts_of(name)
-    if facts is not None:
-        return facts
-    if name.lower() == SYNTHETIC:
-        raise FusiqaError(f"{name} needs no download: it is drawn where it is used (--dataset {SYNTHETIC})")
-    raise FusiqaError(f"unknown data set {name!r}: {closest(name)}allowed are {', '.join(names())}")
-
-
-# --- what is said ----------------------------------------------------------------------------------------------------
-
-
-def _terms(facts: Facts) -> str:
-    return f"{facts.name}\n  licence: {facts.licence}\n  cite: {facts.citation}\n  source: {facts.source}"
-
-
-def _how_to_ask(facts: Facts, folder: Path) -> str:
-    reason = (
-        "it is in no public collection" if facts.redistributable else "its terms do not clearly let others pass it on"
-    )
-    return (
-        f"fusiqa does not download {facts.name}: {reason}.\n"
-        f"  1. get it from {facts.source}\n"
-        f"  2. put it in {folder}: {facts.layout}\n"
-        f"  3. use it with --dataset {facts.name}"
-    )
-
-
-def _require_acceptance(facts: Facts, accept: bool) -> None:
-    if accept:
-        return
-    if not sys.stdin.isatty():
-        raise FusiqaError(f"the licence of {facts.name} is to be accepted: read it above and add {ACCEPT_FLAG}")
-    with suppress(EOFError):
-        if input("continue? [y/N] ").strip().lower() in ("y", "yes"):
-            return
-    raise FusiqaError(f"the licence of {facts.name} was not accepted; nothing is downloaded")
-
-
-def _found(facts: Facts, folder: Path) -> str:
-    """How many rated images are in the folder. Raises FusiqaError if the data set is not read from there."""
-    try:
-        ratings = catalog.read(facts.name, data_dir=folder)
-    except FusiqaError as reason:
-        raise FusiqaError(
-            f"{folder} is there and is not read as {facts.name}: {reason}. Complete it, move it away, or name another "
-            "folder"
-        ) from reason
-    rated = int(ratings.table["mos"].notna().sum())
-    return f"{facts.name} is in {folder}: {rated:,} rated images ({facts.images:,} are published)"
-
-
-# --- the archive -----------------------------------------------------------------------------------------------------
-
-
 def fetch(name: str, folder: Path, *, progress: bool = True) -> Path:
-    """A file of the collection, whole and with the hub's checksum; what is there already is not fetched again.
+    """A file of the collection, complete and with the checksum of the hub; it is not fetched again if it is there.
 
     Args:
         name: of the file in the repository.
-        folder: where it is put, as <name>.<start of its SHA-256>.part until it is whole, then under its name.
+        folder: to put it in, as <name>.<start of its SHA-256>.part until it is complete, then under its name.
         progress: show a bar on standard error.
 
     Raises:
-        FusiqaError: the hub is out of reach or refuses, the connection breaks (what has arrived is kept), no room, or
-            what arrived is not the file (it is discarded).
+        FusiqaError: the hub cannot be reached or refuses, the connection breaks (what has arrived is kept), no space,
+            or what arrived is not the file (it is discarded).
     """
     remote = _look_up(name)
-    whole, part = folder / name, folder / f"{name}.{remote.sha256[:12]}.part"
-    if whole.is_file() and _sha256(whole) == remote.sha256:
-        return whole
+    complete, part = folder / name, folder / f"{name}.{remote.sha256[:12]}.part"
+    if complete.is_file() and _sha256(complete) == remote.sha256:
+        return complete
     arrived = part.stat().st_size if part.is_file() else 0
-    require_space(folder, 2 * remote.size - arrived, f"for {name} and what is in it")
-    with _progress_bars(progress):
-        _transfer(remote, part)
+    require_space(folder, 2 * remote.size - arrived, f"{name} with its contents")
+    _transfer(remote, part, progress=progress)
     if _sha256(part) != remote.sha256:
         part.unlink()
         raise FusiqaError(
-            f"{name} arrived with another SHA-256 than the hub states ({remote.sha256[:12]}...). It is discarded: "
-            "run the command again to download it anew"
+            f"the SHA-256 of {name} is not the one that the hub states ({remote.sha256[:12]}...); it was discarded. "
+            "Run the command again"
         )
-    os.replace(part, whole)
-    return whole
+    os.replace(part, complete)
+    return complete
 
 
 def _look_up(name: str) -> Remote:
@@ -186,54 +212,74 @@ def _look_up(name: str) -> Remote:
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
         raise FusiqaError(
             f"{name} could not be downloaded from {REPOSITORY} on the Hugging Face hub: {hub.in_one_line(reason)}. "
-            "Try again with a network, or get the data set from its source"
+            "Check the network, or get the data set from its source"
         ) from reason
     if not re.fullmatch("[0-9a-f]{64}", stated.etag or "") or not stated.size or not stated.commit_hash:
         raise FusiqaError(
-            f"what answered for {name} is not the Hugging Face hub, or has no such archive: it states no SHA-256. "
-            "Is there a page to sign in to in between?"
+            f"the answer for {name} states no SHA-256: it is not from the Hugging Face hub, or not for an archive. "
+            "Does this network want you to sign in?"
         )
     url = huggingface_hub.hf_hub_url(REPOSITORY, name, repo_type="dataset", revision=stated.commit_hash)
     return Remote(url=url, size=stated.size, sha256=str(stated.etag))
 
 
-def _transfer(remote: Remote, part: Path) -> None:
-    """Append what is missing, again and again while each attempt brings something."""
-    from huggingface_hub.file_download import http_get
+def _transfer(remote: Remote, part: Path, *, progress: bool) -> None:
+    """Append what is missing, over as many connections as it takes while they bring something."""
+    idle = 0
+    part.touch()
+    with progress_bar(what=part.name, total=remote.size // MEGABYTE, unit="MB", shown=progress) as bar:
+        while (arrived := part.stat().st_size) < remote.size:
+            bar.update(arrived // MEGABYTE - bar.n)
+            reason: Exception = EOFError("it ended too early")
+            try:
+                _append(remote, part, lambda position: bar.update(position // MEGABYTE - bar.n))
+            except OSError as disk:
+                if disk.errno is not None:
+                    raise
+                reason = disk
+            except Exception as broken:  # as in _look_up
+                reason = broken
+            _require_beginning(part)
+            idle = idle + 1 if part.stat().st_size <= arrived else 0
+            if idle == ATTEMPTS:
+                raise FusiqaError(
+                    f"the download broke off: {hub.in_one_line(reason)}. {arrived / 1e6:,.1f} of "
+                    f"{remote.size / 1e6:,.1f} MB are kept: run the command again to resume it"
+                ) from reason
+            time.sleep(idle)
+    if arrived > remote.size:
+        part.unlink()
+        raise FusiqaError(
+            f"{arrived:,} bytes arrived, but the hub states {remote.size:,}; they were discarded. Run the command again"
+        )
+
+
+def _append(remote: Remote, part: Path, report: Callable[[int], object]) -> None:
+    """Write the file to `part`, from its end on where the server sends a range, else anew."""
+    import huggingface_hub
     from huggingface_hub.utils import build_hf_headers
 
-    # Compressed on the way, a part of the file could not be asked for.
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
-    while True:
-        with open(part, "ab") as file:
-            before = file.tell()
-            try:
-                http_get(remote.url, file, resume_size=before, headers=headers, expected_size=remote.size)
-                return
-            except Exception as reason:  # as in _look_up
-                broken = reason
-        arrived = part.stat().st_size
-        _require_beginning(part, remote, broken)
-        if arrived <= before:
-            raise FusiqaError(
-                f"the download broke off: {hub.in_one_line(broken)}. {arrived / 1e6:,.1f} of "
-                f"{remote.size / 1e6:,.1f} MB are kept: run the command again to go on from there"
-            ) from broken
+    start = part.stat().st_size
+    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}  # a range of a compressed answer would be useless
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    session = huggingface_hub.get_session()
+    with session.stream("GET", remote.url, headers=headers, timeout=HTTP_SECONDS) as answer:
+        answer.raise_for_status()
+        with open(part, "ab" if answer.status_code == 206 else "wb", buffering=0) as file:
+            for chunk in answer.iter_raw():
+                file.write(chunk)
+                report(file.tell())
 
 
-def _require_beginning(part: Path, remote: Remote, reason: Exception) -> None:
-    """Discard what cannot be gone on with, such as a page to sign in to, and raise FusiqaError."""
-    arrived = part.stat().st_size
+def _require_beginning(part: Path) -> None:
+    """Discard what is not the beginning of an archive, such as a page to sign in, and raise FusiqaError."""
     try:
-        if arrived:
+        if part.stat().st_size:
             kind_of(part)
-        if arrived <= remote.size:
-            return
-        what = f"{arrived:,} bytes arrived where the hub states {remote.size:,}"
-    except DamagedArchiveError as no_archive:
-        what = f"what arrived is not the archive: {no_archive}"
-    part.unlink()
-    raise FusiqaError(f"{what}. It is discarded: run the command again ({hub.in_one_line(reason)})") from reason
+    except DamagedArchiveError as reason:
+        part.unlink()
+        raise FusiqaError(f"{reason}; what arrived was discarded. Run the command again") from reason
 
 
 def _sha256(path: Path) -> str:
@@ -241,32 +287,164 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextmanager
-def _progress_bars(shown: bool) -> Iterator[None]:
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+# --- unpacking -------------------------------------------------------------------------------------------------------
 
-    if shown or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
+READ_AT_MOST = 16 * 2**20  # bytes at once; tarfile would read a header of any stated length into memory
+HEADER_BYTES = 4 * tarfile.BLOCKSIZE  # of a .tar that a member takes beside its content, on average at most
+DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
+"""What the standard library raises for a damaged archive; ValueError for a name that is not UTF-8, for example."""
+KINDS = {
+    tarfile.SYMTYPE: "symbolic link",
+    tarfile.LNKTYPE: "hard link",
+    tarfile.FIFOTYPE: "FIFO",
+    tarfile.CHRTYPE: "device",
+    tarfile.BLKTYPE: "device",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may hold; the defaults are above the largest image data sets."""
+
+    members: int = 1_000_000
+    """Files and folders; AVA, the largest rated data set, has 255,000 images."""
+    size: int = 128 * 2**30
+    """Bytes when unpacked; the largest archive of the collection, SPAQ, has 35 GB."""
+    ratio: float = 20.0
+    """Bytes unpacked per byte of the archive; images shrink to no less than a third."""
+
+    @property
+    def decompressed(self) -> int:
+        """Bytes of a decompressed .tar: its contents, its headers, and zeros at its end."""
+        return self.size + HEADER_BYTES * (self.members + 10)
+
+
+def unpack(archive: Path, folder: Path, *, limits: Limits | None = None, progress: bool = False) -> None:
+    """Unpack a .tgz or .tar into a new folder, completely or not at all.
+
+    Every member is checked before it is written. They are written to a temporary folder beside the new one, which is
+    renamed when it is complete.
+
+    Args:
+        archive: its kind is told by its first bytes, not by its name.
+        folder: an empty one is replaced.
+        limits: of what is unpacked.
+        progress: show a bar on standard error.
+
+    Raises:
+        DamagedArchiveError: not an archive, cut off, or with a wrong checksum inside.
+        FusiqaError: the folder is not empty, an unsafe member, over a limit, or no space on the disk.
+        OSError: from the disk; nothing is left behind.
+    """
+    limits = limits or Limits()
+    if _holds_something(folder):
+        raise FusiqaError(f"{folder} is not empty: move it away or choose another folder")
+    temporary = folder.with_name(f".{folder.name}.unpacking")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed; it takes space
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    require_space(folder.parent, archive.stat().st_size, "unpacking")
+    unpacked = temporary / "unpacked"  # too deep to be taken for a data set
     try:
-        yield
+        unpacked.mkdir(parents=True)
+        with _damage_named(archive), _open(archive, limits) as tar:
+            total = 0
+            shown = progress_bar(tar, what=f"unpacking {archive.name}", unit="files", shown=progress)
+            for number, member in enumerate(shown, start=1):
+                total += member.size
+                reason = _unsafe(member, unpacked) or _over(limits, archive, number=number, total=total)
+                if reason is not None:
+                    raise FusiqaError(f"{archive} was not unpacked: its member {member.name!r} {reason}")
+                tar.extract(member, unpacked, filter="data")
+        if folder.is_dir():
+            folder.rmdir()
+        os.replace(unpacked, folder)
     finally:
-        enable_progress_bars()
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One download of a data set at a time: two would write into each other's files."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as reason:
-        raise FusiqaError(f"another download into {folder} is under way; wait for it") from reason
+def _damage_named(archive: Path) -> Iterator[None]:
     try:
         yield
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
+    except FusiqaError:
+        raise
+    except DAMAGE as reason:
+        raise DamagedArchiveError(f"{archive} is damaged ({reason or type(reason).__name__})") from reason
+    except OSError as reason:
+        if reason.errno != errno.EINVAL:  # which is what seeking to before the start of the file raises
+            raise
+        raise DamagedArchiveError(f"{archive} is damaged ({reason})") from reason
+
+
+def kind_of(archive: Path) -> str:
+    """ "gzip" or "tar", by the first bytes of the file. Raises DamagedArchiveError for anything else."""
+    with open(archive, "rb") as file:
+        start = file.read(tarfile.BLOCKSIZE)
+    if start.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if start[257:262] == b"ustar":
+        return "tar"
+    raise DamagedArchiveError(f"{archive} is not a .tgz or .tar: it begins with {start[:16]!r}")
+
+
+def _over(limits: Limits, archive: Path, *, number: int, total: int) -> str | None:
+    if number > limits.members:
+        return f"is more than {limits.members:,} members, unlike any image data set"
+    if total > limits.size:
+        return f"brings it to more than {limits.size:,} bytes, unlike any image data set"
+    if total > limits.ratio * archive.stat().st_size:
+        return f"brings it to more than {limits.ratio:g} times the size of the archive, unlike any image data set"
+    return None
+
+
+def _unsafe(member: tarfile.TarInfo, into: Path) -> str | None:
+    """Why a member may not be unpacked; None if it may. The filter of tarfile is a second guard."""
+    name, path = member.name, PurePosixPath(member.name)
+    if path.is_absolute() or PureWindowsPath(name).drive:
+        return "has an absolute path"
+    if ".." in path.parts or "\\" in name or "\0" in name or not name:
+        return "could be written outside of the folder"
+    if member.issparse() or not (member.isreg() or member.isdir()):
+        return f"is a {KINDS.get(member.type, 'file of a special kind')}; only plain files and folders are unpacked"
+    taken = (into / path).is_file() or (member.isreg() and (into / path).exists())
+    if taken or any((into / parent).is_file() for parent in path.parents):
+        return "has the name of another member"
+    return "has a negative size" if member.size < 0 else None
+
+
+@contextmanager
+def _open(archive: Path, limits: Limits) -> Iterator[tarfile.TarFile]:
+    """The archive; whoever has gone through its members learns at the end whether it was complete."""
+    with gzip.open(archive) if kind_of(archive) == "gzip" else open(archive, "rb") as plain:
+        stream = _Bounded(cast(IO[bytes], plain), limits.decompressed)
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as tar:
+            yield tar
+            if stream.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a damaged header for the end
+                raise tarfile.ReadError(f"it breaks off after {len(tar.getnames()):,} members")
+            while stream.read(READ_AT_MOST):  # to the end: the checksum of a .tgz is there
+                pass
+
+
+class _Bounded:
+    """The bytes of a decompressed .tar; reading beyond a limit is an error, not an exhausted memory or endless loop."""
+
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
+        self.stream, self.limit, self.last = stream, limit, b""
+        self.tell = stream.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= READ_AT_MOST:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        self.last = self.stream.read(size)
+        self._check(self.stream.tell())
+        return self.last
+
+    def seek(self, position: int) -> int:
+        self._check(position)
+        return self.stream.seek(position)
+
+    def _check(self, position: int) -> None:
+        if position > self.limit:
+            raise FusiqaError(
+                f"the archive has more than {self.limit:,} bytes when decompressed, which is over the limit"
+            )

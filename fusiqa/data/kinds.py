@@ -1,11 +1,11 @@
-"""What kind of image each one of a published set is, where its name tells: its distortion, or what generated it."""
+"""The distortion of each image of a published data set, or the model that generated it, as far as its name says."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
-from fusiqa.data.facts import SYNTHETIC
+from fusiqa.data.catalog import SYNTHETIC
 
 KADID10K = (
     "Gaussian blur", "lens blur", "motion blur", "color diffusion", "color shift", "color quantization",
@@ -50,7 +50,7 @@ def _agiqa(image: str) -> str | None:
 
 
 def _synthetic(image: str) -> str | None:
-    from fusiqa.data.synthetic import distortion_of  # it draws images: heavy, and needed by few
+    from fusiqa.data.synthetic import distortion_of  # imports what draws images: rarely needed
 
     return distortion_of(image)
 
@@ -67,7 +67,7 @@ KIND_OF: dict[str, Callable[[str], str | None]] = {
 
 
 def kinds(dataset: str, images: list[str]) -> list[str] | None:
-    """The kind of each image; None where the set has none, or one of the names does not tell.
+    """The distortion or generator of each image; None if one of the names does not say it.
 
     Example:
         >>> kinds("kadid-10k", ["I01_01_01.png", "I81_25_05.png"])

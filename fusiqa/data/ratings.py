@@ -1,4 +1,4 @@
-"""A table of rated images and the place they are read from. It knows no particular data set and no model."""
+"""A table of rated images, and where their pixels are read from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COLUMNS = ("image", "mos", "split", "group")
 
 
-class Images(Protocol):
+class ImageReader(Protocol):
     """Where images are read from, by name. Must be picklable: loader workers carry a copy."""
 
     def read(self, image: str) -> np.ndarray:
@@ -30,51 +30,49 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Ratings:
-    """Rated images: one row an image.
+    """Rated images, one row per image.
 
     Attributes:
-        name: the data set's name, as typed on the command line.
+        name: of the data set, or the path of a custom table.
         table: columns `image` (name that `images` reads), `mos` (float, higher is better), `split`
-            ("train", "validation", "test" or None where the set has no split) and `group` (images of one content
-            share it; the image's own name where the set has none).
+            ("train", "validation", "test", or None if there is no split) and `group` (images of one content
+            share it; the image's own name if there is none).
         score_range: the interval of the ratings.
-        images: where the pixels come from.
-        resize: the resize protocol of the data set, in the words of `--resize`.
+        images: reads the pixels.
+        resize: the resize protocol of the data set, as `--resize` takes it.
     """
 
     name: str
     table: pd.DataFrame
     score_range: ScoreRange
-    images: Images
+    images: ImageReader
     resize: str
 
     def __post_init__(self) -> None:
-        """Refuse what is broken before anything is computed from it.
+        """Check the table.
 
         Raises:
-            FusiqaError: no rows, duplicate images, or ratings outside the range (NaN ratings are kept: they are
-                reported with the unreadable images).
+            FusiqaError: no rows, duplicate images, or ratings outside the range (NaN ratings are kept: `audit.check`
+                reports them with the unreadable images).
         """
         missing = [column for column in COLUMNS if column not in self.table.columns]
         if missing:
-            raise FusiqaError(
-                f"{self.name}: the ratings lack the columns {listed(missing)}; expected {', '.join(COLUMNS)}"
-            )
+            raise FusiqaError(f"{self.name}: the columns {listed(missing)} are missing; expected {', '.join(COLUMNS)}")
         if self.table.empty:
-            raise FusiqaError(f"{self.name}: no rated image found, so there is nothing to do")
+            raise FusiqaError(f"{self.name}: no rated image found")
         duplicates = self.table["image"][self.table["image"].duplicated()].astype(str).tolist()
         if duplicates:
-            raise FusiqaError(f"{self.name}: rated more than once: {listed(duplicates)}; keep one row an image")
+            raise FusiqaError(f"{self.name}: rated more than once: {listed(duplicates)}; keep one row per image")
         outside = self.table[(self.table["mos"] < self.score_range.low) | (self.table["mos"] > self.score_range.high)]
         if len(outside):
             rows = [f"{row.image} ({row.mos:g})" for row in outside.itertuples()]
             raise FusiqaError(
                 f"{self.name}: ratings outside {self.score_range.low:g} to {self.score_range.high:g}: {listed(rows)}; "
-                "say the true range with --score_range LOW HIGH, or mend the rows"
+                "give the true range as `score_range`, or fix the rows"
             )
         unknown = sorted(set(self.table["split"].dropna()) - set(SPLITS))
         if unknown:
-            raise FusiqaError(f"{self.name}: unknown split {listed(unknown)}; allowed are {', '.join(SPLITS)}")
+            raise FusiqaError(f"{self.name}: unknown split {listed(unknown)}; expected one of {', '.join(SPLITS)}")
 
     def __len__(self) -> int:
         return len(self.table)

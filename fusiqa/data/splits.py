@@ -1,7 +1,7 @@
-"""Train, validation and test: official where published, else drawn by group. It opens no image.
+"""Train, validation and test splits: the published one, else one drawn by group.
 
-A group lies on one side whole. What is drawn depends on the seed and the groups' names only: not on the order of the
-rows, and taking one image away leaves the others (almost all) where they were.
+All images of a group are on one side. A draw depends only on the seed and the names of the groups: not on the order of
+the rows, and removing one image leaves (almost) all others where they were.
 """
 
 from __future__ import annotations
@@ -15,121 +15,124 @@ from pathlib import Path
 import pandas as pd
 
 from fusiqa.data.ratings import SPLITS, Ratings, Split, fingerprint
-from fusiqa.data.table_files import read_table
-from fusiqa.data.tables import column, image_names
+from fusiqa.data.table import column, image_names, read_cells
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import write_atomically
 
-TEST_SHARE = 0.2
-"""Share of the images drawn for the test split where a data set publishes none: the field's 80 / 20."""
-
-REPEATS = 10
-"""Draws that the field takes the median over where a data set publishes no split."""
+TEST_FRACTION = 0.2
+"""Of the images, drawn for the test split if a data set publishes none: the usual 80 / 20."""
 
 
-def assign(ratings: Ratings, *, validation_share: float, seed: int) -> Ratings:
+def assign(ratings: Ratings, *, validation_fraction: float, seed: int, redraw: bool = False) -> Ratings:
     """Give every row its split.
 
-    Official splits stay as they are. Where there are only train and test, validation is cut from train; where there
-    is no split at all, a fifth of the images is drawn for the test first.
+    A published split stays as it is. If it has only train and test, validation is drawn from train; if there is no
+    split at all, a fifth of the images is drawn for the test first. Results on such data sets are usually medians over
+    ten draws, that is over ten seeds.
 
     Args:
-        ratings: with each row's official split, or none in all of them.
-        validation_share: share of the training images held out, in 0-1, both excluded; not looked at where the
-            data set publishes a validation split.
-        seed: another seed, another draw.
+        ratings: with the published split of each row, or none in all of them.
+        validation_fraction: of the training images held out, in 0-1, both excluded; not used if the data set
+            publishes a validation split.
+        seed: of the draw.
+        redraw: ignore a published split and draw another; published results do not apply to it.
 
     Raises:
-        FusiqaError: a share out of bounds, rows without a split beside rows with one, splits without train or without
-            test, a group on two sides, or too few groups for every side to get one.
+        FusiqaError: a fraction out of range, rows without a split beside rows with one, splits without train or
+            without test, a group on two sides, or too few groups for every side to get one.
+
+    Example:
+        >>> from fusiqa.data.catalog import read
+        >>> ratings = read("synthetic")
+        >>> draws = [assign(ratings, validation_fraction=0.1, seed=seed, redraw=True) for seed in range(10)]
+        >>> len({split_fingerprint(draw) for draw in draws})
+        10
     """
+    if redraw:
+        ratings = replace(ratings, table=ratings.table.assign(split=None))
     published = _published(ratings)
-    if "validation" not in published and not 0 < validation_share < 1:
-        raise FusiqaError(f"--validation_share {validation_share:g}: expected a share above 0 and below 1, such as 0.1")
+    if "validation" not in published and not 0 < validation_fraction < 1:
+        raise FusiqaError(f"`validation_fraction` must be above 0 and below 1, got {validation_fraction:g}")
     if not published:
-        ratings = _cut(ratings, "test", share=TEST_SHARE, seed=seed)
+        ratings = _cut(ratings, "test", fraction=TEST_FRACTION, seed=seed)
     check_no_leak(ratings)
-    return ratings if "validation" in published else _cut(ratings, "validation", share=validation_share, seed=seed)
+    if "validation" in published:
+        return ratings
+    return _cut(ratings, "validation", fraction=validation_fraction, seed=seed)
 
 
-def repeats(
-    ratings: Ratings, *, validation_share: float, count: int = REPEATS, seed: int = 0, official: bool = True
-) -> list[Ratings]:
-    """The data set split anew, several times over, for figures that are medians over draws.
-
-    Repeat k is what `assign` draws with seed + k: a fifth of the images for the test, whole groups only.
-    Draws are independent: an image is tested in several of them, and a handful of groups may be split alike twice.
+def group_copies(ratings: Ratings, contents: Mapping[str, str]) -> Ratings:
+    """The ratings with all images of the same content in one group, whatever their names, so that no split parts them.
 
     Args:
-        ratings: without a split, unless official is False.
-        validation_share: share of the training images held out, in 0-1, both excluded.
-        count: how many, at least 1; the field reports the median of 10.
-        seed: of the first; seeds less than `count` apart share draws.
-        official: respect a published split, which is then no matter of draws; False redraws it.
-
-    Raises:
-        FusiqaError: a published split that is not to be redrawn, a count below 1, and as `assign`.
+        ratings: to be split.
+        contents: a hash of the content of each image, as `audit.check` gives.
     """
-    if count < 1:
-        raise FusiqaError(f"{count} repeats of the split: expected at least 1")
-    if official and ratings.table["split"].notna().any():
-        raise FusiqaError(
-            f"{ratings.name} has a split of its own, to which its published figures belong; repeats are for data sets "
-            "without one (official=False redraws it all the same)"
-        )
-    bare = replace(ratings, table=ratings.table.assign(split=None))
-    return [assign(bare, validation_share=validation_share, seed=seed + k) for k in range(count)]
+    table = ratings.table
+    content = table["image"].map(contents)
+    copies = table[content.duplicated(keep=False)]
+    merged: dict[str, str] = {}  # a group to one that it shares an image with
+
+    def root(group: str) -> str:
+        while group in merged:
+            group = merged[group]
+        return group
+
+    for _, groups in copies.groupby(content)["group"]:
+        first, *others = sorted({root(group) for group in groups})
+        merged |= dict.fromkeys(others, first)
+    return replace(ratings, table=table.assign(group=table["group"].map(root)))
 
 
 def _published(ratings: Ratings) -> set[Split]:
-    """The splits that the data set comes with. Raises FusiqaError if they cannot be worked with."""
+    """The splits that the data set comes with. Raises FusiqaError if they are incomplete."""
     splits = ratings.table["split"]
     published: set[Split] = set(splits.dropna())
     if published and splits.isna().any():
         rows = ratings.table["image"][splits.isna()].tolist()
-        raise FusiqaError(f"{ratings.name}: no split given for {listed(rows)}; give all rows one, or none")
+        raise FusiqaError(f"{ratings.name}: no split given for {listed(rows)}; give one to every row, or to none")
     for needed in ("train", "test"):
         if published and needed not in published:
             raise FusiqaError(
                 f"{ratings.name}: its split has {listed(sorted(published))}, but no {needed}; "
-                "train and test are needed (or no split at all, to have one drawn)"
+                "both are needed (or no split at all, to draw one)"
             )
     return published
 
 
-def _cut(ratings: Ratings, name: Split, *, share: float, seed: int) -> Ratings:
-    """Move whole groups with about this share of the training images, at least one group, to a new split.
+def _cut(ratings: Ratings, name: Split, *, fraction: float, seed: int) -> Ratings:
+    """Move whole groups with about this fraction of the training images, at least one group, to a new split.
 
     Raises:
-        FusiqaError: fewer than two groups to share out.
+        FusiqaError: fewer than two groups.
     """
     split = ratings.table["split"]
     table = ratings.table.assign(split=split.where(split.notna(), "train"))
     sizes = Counter(table["group"][table["split"] == "train"])
     if len(sizes) < 2:
         raise FusiqaError(
-            f"{ratings.name}: {len(sizes)} group of images is left for train and {name}, but each needs one; "
+            f"{ratings.name}: {len(sizes)} group of images is left for train and {name}, which need one each; "
             "add images of other contents"
         )
-    moved = _draw(sizes, share=share, seed=f"{seed}/{name}")
-    table.loc[table["group"].isin(moved), "split"] = name  # they lie in train alone: `assign` has looked for leaks
+    moved = _draw(sizes, fraction=fraction, seed=f"{seed}/{name}")
+    table.loc[table["group"].isin(moved), "split"] = name  # they are in train only: `assign` has checked for leaks
     return replace(ratings, table=table)
 
 
-def _draw(sizes: Mapping[str, int], *, share: float, seed: str) -> list[str]:
-    """The first groups in an order by hash, until their images come closest to the share.
+def _draw(sizes: Mapping[str, int], *, fraction: float, seed: str) -> list[str]:
+    """The first groups in an order by hash, until the number of their images is closest to the fraction.
 
     Example:
-        >>> len(_draw({"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}, share=0.4, seed="0"))
+        >>> len(_draw({"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}, fraction=0.4, seed="0"))
         2
     """
     order = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}/{group}".encode()).digest())
     reached = pd.Series([sizes[group] for group in order[:-1]]).cumsum()  # the last group stays behind
-    return order[: int((reached - share * sum(sizes.values())).abs().argmin()) + 1]
+    return order[: int((reached - fraction * sum(sizes.values())).abs().argmin()) + 1]
 
 
 def check_no_leak(ratings: Ratings) -> None:
-    """Raise FusiqaError if images of one group lie on two sides; rows without a split are on no side."""
+    """Raise FusiqaError if a group is on two sides; rows without a split are on none."""
     table = ratings.table.dropna(subset="split")
     sides = table.groupby("group", sort=True)["split"].unique()
     leaking = [f"{group} ({', '.join(sorted(on))})" for group, on in sides.items() if len(on) > 1]
@@ -138,7 +141,7 @@ def check_no_leak(ratings: Ratings) -> None:
 
 
 def split_fingerprint(ratings: Ratings) -> str:
-    """16 hex digits that tell which image is on which side, in whatever order."""
+    """16 hex digits of which image is on which side, in whatever order of the rows."""
     return fingerprint(sorted(f"{split}\t{image}" for image, split in _pairs(ratings.table)))
 
 
@@ -153,17 +156,17 @@ def save(ratings: Ratings, path: Path) -> None:
 
 
 def load(ratings: Ratings, path: Path) -> Ratings:
-    """The ratings with the split of a file that `save` wrote; images that only the file knows are passed over.
+    """The ratings with the split of a file that `save` wrote; other images in the file are ignored.
 
     Raises:
         FusiqaError: a wrong column, an unknown split, images that the file does not name, or names twice.
     """
-    rows = read_table(path)
+    rows = read_cells(path)
     images, splits = image_names(column(rows, path, "image"), path), [str(s) for s in column(rows, path, "split")]
     unknown = sorted(set(splits) - set(SPLITS))
     if unknown:
         raise FusiqaError(
-            f"{path}: unknown split {listed([repr(s) for s in unknown])}; allowed are {', '.join(SPLITS)}"
+            f"{path}: unknown split {listed([repr(s) for s in unknown])}; expected one of {', '.join(SPLITS)}"
         )
     twice = [image for image, times in Counter(images).items() if times > 1]
     if twice:

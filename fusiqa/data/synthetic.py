@@ -76,7 +76,7 @@ def _image(image: str, size: int, seed: int) -> Pixels:
 
 @dataclass(frozen=True)
 class SyntheticImages:
-    """Images drawn when they are first read and kept in memory: the Images of ratings.py."""
+    """Images drawn when they are first read and kept in memory: an ImageReader of ratings.py."""
 
     size: int
     seed: int

@@ -11,8 +11,8 @@ import pandas as pd
 
 from fusiqa.config import EvaluateConfig
 from fusiqa.data import catalog
-from fusiqa.data.check import check
-from fusiqa.data.facts import facts_of
+from fusiqa.data.audit import check
+from fusiqa.data.catalog import find_dataset
 from fusiqa.data.kinds import kinds
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
@@ -79,7 +79,7 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
 
 def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say: Say) -> Measured:
     """Predict a data set on its own score range, under its resize protocol; a table of one's own as in training."""
-    facts = facts_of(dataset)
+    facts = find_dataset(dataset)
     name = facts.name if facts else dataset
     if is_own(config.model, dataset):
         ratings, resize, part = own_part(config.model, "test", data_dir=data_dir(name, config)), trained.resize, "test"
@@ -109,7 +109,7 @@ def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say:
 
 def data_dir(name: str, config: EvaluateConfig) -> Path | None:
     """The data set's folder below --data_root; where there is none, None, for the run and `catalog.read` to look."""
-    facts = facts_of(name)
+    facts = find_dataset(name)
     if config.data_root is None or facts is None:
         return None
     folders = (config.data_root / each for each in (facts.name, *facts.aliases))
@@ -125,7 +125,7 @@ def stems(datasets: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for dataset in datasets:
-        facts = facts_of(dataset)
+        facts = find_dataset(dataset)
         stem = facts.name if facts else Path(dataset).stem
         same = sum(each == stem or each.startswith(f"{stem}-") for each in found.values())
         found.setdefault(dataset, f"{stem}-{same + 1}" if same else stem)

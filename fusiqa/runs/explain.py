@@ -10,8 +10,8 @@ import pandas as pd
 
 from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
+from fusiqa.data.catalog import SYNTHETIC
 from fusiqa.data.distorted import PRISTINE, SEPARATOR, distorted
-from fusiqa.data.facts import SYNTHETIC
 from fusiqa.data.folder import read_images
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
@@ -103,7 +103,7 @@ def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Say) -> 
         ratings, resize = read_images(config.images), trained.resize
     elif config.dataset and not is_own(config.model, config.dataset):
         ratings = catalog.read(config.dataset, data_dir=config.data_dir)
-        ratings = splits.assign(ratings, validation_share=0.1, seed=0).part(config.split)
+        ratings = splits.assign(ratings, validation_fraction=0.1, seed=0).part(config.split)
         resize = trained.resize if is_table(config.dataset) else ratings.resize
     else:
         ratings, resize = own_part(config.model, config.split, data_dir=config.data_dir), trained.resize

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from fusiqa.data.facts import SYNTHETIC
+from fusiqa.data.catalog import SYNTHETIC
 from fusiqa.data.kinds import kinds
 from fusiqa.explain.groups import with_quality_bands
 

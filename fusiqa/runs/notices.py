@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fusiqa.data.check import check
+from fusiqa.data.audit import check
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import LISTED_AT_MOST
 

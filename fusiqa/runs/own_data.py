@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusiqa.data import catalog, splits
-from fusiqa.data.facts import SYNTHETIC, facts_of
+from fusiqa.data.catalog import SYNTHETIC, find_dataset
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
 from fusiqa.io import same_place
@@ -21,13 +21,13 @@ def own_dataset(model: Path) -> str | None:
     if not path.is_file():
         return None
     dataset = read_json(path)["settings"]["dataset"]
-    facts = facts_of(dataset)
+    facts = find_dataset(dataset)
     return facts.name if facts else dataset
 
 
 def is_own(model: Path, dataset: str) -> bool:
     """Whether a data set, by name or path, is the one that a run was trained on, however its path is spelled."""
-    own, facts = own_dataset(model), facts_of(dataset)
+    own, facts = own_dataset(model), find_dataset(dataset)
     if own is None or facts is not None:
         return facts is not None and facts.name == own
     return dataset == own or same_place(dataset, own)
@@ -35,7 +35,7 @@ def is_own(model: Path, dataset: str) -> bool:
 
 def is_table(dataset: str) -> bool:
     """Whether a data set is a table of one's own: neither published nor built in."""
-    return facts_of(dataset) is None and dataset.lower() != SYNTHETIC
+    return find_dataset(dataset) is None and dataset.lower() != SYNTHETIC
 
 
 def seen_in_training(model: Path, images: Sequence[str]) -> int:

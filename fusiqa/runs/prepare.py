@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from fusiqa.config import TrainConfig
 from fusiqa.data import catalog, splits
+from fusiqa.data.audit import Checked, check
 from fusiqa.data.cache import CachedImages, cached
-from fusiqa.data.check import Checked, check
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
 from fusiqa.runs.notices import Say
@@ -66,7 +66,7 @@ def split(ratings: Ratings, config: TrainConfig) -> Ratings:
     """The split of the file that was given, else the published one, else one that is drawn."""
     if config.split_file is not None:
         return splits.load(ratings, config.split_file)
-    return splits.assign(ratings, validation_share=config.validation_share, seed=config.split_seed)
+    return splits.assign(ratings, validation_fraction=config.validation_share, seed=config.split_seed)
 
 
 def check_measurable(part: Ratings, split: str) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from fusiqa.config import TrainConfig
 from fusiqa.data import catalog
-from fusiqa.data.check import check
-from fusiqa.data.facts import SYNTHETIC
+from fusiqa.data.audit import check
+from fusiqa.data.catalog import SYNTHETIC
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots import scale_bars

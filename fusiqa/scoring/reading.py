@@ -21,7 +21,7 @@ ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", "
 
 @dataclass(frozen=True)
 class FolderImages:
-    """Images as files under one folder: the Images of ratings.py. An image's name is its path from there."""
+    """Images as files under one folder: an ImageReader of ratings.py. An image's name is its path from there."""
 
     root: Path
 

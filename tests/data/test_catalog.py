@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.catalog import read
-from fusiqa.data.facts import CATALOG, facts_of, info_text, list_text, names
+from fusiqa.data.catalog import CATALOG, dataset_names, find_dataset, info_text, list_text, read
 from fusiqa.data.readers import READERS
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.geometry import Resize
@@ -26,20 +25,20 @@ def own(tmp_path: Path, text: str, name: str = "ratings.csv") -> str:
     return str(tmp_path / name)
 
 
-@pytest.mark.parametrize("facts", CATALOG, ids=lambda facts: facts.name)
-def test_facts_are_consistent(facts):
-    assert facts.score_range.low < facts.score_range.high
-    assert str(Resize.parse(facts.resize)) == facts.resize
-    assert any(file in facts.layout for file in facts.rating_files) or facts.name == "live"  # known by its references
-    assert re.search(r"doi:10\.\d{4,5}/\S+$", facts.citation)
-    for name in (facts.name, *facts.aliases, facts.name.upper(), facts.name.replace("-", "_")):
-        assert facts_of(name) is facts
+@pytest.mark.parametrize("info", CATALOG, ids=lambda info: info.name)
+def test_facts_are_consistent(info):
+    assert info.score_range.low < info.score_range.high
+    assert str(Resize.parse(info.resize)) == info.resize
+    assert any(file in info.layout for file in info.rating_files) or info.name == "live"  # known by its references
+    assert re.search(r"doi:10\.\d{4,5}/\S+$", info.citation)
+    for name in (info.name, *info.aliases, info.name.upper(), info.name.replace("-", "_")):
+        assert find_dataset(name) is info
 
 
 def test_no_two_data_sets_share_a_name():
-    called = [name for facts in CATALOG for name in (facts.name, *facts.aliases)]
+    called = [name for info in CATALOG for name in (info.name, *info.aliases)]
     assert len(set(called)) == len(called)
-    assert set(names()) == {*READERS, "synthetic"}
+    assert set(dataset_names()) == {*READERS, "synthetic"}
 
 
 @pytest.mark.parametrize("way", [".", "Images", ".."])
@@ -53,7 +52,7 @@ def test_a_folder_is_found_also_one_too_low_or_too_high(biq2021: Path, way: str)
 def test_two_copies_below_a_folder_are_not_chosen_between(biq2021: Path):
     (biq2021.parent / "again").mkdir()
     (biq2021.parent / "again" / "Train (Images and MOS).csv").touch()
-    with pytest.raises(FusiqaError, match=r"several copies: BIQ2021, again"):
+    with pytest.raises(FusiqaError, match=r"several copies of biq2021: BIQ2021, again"):
         read("biq2021", data_dir=biq2021.parent)
 
 
@@ -87,11 +86,11 @@ def test_a_folder_that_is_not_there_says_where_it_was_looked_for_and_what_is_exp
         "koniq10k_distributions_sets.csv",
         "512x384/*.jpg",
         "https://database.mmsp-kn.de/koniq-10k-database.html",
-        "--data_dir",
+        "`data_dir`",
     ):
         assert part in message
-    assert "\n" not in message
-    with pytest.raises(FusiqaError, match=f"spaq is not in {tmp_path}, nor"):
+    assert message.count("\n") == 1
+    with pytest.raises(FusiqaError, match=f"spaq was not found in {tmp_path}, nor"):
         read("spaq", data_dir=tmp_path)
 
 
@@ -99,15 +98,15 @@ def test_an_unknown_data_set_gets_the_closest_name_and_all_that_there_are():
     with pytest.raises(FusiqaError) as caught:
         read("konic-10k")
     assert str(caught.value) == (
-        "unknown data set 'konic-10k': did you mean koniq-10k? "
-        f"allowed are {', '.join(names())}, or the path of a CSV or Parquet with image and mos columns"
+        "unknown data set 'konic-10k', did you mean koniq-10k? Expected one of "
+        f"{', '.join(dataset_names())}, or the path of a CSV, Parquet or Excel table of images and ratings"
     )
-    with pytest.raises(FusiqaError, match="unknown data set 'zzzz': allowed are"):
+    with pytest.raises(FusiqaError, match="unknown data set 'zzzz'; expected one of"):
         read("zzzz")
 
 
 def test_a_folder_given_as_data_set_is_told_where_it_belongs(tmp_path: Path):
-    with pytest.raises(FusiqaError, match=f"is a folder; .*--data_dir {tmp_path}"):
+    with pytest.raises(FusiqaError, match=f"{tmp_path} is a folder: .*`data_dir`"):
         read(str(tmp_path))
 
 
@@ -122,7 +121,7 @@ def test_the_published_range_and_protocol_hold_unless_others_are_asked_for(biq20
 
 @pytest.mark.parametrize("asked", [(1.0, 1.0), (5.0, 1.0), (0.0, float("inf")), (float("nan"), 1.0)])
 def test_an_improper_range_is_refused(biq2021: Path, asked: tuple[float, float]):
-    with pytest.raises(FusiqaError, match=re.escape(f"from {asked[0]:g} to {asked[1]:g} are no range")):
+    with pytest.raises(FusiqaError, match=re.escape(f"from {asked[0]:g} to {asked[1]:g} are not a range")):
         read("biq2021", data_dir=biq2021, score_range=asked)
 
 
@@ -138,7 +137,10 @@ def test_a_csv_spans_its_smallest_to_its_largest_rating(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [("a.jpg,3\nb.jpg,3\n", "from 3 to 3 are no range"), ("a.jpg,good\nb.jpg,\n", "no rating .* is a number")],
+    [
+        ("a.jpg,3\nb.jpg,3\n", "from 3 to 3 are not a range"),
+        ("a.jpg,good\nb.jpg,\n", "column contains no number"),
+    ],
 )
 def test_a_csv_without_a_range_asks_for_one(tmp_path: Path, rows: str, message: str):
     with pytest.raises(FusiqaError, match=message):
@@ -163,21 +165,21 @@ def test_a_file_with_another_ending_is_read_as_a_csv_and_a_missing_one_named(tmp
 def test_the_list_names_every_data_set_with_its_figures_and_fits_a_terminal():
     text = list_text()
     assert max(map(len, text.splitlines())) <= 120
-    for facts in CATALOG:
-        line = next(line for line in text.splitlines() if line.startswith(f"{facts.name} "))
-        assert f" {facts.images:,} " in line
-    assert "lower, turned" in next(line for line in text.splitlines() if line.startswith("csiq"))
+    for info in CATALOG:
+        line = next(line for line in text.splitlines() if line.startswith(f"{info.name} "))
+        assert f" {info.images:,} " in line
+    assert " lower " in next(line for line in text.splitlines() if line.startswith("csiq"))
 
 
-@pytest.mark.parametrize("facts", CATALOG, ids=lambda facts: facts.name)
-def test_the_information_says_every_fact(facts):
-    text = info_text(facts.aliases[0] if facts.aliases else facts.name)
-    for said in (facts.name, facts.licence, facts.citation, facts.source, facts.layout, facts.group, facts.resolution):
+@pytest.mark.parametrize("info", CATALOG, ids=lambda info: info.name)
+def test_the_information_says_every_fact(info):
+    text = info_text(info.aliases[0] if info.aliases else info.name)
+    for said in (info.name, info.licence, info.citation, info.source, info.layout, info.group, info.resolution):
         assert said in text
 
 
 def test_the_information_on_an_unknown_data_set_names_the_closest():
-    with pytest.raises(FusiqaError, match=r"unknown data set 'kadid10': did you mean kadid10k\?"):
+    with pytest.raises(FusiqaError, match=r"unknown data set 'kadid10', did you mean kadid10k\?"):
         info_text("kadid10")
 
 
@@ -185,5 +187,5 @@ def test_the_built_in_set_is_described_as_it_is():
     table = read("synthetic").table
     counts = table["split"].value_counts()
     text = info_text("synthetic")
-    assert f"{len(table):,}, drawn" in text
+    assert f"{len(table):,}, generated" in text
     assert "training {train:,}, validation {validation:,}, test {test:,}".format(**counts) in text

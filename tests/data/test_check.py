@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.check import Broken, check
+from fusiqa.data.audit import Broken, check
 from fusiqa.data.ratings import Ratings, fingerprint
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.reading import FolderImages
@@ -59,13 +59,13 @@ def test_broken_rows_are_listed_up_to_five_with_their_reasons_and_the_way_on(rat
         check(ratings, skip_broken=False, progress=False)
     lines = str(caught.value).splitlines()
     assert lines[0] == "mine: 9 of 13 rows cannot be used:"
-    assert lines[1] == "  4.jpg: its rating is missing or no number"
+    assert lines[1] == "  4.jpg: its rating is missing or not a number"
     assert lines[2].startswith("  5.jpg: cannot be read (image file is truncated")
     assert lines[3] == "  6.jpg: not an image in a format that can be read"
     assert [line.split(":")[0].strip() for line in lines[4:6]] == ["7.jpg", "8.jpg"]
     assert "no such file" in lines[4]
     assert lines[6] == "  ... (9 in all)"
-    assert lines[7].endswith("--skip_broken")
+    assert lines[7].endswith("`skip_broken`")
     assert len(lines) == 8
 
 
@@ -79,7 +79,7 @@ def test_skipping_goes_on_with_the_others_and_says_which(ratings: Ratings):
     checked = check(ratings, skip_broken=True, progress=False)
     assert checked.ratings.table["image"].tolist() == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
     assert [row.image for row in checked.broken] == [f"{row}.jpg" for row in range(4, 13)]
-    assert checked.broken[0] == Broken("4.jpg", "its rating is missing or no number")
+    assert checked.broken[0] == Broken("4.jpg", "its rating is missing or not a number")
     assert checked.fingerprint == check(sound(ratings), skip_broken=False, progress=False).fingerprint
 
 
@@ -88,7 +88,7 @@ def test_no_usable_row_is_refused_either_way(ratings: Ratings, skip_broken: bool
     broken = ratings.without([f"{row}.jpg" for row in range(4)])
     with pytest.raises(FusiqaError, match="none of the 9 rows can be used") as caught:
         check(broken, skip_broken=skip_broken, progress=False)
-    assert "--skip_broken" not in str(caught.value)
+    assert "`skip_broken`" not in str(caught.value)
 
 
 def test_the_fingerprint_is_that_of_names_contents_and_ratings(ratings: Ratings):

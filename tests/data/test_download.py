@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hub_server import kept, point_to, serving
+from hub_server import point_to, serving
 from PIL import Image
 
 from fusiqa.cli import main
 from fusiqa.data import download as module
-from fusiqa.data import unpack as unpacking
 from fusiqa.data.catalog import read
 from fusiqa.data.download import REPOSITORY, download
 from fusiqa.errors import FusiqaError
@@ -80,7 +79,7 @@ def test_a_connection_that_breaks_is_gone_on_with_where_it_broke(hub, content):
     hub.cut_after = [len(content) // 3, len(content) // 4]
     download("koniq-10k", accept=True, progress=False)
     ranges = [request.rpartition(" ")[2] for request in hub.asked if "/store" in request and "bytes=" in request]
-    assert ranges[0] == f"bytes={kept(len(content) // 3)}-"
+    assert ranges[0] == f"bytes={len(content) // 3}-"
     assert len(read("koniq-10k")) == 3
 
 
@@ -89,10 +88,10 @@ def test_a_download_that_ended_early_is_gone_on_with_by_the_next_command(hub, co
     with pytest.raises(FusiqaError, match=r"broke off: .*MB are kept: run the command again"):
         download("koniq-10k", accept=True, progress=False)
     part = next((tmp_path / "data").glob("*.part"))
-    assert part.read_bytes() == content[: kept(len(content) // 2)]
+    assert part.read_bytes() == content[: len(content) // 2]
     hub.cut_after, hub.asked = [], []
     download("koniq-10k", accept=True, progress=False)
-    assert f"bytes={kept(len(content) // 2)}-" in " ".join(hub.asked)
+    assert f"bytes={len(content) // 2}-" in " ".join(hub.asked)
     assert len(read("koniq-10k")) == 3
 
 
@@ -103,8 +102,8 @@ def test_a_connection_that_breaks_before_the_first_byte_is_no_wrong_archive(hub)
 
 
 def test_a_disk_without_room_is_said_before_the_transfer(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr(unpacking.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 7, 7))
-    with pytest.raises(FusiqaError, match=r"GB are needed for koniq10k\.tgz and what is in it: make room, or name"):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 7, 7))
+    with pytest.raises(FusiqaError, match=r"but koniq10k\.tgz with its contents needs .* GB: free some, or choose"):
         download("koniq-10k", accept=True, progress=False)
     assert not [request for request in hub.asked if "/store" in request]
 
@@ -127,7 +126,7 @@ def test_two_downloads_of_one_data_set_do_not_mix(hub, tmp_path):
     (tmp_path / "data").mkdir()
     with (
         FileLock(tmp_path / "data" / ".koniq-10k.lock"),
-        pytest.raises(FusiqaError, match=r"another download into .*koniq-10k is under way; wait for it"),
+        pytest.raises(FusiqaError, match=r"another download into .*koniq-10k is running"),
     ):
         download("koniq-10k", accept=True, progress=False)
     assert hub.asked == []
@@ -142,7 +141,7 @@ def test_the_folder_may_be_empty_and_the_one_that_one_stands_in(hub, tmp_path, m
 
 def test_a_file_with_another_checksum_is_discarded(hub, tmp_path):
     hub.stated_sha256 = "0" * 64
-    with pytest.raises(FusiqaError, match=r"another SHA-256 than the hub states \(000000000000\.\.\.\)"):
+    with pytest.raises(FusiqaError, match=r"SHA-256 of koniq10k\.tgz is not the one .* \(000000000000\.\.\.\)"):
         download("koniq-10k", accept=True, progress=False)
     assert not list((tmp_path / "data").glob("*.part"))
     assert not (tmp_path / "data" / "koniq-10k").exists()
@@ -152,7 +151,7 @@ def test_a_corrupted_archive_is_discarded_and_the_next_command_fetches_it_anew(h
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 0xFF
     hub.sent = bytes(flipped)
-    with pytest.raises(FusiqaError, match=r"another SHA-256 than the hub states .* is discarded: run the command agai"):
+    with pytest.raises(FusiqaError, match=r"not the one that the hub states .* was discarded\. Run the command again"):
         download("koniq-10k", accept=True, progress=False)
     assert list((tmp_path / "data").iterdir()) == []
     hub.sent = None
@@ -164,7 +163,7 @@ def test_an_archive_that_is_damaged_on_the_hub_is_not_fetched_for_nothing_again(
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 0xFF
     hub.content = bytes(flipped)
-    with pytest.raises(FusiqaError, match=r"is damaged .* the copy there is damaged too.*get the data set from https:"):
+    with pytest.raises(FusiqaError, match=r"is damaged .* the copy there is damaged too.*Get the data set from https:"):
         download("koniq-10k", accept=True, progress=False)
     assert list((tmp_path / "data").iterdir()) == []
 
@@ -172,7 +171,7 @@ def test_an_archive_that_is_damaged_on_the_hub_is_not_fetched_for_nothing_again(
 @pytest.mark.parametrize("page", [b"<html>sign in</html>", b"<html>" + bytes(200_000)], ids=["short", "long"])
 def test_a_page_of_the_store_in_place_of_the_archive_is_discarded(hub, tmp_path, page):
     hub.sent = page
-    with pytest.raises(FusiqaError, match=r"what arrived is not the archive: .*begins with b'<html>.*is discarded"):
+    with pytest.raises(FusiqaError, match=r"is not a \.tgz or \.tar: it begins with b'<html>.*was discarded"):
         download("koniq-10k", accept=True, progress=False)
     assert list((tmp_path / "data").iterdir()) == []
     hub.sent = None
@@ -182,7 +181,7 @@ def test_a_page_of_the_store_in_place_of_the_archive_is_discarded(hub, tmp_path,
 
 def test_a_page_to_sign_in_to_instead_of_the_hub_is_told(hub, tmp_path):
     hub.page = b"<html>sign in to the hotel's network</html>"
-    with pytest.raises(FusiqaError, match=r"it states no SHA-256\. Is there a page to sign in to in between\?"):
+    with pytest.raises(FusiqaError, match=r"states no SHA-256: .*Does this network want you to sign in\?"):
         download("koniq-10k", accept=True, progress=False)
     assert not [request for request in hub.asked if request.startswith("GET")]
     assert list((tmp_path / "data").iterdir()) == []
@@ -190,7 +189,7 @@ def test_a_page_to_sign_in_to_instead_of_the_hub_is_told(hub, tmp_path):
 
 def test_a_page_that_the_hub_states_as_the_archive_is_told(hub, tmp_path):
     hub.content = b"<html>sign in</html>"
-    with pytest.raises(FusiqaError, match=r"is no .tgz, .tar or .zip"):
+    with pytest.raises(FusiqaError, match=r"is not a \.tgz or \.tar"):
         download("koniq-10k", accept=True, progress=False)
     assert not (tmp_path / "data" / "koniq-10k").exists()
 
@@ -200,7 +199,7 @@ def test_an_archive_without_the_ratings_is_said_and_kept(hub, tmp_path):
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         archive.addfile(tarfile.TarInfo("koniq10k/readme.txt"))
     hub.content = packed.getvalue()
-    with pytest.raises(FusiqaError, match=r"is not read as koniq-10k: .*expected koniq10k_distributions_sets.csv"):
+    with pytest.raises(FusiqaError, match=r"cannot be read as koniq-10k: .*expected koniq10k_distributions_sets.csv"):
         download("koniq-10k", accept=True, progress=False)
 
 
@@ -231,7 +230,7 @@ def test_without_a_terminal_the_flag_is_named(hub, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-    assert "add --accept_licence" in capsys.readouterr().err
+    assert "set `accept_licence`" in capsys.readouterr().err
     assert hub.asked == []
 
 
@@ -248,13 +247,13 @@ def test_what_may_not_be_passed_on_is_said_to_be_asked_for(hub, name, tmp_path, 
 def test_a_folder_with_something_else_is_left_alone(hub, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("mine")
-    with pytest.raises(FusiqaError, match=r"is not read as koniq-10k.*move it away, or name another"):
+    with pytest.raises(FusiqaError, match=r"(?s)cannot be read as koniq-10k.*move it away, or choose another"):
         download("koniq-10k", folder=tmp_path / "mine", accept=True, progress=False)
     assert hub.asked == []
 
 
 def test_unknown_names_and_the_built_in_set(hub):
-    with pytest.raises(FusiqaError, match=r"'konik': did you mean koniq\?"):
+    with pytest.raises(FusiqaError, match=r"'konik', did you mean koniq\?"):
         download("konik", accept=True)
     with pytest.raises(FusiqaError, match="synthetic needs no download"):
         download("synthetic", accept=True)

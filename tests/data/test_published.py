@@ -12,9 +12,8 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 
 from fusiqa.data import splits
-from fusiqa.data.catalog import read
-from fusiqa.data.check import check
-from fusiqa.data.facts import facts_of
+from fusiqa.data.audit import check
+from fusiqa.data.catalog import find_dataset, read
 from fusiqa.data.readers import READERS
 from fusiqa.errors import FusiqaError
 
@@ -44,7 +43,7 @@ def test_names_ratings_splits_and_groups_are_as_published(miniature):
     assert table["mos"].tolist() == pytest.approx([row.mos for row in expected])
     assert table["split"].where(table["split"].notna(), None).tolist() == [row.split for row in expected]
     assert table["group"].tolist() == [row.group for row in expected]
-    assert ratings.score_range == facts_of(name).score_range
+    assert ratings.score_range == find_dataset(name).score_range
 
 
 def test_every_image_named_is_there_and_decodes(miniature):
@@ -63,7 +62,7 @@ def test_no_content_comes_to_lie_on_two_sides(tmp_path):
     MINIATURES["tid2013"](tmp_path)
     lines = [f"{number % 9}.5 I{number % 25 + 1:02d}_{number // 25:02d}_1.bmp" for number in range(250)]
     (tmp_path / "mos_with_names.txt").write_text("\n".join(lines))
-    split = splits.assign(read("tid2013", data_dir=tmp_path), validation_share=0.1, seed=3).table
+    split = splits.assign(read("tid2013", data_dir=tmp_path), validation_fraction=0.1, seed=3).table
     assert split.groupby("group")["split"].nunique().max() == 1
     assert split.groupby("split")["group"].nunique().to_dict() == {"test": 5, "train": 18, "validation": 2}
 
@@ -143,7 +142,7 @@ def csiq_with(folder, value):
 
 SPOILT = [
     ("csiq", lambda f: csiq_with(f, "fog"), "unknown distortion 'fog'; known are noise, blur"),
-    ("tid2013", lambda f: (f / "mos_with_names.txt").write_text("5.5 I01 01.bmp"), "line 1: .*'5.5 I01 01.bmp' came"),
+    ("tid2013", lambda f: (f / "mos_with_names.txt").write_text("5.5 I01 01.bmp"), "line 1: .*got '5.5 I01 01.bmp'"),
     ("clive", lambda f: savemat(f / CLIVE_MOS, {"MOS": [1]}), "no variable 'AllMOS_release'.*MOS"),
     ("clive", lambda f: (f / CLIVE_MOS).write_text("x" * 200), "cannot be read as a MATLAB file"),
     (
@@ -207,11 +206,11 @@ def test_the_real_label_files_are_read_as_they_are(tmp_path, name, labels, sheet
     Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
     linked(tmp_path / images, table[column], tmp_path / "one.png")
     ratings = read(name, data_dir=tmp_path)
-    assert len(ratings) == rows == facts_of(name).images
+    assert len(ratings) == rows == find_dataset(name).images
     assert ratings.images.root.name == images
     mos = {"kadid-10k": "dmos", "agiqa-3k": "mos_quality"}[name]
     np.testing.assert_allclose(ratings.table["mos"], table[mos])
     if groups is not None:
         assert ratings.table["group"].nunique() == groups
-    drawn = splits.assign(ratings, validation_share=0.1, seed=0).table
+    drawn = splits.assign(ratings, validation_fraction=0.1, seed=0).table
     assert drawn.groupby("group")["split"].nunique().max() == 1

@@ -61,7 +61,7 @@ def test_koniq_without_images_says_which_folders_it_expects(tmp_path: Path):
 def test_koniq_refuses_a_set_that_it_does_not_know(tmp_path: Path):
     path = koniq(tmp_path, "512x384") / "koniq10k_distributions_sets.csv"
     path.write_text(path.read_text().replace("validation", "holdout"))
-    with pytest.raises(FusiqaError, match="no split is called 'holdout' in row 3; allowed are train, training, val"):
+    with pytest.raises(FusiqaError, match="unknown split 'holdout' in row 3; expected one of train, training, val"):
         read("koniq-10k", data_dir=tmp_path)
 
 
@@ -209,6 +209,51 @@ def test_a_csv_of_ones_own_is_read_in_any_case_and_order_of_columns(tmp_path: Pa
     }
 
 
+@pytest.mark.parametrize(("separator", "decimal"), [(";", ","), (";", "."), ("\t", ","), ("\t", "."), (",", ".")])
+def test_a_csv_with_another_separator_and_decimal_commas_is_read(tmp_path: Path, separator: str, decimal: str):
+    text = (
+        f"image{separator}mos\r\na, b.jpg{separator}3{decimal}4\r\n".replace("a, b", '"a, b"')
+        + f"7.png{separator}2\r\n"
+    )
+    table = read(own(tmp_path, b"\xef\xbb\xbf" + text.encode())).table
+    assert table["image"].tolist() == ["a, b.jpg", "7.png"]
+    assert table["mos"].tolist() == [3.4, 2]
+
+
+@pytest.mark.parametrize(
+    ("image", "mos"), [("filename", "MOS"), ("file", "mos_zscore"), ("Image_Name", "quality_mos"), ("path", "mos")]
+)
+def test_the_usual_names_of_columns_are_found(tmp_path: Path, image: str, mos: str):
+    table = read(own(tmp_path, f"{image},score,{mos}\na.jpg,7,1\nb.jpg,8,2\n")).table
+    assert table["image"].tolist() == ["a.jpg", "b.jpg"]
+    assert table["mos"].tolist() == [1, 2]
+
+
+def test_ratings_of_distortion_are_inverted_when_asked(tmp_path: Path):
+    text = "image,mos\na.jpg,1\nb.jpg,2.5\nc.jpg,4\n"
+    assert read(own(tmp_path, text), lower_is_better=True).table["mos"].tolist() == [4, 2.5, 1]
+    assert read(own(tmp_path, text), lower_is_better=True, score_range=(0, 5)).table["mos"].tolist() == [4, 2.5, 1]
+    with pytest.raises(FusiqaError, match="`lower_is_better` is for custom tables"):
+        read("koniq-10k", lower_is_better=True)
+
+
+def test_one_file_under_two_spellings_is_rated_twice(tmp_path: Path):
+    (tmp_path / "a.png").touch()
+    for other in ("./a.png", "sub/../a.png", "A.PNG"):
+        with pytest.raises(FusiqaError, match=r"rated more than once: a\.png"):
+            read(own(tmp_path, f"image,mos\na.png,1\n{other},2\n"))
+
+
+def test_composed_and_decomposed_names_are_the_same(tmp_path: Path):
+    composed, decomposed = "caf\u00e9/\u00e9.png", "cafe\u0301/e\u0301.png"
+    for written, stated in ((composed, decomposed), (decomposed, composed)):
+        path = tmp_path / str(len(stated)) / written
+        path.parent.mkdir(parents=True)
+        path.touch()
+        table = read(own(tmp_path / str(len(stated)), f"image,mos\n{stated},1\nx.png,2\n")).table
+        assert table["image"].tolist() == [written, "x.png"]
+
+
 def test_a_nameless_first_column_as_pandas_writes_it_does_no_harm(tmp_path: Path):
     pd.DataFrame({"image": ["a.jpg", "b.jpg"], "mos": [1.5, 2]}).to_csv(tmp_path / "ratings.csv")
     table = read(str(tmp_path / "ratings.csv")).table
@@ -239,14 +284,15 @@ def test_an_empty_split_column_is_none(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,score\na.jpg,1\n", "no column 'mos'; its columns are image, score"),
-        ("image;mos\na.jpg;1\n", "no column 'image'; its columns are image;mos"),
+        ("image,score\na.jpg,1\n", "no column 'mos' or .*; its columns are image, score"),
+        ("photo;mos\na.jpg;1\n", "no column 'image' or .*; its columns are photo, mos"),
+        ("image;mos\na.jpg;1;2\n", "line 2: 3 cells under a header of 2; quote cells that contain a semicolon"),
         ("image,mos,MOS\na.jpg,1,2\n", "2 columns are called 'mos'; keep one"),
         ("", "no rows below the header"),
         ("image,mos\n", r"no rows below the header \(image, mos\)"),
         ("image,mos\na.jpg,1\nb.jpg,3,5\n", "line 3: 3 cells under a header of 2"),
         ("image,mos\na.jpg,1\n,2\n ,3\n", "no image is named in row 2, row 3"),
-        ("image,mos,split\na.jpg,1,train\nb.jpg,2,dev\nc.jpg,3,\n", "no split is called 'dev' in row 2, '' in row 3"),
+        ("image,mos,split\na.jpg,1,train\nb.jpg,2,dev\nc.jpg,3,\n", "unknown split 'dev' in row 2, '' in row 3"),
         ("image,mos\na.jpg,1\nb.jpg,2\na.jpg,3\n", r"rated more than once: a\.jpg"),
         (b"image,mos\nr\xe9.jpg,1\n", "not UTF-8"),
     ],

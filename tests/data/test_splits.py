@@ -7,7 +7,7 @@ import pytest
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.ratings import Ratings
-from fusiqa.data.splits import TEST_SHARE, assign, check_no_leak, load, repeats, save, split_fingerprint
+from fusiqa.data.splits import TEST_FRACTION, assign, check_no_leak, group_copies, load, save, split_fingerprint
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.reading import FolderImages
 
@@ -38,35 +38,35 @@ def shuffled(ratings: Ratings, seed: int = 1) -> Ratings:
 
 def test_an_official_three_way_split_is_left_as_it_is():
     ratings = alone(["train", "validation", "test", "test"])
-    assert sides(assign(ratings, validation_share=0.1, seed=3)) == sides(ratings)
+    assert sides(assign(ratings, validation_fraction=0.1, seed=3)) == sides(ratings)
 
 
-def test_the_share_is_not_looked_at_where_validation_is_published():
+def test_the_fraction_is_not_used_where_validation_is_published():
     ratings = alone(["train", "validation", "test", "test"])
-    assert sides(assign(ratings, validation_share=0, seed=3)) == sides(ratings)
+    assert sides(assign(ratings, validation_fraction=0, seed=3)) == sides(ratings)
 
 
 def test_validation_is_cut_from_train_and_the_test_stays():
     ratings = alone(["train"] * 70 + ["test"] * 31)
-    drawn = assign(ratings, validation_share=0.1, seed=0).table
+    drawn = assign(ratings, validation_fraction=0.1, seed=0).table
     assert drawn["split"].value_counts().to_dict() == {"train": 63, "validation": 7, "test": 31}
     assert (drawn["split"] == "test").tolist() == [False] * 70 + [True] * 31
 
 
-def test_without_any_split_a_fifth_is_test_and_the_rest_is_shared():
-    drawn = assign(alone([None] * 1000), validation_share=0.125, seed=0)
-    assert TEST_SHARE == 0.2
+def test_without_any_split_a_fifth_is_test_and_the_rest_is_split():
+    drawn = assign(alone([None] * 1000), validation_fraction=0.125, seed=0)
+    assert TEST_FRACTION == 0.2
     assert drawn.table["split"].value_counts().to_dict() == {"train": 700, "validation": 100, "test": 200}
 
 
 @pytest.mark.parametrize("official", [None, "train"])
-def test_groups_stay_whole_and_shares_count_images(official: str | None):
+def test_groups_stay_whole_and_fractions_count_images(official: str | None):
     rng = np.random.default_rng(0)
     groups = [f"g{g}" for g, size in enumerate(rng.integers(1, 12, 101)) for _ in range(size)]
     splits = [official] * len(groups)
     if official:
         groups, splits = [*groups, "tested"], [*splits, "test"]
-    drawn = assign(rated(groups, splits), validation_share=0.3, seed=5).table
+    drawn = assign(rated(groups, splits), validation_fraction=0.3, seed=5).table
     assert drawn.groupby("group")["split"].nunique().max() == 1
     held_out = (drawn["split"] == "validation").sum() / (drawn["split"] != "test").sum()
     assert held_out == pytest.approx(0.3, abs=6 / len(drawn) + 0.01)
@@ -75,9 +75,9 @@ def test_groups_stay_whole_and_shares_count_images(official: str | None):
 @pytest.mark.parametrize("splits", [[None] * 211, ["train"] * 180 + ["test"] * 31])
 def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_rows(splits: list[str | None]):
     ratings = alone(splits)
-    first = assign(ratings, validation_share=0.1, seed=7)
-    again = assign(shuffled(ratings), validation_share=0.1, seed=7)
-    other = assign(ratings, validation_share=0.1, seed=8)
+    first = assign(ratings, validation_fraction=0.1, seed=7)
+    again = assign(shuffled(ratings), validation_fraction=0.1, seed=7)
+    other = assign(ratings, validation_fraction=0.1, seed=8)
     assert sides(again) == sides(first)
     assert split_fingerprint(again) == split_fingerprint(first)
     assert sides(other) != sides(first)
@@ -86,18 +86,18 @@ def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_rows(splits: list[
 
 def test_a_image_that_is_taken_away_moves_few_others():
     ratings = alone([None] * 500)
-    whole = sides(assign(ratings, validation_share=0.1, seed=0))
-    fewer = sides(assign(ratings.without(["17.jpg", "101.jpg"]), validation_share=0.1, seed=0))
+    whole = sides(assign(ratings, validation_fraction=0.1, seed=0))
+    fewer = sides(assign(ratings.without(["17.jpg", "101.jpg"]), validation_fraction=0.1, seed=0))
     assert sum(whole[image] != side for image, side in fewer.items()) <= 4
 
 
-def test_the_smallest_data_sets_that_can_be_shared_out():
-    assert sorted(assign(alone([None] * 3), validation_share=0.01, seed=0).table["split"]) == [
+def test_the_smallest_data_sets_that_can_be_split():
+    assert sorted(assign(alone([None] * 3), validation_fraction=0.01, seed=0).table["split"]) == [
         "test",
         "train",
         "validation",
     ]
-    drawn = assign(alone(["train", "train", "test"]), validation_share=0.99, seed=0)
+    drawn = assign(alone(["train", "train", "test"]), validation_fraction=0.99, seed=0)
     assert sorted(drawn.table["split"]) == ["test", "train", "validation"]
 
 
@@ -112,15 +112,15 @@ def test_the_smallest_data_sets_that_can_be_shared_out():
         (["a", "b", "c"], ["train", None, "test"], r"no split given for 1\.jpg"),
     ],
 )
-def test_what_cannot_be_shared_out_is_refused(groups: list[str], splits: list[str | None], message: str):
+def test_what_cannot_be_split_is_refused(groups: list[str], splits: list[str | None], message: str):
     with pytest.raises(FusiqaError, match=message):
-        assign(rated(groups, splits), validation_share=0.1, seed=0)
+        assign(rated(groups, splits), validation_fraction=0.1, seed=0)
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 2.0, float("nan")])
-def test_an_impossible_share_is_refused(share: float):
-    with pytest.raises(FusiqaError, match=f"--validation_share {share:g}: expected"):
-        assign(alone([None] * 9), validation_share=share, seed=0)
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 2.0, float("nan")])
+def test_an_impossible_fraction_is_refused(fraction: float):
+    with pytest.raises(FusiqaError, match=f"`validation_fraction` must be above 0 and below 1, got {fraction:g}"):
+        assign(alone([None] * 9), validation_fraction=fraction, seed=0)
 
 
 def test_a_leak_names_up_to_five_groups_and_how_many_there_are():
@@ -131,7 +131,7 @@ def test_a_leak_names_up_to_five_groups_and_how_many_there_are():
         check_no_leak(leaking)
     assert "sound" not in str(caught.value)
     with pytest.raises(FusiqaError, match="leaks"):
-        assign(leaking, validation_share=0.1, seed=0)
+        assign(leaking, validation_fraction=0.1, seed=0)
 
 
 def test_groups_on_one_side_and_rows_without_a_split_are_no_leak():
@@ -144,7 +144,7 @@ def test_the_fingerprint_tells_which_image_is_on_which_side():
 
 def test_a_saved_split_is_loaded_as_it_was(tmp_path: Path):
     ratings = alone([None] * 53)
-    drawn = assign(ratings, validation_share=0.1, seed=0)
+    drawn = assign(ratings, validation_fraction=0.1, seed=0)
     save(shuffled(drawn), tmp_path / "split.csv")
     loaded = load(ratings, tmp_path / "split.csv")
     assert sides(loaded) == sides(drawn)
@@ -182,42 +182,39 @@ def grouped(seed: int, contents: int = 97) -> Ratings:
     return rated(groups, [None] * len(groups))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_no_repeat_parts_a_group_and_all_have_their_shares(seed: int):
+@pytest.mark.parametrize("seed", range(0, 50, 7))
+def test_no_draw_parts_a_group_and_all_have_their_fractions(seed: int):
     ratings = grouped(seed)
-    drawn = repeats(ratings, validation_share=0.1, seed=seed)
-    assert len(drawn) == 10
-    for repeat in drawn:
-        assert repeat.table.groupby("group")["split"].nunique().max() == 1
-        counts = repeat.table["split"].value_counts()
-        assert counts["test"] == pytest.approx(0.2 * len(ratings), abs=11)  # a group is moved whole
-        assert counts["validation"] == pytest.approx(0.1 * (len(ratings) - counts["test"]), abs=11)
+    table = assign(ratings, validation_fraction=0.1, seed=seed).table
+    assert table.groupby("group")["split"].nunique().max() == 1
+    counts = table["split"].value_counts()
+    assert counts["test"] == pytest.approx(0.2 * len(ratings), abs=11)  # a group is moved whole
+    assert counts["validation"] == pytest.approx(0.1 * (len(ratings) - counts["test"]), abs=11)
 
 
-def test_repeats_differ_and_are_those_of_their_seeds_in_any_order_of_rows():
+def test_ten_seeds_are_ten_draws_in_any_order_of_rows():
     ratings = grouped(0)
-    drawn = repeats(ratings, validation_share=0.1, seed=3)
-    assert len({split_fingerprint(repeat) for repeat in drawn}) == 10
-    again = repeats(shuffled(ratings), validation_share=0.1, seed=3)
-    assert [sides(repeat) for repeat in again] == [sides(repeat) for repeat in drawn]
-    assert sides(drawn[4]) == sides(assign(ratings, validation_share=0.1, seed=7))
-    assert len(repeats(ratings, validation_share=0.1, count=3)) == 3
+    drawn = [assign(ratings, validation_fraction=0.1, seed=seed) for seed in range(10)]
+    assert len({split_fingerprint(draw) for draw in drawn}) == 10
+    again = [assign(shuffled(ratings), validation_fraction=0.1, seed=seed) for seed in range(10)]
+    assert [sides(draw) for draw in again] == [sides(draw) for draw in drawn]
 
 
-def test_saved_repeats_are_loaded_as_they_were(tmp_path: Path):
-    ratings = grouped(1)
-    for number, repeat in enumerate(repeats(ratings, validation_share=0.1, count=3)):
-        save(repeat, tmp_path / f"{number}.csv")
-        loaded = load(ratings, tmp_path / f"{number}.csv")
-        assert split_fingerprint(loaded) == split_fingerprint(repeat)
-
-
-def test_an_official_split_is_redrawn_only_when_asked():
+def test_a_published_split_is_redrawn_only_when_asked():
     ratings = alone(["train"] * 80 + ["test"] * 21)
-    with pytest.raises(FusiqaError, match="mine has a split of its own"):
-        repeats(ratings, validation_share=0.1)
-    first, second = repeats(ratings, validation_share=0.1, count=2, official=False)
+    first, second = (assign(ratings, validation_fraction=0.1, seed=seed, redraw=True) for seed in (0, 1))
     assert sides(first) != sides(second)
     assert (first.table["split"] == "test").sum() == 20
-    with pytest.raises(FusiqaError, match="0 repeats"):
-        repeats(ratings, validation_share=0.1, count=0, official=False)
+    assert (assign(ratings, validation_fraction=0.1, seed=0).table["split"] == "test").tolist() == [False] * 80 + [
+        True
+    ] * 21
+
+
+def test_copies_under_other_names_are_in_one_group_with_all_that_is_grouped_with_them():
+    ratings = rated(["a", "b", "b", "c", "d"], [None] * 5)
+    contents = {"0.jpg": "x", "1.jpg": "x", "2.jpg": "y", "3.jpg": "y", "4.jpg": "z"}
+    assert group_copies(ratings, contents).table["group"].tolist() == ["a", "a", "a", "a", "d"]
+    assert group_copies(ratings, {image: image for image in contents}).table["group"].tolist() == list("abbcd")
+    leaking = group_copies(alone(["train", "test", "test"]), {"0.jpg": "x", "1.jpg": "x", "2.jpg": "y"})
+    with pytest.raises(FusiqaError, match=r"more than one side: 0\.jpg \(test, train\)"):
+        assign(leaking, validation_fraction=0.1, seed=0)

@@ -5,18 +5,15 @@ import io
 import os
 import random
 import shutil
-import stat
 import subprocess
 import sys
 import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from fusiqa.data import unpack as module
-from fusiqa.data.archive import DamagedArchiveError
-from fusiqa.data.unpack import Limits, unpack
+from fusiqa.data import download as module
+from fusiqa.data.download import DamagedArchiveError, Limits, unpack
 from fusiqa.errors import FusiqaError
 
 CONTENT = os.urandom(5_000)  # does not shrink
@@ -36,25 +33,15 @@ def tar_of(path: Path, *members: tuple[str, bytes | str], compression: str = "gz
     return path
 
 
-def zip_of(path: Path, *members: tuple[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
-    return path
-
-
 def nothing_left(folder: Path, *expected: str) -> bool:
     return sorted(path.name for path in folder.iterdir()) == sorted(expected)
 
 
-@pytest.mark.parametrize("kind", ["gz", "tar", "zip"])
+@pytest.mark.parametrize("kind", ["gz", "tar"])
 def test_what_was_packed_is_unpacked(tmp_path, kind):
     members = (("set/images/a.jpg", CONTENT), ("set/labels.csv", b"image,mos\n"))
     archive = tmp_path / f"archive.{kind}"
-    if kind == "zip":
-        zip_of(archive, *members)
-    else:
-        tar_of(archive, *members, compression="gz" if kind == "gz" else "")
+    tar_of(archive, *members, compression="gz" if kind == "gz" else "")
     unpack(archive, tmp_path / "deep" / "set")
     assert (tmp_path / "deep" / "set" / "set" / "images" / "a.jpg").read_bytes() == CONTENT
     assert (tmp_path / "deep" / "set" / "set" / "labels.csv").read_bytes() == b"image,mos\n"
@@ -64,11 +51,11 @@ def test_what_was_packed_is_unpacked(tmp_path, kind):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("../outside.jpg", CONTENT, "could lie outside"),
-        ("set/../../outside.jpg", CONTENT, "could lie outside"),
+        ("../outside.jpg", CONTENT, "could be written outside"),
+        ("set/../../outside.jpg", CONTENT, "could be written outside"),
         ("/outside.jpg", CONTENT, "absolute path"),
         ("C:/outside.jpg", CONTENT, "absolute path"),
-        ("set\\..\\outside.jpg", CONTENT, "could lie outside"),
+        ("set\\..\\outside.jpg", CONTENT, "could be written outside"),
         ("link", "SYMTYPE", "is a symbolic link"),
         ("link", "LNKTYPE", "is a hard link"),
         ("null", "CHRTYPE", "is a device"),
@@ -83,55 +70,23 @@ def test_a_member_that_is_no_plain_file_inside_is_refused_before_anything_is_wri
     assert nothing_left(tmp_path, "a.tgz")
 
 
-def test_a_link_in_a_zip_is_refused(tmp_path):
-    refused_in_a_zip(tmp_path, "'link' is a symbolic link", "link", mode=stat.S_IFLNK | 0o777)
-
-
-def test_what_else_is_refused_in_a_zip(tmp_path):
-    refused_in_a_zip(tmp_path, "'null' is a device", "null", mode=stat.S_IFCHR | 0o666)
-    refused_in_a_zip(tmp_path, r"'\.\./a\.jpg' could lie outside", "../a.jpg")
-    refused_in_a_zip(tmp_path, "'/a.jpg' has an absolute path", "/a.jpg")
-
-
-def refused_in_a_zip(folder: Path, said: str, name: str, mode: int = stat.S_IFREG | 0o644) -> None:
-    entry = zipfile.ZipInfo(name)
-    entry.external_attr = mode << 16
-    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
-        archive.writestr(entry, "/etc/passwd")
-    with pytest.raises(FusiqaError, match=said):
-        unpack(folder / "a.zip", folder / "set")
-    assert nothing_left(folder, "a.zip")
-
-
-def test_a_file_under_a_password_is_refused(tmp_path):
-    archive = zip_of(tmp_path / "a.zip", ("a.jpg", CONTENT))
-    content = bytearray(archive.read_bytes())
-    content[6] |= 1  # the flag in the header of the member, and in the directory at the end
-    content[content.index(b"PK\x01\x02") + 8] |= 1
-    archive.write_bytes(content)
-    with pytest.raises(FusiqaError, match=r"'a\.jpg' is a file under a password"):
-        unpack(archive, tmp_path / "set")
-
-
-@pytest.mark.parametrize("make", [tar_of, zip_of])
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        (Limits(size=9_000), "more than 9,000 bytes when unpacked"),
+        (Limits(size=9_000), "more than 9,000 bytes"),
         (Limits(members=1), "more than 1 members"),
     ],
 )
-def test_limits_are_kept(tmp_path, make, limits, said):
-    archive = make(tmp_path / "archive", ("a.jpg", CONTENT), ("b.jpg", CONTENT))
+def test_limits_are_kept(tmp_path, limits, said):
+    archive = tar_of(tmp_path / "archive", ("a.jpg", CONTENT), ("b.jpg", CONTENT))
     with pytest.raises(FusiqaError, match=said):
         unpack(archive, tmp_path / "set", limits=limits)
     assert nothing_left(tmp_path, "archive")
 
 
-@pytest.mark.parametrize("make", [tar_of, zip_of])
-def test_a_bomb_is_refused_by_its_ratio(tmp_path, make):
-    archive = make(tmp_path / "archive", ("zeros.jpg", bytes(20_000_000)))
-    with pytest.raises(FusiqaError, match="more than 20 times its own size"):
+def test_a_bomb_is_refused_by_its_ratio(tmp_path):
+    archive = tar_of(tmp_path / "archive", ("zeros.jpg", bytes(20_000_000)))
+    with pytest.raises(FusiqaError, match="more than 20 times the size"):
         unpack(archive, tmp_path / "set")
     assert nothing_left(tmp_path, "archive")
 
@@ -141,19 +96,18 @@ def test_a_bomb_is_refused_by_its_ratio(tmp_path, make):
 )
 def test_two_members_of_one_name_are_refused(tmp_path, members):
     archive = tar_of(tmp_path / "a.tgz", *((name, CONTENT) for name in members))
-    with pytest.raises(FusiqaError, match="two of its members are called"):
+    with pytest.raises(FusiqaError, match="has the name of another member"):
         unpack(archive, tmp_path / "set")
 
 
-@pytest.mark.parametrize("make", [tar_of, zip_of])
-def test_a_damaged_archive_is_told_from_an_unsafe_one(tmp_path, make):
-    archive = make(tmp_path / "archive", ("a.jpg", CONTENT), ("b.jpg", CONTENT))
+def test_a_damaged_archive_is_told_from_an_unsafe_one(tmp_path):
+    archive = tar_of(tmp_path / "archive", ("a.jpg", CONTENT), ("b.jpg", CONTENT))
     whole = archive.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 3] ^= 0xFF
     for content in (whole[:-3_000], bytes(flipped), b"<html>not found</html>", b""):
         archive.write_bytes(content)
-        with pytest.raises(DamagedArchiveError, match=r"damaged|is no \.tgz"):
+        with pytest.raises(DamagedArchiveError, match=r"damaged|is not a \.tgz"):
             unpack(archive, tmp_path / "set")
         assert nothing_left(tmp_path, "archive")
 
@@ -176,13 +130,12 @@ def test_a_header_that_states_a_gigabyte_is_not_read_into_memory(tmp_path):
         unpack(tmp_path / "a.tar", tmp_path / "set")
 
 
-@pytest.mark.parametrize("make", [tar_of, zip_of])
-def test_however_it_is_damaged_it_is_unpacked_or_refused(tmp_path, make):
+def test_however_it_is_damaged_it_is_unpacked_or_refused(tmp_path):
     """What the standard library makes of a damaged archive is never an error of another kind, and nothing is left."""
     chance = random.Random(7)
-    whole = make(tmp_path / "archive", ("set/a.jpg", b"short"), ("set/\N{SNOWMAN}.jpg", b"shorter")).read_bytes()
+    whole = tar_of(tmp_path / "archive", ("set/a.jpg", b"short"), ("set/\N{SNOWMAN}.jpg", b"shorter")).read_bytes()
     outcomes = set()
-    for number in range(400):
+    for number in range(150):
         damaged = bytearray(whole)
         for position in chance.sample(range(len(whole)), k=chance.randint(1, 3)):
             damaged[position] = chance.randrange(256)
@@ -227,7 +180,7 @@ def test_a_folder_that_holds_something_is_not_written_into(tmp_path):
     archive = tar_of(tmp_path / "a.tgz", ("a.jpg", CONTENT))
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "mine.txt").write_text("mine")
-    with pytest.raises(FusiqaError, match="is there already and would be overwritten"):
+    with pytest.raises(FusiqaError, match="is not empty: move it away"):
         unpack(archive, tmp_path / "set")
     assert (tmp_path / "set" / "mine.txt").read_text() == "mine"
     (tmp_path / "set" / "mine.txt").unlink()
@@ -238,23 +191,23 @@ def test_a_folder_that_holds_something_is_not_written_into(tmp_path):
 def test_a_disk_without_room_is_said_beforehand(tmp_path, monkeypatch):
     archive = tar_of(tmp_path / "a.tgz", ("a.jpg", CONTENT))
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10_000, 6_000, 4_000))
-    with pytest.raises(FusiqaError, match=r"0\.00 GB free and 0\.00 GB are needed to unpack: make room"):
+    with pytest.raises(FusiqaError, match=r"0\.00 GB free, but unpacking needs 0\.00 GB: free some"):
         unpack(archive, tmp_path / "set")
     assert nothing_left(tmp_path, "a.tgz")
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, tarfile
 from pathlib import Path
-from fusiqa.data import unpack as module
-extract = module.extract
+from fusiqa.data.download import unpack
+extract, done = tarfile.TarFile.extract, []
 def killed(*arguments, **more):
-    for number, name in enumerate(extract(*arguments, **more)):
-        if number == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield name
-module.extract = killed
-module.unpack(Path(sys.argv[1]), Path(sys.argv[2]))
+    extract(*arguments, **more)
+    done.append(1)
+    if len(done) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+tarfile.TarFile.extract = killed
+unpack(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 

@@ -1,15 +1,13 @@
-"""One reader per data set: from its folder to images, ratings, splits and groups. They know no defaults and no facts.
+"""One reader per data set: from its folder to images, ratings, splits and groups.
 
-A new data set is a function here and an entry of the same name in facts.toml.
+To add a data set, write a function here and an entry of the same name in catalog.toml.
 """
 
 from __future__ import annotations
 
-from fusiqa.data.readers.authentic import agiqa3k, bid, biq2021, clive, flive, spaq, uhd_iqa
-from fusiqa.data.readers.koniq10k import koniq10k
-from fusiqa.data.readers.own import own_table
-from fusiqa.data.readers.rated import Rated, Reader
-from fusiqa.data.readers.references import csiq, kadid10k, live, pipal, tid2013
+from fusiqa.data.readers.authentic import agiqa3k, bid, biq2021, clive, flive, koniq10k, spaq, uhd_iqa
+from fusiqa.data.readers.distorted import csiq, kadid10k, live, pipal, tid2013
+from fusiqa.data.readers.labels import Labels, Place, Reader, custom_table
 
 READERS: dict[str, Reader] = {
     "koniq-10k": koniq10k,
@@ -27,4 +25,4 @@ READERS: dict[str, Reader] = {
     "pipal": pipal,
 }
 
-__all__ = ["READERS", "Rated", "Reader", "own_table"]
+__all__ = ["READERS", "Labels", "Place", "Reader", "custom_table"]

@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fusiqa.data import facts
-from fusiqa.data.inspection import inspect
-from fusiqa.data.report import Problem, Report
+from fusiqa.data import catalog
+from fusiqa.data.audit import Finding, Report, audit
 from fusiqa.data.synthetic import dead_leaves
 
 TRAIN = "Train (Images and MOS).csv"
@@ -23,8 +22,8 @@ COUNT = 11
 @pytest.fixture(autouse=True)
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if BIQ2021 and SPAQ had been published with so many images as the miniatures have."""
-    small = tuple(replace(known, images=COUNT) for known in facts.CATALOG)
-    monkeypatch.setattr(facts, "CATALOG", small)
+    small = tuple(replace(known, images=COUNT) for known in catalog.CATALOG)
+    monkeypatch.setattr(catalog, "CATALOG", small)
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +44,12 @@ def copy(tmp_path: Path, pictures: list[Image.Image]) -> Path:
 
 
 def look(copy: Path, name: str = "biq2021") -> Report:
-    return inspect(name, data_dir=copy, progress=False, workers=2)
+    return audit(name, data_dir=copy, progress=False, workers=2)
 
 
-def only(report: Report) -> Problem:
-    assert len(report.problems) == 1, report.text()
-    return report.problems[0]
+def only(report: Report) -> Finding:
+    assert len(report.findings) == 1, report.text()
+    return report.findings[0]
 
 
 def edit(sheet: Path, old: str, new: str) -> None:
@@ -62,7 +61,7 @@ def edit(sheet: Path, old: str, new: str) -> None:
 def test_a_sound_copy_has_no_problem_and_its_facts(copy: Path):
     report = look(copy)
     assert report.ok
-    assert list(report.problems) == []
+    assert list(report.findings) == []
     assert report.facts["images"] == report.facts["published"] == COUNT
     assert report.facts["split"] == {"train": 7, "test": 4}
     assert report.facts["groups"] == "none"
@@ -71,7 +70,7 @@ def test_a_sound_copy_has_no_problem_and_its_facts(copy: Path):
     found = list(report.facts["ratings"].values())
     np.testing.assert_allclose(found, np.quantile(np.round(mos, 2), [0, 0.25, 0.5, 0.75, 1]))
     assert [count for *_, count in report.histogram] == [0, 2, 1, 2, 1, 2, 1, 1, 1, 0]
-    assert report.text().endswith("biq2021: nothing is wrong with this copy")
+    assert report.text().endswith("biq2021: no problem found")
 
 
 def test_a_rated_image_without_a_file_is_named(copy: Path):
@@ -101,7 +100,7 @@ def test_a_image_without_a_rating_is_a_notice(copy: Path, pictures: list[Image.I
 def test_ratings_missing_and_out_of_range_are_named(copy: Path):
     edit(copy / TRAIN, "(2).jpg,0.24", "(2).jpg,")
     edit(copy / TEST, "(9).jpg,0.73", "(9).jpg,7.3")
-    missing, outside = look(copy).problems
+    missing, outside = look(copy).findings
     assert missing.offenders == ["ss01 (2).jpg"]
     assert outside.what == "ratings outside 0 to 1"
     assert outside.offenders == ["ss01 (9).jpg (7.3)"]
@@ -116,7 +115,7 @@ def test_a_image_that_is_rated_twice_is_named(copy: Path):
 
 def test_rows_that_were_lost_are_counted(copy: Path):
     edit(copy / TEST, "\nss01 (10).jpg,0.80", "")
-    count, stray = look(copy).problems
+    count, stray = look(copy).findings
     assert count.what == "10 images are rated, 11 were published"
     assert stray.offenders == ["ss01 (10).jpg"]
 
@@ -125,7 +124,7 @@ def test_the_same_file_on_both_sides_is_named_and_on_one_side_is_not(copy: Path)
     images = copy / "Images"
     shutil.copy(images / "ss01 (1).jpg", images / "ss01 (2).jpg")
     assert look(copy).ok
-    assert list(look(copy).problems) == []
+    assert list(look(copy).findings) == []
     shutil.copy(images / "ss01 (1).jpg", images / "ss01 (8).jpg")
     report = look(copy)
     assert not report.ok
@@ -162,16 +161,16 @@ def own(tmp_path: Path, pictures: list[Image.Image]) -> Path:
 
 
 def test_one_content_may_look_the_same(own: Path):
-    report = inspect(str(own), data_dir=None, progress=False)
-    assert list(report.problems) == []
+    report = audit(str(own), data_dir=None, progress=False)
+    assert list(report.findings) == []
     assert report.facts["groups"] == 2
     edit(own, ",split,group", ",split,other")  # each a group of its own, but on one side
-    assert list(inspect(str(own), data_dir=None, progress=False).problems) == []
+    assert list(audit(str(own), data_dir=None, progress=False).findings) == []
 
 
 def test_alike_images_that_a_draw_may_part_are_a_problem(own: Path):
     edit(own, ",split,group", ",a,b")
-    report = inspect(str(own), data_dir=None, progress=False)
+    report = audit(str(own), data_dir=None, progress=False)
     assert not report.ok
     pairs = {tuple(offender.partition(",")[0].split(" ~ ")) for offender in only(report).offenders}
     assert pairs == {("0a.png", "0b.jpg"), ("1a.png", "1b.jpg")}
@@ -179,14 +178,12 @@ def test_alike_images_that_a_draw_may_part_are_a_problem(own: Path):
 
 def test_a_group_on_both_sides_is_named(own: Path):
     edit(own, "1b.jpg,1.5,test,1", "1b.jpg,1.5,train,1")
-    assert (
-        "groups on more than one side: 1 (test, train)" in only(inspect(str(own), data_dir=None, progress=False)).what
-    )
+    assert "groups on more than one side: 1 (test, train)" in only(audit(str(own), data_dir=None, progress=False)).what
 
 
 @pytest.mark.parametrize(
     ("fault", "what"),
-    [("folder", "biq2021 is not in"), ("column", "no column 'MOS'"), ("sheet", "no such file")],
+    [("folder", "biq2021 was not found in"), ("column", "no column 'MOS'"), ("sheet", "no such file")],
 )
 def test_a_copy_that_cannot_be_read_is_a_problem_and_not_an_error(copy: Path, fault: str, what: str):
     if fault == "folder":
@@ -224,11 +221,11 @@ def test_many_problems_are_all_reported_as_text_and_as_json(copy: Path):
     assert "ss01 (5).jpg" not in text  # five are shown, then how many there are
     assert "  ... (6 in all)" in text
     assert "ss01 (6).jpg (train) = ss01 (8).jpg (test)" in text
-    assert text.endswith("biq2021: problems: 5")
+    assert text.endswith("biq2021: 5 problems")
     read = json.loads(report.to_json())
     assert read["ok"] is False
-    assert [len(problem["offenders"]) for problem in read["problems"]] == [1, 1, 6, 1, 1]
-    assert "ss01 (5).jpg" in read["problems"][2]["offenders"]
+    assert [len(problem["offenders"]) for problem in read["findings"]] == [1, 1, 6, 1, 1]
+    assert "ss01 (5).jpg" in read["findings"][2]["offenders"]
 
 
 def test_the_bars_of_a_report_are_in_proportion():
@@ -239,11 +236,11 @@ def test_the_bars_of_a_report_are_in_proportion():
         f"  0 to 1  {'#' * 40} 800",
         "  1 to 2   0",
         "  2 to 3  # 20",
-        "mine: nothing is wrong with this copy",
+        "mine: no problem found",
     ]
 
 
 def test_the_built_in_set_has_no_copy_to_look_at():
-    report = inspect("synthetic", data_dir=None, progress=False)
+    report = audit("synthetic", data_dir=None, progress=False)
     assert report.ok
-    assert "no copy to look at" in report.text()
+    assert "nothing to check" in report.text()
