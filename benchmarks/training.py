@@ -17,7 +17,7 @@ import torch
 import tyro
 
 import fusiqa
-from fusiqa.config import FUSIONS, ModelConfig, TrainConfig
+from fusiqa.config import FUSIONS, ModelConfig, NetworkSettings, OptimiserSettings
 from fusiqa.machine import prepare_cpu
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.training.fit import choose_precision
@@ -44,10 +44,11 @@ class Settings:
 
 def images_per_second(model: QualityModel, judge: Callable[[], Prediction], batch: int, settings: Settings) -> float:
     """One crop of each image; the median over steps."""
-    config = TrainConfig(backbone=settings.backbone)
-    optimizer = create_optimizer(model, choose_rates(config), config.weight_decay, fused=True)
+    optimiser = OptimiserSettings()
+    rates = choose_rates(NetworkSettings(settings.backbone), optimiser)
+    optimizer = create_optimizer(model, rates, optimiser.weight_decay, fused=True)
     mos = torch.rand(batch) * model.config.score_range.width + model.config.score_range.low
-    bf16 = choose_precision(config, "cpu") == "bf16"
+    bf16 = choose_precision("auto", "cpu", frozen=False) == "bf16"
     seconds = []
     for _ in range(settings.steps + 1):
         started = time.perf_counter()

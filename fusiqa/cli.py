@@ -100,7 +100,7 @@ def check_data(config: DataCheckConfig) -> None:
 def download_data(config: DataDownloadConfig) -> None:
     from fusiqa.data.download import download
 
-    download(config.name, folder=config.folder, accept=config.accept_licence, progress=config.progress)
+    download(config.name, folder=config.data_dir, accept=config.accept_licence, progress=config.progress)
 
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {

@@ -18,7 +18,7 @@ from pages import (
     table,
 )
 
-from fusiqa.config import FUSIONS, ModelConfig, TrainConfig
+from fusiqa.config import FUSIONS, ModelConfig, NetworkSettings, OptimiserSettings
 from fusiqa.data import catalog, splits
 from fusiqa.data.catalog import CATALOG
 from fusiqa.data.distortions import DISTORTIONS
@@ -97,8 +97,9 @@ def test_the_shapes_are_those_of_a_forward_pass():
 def test_the_default_rates_are_those_of_the_recipe(row):
     weights, _, frozen = row["weights"].partition(", ")
     assert frozen in ("", "frozen")
-    config = TrainConfig(backbone=row["backbone"], backbone_weights=weights, freeze_backbone=frozen == "frozen")
-    rates, regularisation = choose_rates(config), choose_regularisation(config)
+    network, is_frozen = NetworkSettings(row["backbone"], weights), frozen == "frozen"
+    rates = choose_rates(network, OptimiserSettings(freeze_backbone=is_frozen))
+    regularisation = choose_regularisation(network, frozen=is_frozen)
     documented = [float(cell) for cell in list(row.values())[2:]]
     assert documented == pytest.approx(
         [rates.backbone, rates.head, regularisation.dropout, regularisation.drop_path], rel=1e-9

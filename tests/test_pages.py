@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -106,7 +105,7 @@ def test_the_parts_of_config_json_are_as_stated(tmp_path):
     stated = re.search(r"`config.json` has three parts: (.*?)\.\s", prose(ROOT / "docs" / "protocol.md"), re.DOTALL)
     written = json.loads((tmp_path / run_folder.CONFIG_FILE).read_text("utf-8"))
     assert set(re.findall(r"`(\w+)`", stated[1])) == set(written)
-    assert set(written["settings"]) == {field.name for field in dataclasses.fields(TrainConfig)}
+    assert set(written["settings"]) == {"data", "network", "optimiser", "run"}
 
 
 def test_every_page_is_linked_from_the_index():

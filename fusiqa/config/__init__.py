@@ -4,11 +4,15 @@ from fusiqa.config.commands import (
     AblateConfig,
     AttentionConfig,
     CompareConfig,
+    DataCheckConfig,
+    DataDownloadConfig,
+    DataInfoConfig,
+    DataListConfig,
     DemoConfig,
     DistortConfig,
     EvaluateConfig,
 )
-from fusiqa.config.data import DataCheckConfig, DataDownloadConfig, DataInfoConfig, DataListConfig
+from fusiqa.config.data import DataSettings
 from fusiqa.config.model import (
     COARSEST,
     DEFAULT_BACKBONE,
@@ -16,9 +20,12 @@ from fusiqa.config.model import (
     SEED_WEIGHING,
     UNIT_RANGE,
     ModelConfig,
+    NetworkSettings,
     ScaleWeighing,
     ScoreRange,
 )
+from fusiqa.config.optimiser import OptimiserSettings
+from fusiqa.config.run import RunSettings
 from fusiqa.config.train import TrainConfig
 
 __all__ = [
@@ -34,10 +41,14 @@ __all__ = [
     "DataDownloadConfig",
     "DataInfoConfig",
     "DataListConfig",
+    "DataSettings",
     "DemoConfig",
     "DistortConfig",
     "EvaluateConfig",
     "ModelConfig",
+    "NetworkSettings",
+    "OptimiserSettings",
+    "RunSettings",
     "ScaleWeighing",
     "ScoreRange",
     "TrainConfig",

@@ -1,28 +1,59 @@
-"""`--backbone_args`: arguments of timm.create_model as they are typed, NAME=VALUE. It knows no backbone."""
+"""Arguments of a timm backbone: which may be given, and as they are typed, NAME=VALUE."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fusiqa.config.model import Scalar, TimmArg
 from fusiqa.errors import FusiqaError
 
-SET_ELSEWHERE = {
-    "drop_path_rate": "--drop_path",
-    "img_size": "--crop_size",
-    "pretrained": "--backbone_weights",
-    "features_only": "the pyramid itself",
-    "out_indices": "the pyramid itself",
-    "in_chans": "the pyramid itself",
-}
+Scalar = str | int | float | bool
+TimmArg = tuple[str, Scalar | tuple[Scalar, ...]]
+"""Name and value of an argument of timm.create_model."""
+
+SET_ELSEWHERE = {"drop_path_rate": "`drop_path`", "img_size": "`crop_size`", "pretrained": "`backbone_weights`"}
+_SIZES = """
+    aa_layer act_layer always_partition ape attn_drop_rate attn_ratio avg_down base_width block_reduce_first
+    block_size bottle_ratio cardinality channel_multiplier channels conv_bias conv_mlp conv_stem_type convs depth
+    depth_multiplier depths dilation dims down_kernel downsample_kernel_size drop_block_rate drop_rate embed_dim
+    embed_dims expand_ratio expansion fix_stem group_size groups growth_rate head_dim hidden_size init_values
+    kernel_size kernel_sizes key_dim layer_scale_init_value layers linear ls_init_value mlp_ratio mlp_ratios
+    norm_eps norm_layer num_groups num_heads num_layers num_stages output_stride pad_type patch_norm patch_size
+    pos_drop_rate pos_embed pretrained_window_sizes proj_drop_rate qk_norm qkv_bias reduction_ratio repeats
+    replace_stem_pool rounding se_layer se_ratio sr_ratios stem_chs stem_kernel_size stem_pool stem_size stem_type
+    stem_width strict_img_size token_mixers use_layer_scale use_pos_emb wa_ratio width width_multiplier widths
+    window_ratio window_size
+"""
+ARCHITECTURE = frozenset(_SIZES.split())
+"""Arguments that say what a backbone is. No other may be given: some make timm download, open or unpickle a file."""
 WORDS = {"true": True, "false": False}
+
+
+def check_timm_args(arguments: Sequence[TimmArg]) -> None:
+    """Refuse arguments of timm.create_model other than sizes and kinds of a backbone's parts, in plain types.
+
+    Raises:
+        FusiqaError: an argument that is not on the list, that another setting stands for, or of another type.
+
+    Example:
+        >>> check_timm_args([("checkpoint_path", "a.pth")])
+        Traceback (most recent call last):
+        fusiqa.errors.FusiqaError: backbone argument 'checkpoint_path' is not allowed: it is no size of a backbone
+    """
+    for name, value in arguments:
+        if name in SET_ELSEWHERE:
+            raise FusiqaError(f"backbone argument {name!r} is set by {SET_ELSEWHERE[name]}; leave it out")
+        if name not in ARCHITECTURE:
+            raise FusiqaError(f"backbone argument {name!r} is not allowed: it is no size of a backbone")
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(each, Scalar) for each in values):
+            raise FusiqaError(f"backbone argument {name!r} must be numbers, words, true or false, got {value!r:.80}")
 
 
 def parse_backbone_args(words: Sequence[str]) -> tuple[TimmArg, ...]:
     """(name, value) pairs, sorted by name: numbers, true and false as such, values with commas as tuples.
 
     Raises:
-        FusiqaError: no NAME=VALUE, a name given twice, or one that another setting stands for.
+        FusiqaError: no NAME=VALUE, a name given twice, or one that may not be given.
 
     Example:
         >>> parse_backbone_args(["embed_dim=48", "depths=2,2,6,2", "pad_type=same"])
@@ -32,12 +63,11 @@ def parse_backbone_args(words: Sequence[str]) -> tuple[TimmArg, ...]:
     for word in words:
         name, equals, value = word.partition("=")
         if not (name.isidentifier() and equals and value):
-            raise FusiqaError(f"--backbone_args {word}: expected NAME=VALUE, for instance embed_dim=48 depths=2,2,6,2")
-        if name in SET_ELSEWHERE:
-            raise FusiqaError(f"--backbone_args {word}: {name} is set by {SET_ELSEWHERE[name]}; leave it out")
+            raise FusiqaError(f"`backbone_args` must be NAME=VALUE, such as embed_dim=48 depths=2,2,6,2, got {word}")
         if name in found:
-            raise FusiqaError(f"--backbone_args names {name} twice; keep one")
+            raise FusiqaError(f"`backbone_args` names {name} twice; keep one")
         found[name] = tuple(map(scalar, value.rstrip(",").split(","))) if "," in value else scalar(value)
+    check_timm_args(tuple(found.items()))
     return tuple(sorted(found.items()))
 
 

@@ -79,8 +79,8 @@ class EvaluateConfig:
     """Images on the sheet of the worst errors of each data set; 0 draws none."""
     output: Path | None = None
     """Folder for tables and figures; by default evaluation/ in the run folder."""
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """What to run on."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
     progress: bool = True
     """Show progress bars."""
 
@@ -151,5 +151,46 @@ class DemoConfig:
     """Folder for both runs and the comparison; an earlier demo there is replaced."""
     seed: int = 0
     """Seed of both runs."""
+    progress: bool = True
+    """Show progress bars."""
+
+
+@dataclass(frozen=True)
+class DataListConfig:
+    """List the data sets that are read by name."""
+
+
+@dataclass(frozen=True)
+class DataInfoConfig:
+    """Print what is known of a data set: figures, licence, citation, layout, source."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """Name of the data set."""
+
+
+@dataclass(frozen=True)
+class DataCheckConfig:
+    """Check a copy of a data set: counts, files, ratings, duplicates across the split."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """Name of the data set, or the path of a CSV with image and mos columns."""
+    data_dir: Path | None = None
+    """Folder of the data set; by default $FUSIQA_DATA/<name> or ./data/<name>."""
+    output: Path | None = None
+    """JSON file for the report, which is printed too."""
+    progress: bool = True
+    """Show progress bars."""
+
+
+@dataclass(frozen=True)
+class DataDownloadConfig:
+    """Download a data set that may be redistributed; for others, print where to request them."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """Name of the data set."""
+    data_dir: Path | None = None
+    """Folder of the data set; by default $FUSIQA_DATA/<name> or ./data/<name>."""
+    accept_licence: bool = False
+    """Accept the licence without being asked; it is printed all the same."""
     progress: bool = True
     """Show progress bars."""

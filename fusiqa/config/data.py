@@ -1,4 +1,4 @@
-"""The settings of `fusiqa data`: what data sets there are, and whether a copy of one is whole."""
+"""What a run is trained and tested on, and how its images are read."""
 
 from __future__ import annotations
 
@@ -6,45 +6,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from fusiqa.config.checks import FRACTION, NOT_NEGATIVE, SEED, check_fields
 
 
 @dataclass(frozen=True)
-class DataListConfig:
-    """List the data sets that are read by name, with what is known of each."""
+class DataSettings:
+    """What a run is trained and tested on, and how its images are read."""
 
-
-@dataclass(frozen=True)
-class DataInfoConfig:
-    """Say all that is known of a data set: figures, licence, citation, layout, where to get it."""
-
-    name: Annotated[str, tyro.conf.Positional]
-    """Name of the data set."""
-
-
-@dataclass(frozen=True)
-class DataCheckConfig:
-    """Check a copy of a data set: counts, files, ratings, duplicates across the split."""
-
-    name: Annotated[str, tyro.conf.Positional]
-    """Name of the data set, or the path of a CSV with image and mos columns."""
+    dataset: str = "synthetic"
+    """Name of a data set (`fusiqa data list`), or a CSV, Excel or Parquet file with the columns image and mos."""
     data_dir: Path | None = None
-    """Its folder; by default $FUSIQA_DATA/<name> or ./data/<name>."""
-    output: Path | None = None
-    """JSON file for the report; by default it is only printed."""
-    progress: bool = True
-    """Show progress bars."""
+    """Folder of the data set; by default $FUSIQA_DATA/<dataset> or ./data/<dataset>, for a table its own folder."""
+    score_range: tuple[float, float] | None = None
+    """Lowest and highest possible rating; by default the data set's, for a table its smallest and largest rating."""
+    resize: str = "auto"
+    """Resize before cropping: auto (the data set's protocol; a table: 384), none, a short side in pixels, or
+    WIDTHxHEIGHT."""
+    validation_fraction: Annotated[float, FRACTION] = 0.1
+    """Fraction of the training split held out for validation, where none is published."""
+    split_seed: Annotated[int, SEED] = 0
+    """Seed of the splits that are drawn; runs with another `--seed` share their split."""
+    split_file: Path | None = None
+    """CSV with the columns image and split (such as a run's split.csv) to use instead."""
+    skip_broken: bool = False
+    """Leave out rows that cannot be used, instead of stopping before training."""
+    cache_dir: Path | None = None
+    """Folder of the cache of resized images; by default $FUSIQA_CACHE or ~/.cache/fusiqa."""
+    cache_gb: Annotated[float, NOT_NEGATIVE] = 20.0
+    """Largest size of the cache, GB; 0 decodes every image anew in every epoch."""
+    num_workers: Annotated[int | None, NOT_NEGATIVE] = None
+    """Processes per device that read images; by default the spare cores, at most 8."""
 
-
-@dataclass(frozen=True)
-class DataDownloadConfig:
-    """Download a data set that may be passed on; of the others, say where to ask for them."""
-
-    name: Annotated[str, tyro.conf.Positional]
-    """Name of the data set."""
-    folder: Path | None = None
-    """Where it is to lie; by default $FUSIQA_DATA/<name> or ./data/<name>."""
-    accept_licence: bool = False
-    """Take the licence, which is shown first, as accepted; otherwise it is asked for on a terminal."""
-    progress: bool = True
-    """Show progress bars."""
+    def __post_init__(self) -> None:
+        check_fields(self)

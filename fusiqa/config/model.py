@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
-from fusiqa.config.require import require, require_positive
+import tyro
 
-FUSIONS = ("single", "concat", "attention", "spatial", "cross-scale")
+from fusiqa.config.backbone_args import TimmArg, parse_backbone_args
+from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, Bounds, check_fields
+from fusiqa.errors import FusiqaError
+
+Fusion = Literal["single", "concat", "attention", "spatial", "cross-scale"]
+FUSIONS: tuple[str, ...] = get_args(Fusion)
 COARSEST = 3  # of the four scales, which are counted from the finest, 0
 DEFAULT_BACKBONE = "swin_tiny_patch4_window7_224"
 
@@ -45,25 +50,66 @@ class ScaleWeighing:
 
     gate: Literal["softmax", "sigmoid"] = "softmax"
     """softmax weights sum to one; sigmoid gates are free of one another, each in 0-1."""
-    temperature: float = 1.0
-    """What the logits are divided by: the higher, the more even the weights."""
-    gain: float = 1.0
-    """What the weights are multiplied by; 4 gives scales of equal weight the size that they have unweighed."""
+    temperature: Annotated[float, POSITIVE] = 1.0
+    """Divisor of the logits: the higher, the more even the weights."""
+    gain: Annotated[float, NOT_NEGATIVE] = 1.0
+    """Factor of the weights; 4 gives equally weighed scales the size that they have unweighed."""
     normalised: bool = False
     """Divide each pooled map by its root mean square first, image by image."""
 
     def __post_init__(self) -> None:
-        """Refuse what no weights come from, or weights that turn the maps around."""
-        require_positive("weighing.temperature", self.temperature)
-        require("weighing.gain", self.gain, at_least=0)
+        check_fields(self, prefix="weighing.")
 
-
-Scalar = str | int | float | bool
-TimmArg = tuple[str, Scalar | tuple[Scalar, ...]]
-"""Name and value of an argument of timm.create_model."""
 
 SEED_WEIGHING = ScaleWeighing()
 """The weighing of the published design: a plain softmax onto the maps as they are."""
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The network of a run before it is trained."""
+
+    backbone: str = DEFAULT_BACKBONE
+    """Name of a timm model with four or more feature stages."""
+    backbone_weights: str = "imagenet"
+    """imagenet (timm's, downloaded once), a safetensors file, or none (random)."""
+    attention_fusion: bool = False
+    """Weigh the four scales of every image by an attention network."""
+    multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use-multiscale",))] = True
+    """Feed all four scales to the hypernetwork; `--no_multiscale` only the last."""
+    fusion: Fusion | None = None
+    """How the four scales become one map; by default as the two flags above say."""
+    crop_size: Annotated[int, COUNT] = 224
+    """Side of the square crops that the network sees, pixels."""
+    backbone_args: tuple[str, ...] = ()
+    """Other sizes of the backbone, NAME=VALUE for timm, such as embed_dim=24 depths=1,1,3,1."""
+    single_scale: Annotated[int, Bounds(at_least=0, below=COARSEST + 1)] = COARSEST
+    """The scale that `--fusion single` reads: 0, the finest, to 3, the coarsest."""
+    dropout: Annotated[float | None, FRACTION] = None
+    """Dropout in the hypernetwork and target network; by default 0.3, 0.35 or 0.4 for a pretrained Swin-Tiny, -Small or
+    -Base, else 0.1."""
+    drop_path: Annotated[float | None, FRACTION] = None
+    """Stochastic depth of the backbone; by default 0.2, 0.25 or 0.3 for a pretrained Swin-Tiny, -Small or -Base,
+    else 0."""
+    attention_dropout: Annotated[float, FRACTION] = 0.1
+    """Dropout in the attention network."""
+    weighing: ScaleWeighing = SEED_WEIGHING
+    """How attention fusion makes the weights of the scales, and what they multiply."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        parse_backbone_args(self.backbone_args)
+
+    @property
+    def chosen_fusion(self) -> str:
+        """The fusion that the flags come to. Raises FusiqaError where they contradict each other."""
+        if self.fusion is None:
+            return "single" if not self.multiscale else "attention" if self.attention_fusion else "concat"
+        if self.attention_fusion and self.fusion != "attention":
+            raise FusiqaError(f"`fusion` {self.fusion} contradicts `attention_fusion`: keep one")
+        if not self.multiscale and self.fusion != "single":
+            raise FusiqaError(f"`fusion` {self.fusion} contradicts `no_multiscale`: keep one")
+        return self.fusion
 
 
 @dataclass(frozen=True)

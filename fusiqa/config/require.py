@@ -1,12 +1,10 @@
-"""Settings held against the interval that they are allowed in."""
+"""Settings held against bounds one by one; `check_fields` does it from annotations."""
 
 from __future__ import annotations
 
-import math
+from typing import Annotated
 
-from fusiqa.errors import FusiqaError
-
-FINITE = ", but finite"
+from fusiqa.config.checks import Bounds, check
 
 
 def require_positive(name: str, value: float) -> None:
@@ -15,10 +13,9 @@ def require_positive(name: str, value: float) -> None:
     Example:
         >>> require_positive("temperature", 0.0)
         Traceback (most recent call last):
-        fusiqa.errors.FusiqaError: --temperature 0.0: allowed is above 0
+        fusiqa.errors.FusiqaError: `temperature` must be above 0, got 0.0
     """
-    if not 0 < value < math.inf:
-        raise FusiqaError(f"--{name} {value}: allowed is above 0" + FINITE * (value == math.inf))
+    check(name, value, Annotated[float, Bounds(above=0)])
 
 
 def require(name: str, value: float | None, *, at_least: float, below: float | None = None) -> None:
@@ -27,10 +24,6 @@ def require(name: str, value: float | None, *, at_least: float, below: float | N
     Example:
         >>> require("epochs", 0, at_least=1)
         Traceback (most recent call last):
-        fusiqa.errors.FusiqaError: --epochs 0: allowed is 1 and more
+        fusiqa.errors.FusiqaError: `epochs` must be at least 1, got 0
     """
-    if value is None or at_least <= value < (math.inf if below is None else below):
-        return
-    finite = FINITE * (value == math.inf)
-    allowed = f"{at_least} and more{finite}" if below is None else f"{at_least} to below {below}"
-    raise FusiqaError(f"--{name} {value}: allowed is {allowed}")
+    check(name, value, Annotated[float | None, Bounds(at_least=at_least, below=below)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from fusiqa.config import AblateConfig, TrainConfig
@@ -17,8 +16,7 @@ from fusiqa.runs.prepare import Prepared, prepare, read_ratings
 from fusiqa.runs.presets import Variant
 from fusiqa.runs.questions import find_question, narrowed
 from fusiqa.runs.run_folder import CONFIG_FILE, TEST_FILE, changed_settings, read_json
-from fusiqa.runs.train import build, choose_fusion, ignored
-from fusiqa.training.fit import choose_accelerator, choose_precision
+from fusiqa.runs.train import build, choose_fusion, ignored, settled_precision
 
 FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # they say one thing together
 LONGEST_NAME = 100  # characters of a folder, which file systems hold with a seed behind it
@@ -39,7 +37,7 @@ def ablate(config: AblateConfig, *, say: Say = print) -> Path:
             be built, images that training refuses; and, after all others, runs that failed.
     """
     preset = narrowed(find_question(config.preset), config.variants)
-    folder = config.base.run_dir or Path("runs") / f"ablation-{Path(config.preset).stem}"
+    folder = config.base.run.run_dir or Path("runs") / f"ablation-{Path(config.preset).stem}"
     if (folder / CONFIG_FILE).is_file():
         raise FusiqaError(f"{folder} holds a run of its own; give the ablation another --run_dir")
     runs = planned(config, preset.variants, folder)
@@ -70,22 +68,22 @@ def planned(config: AblateConfig, variants: Sequence[Variant], folder: Path) -> 
     Raises:
         FusiqaError: settings that a variant edits, or a finished run in the folder with other settings.
     """
-    if config.base.overwrite or config.base.resume:
+    if config.base.run.overwrite or config.base.run.resume:
         raise FusiqaError("an ablation always continues: leave --resume and --overwrite out (or remove its folder)")
     refuse_unclear(variants)
     edited = {name for variant in variants for name in variant.edits}
     if edited & FUSION_SWITCHES:
         edited |= FUSION_SWITCHES
     default = TrainConfig()
-    asked = sorted(name for name in edited if getattr(config.base, name) != getattr(default, name))
+    asked = sorted(name for name in edited if config.base[name] != default[name])
     if asked:
         raise FusiqaError(f"--{' and --'.join(asked)}: the variants of this preset set that themselves; leave it out")
-    base = replace(config.base, spaq=False)  # a cross-test of every run would cost more than it tells
+    base = config.base.replace(spaq=False)  # a cross-test of every run would cost more than it tells
     runs = []
-    for seed in range(config.base.seed, config.base.seed + config.seeds):
+    for seed in range(config.base.run.seed, config.base.run.seed + config.seeds):
         for variant in variants:
             run_dir = folder / f"{folder_name(variant)}-seed{seed}"
-            runs.append(Run(variant, seed, replace(variant.of(base), seed=seed, run_dir=run_dir)))
+            runs.append(Run(variant, seed, variant.of(base).replace(seed=seed, run_dir=run_dir)))
     for run in runs:
         refuse_other_settings(run)
     return runs
@@ -101,8 +99,8 @@ def design(variant: Variant) -> tuple[str, TrainConfig]:
     config = variant.of(TrainConfig())
     fusion = choose_fusion(config, lambda _: None)
     usual = TrainConfig()
-    without_use = {name: getattr(usual, name) for name in ignored(config, fusion)}
-    return fusion, replace(config, fusion=None, attention_fusion=False, multiscale=True, **without_use)
+    without_use = {name: usual[name] for name in ignored(config, fusion)}
+    return fusion, config.replace(fusion=None, attention_fusion=False, multiscale=True, **without_use)
 
 
 def refuse_unclear(variants: Sequence[Variant]) -> None:
@@ -124,7 +122,7 @@ def refuse_other_settings(run: Run) -> None:
         return
     changed = list(changed_settings(run.folder, run.config))
     before = read_json(run.folder / CONFIG_FILE)["resolved"]["precision"]
-    now = choose_precision(run.config, choose_accelerator(run.config))
+    now = settled_precision(run.config)
     if before != now:
         changed.append(f"precision ({before}, and {now} now)")
     if changed:
@@ -161,8 +159,8 @@ def train_all(
         FusiqaError: images that cannot be used or are not those of the finished runs, or a variant that cannot be
             built; no run has begun then.
     """
-    ratings, resize = read_ratings(config.base)
-    prepared = prepare(config.base, ratings, resize, say=say, progress=config.base.progress)
+    ratings, resize = read_ratings(config.base.data)
+    prepared = prepare(config.base.data, ratings, resize, say=say, progress=config.base.run.progress)
     refuse_other_data([run.folder for run in runs if run.finished], prepared)
     for run in {run.variant.name: run for run in waiting}.values():
         try:

@@ -14,7 +14,7 @@ from fusiqa.explain.scale_weights import effective_scales, weights_of
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.runs.notices import Say
 from fusiqa.runs.presets import COMMON, Preset
-from fusiqa.runs.run_folder import CONFIG_FILE, PREDICTIONS_FILE, TEST_FILE, read_json, settings_of
+from fusiqa.runs.run_folder import PREDICTIONS_FILE, TEST_FILE, flat, read_json, read_record
 from fusiqa.runs.tables import read_table
 from fusiqa.stats.ablation import (
     RESULT_COLUMNS,
@@ -128,12 +128,12 @@ DIFFERS = "differs by variant"
 
 def conditions(runs: Sequence[Path]) -> str:
     """What the runs were made with, as their own records have it, not as the command says: variants may edit it."""
-    records = [read_json(run / CONFIG_FILE) for run in runs]
+    records = [read_record(run) for run in runs]
     told = {}
     for name, read in CONDITIONS.items():
         values = sorted({str(read(record)) for record in records})
         told[name] = values[0] if len(values) == 1 else " and ".join(values) if name in PLACES else DIFFERS
-    usual = settings_of(TrainConfig())
+    usual = flat(TrainConfig().to_json())
     for name in (name for name in usual if name not in SAID):
         given = {str(in_words(record["settings"].get(name, usual[name]))) for record in records}
         if given != {str(in_words(usual[name]))}:

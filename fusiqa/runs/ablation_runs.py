@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -41,8 +41,8 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        assert self.config.run_dir is not None
-        return self.config.run_dir
+        assert self.config.run.run_dir is not None
+        return self.config.run.run_dir
 
     @property
     def finished(self) -> bool:
@@ -57,9 +57,9 @@ AfterEach = Callable[[Failures], None]
 
 def usual_jobs(base: TrainConfig) -> int:
     """One run a GPU; without any, a run a core of heads on a frozen backbone, which fill no more than one, else one."""
-    if torch.cuda.is_available() and base.accelerator != "cpu":
+    if torch.cuda.is_available() and base.run.device != "cpu":
         return torch.cuda.device_count()
-    return min(cores(), HEADS_AT_ONCE) if base.freeze_backbone else 1
+    return min(cores(), HEADS_AT_ONCE) if base.optimiser.freeze_backbone else 1
 
 
 def train_in_turn(runs: Sequence[Run], prepared: Prepared, say: Say, *, after_each: AfterEach) -> Failures:
@@ -148,7 +148,7 @@ def end_with_the_parent() -> None:
 def train_quietly(config: TrainConfig, prepared: Prepared) -> list[str]:
     """Train without a word but for what it warns of."""
     said: list[str] = []
-    train(replace(config, progress=False), prepared=prepared, say=said.append)
+    train(config.replace(progress=False), prepared=prepared, say=said.append)
     return [line for line in said if line.startswith(("warning:", "notice:"))]
 
 
@@ -164,5 +164,5 @@ def failed(run: Run, reason: Exception, say: Say) -> str:
 def resuming(run: Run) -> TrainConfig:
     """The run's settings, continuing it where it was interrupted; heads on frozen maps begin anew."""
     begun = (run.folder / CONFIG_FILE).is_file()
-    frozen = run.config.freeze_backbone
-    return replace(run.config, resume=begun and not frozen, overwrite=begun and frozen)
+    frozen = run.config.optimiser.freeze_backbone
+    return run.config.replace(resume=begun and not frozen, overwrite=begun and frozen)

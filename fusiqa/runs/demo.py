@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from fusiqa.config import AttentionConfig, CompareConfig, DemoConfig, TrainConfig
@@ -19,7 +18,7 @@ from fusiqa.runs.train import train
 from fusiqa.training.history import HISTORY_FILE
 
 # A small convolutional pyramid learns this set from random weights in minutes on two cores; a Swin would not.
-SETTINGS = TrainConfig(
+SETTINGS = TrainConfig.of(
     dataset="synthetic",
     backbone="test_resnet",
     backbone_weights="none",
@@ -39,12 +38,12 @@ def demo(config: DemoConfig, *, say: Say = print) -> Path:
         The folder that holds it all.
     """
     started = time.monotonic()
-    settings = replace(SETTINGS, seed=config.seed, progress=config.progress)
+    settings = SETTINGS.replace(seed=config.seed, progress=config.progress)
     concat, attention = config.output / "concat", config.output / "attention"
     say("1/4 training with attention fusion (the images are drawn first)")
-    train(replace(settings, attention_fusion=True, run_dir=attention), say=say)
+    train(settings.replace(attention_fusion=True, run_dir=attention), say=say)
     say("\n2/4 training with concatenation, everything else equal")
-    train(replace(settings, run_dir=concat), say=say)
+    train(settings.replace(run_dir=concat), say=say)
     say("\n3/4 comparing the two on the same unseen images")
     compare_runs(CompareConfig((concat, attention), output=config.output), say=say)
     say("\n4/4 explaining the scale weights by distortion")

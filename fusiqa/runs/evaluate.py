@@ -95,9 +95,7 @@ def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say:
     checked = check(ratings, skip_broken=True, progress=config.progress)
     if checked.broken:
         say(f"notice: {name} without {len(checked.broken)} images that cannot be used")
-    table = predict_on_range(
-        trained, checked.ratings, resize=resize, accelerator=config.accelerator, progress=config.progress
-    )
+    table = predict_on_range(trained, checked.ratings, resize=resize, device=config.device, progress=config.progress)
     told = kinds(name, table["image"].tolist())
     groups = table["image"].map(checked.ratings.table.set_index("image")["group"])
     if told is not None:

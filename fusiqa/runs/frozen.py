@@ -16,7 +16,7 @@ from fusiqa.models.quality import QualityModel
 from fusiqa.runs.notices import Say
 from fusiqa.runs.prepare import Prepared
 from fusiqa.scoring.geometry import OVERLAP
-from fusiqa.training.fit import choose_accelerator
+from fusiqa.scoring.torch import choose_device
 from fusiqa.training.heads import fit_heads
 from fusiqa.training.packed_images import PackedImages, pack_images, predict_packed
 
@@ -39,10 +39,10 @@ def fit_frozen(
     Raises:
         FusiqaError: several processes.
     """
-    if (config.devices or 1) * config.num_nodes > 1:
-        raise FusiqaError("--freeze_backbone trains in one process: leave --devices and --num_nodes at 1")
-    store = open_store(config.cache_dir, config.cache_gb)
-    accelerator = choose_accelerator(config)
+    if (config.run.num_devices or 1) * config.run.num_nodes > 1:
+        raise FusiqaError("`freeze_backbone` trains in one process: leave out `num_devices` and `num_nodes`")
+    store = open_store(config.data.cache_dir, config.data.cache_gb)
+    device = choose_device(config.run.device)
 
     def packed(split: Split, overlap: float) -> PackedImages:
         return pack_images(
@@ -52,9 +52,9 @@ def fit_frozen(
             prepared.resize,
             store,
             overlap=overlap,
-            accelerator=accelerator,
-            num_workers=config.num_workers,
-            progress=config.progress,
+            device=device,
+            num_workers=config.data.num_workers,
+            progress=config.run.progress,
         )
 
     training, validation = prepared.ratings.part("train"), prepared.ratings.part("validation")

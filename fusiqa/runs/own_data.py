@@ -11,7 +11,7 @@ from fusiqa.data.catalog import SYNTHETIC, find_dataset
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
 from fusiqa.io import same_place
-from fusiqa.runs.run_folder import CONFIG_FILE, SPLIT_FILE, folder_of, read_json
+from fusiqa.runs.run_folder import CONFIG_FILE, SPLIT_FILE, folder_of, read_record
 from fusiqa.runs.tables import read_table
 
 
@@ -20,7 +20,7 @@ def own_dataset(model: Path) -> str | None:
     path = folder_of(model) / CONFIG_FILE
     if not path.is_file():
         return None
-    dataset = read_json(path)["settings"]["dataset"]
+    dataset = read_record(path.parent)["settings"]["dataset"]
     facts = find_dataset(dataset)
     return facts.name if facts else dataset
 
@@ -61,7 +61,7 @@ def own_part(model: Path, split: Split, *, data_dir: Path | None = None) -> Rati
     folder = folder_of(model)
     if not (folder / CONFIG_FILE).is_file():
         raise FusiqaError(f"{model} is no run folder, so there is no data set to take: give images or --dataset")
-    record = read_json(folder / CONFIG_FILE)
+    record = read_record(folder)
     settings: dict[str, Any] = record["settings"]
     data_dir = data_dir or (Path(settings["data_dir"]) if settings["data_dir"] else None)
     score_range = tuple(settings["score_range"]) if settings["score_range"] else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fusiqa.config import TrainConfig
+from fusiqa.config import DataSettings
 from fusiqa.data import catalog, splits
 from fusiqa.data.audit import Checked, check
 from fusiqa.data.cache import CachedImages, cached
@@ -32,41 +32,44 @@ class Prepared:
         return self.checked.ratings
 
 
-def read_ratings(config: TrainConfig) -> tuple[Ratings, Resize]:
+def read_ratings(data: DataSettings) -> tuple[Ratings, Resize]:
     """The ratings as published, and the resize protocol; no image is opened."""
-    if config.split_file is not None and not config.split_file.is_file():  # before minutes of looking at images
-        raise FusiqaError(f"--split_file {config.split_file}: no such file")
+    if data.split_file is not None and not data.split_file.is_file():  # before minutes of looking at images
+        raise FusiqaError(f"--split_file {data.split_file}: no such file")
     ratings = catalog.read(
-        config.dataset, data_dir=config.data_dir, score_range=config.score_range, seed=config.split_seed
+        data.dataset,
+        data_dir=data.data_dir,
+        score_range=data.score_range,
+        seed=data.split_seed,
     )
-    return ratings, Resize.parse(config.resize if config.resize != "auto" else ratings.resize)
+    return ratings, Resize.parse(data.resize if data.resize != "auto" else ratings.resize)
 
 
-def prepare(config: TrainConfig, ratings: Ratings, resize: Resize, *, say: Say, progress: bool) -> Prepared:
+def prepare(data: DataSettings, ratings: Ratings, resize: Resize, *, say: Say, progress: bool) -> Prepared:
     """Look at every image and rating, split, and put the cache before what is left.
 
     Raises:
         FusiqaError: rows that cannot be used, or splits that cannot be measured.
     """
-    checked = check(ratings, skip_broken=config.skip_broken, progress=progress)
+    checked = check(ratings, skip_broken=data.skip_broken, progress=progress)
     if checked.broken:
         say(f"warning: going on without {len(checked.broken)} broken rows; config.json lists them")
-    usable = split(checked.ratings, config)
+    usable = split(checked.ratings, data)
     splits_measured: tuple[Split, ...] = ("validation", "test")
     for name in splits_measured:
         check_measurable(usable.part(name), name)
-    images = cached(usable.images, checked.contents, resize, folder=config.cache_dir, gigabytes=config.cache_gb)
+    images = cached(usable.images, checked.contents, resize, folder=data.cache_dir, gigabytes=data.cache_gb)
     if isinstance(images, CachedImages):
-        kept = f"at most {config.cache_gb:g} GB of what is used latest (--cache_gb, --cache_dir)"
+        kept = f"at most {data.cache_gb:g} GB of what is used latest (--cache_gb, --cache_dir)"
         say(f"resized images are kept in {images.store.folder.parent}: {kept}")
     return Prepared(replace(checked, ratings=replace(usable, images=images)), resize)
 
 
-def split(ratings: Ratings, config: TrainConfig) -> Ratings:
+def split(ratings: Ratings, data: DataSettings) -> Ratings:
     """The split of the file that was given, else the published one, else one that is drawn."""
-    if config.split_file is not None:
-        return splits.load(ratings, config.split_file)
-    return splits.assign(ratings, validation_fraction=config.validation_share, seed=config.split_seed)
+    if data.split_file is not None:
+        return splits.load(ratings, data.split_file)
+    return splits.assign(ratings, validation_fraction=data.validation_fraction, seed=data.split_seed)
 
 
 def check_measurable(part: Ratings, split: str) -> None:

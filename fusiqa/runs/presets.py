@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from fusiqa.config import COARSEST, ScaleWeighing, TrainConfig
 
 COMMON = frozenset(
     (
-        *("dataset", "data_dir", "score_range", "resize", "validation_share", "split_seed", "split_file"),
+        *("dataset", "data_dir", "score_range", "resize", "validation_fraction", "split_seed", "split_file"),
         *("skip_broken", "cache_dir", "cache_gb", "spaq", "spaq_dir"),
-        *("seed", "run_dir", "resume", "overwrite", "progress", "accelerator", "devices", "num_nodes", "num_workers"),
+        *("seed", "run_dir", "resume", "overwrite", "progress", "device", "num_devices", "num_nodes", "num_workers"),
     )
 )
 """Settings that no variant edits: the images are looked at once for all runs, and the runs are paired by seed."""
@@ -26,7 +26,7 @@ class Variant:
     edits: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, base: TrainConfig) -> TrainConfig:
-        return replace(base, **self.edits)
+        return base.replace(**self.edits)
 
 
 @dataclass(frozen=True)

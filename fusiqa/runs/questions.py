@@ -17,13 +17,14 @@ import io
 import shlex
 import tomllib
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from fusiqa.config import TrainConfig
+from fusiqa.config.train import groups
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.runs.presets import COMMON, PRESETS, Preset, Variant
 
@@ -86,7 +87,7 @@ def read_variant(path: Path, name: str, flags: object) -> Variant:
         raise FusiqaError(f"{path}: variant {name!r}: {reason}") from reason
     except SystemExit as reason:
         raise FusiqaError(f"{path}: variant {name!r}, {flags}: {told_by_parser(said.getvalue())}") from reason
-    edits = {field: getattr(config, field) for field in map(field_of, words) if field is not None}
+    edits = {field: config[field] for field in map(field_of, words) if field is not None}
     shared = sorted(COMMON & edits.keys())
     if shared:
         raise FusiqaError(
@@ -112,7 +113,7 @@ def field_of(word: str) -> str | None:
     if not word.startswith("--"):
         return None
     name = word[2:].partition("=")[0].partition(".")[0].replace("-", "_")
-    known = {field.name for field in fields(TrainConfig)}
+    known = groups()
     return next(
         (short for short in (name, name.removeprefix("no_"), name.removeprefix("use_")) if short in known), None
     )

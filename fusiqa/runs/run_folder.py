@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,12 @@ MAY_DIFFER = (
     "run_dir",
     "precision",
 )  # on resume; the precision is compared as resolved
+RENAMED = {
+    "validation_share": "validation_fraction",
+    "warmup_share": "warmup_fraction",
+    "accelerator": "device",
+    "devices": "num_devices",
+}
 PATHS = ("dataset", "data_dir", "split_file", "backbone_weights", "spaq_dir")  # or names, for some of them
 
 
@@ -40,15 +46,10 @@ def folder_of(model: Path) -> Path:
 
 def choose_run_dir(config: TrainConfig, fusion: str) -> Path:
     """The folder asked for, else a readable name that every process of the run shares."""
-    if config.run_dir is not None:
-        return config.run_dir
-    stem = f"{Path(config.dataset).stem}-{config.backbone}-{fusion}-seed{config.seed}"
+    if config.run.run_dir is not None:
+        return config.run.run_dir
+    stem = f"{Path(config.data.dataset).stem}-{config.network.backbone}-{fusion}-seed{config.run.seed}"
     return Path(os.environ.setdefault(SHARED_NAME, f"runs/{stem}-{datetime.now():%Y%m%d-%H%M%S}"))
-
-
-def settings_of(config: TrainConfig) -> dict[str, Any]:
-    """The settings as they stand in config.json."""
-    return json.loads(json.dumps(asdict(config), default=str))
 
 
 def check_run_dir(folder: Path, config: TrainConfig) -> None:
@@ -58,9 +59,9 @@ def check_run_dir(folder: Path, config: TrainConfig) -> None:
         FusiqaError: it holds a run and neither --resume nor --overwrite was given, it holds something else, or the
             run to resume had other settings.
     """
-    if config.resume and config.overwrite:
+    if config.run.resume and config.run.overwrite:
         raise FusiqaError("--resume and --overwrite exclude each other: continue the run, or start it anew")
-    if config.resume and config.run_dir is None:
+    if config.run.resume and config.run.run_dir is None:
         raise FusiqaError("--resume needs the run to continue: add --run_dir DIR")
     if not folder.exists() or not any(folder.iterdir()):
         return
@@ -68,9 +69,9 @@ def check_run_dir(folder: Path, config: TrainConfig) -> None:
         raise FusiqaError(
             f"{folder} is not empty and holds no run ({CONFIG_FILE} is missing); choose another --run_dir"
         )
-    if config.resume:
+    if config.run.resume:
         check_same_settings(folder, config)
-    elif not config.overwrite:
+    elif not config.run.overwrite:
         raise FusiqaError(
             f"{folder} already holds a run; add --resume to continue it, --overwrite to discard it, "
             "or another --run_dir"
@@ -79,7 +80,7 @@ def check_run_dir(folder: Path, config: TrainConfig) -> None:
 
 def make_run_dir(folder: Path, config: TrainConfig) -> None:
     """Make the folder, or empty it where the run in it is to be discarded."""
-    if config.overwrite and folder.exists():
+    if config.run.overwrite and folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -89,10 +90,27 @@ def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, 
 
     A setting that was not there yet when the run was made had its default.
     """
-    before = settings_of(TrainConfig()) | read_json(folder / CONFIG_FILE)["settings"]
-    now = settings_of(config)
+    before = read_record(folder)["settings"]
+    now = flat(config.to_json())
     kept = [name for name in now if name not in MAY_DIFFER]
     return {name: (before[name], now[name]) for name in kept if not same(name, before[name], now[name])}
+
+
+def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings of all groups by their own names."""
+    return {name: value for group in settings.values() for name, value in group.items()}
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """config.json of a run folder: `resolved`, `provenance`, and `settings` by name, without their groups.
+
+    A setting that there was not yet has its default, and one that was renamed its new name.
+    """
+    record = read_json(folder / CONFIG_FILE)
+    settings: dict[str, Any] = record["settings"]
+    given = flat(settings) if isinstance(settings.get("data"), dict) else settings  # version 0.1.0 had no groups
+    now = {RENAMED.get(name, name): value for name, value in given.items()}
+    return {**record, "settings": flat(TrainConfig().to_json()) | now}
 
 
 def same(name: str, before: Any, now: Any) -> bool:
@@ -117,12 +135,12 @@ def write_config(folder: Path, config: TrainConfig, *, resolved: dict[str, Any],
     A resumed run keeps the first start's record and adds its own to `resumed`.
     """
     path = folder / CONFIG_FILE
-    if config.resume and path.is_file():
+    if config.run.resume and path.is_file():
         record = read_json(path)
         check_same_data(folder, record["resolved"], resolved)
         record.setdefault("resumed", []).append(provenance)
     else:
-        record = {"settings": settings_of(config), "resolved": resolved, "provenance": provenance}
+        record = {"settings": config.to_json(), "resolved": resolved, "provenance": provenance}
     write_json(path, record)
 
 

@@ -84,16 +84,16 @@ def describe_test(name: str, result: dict[str, Any]) -> str:
     return f"test on {name}: {', '.join(figures)} (95 % interval), n = {result['n']}"
 
 
-def cross_test_on_spaq(run_dir: Path, config: TrainConfig, *, accelerator: str, say: Say) -> None:
+def cross_test_on_spaq(run_dir: Path, config: TrainConfig, *, device: str, say: Say) -> None:
     """Test on all of SPAQ, where its folder is found; whatever stands in the way is a notice, never a lost run."""
-    if not config.spaq or config.dataset.lower() in (SYNTHETIC, SPAQ):
+    if not config.run.spaq or config.data.dataset.lower() in (SYNTHETIC, SPAQ):
         return
     try:
-        ratings = catalog.read(SPAQ, data_dir=config.spaq_dir)
-        checked = check(ratings, skip_broken=True, progress=config.progress)
+        ratings = catalog.read(SPAQ, data_dir=config.run.spaq_dir)
+        checked = check(ratings, skip_broken=True, progress=config.run.progress)
         if checked.broken:
             say(f"notice: SPAQ without {len(checked.broken)} images that cannot be used")
-        result = test_on(run_dir, checked.ratings, accelerator=accelerator, progress=config.progress)
+        result = test_on(run_dir, checked.ratings, device=device, progress=config.run.progress)
     except FusiqaError as reason:
         say(f"notice: no cross-test on SPAQ ({reason}); --no_spaq leaves it out")
         return
@@ -101,10 +101,10 @@ def cross_test_on_spaq(run_dir: Path, config: TrainConfig, *, accelerator: str, 
     say(describe_test(SPAQ, result))
 
 
-def test_on(run_dir: Path, ratings: Ratings, *, accelerator: str, progress: bool) -> dict[str, Any]:
+def test_on(run_dir: Path, ratings: Ratings, *, device: str, progress: bool) -> dict[str, Any]:
     """Measure the run's model on another data set, under that set's resize protocol and on its score range."""
     trained = load_checkpoint(run_dir)
-    predictions = predict_on_range(trained, ratings, resize=ratings.resize, accelerator=accelerator, progress=progress)
+    predictions = predict_on_range(trained, ratings, resize=ratings.resize, device=device, progress=progress)
     write_atomically(run_dir / SPAQ_PREDICTIONS_FILE, lambda path: predictions.to_csv(path, index=False))
     measured = measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json()
     return {**measured, "resize": ratings.resize}

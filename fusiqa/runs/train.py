@@ -12,7 +12,6 @@ from fusiqa.config import ModelConfig, TrainConfig
 from fusiqa.config.backbone_args import parse_backbone_args
 from fusiqa.data import splits
 from fusiqa.data.ratings import Ratings
-from fusiqa.errors import FusiqaError
 from fusiqa.models.checkpoint import TrainedModel, save_checkpoint
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.runs import provenance
@@ -28,9 +27,10 @@ from fusiqa.runs.run_folder import (
     write_config,
 )
 from fusiqa.runs.testing import cross_test_on_spaq, test
-from fusiqa.training.fit import choose_accelerator, choose_precision, fit, is_first_process
+from fusiqa.scoring.torch import choose_device
+from fusiqa.training.fit import fit, is_first_process
 from fusiqa.training.predict import predict
-from fusiqa.training.recipe import choose_rates, choose_regularisation
+from fusiqa.training.recipe import choose_precision, choose_rates, choose_regularisation
 
 USUAL_BATCH = 32  # of the published recipe, and of the runs that chose the other default rates
 USUAL_FROZEN_BATCH = 64  # of the smallest batches that heads on a frozen backbone were tried with at their default rate
@@ -55,35 +55,35 @@ def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = p
     fusion = choose_fusion(config, say)
     for name, flag in ignored(config, fusion).items():
         say(f"warning: --{name} is ignored: it is nothing to {flag}")
-    precision = choose_precision(config, choose_accelerator(config))
+    precision = settled_precision(config)
     run_dir = choose_run_dir(config, fusion)
     if first:
         check_run_dir(run_dir, config)
-    if config.resume and (run_dir / TEST_FILE).is_file():
+    if config.run.resume and (run_dir / TEST_FILE).is_file():
         say(f"{run_dir} is finished already: nothing to resume")
         return run_dir
-    ratings, resize = (prepared.ratings, prepared.resize) if prepared else read_ratings(config)
+    ratings, resize = (prepared.ratings, prepared.resize) if prepared else read_ratings(config.data)
     model = build(config, fusion, ratings)
     if prepared is None:
-        prepared = prepare(config, ratings, resize, say=say, progress=config.progress and first)
+        prepared = prepare(config.data, ratings, resize, say=say, progress=config.run.progress and first)
     origin = provenance.describe()
     if first:
         make_run_dir(run_dir, config)
         record(run_dir, config, prepared, model, precision, origin)
     say(describe_start(run_dir, model, prepared.ratings))
-    usual_batch = USUAL_FROZEN_BATCH if config.freeze_backbone else USUAL_BATCH
-    if config.lr is None and config.batch_size < usual_batch // 2:
+    usual_batch = USUAL_FROZEN_BATCH if config.optimiser.freeze_backbone else USUAL_BATCH
+    if config.optimiser.lr is None and config.optimiser.batch_size < usual_batch // 2:
         say(f"notice: the default learning rates suit batches of about {usual_batch}; --lr sets another")
 
     def save_best(model: QualityModel, best: dict[str, float]) -> None:
-        where = {"dataset": ratings.name, "seed": config.seed, "commit": origin["commit"], **best}
+        where = {"dataset": ratings.name, "seed": config.run.seed, "commit": origin["commit"], **best}
         save_checkpoint(TrainedModel(model, str(resize), where), run_dir)
 
-    predict_test = (fit_frozen if config.freeze_backbone else fit_whole)(
+    predict_test = (fit_frozen if config.optimiser.freeze_backbone else fit_whole)(
         model, prepared, config, run_dir, save_best, say
     )
     if predict_test is not None:
-        cross_test_on_spaq(run_dir, config, accelerator=choose_accelerator(config), say=say)
+        cross_test_on_spaq(run_dir, config, device=config.run.device, say=say)
         test(run_dir, ratings.name, predict_test, say=say)
         say(f"everything is in {run_dir}")
     return run_dir
@@ -95,24 +95,22 @@ def fit_whole(
     """Train the whole network; what predicts the test split then, on the first of the processes that trained."""
     if not fit(model, prepared.ratings, config, resize=prepared.resize, run_dir=run_dir, save_best=save_best, say=say):
         return None
-    accelerator = choose_accelerator(config)
     test_ratings = prepared.ratings.part("test")
-    return lambda trained: predict(trained, test_ratings, accelerator=accelerator, progress=config.progress)
+    return lambda trained: predict(trained, test_ratings, device=config.run.device, progress=config.run.progress)
 
 
 def choose_fusion(config: TrainConfig, say: Say) -> str:
     """The fusion that the flags come to. Raises FusiqaError where they contradict each other."""
-    if config.fusion is not None:
-        if config.attention_fusion and config.fusion != "attention":
-            raise FusiqaError(f"--fusion {config.fusion} and --attention_fusion contradict each other: keep one")
-        if not config.multiscale and config.fusion != "single":
-            raise FusiqaError(f"--fusion {config.fusion} and --no_multiscale contradict each other: keep one")
-        return config.fusion
-    if config.attention_fusion and not config.multiscale:
+    fusion = config.network.chosen_fusion
+    if config.network.attention_fusion and fusion == "single":
         say("warning: --attention_fusion is ignored, because --no_multiscale leaves one scale and nothing to weigh")
-    if not config.multiscale:
-        return "single"
-    return "attention" if config.attention_fusion else "concat"
+    return fusion
+
+
+def settled_precision(config: TrainConfig) -> str:
+    """The precision that the training steps will have on the device that was asked for."""
+    device = choose_device(config.run.device)
+    return choose_precision(config.run.precision, device.type, frozen=config.optimiser.freeze_backbone)
 
 
 READ_BY: Mapping[str, tuple[str, ...]] = {
@@ -129,33 +127,33 @@ UNREAD_BY_HEADS = ("drop_path", "logger")
 def ignored(config: TrainConfig, fusion: str) -> dict[str, str]:
     """Settings that were given and make no difference, each with the flag that it makes none to."""
     unread = {name: f"--fusion {fusion}" for name, readers in READ_BY.items() if fusion not in readers}
-    if config.freeze_backbone:
+    if config.optimiser.freeze_backbone:
         unread |= dict.fromkeys(UNREAD_BY_HEADS, "--freeze_backbone")
     usual = TrainConfig()
-    return {name: flag for name, flag in unread.items() if getattr(config, name) != getattr(usual, name)}
+    return {name: flag for name, flag in unread.items() if config[name] != usual[name]}
 
 
 def build(config: TrainConfig, fusion: str, ratings: Ratings) -> QualityModel:
     """The network of a run before its training. Raises FusiqaError where it cannot be built."""
-    torch.manual_seed(config.seed)
-    return build_model(model_config(config, fusion, ratings), config.backbone_weights)
+    torch.manual_seed(config.run.seed)
+    return build_model(model_config(config, fusion, ratings), config.network.backbone_weights)
 
 
 def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelConfig:
     """The network that the settings and the data set come to."""
-    regularisation = choose_regularisation(config)
+    regularisation = choose_regularisation(config.network, frozen=config.optimiser.freeze_backbone)
     return ModelConfig(
-        backbone=config.backbone,
+        backbone=config.network.backbone,
         fusion=fusion,
-        single_scale=config.single_scale,
-        weighing=config.weighing,
-        gates_on_pools=fusion == "spatial" and config.freeze_backbone,
-        crop_size=config.crop_size,
+        single_scale=config.network.single_scale,
+        weighing=config.network.weighing,
+        gates_on_pools=fusion == "spatial" and config.optimiser.freeze_backbone,
+        crop_size=config.network.crop_size,
         score_range=ratings.score_range,
         dropout=regularisation.dropout,
         drop_path=regularisation.drop_path,
-        attention_dropout=config.attention_dropout,
-        timm_args=parse_backbone_args(config.backbone_args),
+        attention_dropout=config.network.attention_dropout,
+        timm_args=parse_backbone_args(config.network.backbone_args),
     )
 
 
@@ -168,10 +166,10 @@ def record(
     origin: dict[str, Any],
 ) -> None:
     """Write config.json and the split before training starts."""
-    rates, checked = choose_rates(config), prepared.checked
+    rates, checked = choose_rates(config.network, config.optimiser), prepared.checked
     resolved: dict[str, Any] = {
         "fusion": model.config.fusion,
-        "backbone": "frozen" if config.freeze_backbone else "fine-tuned",
+        "backbone": "frozen" if config.optimiser.freeze_backbone else "fine-tuned",
         "lr_backbone": rates.backbone,
         "lr_head": rates.head,
         "dropout": model.config.dropout,

@@ -45,7 +45,7 @@ def load_torch_network(path: Path, *, name: str, device: str = "auto") -> TorchN
     return TorchNetwork(trained, name=f"{name}@{fingerprint_of(weights_of(path))}", device=device)
 
 
-def choose_device(words: str) -> torch.device:
+def choose_device(words: str | torch.device) -> torch.device:
     """A device by name. Raises FusiqaError for one that torch does not know or that is not there."""
     if words == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lightning
 import torch
@@ -28,12 +28,13 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import QualityModel
 from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.torch import choose_device
 from fusiqa.training.callbacks import LAST_FILE, AtomicCheckpointIO, KeepBest, WriteHistory, keep_last, stop_early
 from fusiqa.training.module import QualityModule
-from fusiqa.training.recipe import choose_rates
+from fusiqa.training.recipe import choose_precision, choose_rates
 from fusiqa.training.waiting import WaitingTime
 
-NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions of x86 and Arm that multiply bfloat16
+ACCELERATORS = {"cuda": "gpu"}  # what Lightning calls it
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",
     "bf16": "bf16-mixed",
@@ -71,27 +72,25 @@ def fit(
     """
     trainer = create_trainer(config, run_dir, save_best, say)
     world = trainer.world_size
-    if config.batch_size % world:
-        raise FusiqaError(
-            f"--batch_size {config.batch_size} cannot be shared by {world} devices: give a multiple of {world}"
-        )
+    if config.optimiser.batch_size % world:
+        raise FusiqaError(f"`batch_size` must be a multiple of the {world} devices, got {config.optimiser.batch_size}")
     training, validation = ratings.part("train"), ratings.part("validation")
-    crops_per_epoch = len(training) * config.crops_per_image
-    check_batches(model, crops=-(-crops_per_epoch // world), batch_size=config.batch_size // world)
+    crops_per_epoch = len(training) * config.optimiser.crops_per_image
+    check_batches(model, crops=-(-crops_per_epoch // world), batch_size=config.optimiser.batch_size // world)
     module = QualityModule(
         model,
         config,
-        choose_rates(config),
+        choose_rates(config.network, config.optimiser),
         validation_mos=validation.table["mos"].to_numpy(float),
         crops_per_epoch=crops_per_epoch,
     )
     model.to(memory_format=torch.channels_last)
-    workers = choose_workers(config.num_workers, ratings, devices=trainer.num_devices)
+    workers = choose_workers(config.data.num_workers, ratings, devices=trainer.num_devices)
     order = TrainingOrder(
         images=len(training),
-        crops_per_image=config.crops_per_image,
-        seed=config.seed,
-        window=mixing_window(crops_per_image=config.crops_per_image, crop_size=config.crop_size),
+        crops_per_image=config.optimiser.crops_per_image,
+        seed=config.run.seed,
+        window=mixing_window(crops_per_image=config.optimiser.crops_per_image, crop_size=config.network.crop_size),
         rank=trainer.global_rank,
         world_size=world,
     )
@@ -102,18 +101,18 @@ def fit(
             trainer.fit(
                 module,
                 TrainingBatches(
-                    TrainingCrops(training, resize, config.crop_size, config.seed),
+                    TrainingCrops(training, resize, config.network.crop_size, config.run.seed),
                     order,
-                    batch_size=config.batch_size // world,
+                    batch_size=config.optimiser.batch_size // world,
                     num_workers=workers,
                 ),
                 evaluation_loader(
-                    EvaluationCrops(validation, resize, config.crop_size),
+                    EvaluationCrops(validation, resize, config.network.crop_size),
                     num_workers=workers,
                     rank=trainer.global_rank,
                     world_size=world,
                 ),
-                ckpt_path=str(last) if config.resume and last.is_file() else None,
+                ckpt_path=str(last) if config.run.resume and last.is_file() else None,
             )
         except SystemExit as ended:
             if not trainer.interrupted:
@@ -132,9 +131,9 @@ def check_batches(model: QualityModel, *, crops: int, batch_size: int) -> None:
     normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
     if normalised and model.pyramid.scale_sizes()[-1] == (1, 1) and (batch_size == 1 or crops % batch_size == 1):
         raise FusiqaError(
-            f"--crop_size {model.config.crop_size} leaves one cell in the last map of {model.config.backbone}, and "
+            f"`crop_size` {model.config.crop_size} leaves one cell in the last map of {model.config.backbone}, and "
             f"{crops} crops in batches of {batch_size} leave a batch of one: batch normalisation has nothing to "
-            f"average there. Use --crop_size {model.config.crop_size + 1} or more, or another --batch_size"
+            f"average there. Use `crop_size` {model.config.crop_size + 1} or more, or another `batch_size`"
         )
 
 
@@ -148,22 +147,23 @@ def create_trainer(
 ) -> lightning.Trainer:
     """Lightning's trainer: devices, precision, clipping, logs, callbacks, and on a terminal a progress bar."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    bar = config.progress and sys.stderr.isatty()  # in a log file it would be megabytes
+    bar = config.run.progress and sys.stderr.isatty()  # in a log file it would be megabytes
     history = WriteHistory(run_dir) if bar else WriteHistory(run_dir, say)
     callbacks = [KeepBest(save_best), history, keep_last(run_dir)]
-    if config.patience is not None:
-        callbacks.append(stop_early(config.patience))
+    if config.optimiser.patience is not None:
+        callbacks.append(stop_early(config.optimiser.patience))
     if bar:
         callbacks.append(TQDMProgressBar())
-    accelerator = choose_accelerator(config)
+    device = choose_device(config.run.device)
+    some = "auto" if device.index is None else [device.index]
     return lightning.Trainer(
-        accelerator=accelerator,
-        devices=config.devices or (1 if accelerator == "cpu" else "auto"),
-        num_nodes=config.num_nodes,
-        strategy="ddp" if (config.devices or 1) * config.num_nodes > 1 else "auto",
-        precision=PRECISIONS[choose_precision(config, accelerator)],
-        max_epochs=config.epochs,
-        gradient_clip_val=config.gradient_clip or None,
+        accelerator=ACCELERATORS.get(device.type, device.type),
+        devices=config.run.num_devices or (1 if device.type == "cpu" else some),
+        num_nodes=config.run.num_nodes,
+        strategy="ddp" if (config.run.num_devices or 1) * config.run.num_nodes > 1 else "auto",
+        precision=PRECISIONS[choose_precision(config.run.precision, device.type, frozen=False)],
+        max_epochs=config.optimiser.epochs,
+        gradient_clip_val=config.optimiser.gradient_clip or None,
         callbacks=callbacks,
         logger=create_logger(config, run_dir),
         plugins=[AtomicCheckpointIO()],
@@ -176,46 +176,15 @@ def create_trainer(
     )
 
 
-def choose_accelerator(config: TrainConfig) -> str:
-    """cpu or gpu, as asked, else the GPU where there is one."""
-    if config.accelerator == "auto":
-        return "gpu" if torch.cuda.is_available() else "cpu"
-    if config.accelerator == "gpu" and not torch.cuda.is_available():
-        raise FusiqaError("--accelerator gpu: torch sees no GPU here; use --accelerator cpu or auto")
-    return config.accelerator
-
-
-def choose_precision(config: TrainConfig, accelerator: str) -> str:
-    """The precision asked for, else bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32.
-
-    Heads on a frozen backbone have no fp16, for their gradients are not scaled: on a GPU without bf16 they get 32.
-
-    Raises:
-        FusiqaError: fp16 was asked for where nothing trains in it.
-    """
-    if config.precision == "fp16" and config.freeze_backbone:
-        raise FusiqaError("--precision fp16: heads on a frozen backbone train in 32 or bf16; use one of them, or auto")
-    if config.precision == "fp16" and accelerator == "cpu":
-        raise FusiqaError("--precision fp16 needs a GPU; on a CPU use 32, bf16 or auto")
-    if config.precision != "auto":
-        return config.precision
-    if accelerator == "gpu":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bf16"
-        return "32" if config.freeze_backbone else "fp16"
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.10
-    return "bf16" if any(capabilities.get(name) for name in NATIVE_BF16) else "32"
-
-
 def create_logger(config: TrainConfig, run_dir: Path) -> Logger | bool:
     """Where each step is logged. Raises FusiqaError where TensorBoard is asked for and not installed."""
-    if config.logger == "none":
+    if config.run.logger == "none":
         return False
-    if config.logger == "csv":
+    if config.run.logger == "csv":
         return CSVLogger(run_dir, name="logs", version="")
     try:
         from lightning.pytorch.loggers import TensorBoardLogger
 
         return TensorBoardLogger(run_dir, name="logs", version="")
     except ModuleNotFoundError as reason:
-        raise FusiqaError("--logger tensorboard needs TensorBoard: pip install 'fusiqa[tensorboard]'") from reason
+        raise FusiqaError("`logger` tensorboard needs TensorBoard: pip install 'fusiqa[tensorboard]'") from reason

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from fusiqa.config import TrainConfig
 from fusiqa.models.quality import QualityModel
-from fusiqa.training.fit import choose_precision
 from fusiqa.training.history import (
     Row,
     epoch_line,
@@ -28,7 +27,7 @@ from fusiqa.training.history import (
     write_history,
 )
 from fusiqa.training.packed_maps import judge_packed
-from fusiqa.training.recipe import Rates, choose_rates, create_optimizer, create_schedule
+from fusiqa.training.recipe import Rates, choose_precision, choose_rates, create_optimizer, create_schedule
 from fusiqa.training.step import loss_of, seed_step
 
 
@@ -64,21 +63,25 @@ def fit_heads(
         say: told each epoch's figures.
     """
     model.pyramid.requires_grad_(False)
-    optimizer = create_optimizer(model, choose_rates(config), config.weight_decay, fused=True)
-    crops = len(training) * config.crops_per_image
-    steps = config.epochs * -(-crops // config.batch_size)
-    schedule = create_schedule(optimizer, kind=config.lr_scheduler, steps=steps, warmup_share=config.warmup_share)
-    bf16 = choose_precision(config, accelerator(model)) == "bf16"
+    optimizer = create_optimizer(
+        model, choose_rates(config.network, config.optimiser), config.optimiser.weight_decay, fused=True
+    )
+    crops = len(training) * config.optimiser.crops_per_image
+    steps = config.optimiser.epochs * -(-crops // config.optimiser.batch_size)
+    schedule = create_schedule(optimizer, config.optimiser, steps=steps)
+    bf16 = (
+        choose_precision(config.run.precision, next(model.hypernetwork.parameters()).device.type, frozen=True) == "bf16"
+    )
     history: list[Row] = []
     best: Row = {}
-    for epoch in range(config.epochs):
+    for epoch in range(config.optimiser.epochs):
         started = time.perf_counter()
         model.train()
         model.pyramid.eval()
         errors = []
         for number, rows in enumerate(_batches(len(training), config, epoch)):
-            seed_step(config.seed, epoch, number)
-            packed = _draw(training, rows, config.seed, epoch, number)
+            seed_step(config.run.seed, epoch, number)
+            packed = _draw(training, rows, config.run.seed, epoch, number)
             errors.append(_step(model, packed, training_mos[rows], config, bf16=bf16))
             _advance(model, optimizer, schedule, config)
         trained = time.perf_counter()
@@ -99,15 +102,18 @@ def fit_heads(
         if is_best(row, best):
             best = figures_of_the_best(row)
             save_best(model, best)
-        if config.patience is not None and row["epoch"] - best["epoch"] >= config.patience:
+        if config.optimiser.patience is not None and row["epoch"] - best["epoch"] >= config.optimiser.patience:
             return
 
 
 def _batches(images: int, config: TrainConfig, epoch: int) -> list[np.ndarray]:
     """Rows of each batch: every image `crops_per_image` times, in an order drawn from (seed, epoch)."""
-    random = np.random.default_rng((config.seed, epoch))
-    order = random.permutation(np.repeat(np.arange(images), config.crops_per_image))
-    return [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
+    random = np.random.default_rng((config.run.seed, epoch))
+    order = random.permutation(np.repeat(np.arange(images), config.optimiser.crops_per_image))
+    return [
+        order[start : start + config.optimiser.batch_size]
+        for start in range(0, len(order), config.optimiser.batch_size)
+    ]
 
 
 def _draw(training: Packed, rows: np.ndarray, seed: int, epoch: int, number: int) -> Tensor:
@@ -123,19 +129,14 @@ def _step(model: QualityModel, packed: Tensor, mos: np.ndarray, config: TrainCon
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         prediction = judge_packed(model, packed.to(device))
     target = torch.from_numpy(mos).float().to(device)
-    loss = loss_of(prediction, target, model.config.score_range, entropy_weight=config.entropy_weight)
+    loss = loss_of(prediction, target, model.config.score_range, entropy_weight=config.optimiser.entropy_weight)
     loss.total.backward()
     return float(loss.absolute_error)
 
 
-def accelerator(model: QualityModel) -> str:
-    """Where the heads lie."""
-    return "cpu" if next(model.hypernetwork.parameters()).device.type == "cpu" else "gpu"
-
-
 def _advance(model: QualityModel, optimizer, schedule, config: TrainConfig) -> None:
-    if config.gradient_clip:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+    if config.optimiser.gradient_clip:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.gradient_clip)
     optimizer.step()
     optimizer.zero_grad()
     schedule.step()

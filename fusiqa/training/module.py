@@ -62,12 +62,12 @@ class QualityModule(lightning.LightningModule):
 
         Once an epoch would not do: loaders draw from the same generator, and at other moments after a resume.
         """
-        seed_step(self.settings.seed, self.global_step, self.global_rank)
+        seed_step(self.settings.run.seed, self.global_step, self.global_rank)
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
         prediction = self.model(to_unit_range(batch.crops))
         score_range = self.model.config.score_range
-        loss = loss_of(prediction, batch.mos, score_range, entropy_weight=self.settings.entropy_weight)
+        loss = loss_of(prediction, batch.mos, score_range, entropy_weight=self.settings.optimiser.entropy_weight)
         self.errors.append(loss.absolute_error)
         self.log("train_mae", loss.absolute_error, prog_bar=True)
         return loss.total
@@ -113,13 +113,9 @@ class QualityModule(lightning.LightningModule):
         return {**row, "data_wait_share": round(self.waited / seconds, 4)}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = create_optimizer(self.model, self.rates, self.settings.weight_decay)
-        schedule = create_schedule(
-            optimizer,
-            kind=self.settings.lr_scheduler,
-            steps=int(self.trainer.estimated_stepping_batches),
-            warmup_share=self.settings.warmup_share,
-        )
+        optimizer = create_optimizer(self.model, self.rates, self.settings.optimiser.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = create_schedule(optimizer, self.settings.optimiser, steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

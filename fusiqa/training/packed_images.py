@@ -62,7 +62,7 @@ def pack_images(
     store: Store,
     *,
     overlap: float,
-    accelerator: str,
+    device: torch.device,
     num_workers: int | None,
     progress: bool,
 ) -> PackedImages:
@@ -75,7 +75,7 @@ def pack_images(
         resize: the resize protocol.
         store: where the maps are kept.
         overlap: of neighbouring crops, 0 to below 1.
-        accelerator: "cpu" or "gpu".
+        device: that runs the backbone.
         num_workers: processes that read images; chosen by default.
         progress: show a bar on standard error.
     """
@@ -83,7 +83,6 @@ def pack_images(
     made_by = f"{LAYOUT} resize {resize} crop {size} overlap {overlap:.3f} backbone {backbone_fingerprint(model)}"
     images = ratings.table["image"].tolist()
     packed = PackedImages([f"{contents[image]} {made_by}" for image in images], store)
-    device = torch.device("cuda" if accelerator == "gpu" else "cpu")
     model.eval().to(device).to(memory_format=torch.channels_last)  # also where nothing is missing: heads round by it
     with store.alone(made_by):  # runs that start together would else all compute the same maps
         store.touch(packed.keys)

@@ -11,6 +11,7 @@ from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.crops import predict_images
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.geometry import OVERLAP, Resize
+from fusiqa.scoring.torch import choose_device
 
 SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
 
@@ -20,7 +21,7 @@ def predict(
     ratings: Ratings,
     *,
     resize: str | None = None,
-    accelerator: str = "auto",
+    device: str | torch.device = "auto",
     num_workers: int | None = None,
     progress: bool,
 ) -> pd.DataFrame:
@@ -30,7 +31,7 @@ def predict(
         trained: the model.
         ratings: the images; their `mos` is only copied.
         resize: resize protocol, in the words of `--resize`; the model's own by default.
-        accelerator: "cpu", "gpu", or "auto", which is the GPU where there is one.
+        device: a torch device; "auto" is the first GPU where there is one.
         num_workers: processes that read images; chosen by default.
         progress: whether to show a bar.
 
@@ -39,7 +40,7 @@ def predict(
         scale_0 .. scale_3 (NaN for a fusion that does not weigh).
     """
     model = trained.model.eval()
-    device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    device = choose_device(device)
     model.to(device).to(memory_format=torch.channels_last)
     crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.crop_size, OVERLAP)
     table = ratings.table[["image", "mos"]].assign(score=float("nan"), **dict.fromkeys(SCALE_COLUMNS, float("nan")))
@@ -54,7 +55,7 @@ def predict(
 
 
 def predict_on_range(
-    trained: TrainedModel, ratings: Ratings, *, resize: str, accelerator: str, progress: bool
+    trained: TrainedModel, ratings: Ratings, *, resize: str, device: str | torch.device, progress: bool
 ) -> pd.DataFrame:
     """As `predict`, with the scores brought to the ratings' own score range: linearly, and not cut to it.
 
@@ -62,9 +63,9 @@ def predict_on_range(
         trained: the model, of whatever data set.
         ratings: the images.
         resize: resize protocol, in the words of `--resize`.
-        accelerator: "cpu", "gpu", or "auto", which is the GPU where there is one.
+        device: a torch device; "auto" is the first GPU where there is one.
         progress: whether to show a bar.
     """
-    table = predict(trained, ratings, resize=resize, accelerator=accelerator, progress=progress)
+    table = predict(trained, ratings, resize=resize, device=device, progress=progress)
     unit = trained.model.config.score_range.to_unit(table["score"])
     return table.assign(score=ratings.score_range.from_unit(unit))

@@ -18,15 +18,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from fusiqa.config import TrainConfig
+from fusiqa.config import NetworkSettings, OptimiserSettings
+from fusiqa.errors import FusiqaError
 from fusiqa.models.backbone import takes_image_size
 from fusiqa.models.quality import QualityModel
 
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions of x86 and Arm that multiply bfloat16
 COSINE_FLOOR = 0.01  # as a share of each group's own highest rate, so that no rate ever rises
 STEP_FALLS = ((0.60, 0.1), (0.85, 0.01))  # (share of the steps done, factor from then on)
 
@@ -39,17 +43,17 @@ class Rates:
     head: float
 
 
-def choose_rates(config: TrainConfig) -> Rates:
+def choose_rates(network: NetworkSettings, optimiser: OptimiserSettings) -> Rates:
     """The rates that were asked for, else those that suit the backbone's kind and weights, or heads alone."""
-    if config.freeze_backbone or config.backbone_weights == "none":
+    if optimiser.freeze_backbone or network.backbone_weights == "none":
         lr, ratio = 1e-3, 1.0
-    elif takes_image_size(config.backbone):
+    elif takes_image_size(network.backbone):
         lr, ratio = 1e-6, 10.0
     else:
         lr, ratio = 2e-4, 5.0
-    lr = config.lr if config.lr is not None else lr
-    head = lr * (config.head_lr_ratio if config.head_lr_ratio is not None else ratio)
-    return Rates(0.0 if config.freeze_backbone else lr, head)
+    lr = optimiser.lr if optimiser.lr is not None else lr
+    head = lr * (optimiser.head_lr_ratio if optimiser.head_lr_ratio is not None else ratio)
+    return Rates(0.0 if optimiser.freeze_backbone else lr, head)
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,38 @@ BY_SIZE = {"tiny": Regularisation(0.3, 0.2), "small": Regularisation(0.35, 0.25)
 ELSEWHERE = Regularisation(0.1, 0.0)
 
 
-def choose_regularisation(config: TrainConfig) -> Regularisation:
+def choose_regularisation(network: NetworkSettings, *, frozen: bool) -> Regularisation:
     """What was asked for, else what suits the backbone's kind, size and weights; a frozen one skips no block."""
     usual = ELSEWHERE
-    if takes_image_size(config.backbone) and config.backbone_weights != "none":
-        usual = next((value for size, value in BY_SIZE.items() if size in config.backbone), BY_SIZE["base"])
-    drop_path = usual.drop_path if config.drop_path is None else config.drop_path
+    if takes_image_size(network.backbone) and network.backbone_weights != "none":
+        usual = next((value for size, value in BY_SIZE.items() if size in network.backbone), BY_SIZE["base"])
+    drop_path = usual.drop_path if network.drop_path is None else network.drop_path
     return Regularisation(
-        usual.dropout if config.dropout is None else config.dropout,
-        0.0 if config.freeze_backbone else drop_path,
+        usual.dropout if network.dropout is None else network.dropout,
+        0.0 if frozen else drop_path,
     )
+
+
+def choose_precision(asked: str, device_type: str, *, frozen: bool) -> str:
+    """The precision asked for, else bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32.
+
+    Heads on a frozen backbone have no fp16, for their gradients are not scaled: on a GPU without bf16 they get 32.
+
+    Raises:
+        FusiqaError: fp16 was asked for where nothing trains in it.
+    """
+    if asked == "fp16" and frozen:
+        raise FusiqaError("`precision` fp16 cannot train heads on a frozen backbone: use 32, bf16 or auto")
+    if asked == "fp16" and device_type == "cpu":
+        raise FusiqaError("`precision` fp16 needs a GPU; on a CPU use 32, bf16 or auto")
+    if asked != "auto":
+        return asked
+    if device_type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16"
+        return "32" if frozen else "fp16"
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.10
+    return "bf16" if any(capabilities.get(name) for name in NATIVE_BF16) else "32"
 
 
 def create_optimizer(model: QualityModel, rates: Rates, weight_decay: float, *, fused: bool = False) -> AdamW:
@@ -99,25 +125,25 @@ def split_by_decay(parameters: Iterable[nn.Parameter]) -> tuple[list[nn.Paramete
     return [p for p in trainable if p.ndim > 1], [p for p in trainable if p.ndim <= 1]
 
 
-def create_schedule(optimizer: AdamW, *, kind: str, steps: int, warmup_share: float) -> LambdaLR:
+def create_schedule(optimizer: AdamW, settings: OptimiserSettings, *, steps: int) -> LambdaLR:
     """A schedule that multiplies every group's own rate by the same factor."""
-    return LambdaLR(optimizer, rate_factor(kind, steps=steps, warmup_share=warmup_share))
+    return LambdaLR(optimizer, rate_factor(settings.lr_scheduler, steps=steps, warmup=settings.warmup_fraction))
 
 
-def rate_factor(kind: str, *, steps: int, warmup_share: float) -> Callable[[int], float]:
+def rate_factor(kind: str, *, steps: int, warmup: float) -> Callable[[int], float]:
     """Factor of the learning rate at each step: a linear rise from above zero, then the named fall.
 
     Example:
-        >>> factor = rate_factor("cosine", steps=100, warmup_share=0.1)
+        >>> factor = rate_factor("cosine", steps=100, warmup=0.1)
         >>> [round(factor(step), 3) for step in (0, 9, 10, 55, 100)]
         [0.1, 1.0, 1.0, 0.505, 0.01]
     """
-    warmup = max(1, round(warmup_share * steps))
+    rising = max(1, round(warmup * steps))
 
     def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        done = min(1.0, (step - warmup) / max(1, steps - warmup))
+        if step < rising:
+            return (step + 1) / rising
+        done = min(1.0, (step - rising) / max(1, steps - rising))
         return fall(kind, done)
 
     return factor

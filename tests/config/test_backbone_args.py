@@ -15,8 +15,10 @@ SMALL_SWIN = ("embed_dim=16", "depths=1,1,2,1", "num_heads=1,1,2,4")
 @pytest.mark.parametrize(
     ("word", "value"),
     [
-        ("a=3", 3), ("a=0.25", 0.25), ("a=1e-3", 1e-3), ("a=True", True), ("a=false", False), ("a=same", "same"),
-        ("a=1,2", (1, 2)), ("a=7,", (7,)), ("a=x=y", "x=y"),
+        ("embed_dim=3", 3), ("embed_dim=0.25", 0.25), ("embed_dim=1e-3", 1e-3), ("ape=True", True),
+        ("ape=false", False),
+        ("pad_type=same", "same"),
+        ("embed_dim=1,2", (1, 2)), ("embed_dim=7,", (7,)), ("embed_dim=x=y", "x=y"),
     ],
 )  # fmt: skip
 def test_a_value_is_what_it_looks_like(word, value):
@@ -28,17 +30,19 @@ def test_a_value_is_what_it_looks_like(word, value):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["embed_dim"], "--backbone_args embed_dim: expected NAME=VALUE"),
-        (["embed_dim="], "--backbone_args embed_dim=: expected NAME=VALUE"),
-        (["embed-dim=3"], "--backbone_args embed-dim=3: expected NAME=VALUE"),
-        (["img_size=64"], "img_size is set by --crop_size"),
-        (["drop_path_rate=0.1"], "drop_path_rate is set by --drop_path"),
-        (["depths=1,1", "depths=2,2"], "--backbone_args names depths twice"),
+        (["embed_dim"], "`backbone_args` must be NAME=VALUE, .* got embed_dim"),
+        (["embed_dim="], "NAME=VALUE, .* got embed_dim="),
+        (["embed-dim=3"], "NAME=VALUE, .* got embed-dim=3"),
+        (["img_size=64"], "'img_size' is set by `crop_size`"),
+        (["drop_path_rate=0.1"], "'drop_path_rate' is set by `drop_path`"),
+        (["pretrained_cfg_overlay=x"], "'pretrained_cfg_overlay' is not allowed"),
+        (["checkpoint_path=x"], "'checkpoint_path' is not allowed"),
+        (["depths=1,1", "depths=2,2"], "`backbone_args` names depths twice"),
     ],
 )
 def test_what_no_backbone_takes_is_refused_before_training(words, message):
     with pytest.raises(FusiqaError, match=message):
-        TrainConfig(backbone_args=tuple(words))
+        TrainConfig.of(backbone_args=tuple(words))
 
 
 def small_swin(**more):

@@ -5,7 +5,6 @@ import pickle
 import shutil
 import sys
 from concurrent.futures import Future
-from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -24,8 +23,8 @@ from fusiqa.stats.seeds import paired_over_seeds
 
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_efficientnet", "--backbone_weights", "none", "--crop_size", "40",
-    "--resize", "48", "--batch_size", "8", "--epochs", "2", "--validation_share", "0.2", "--no_progress",
-    "--accelerator", "cpu", "--num_workers", "0", "--freeze_backbone", "--precision", "32", "--jobs", "1",
+    "--resize", "48", "--batch_size", "8", "--epochs", "2", "--validation_fraction", "0.2", "--no_progress",
+    "--device", "cpu", "--num_workers", "0", "--freeze_backbone", "--precision", "32", "--jobs", "1",
 ]  # fmt: skip
 
 
@@ -150,8 +149,13 @@ def test_the_images_are_looked_at_once_for_all_runs(jobs, biq2021, tmp_path, mon
 
     monkeypatch.setattr(runs_module, "train", stand_in)
     monkeypatch.setattr(runs_module, "start_processes", Here)
-    base = TrainConfig(
-        "biq2021", data_dir=biq2021, validation_share=0.2, resize="48", cache_dir=tmp_path / "c", progress=False
+    base = TrainConfig.of(
+        dataset="biq2021",
+        data_dir=biq2021,
+        validation_fraction=0.2,
+        resize="48",
+        cache_dir=tmp_path / "c",
+        progress=False,
     )
     runs = planned(AblateConfig("scales", base, seeds=2), PRESETS["scales"].variants, tmp_path)
     asked = AblateConfig("scales", base, jobs=jobs)
@@ -220,14 +224,14 @@ def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, tmp_path,
 def test_a_run_that_was_begun_otherwise_is_refused_before_any_goes_on(finished, tmp_path):
     shutil.copytree(finished / "concat-seed3", tmp_path / "concat-seed3")
     (tmp_path / "concat-seed3" / "test.json").unlink()
-    asked = AblateConfig("scales", replace(TrainConfig(), seed=3), seeds=1)
+    asked = AblateConfig("scales", TrainConfig.of(seed=3), seeds=1)
     with pytest.raises(FusiqaError, match=r"concat-seed3 was begun with another --dataset and "):
         planned(asked, PRESETS["scales"].variants, tmp_path)
 
 
 def test_the_folder_of_a_run_is_none_for_an_ablation(finished):
     with pytest.raises(FusiqaError, match="holds a run of its own; give the ablation another --run_dir"):
-        module.ablate(AblateConfig("scales", TrainConfig(run_dir=finished / "concat-seed3")))
+        module.ablate(AblateConfig("scales", TrainConfig.of(run_dir=finished / "concat-seed3")))
 
 
 def test_a_variant_that_cannot_be_built_stops_before_any_run(biq2021, tmp_path, monkeypatch, capsys):
@@ -281,10 +285,11 @@ def test_what_variants_edit_is_said_to_differ(finished, tmp_path):
     folders = [finished / "concat-seed3", tmp_path / "other"]
     shutil.copytree(folders[0], folders[1])
     record = json.loads((folders[1] / "config.json").read_text())
-    record["settings"] |= {"backbone": "resnet50", "epochs": 7}
+    record["settings"]["network"]["backbone"] = "resnet50"
+    record["settings"]["optimiser"]["epochs"] = 7
     record["resolved"]["backbone"] = "fine-tuned"
     (folders[1] / "config.json").write_text(json.dumps(record))
-    record["settings"] |= {"weight_decay": 0.5, "entropy_weight": 0.1}
+    record["settings"]["optimiser"] |= {"weight_decay": 0.5, "entropy_weight": 0.1}
     record["provenance"] |= {"commit": "zzz"}
     (folders[1] / "config.json").write_text(json.dumps(record))
     text = conditions(folders)

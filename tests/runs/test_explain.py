@@ -196,7 +196,7 @@ def test_a_run_is_explained_on_its_own_test_split_without_the_rows_that_it_left_
     ratings = splits.assign(catalog.read("biq2021", data_dir=biq2021), validation_share=0.2, seed=1)
     first, *others = ratings.part("test").table["image"]
     splits.save(ratings.without([first]), run / "split.csv")
-    settings = TrainConfig(dataset="biq2021", data_dir=biq2021, run_dir=run)
+    settings = TrainConfig.of(dataset="biq2021", data_dir=biq2021, run_dir=run)
     resolved = {"broken": [{"image": first, "reason": "cannot be read"}]}
     write_config(run, settings, resolved=resolved, provenance={})
     for model in (run, run / "model.safetensors"):

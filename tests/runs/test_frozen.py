@@ -12,8 +12,8 @@ from fusiqa.training import packed_images as module
 
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_resnet", "--backbone_weights", "none", "--freeze_backbone",
-    "--crop_size", "40", "--resize", "48", "--batch_size", "8", "--epochs", "2", "--validation_share", "0.2",
-    "--no_spaq", "--no_progress", "--num_workers", "0", "--accelerator", "cpu",
+    "--crop_size", "40", "--resize", "48", "--batch_size", "8", "--epochs", "2", "--validation_fraction", "0.2",
+    "--no_spaq", "--no_progress", "--num_workers", "0", "--device", "cpu",
 ]  # fmt: skip
 
 

@@ -1,10 +1,9 @@
 """The questions of an ablation: their variants are designs of their own, and edit nothing that all runs share."""
 
-from dataclasses import fields
-
 import pytest
 
 from fusiqa.config import AblateConfig, TrainConfig
+from fusiqa.config.train import groups
 from fusiqa.errors import FusiqaError
 from fusiqa.runs.ablate import planned
 from fusiqa.runs.presets import COMMON, PRESETS, Variant
@@ -23,9 +22,9 @@ def test_a_preset_names_its_reference_and_its_variants_differ(preset, tmp_path):
 @pytest.mark.parametrize(
     ("base", "flag"),
     [
-        (TrainConfig(attention_fusion=True), "attention_fusion"),
-        (TrainConfig(fusion="spatial"), "fusion"),
-        (TrainConfig(multiscale=False), "multiscale"),
+        (TrainConfig.of(attention_fusion=True), "attention_fusion"),
+        (TrainConfig.of(fusion="spatial"), "fusion"),
+        (TrainConfig.of(multiscale=False), "multiscale"),
     ],
 )
 def test_a_setting_that_the_variants_set_is_refused(base, flag, tmp_path):
@@ -36,7 +35,7 @@ def test_a_setting_that_the_variants_set_is_refused(base, flag, tmp_path):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_no_variant_edits_what_the_images_come_from(preset):
     """They are looked at once for all runs, under the settings that the runs have in common."""
-    assert {field.name for field in fields(TrainConfig)} >= COMMON
+    assert set(groups()) >= COMMON
     assert all(COMMON.isdisjoint(variant.edits) for variant in PRESETS[preset].variants)
 
 

@@ -43,16 +43,16 @@ def test_every_variant_has_folders_of_its_own_in_any_script(tmp_path):
         "dropout-0-1-seed0", "no-dropout-seed0", "注意力-seed0", "dropout-0-1-seed1", "no-dropout-seed1",
         "注意力-seed1",
     ]  # fmt: skip
-    assert all(run.config.run_dir == run.folder for run in runs)
+    assert all(run.config.run.run_dir == run.folder for run in runs)
 
 
 def test_a_flag_that_says_the_default_is_an_edit_too(tmp_path):
     """Else what all runs share would win over what the variant says."""
     text = '[variants]\na = "--epochs 30"\nb = "--epochs 3"'
     preset = find_question(str(question(tmp_path, 'question = "?"\n' + text)))
-    assert dict(preset.variants[0].edits) == {"epochs": TrainConfig().epochs}
+    assert dict(preset.variants[0].edits) == {"epochs": TrainConfig().optimiser.epochs}
     with pytest.raises(FusiqaError, match="--epochs: the variants of this preset set that themselves"):
-        planned(AblateConfig(base=TrainConfig(epochs=7)), preset.variants, tmp_path)
+        planned(AblateConfig(base=TrainConfig.of(epochs=7)), preset.variants, tmp_path)
 
 
 @pytest.mark.parametrize(

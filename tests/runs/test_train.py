@@ -18,7 +18,7 @@ from fusiqa.runs.train import choose_fusion, ignored, train
 
 SMALL = [
     "--backbone", "test_resnet", "--backbone_weights", "none", "--crop_size", "40", "--batch_size", "8",
-    "--epochs", "2", "--validation_share", "0.2", "--no_progress", "--num_workers", "0", "--accelerator", "cpu",
+    "--epochs", "2", "--validation_fraction", "0.2", "--no_progress", "--num_workers", "0", "--device", "cpu",
 ]  # fmt: skip
 RUN_FILES = {
     "attention.png", "config.json", "history.csv", "last.ckpt", "logs", "model.json", "model.safetensors",
@@ -64,7 +64,7 @@ def test_the_run_folder_holds_everything(finished):
 
 def test_config_records_what_is_needed_to_repeat_the_run(finished):
     record = json.loads((finished / "config.json").read_text())
-    assert record["settings"]["seed"] == 3
+    assert record["settings"]["run"]["seed"] == 3
     assert record["resolved"]["fusion"] == "attention"
     assert record["resolved"]["images"] == {"train": 17, "validation": 4, "test": 9}
     assert record["provenance"]["packages"]["torch"]
@@ -150,9 +150,9 @@ def test_spaq_is_cross_tested_where_it_is(biq2021, tmp_path):
 def test_the_published_command_lines_mean_what_they_say(line, expected):
     config = tyro.cli(TrainConfig, args=line.split())
     assert choose_fusion(config, lambda _: None) == expected
-    assert config.spaq == ("--no_spaq" not in line)
+    assert config.run.spaq == ("--no_spaq" not in line)
     if "--weighing" in line:
-        assert config.weighing == ScaleWeighing(gate="sigmoid", gain=4)
+        assert config.network.weighing == ScaleWeighing(gate="sigmoid", gain=4)
 
 
 def test_a_split_of_ones_own_is_used_in_place_of_the_published_one(biq2021, tmp_path):
@@ -172,7 +172,7 @@ def test_a_split_of_ones_own_is_used_in_place_of_the_published_one(biq2021, tmp_
 )
 def test_flags_that_contradict_each_other_are_refused(fusion, switch):
     config = tyro.cli(TrainConfig, args=["--fusion", fusion, switch])
-    with pytest.raises(FusiqaError, match=f"--fusion {fusion} and {switch} contradict"):
+    with pytest.raises(FusiqaError, match=f"`fusion` {fusion} contradicts `{switch[2:]}`"):
         choose_fusion(config, lambda _: None)
 
 
@@ -189,9 +189,9 @@ def test_settings_that_the_fusion_has_no_use_for_are_named():
 
 def test_settings_that_heads_on_a_frozen_backbone_have_no_use_for_are_named():
     given = {"drop_path": 0.1, "logger": "none"}
-    assert ignored(TrainConfig(freeze_backbone=True, **given), "concat") == dict.fromkeys(given, "--freeze_backbone")
-    assert ignored(TrainConfig(**given), "concat") == {}
-    assert ignored(TrainConfig(freeze_backbone=True), "concat") == {}
+    assert ignored(TrainConfig.of(freeze_backbone=True, **given), "concat") == dict.fromkeys(given, "--freeze_backbone")
+    assert ignored(TrainConfig.of(**given), "concat") == {}
+    assert ignored(TrainConfig.of(freeze_backbone=True), "concat") == {}
 
 
 def test_a_hypernetwork_may_read_the_finest_scale_alone(biq2021, tmp_path):
@@ -203,8 +203,8 @@ def test_a_hypernetwork_may_read_the_finest_scale_alone(biq2021, tmp_path):
 
 
 def test_a_scale_that_is_not_there_is_refused():
-    with pytest.raises(FusiqaError, match="--single_scale 4: allowed is 0 to below 4"):
-        TrainConfig(single_scale=4)
+    with pytest.raises(FusiqaError, match="`single_scale` must be at least 0 and below 4, got 4"):
+        TrainConfig.of(single_scale=4)
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def test_broken_rows_are_listed_before_training_starts(broken, tmp_path, capsys)
 
 def test_skip_broken_goes_on_and_records_them(broken, tmp_path):
     run("--dataset", "biq2021", "--data_dir", broken, "--run_dir", tmp_path / "r", "--skip_broken", "--epochs", 1,
-        "--no_spaq", "--validation_share", "0.3")  # fmt: skip
+        "--no_spaq", "--validation_fraction", "0.3")  # fmt: skip
     record = json.loads((tmp_path / "r" / "config.json").read_text())["resolved"]
     assert len(record["broken"]) == 7
     assert sum(record["images"].values()) == 23
@@ -280,11 +280,11 @@ def test_a_wrong_column_and_a_leaking_group_are_named(own_csv, tmp_path, capsys)
 
 def test_a_csv_of_ones_own_keeps_its_contents_together(own_csv, tmp_path):
     folder = train(
-        TrainConfig(
+        TrainConfig.of(
             dataset=str(own_csv), backbone="test_resnet", backbone_weights="none", crop_size=40, epochs=1,
             resize="none",
-            batch_size=4, validation_share=0.4, spaq=False, progress=False, num_workers=0, run_dir=tmp_path / "r",
-            accelerator="cpu",
+            batch_size=4, validation_fraction=0.4, spaq=False, progress=False, num_workers=0, run_dir=tmp_path / "r",
+            device="cpu",
         )
     )  # fmt: skip
     split = pd.read_csv(folder / "split.csv").merge(pd.read_csv(own_csv), on="image")

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_convnext", "--backbone_weights", "none", "--attention_fusion",
     "--crop_size", "40", "--resize", "48", "--batch_size", "6", "--epochs", "2", "--dropout", "0", "--drop_path", "0",
-    "--attention_dropout", "0", "--precision", "32", "--no_spaq", "--no_progress", "--accelerator", "cpu",
-    "--num_workers", "0", "--validation_share", "0.24",
+    "--attention_dropout", "0", "--precision", "32", "--no_spaq", "--no_progress", "--device", "cpu",
+    "--num_workers", "0", "--validation_fraction", "0.24",
 ]  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def train(data: Path, folder: Path, devices: int) -> subprocess.CompletedProcess
         *SETTINGS,
         "--data_dir",
         str(data),
-        "--devices",
+        "--num_devices",
         str(devices),
     ]
     folder.mkdir()
@@ -52,7 +52,7 @@ def test_two_processes_give_the_metrics_of_one(biq2021, tmp_path):
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(biq2021, tmp_path):
-    command = [sys.executable, str(ROOT / "train_swin.py"), *SETTINGS, "--data_dir", str(biq2021), "--devices", "4"]
+    command = [sys.executable, str(ROOT / "train_swin.py"), *SETTINGS, "--data_dir", str(biq2021), "--num_devices", "4"]
     refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert refused.returncode == 2
     assert "--batch_size 6 cannot be shared by 4 devices" in refused.stderr

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from fusiqa.config import ModelConfig, TrainConfig
+from fusiqa.config import ModelConfig, NetworkSettings, OptimiserSettings
 from fusiqa.models.quality import QualityModel
 from fusiqa.training.recipe import (
     Rates,
@@ -46,7 +46,7 @@ def test_backbone_and_head_have_their_own_rates_and_only_matrices_decay(model):
 
 @pytest.mark.parametrize("kind", ["cosine", "step", "none"])
 def test_no_rate_rises_after_the_warm_up_nor_above_its_own_maximum(kind):
-    factor = rate_factor(kind, steps=1000, warmup_share=0.05)
+    factor = rate_factor(kind, steps=1000, warmup=0.05)
     values = [factor(step) for step in range(1001)]
     assert values[:50] == pytest.approx([(step + 1) / 50 for step in range(50)])
     assert max(values) <= 1
@@ -54,7 +54,7 @@ def test_no_rate_rises_after_the_warm_up_nor_above_its_own_maximum(kind):
 
 
 def test_the_schedules_end_where_they_say():
-    ends = {kind: rate_factor(kind, steps=100, warmup_share=0)(99) for kind in ("cosine", "step", "none")}
+    ends = {kind: rate_factor(kind, steps=100, warmup=0)(99) for kind in ("cosine", "step", "none")}
     assert ends["cosine"] == pytest.approx(0.01, abs=1e-3)
     assert ends["step"] == 0.01
     assert ends["none"] == 1.0
@@ -62,7 +62,7 @@ def test_the_schedules_end_where_they_say():
 
 def test_the_floor_is_relative_to_each_groups_own_rate(model):
     optimizer = create_optimizer(model, Rates(1e-6, 1e-5), 0.0)
-    schedule = create_schedule(optimizer, kind="cosine", steps=10, warmup_share=0.0)
+    schedule = create_schedule(optimizer, OptimiserSettings(warmup_fraction=0), steps=10)
     for _ in range(10):
         optimizer.step()
         schedule.step()
@@ -78,7 +78,7 @@ def test_the_floor_is_relative_to_each_groups_own_rate(model):
     ],
 )
 def test_default_rates_suit_the_backbone(backbone, weights, rates):
-    chosen = choose_rates(TrainConfig(backbone=backbone, backbone_weights=weights))
+    chosen = choose_rates(NetworkSettings(backbone, weights), OptimiserSettings())
     assert (chosen.backbone, chosen.head) == pytest.approx((rates.backbone, rates.head))
 
 
@@ -91,13 +91,12 @@ def test_default_rates_suit_the_backbone(backbone, weights, rates):
 def test_heads_on_a_frozen_backbone_have_the_rate_that_is_asked_for_whatever_the_backbone(
     backbone, weights, asked, head
 ):
-    config = TrainConfig(backbone=backbone, backbone_weights=weights, freeze_backbone=True, **asked)
-    chosen = choose_rates(config)
+    chosen = choose_rates(NetworkSettings(backbone, weights), OptimiserSettings(freeze_backbone=True, **asked))
     assert (chosen.backbone, chosen.head) == (0.0, pytest.approx(head))
 
 
 def test_rates_that_are_asked_for_are_taken():
-    chosen = choose_rates(TrainConfig(backbone="resnet50", backbone_weights="none", lr=3e-4, head_lr_ratio=7))
+    chosen = choose_rates(NetworkSettings("resnet50", "none"), OptimiserSettings(lr=3e-4, head_lr_ratio=7))
     assert (chosen.backbone, chosen.head) == pytest.approx((3e-4, 21e-4))
 
 
@@ -114,4 +113,5 @@ def test_rates_that_are_asked_for_are_taken():
     ],
 )
 def test_regularisation_is_the_published_one_for_pretrained_swin(settings, expected):
-    assert choose_regularisation(TrainConfig(**settings)) == expected
+    frozen = settings.pop("freeze_backbone", False)
+    assert choose_regularisation(NetworkSettings(**settings), frozen=frozen) == expected
