@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.scale_weights import SCALES
-from fusiqa.stats.student import mean_of
+from fusiqa.stats.intervals import mean_interval
 
 MATRIX_COLUMNS = ("group", "looks", "looked_at", "n", "mean", "low", "high")
 
@@ -69,6 +69,6 @@ def mean_matrices(matrices: Float[np.ndarray, "images 4 4"], groups: Sequence[st
     for group in dict.fromkeys(groups):
         members = matrices[np.array([name == group for name in groups])]
         for looks, looked_at in np.ndindex(len(SCALES), len(SCALES)):
-            found = mean_of(members[:, looks, looked_at])
+            found = mean_interval(members[:, looks, looked_at])
             rows.append((group, looks, looked_at, found.n, found.mean, found.low, found.high))
     return pd.DataFrame(rows, columns=list(MATRIX_COLUMNS))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fusiqa.explain.distortion_shifts import UNDISTORTED
 from fusiqa.explain.scale_weights import SCALES
-from fusiqa.stats.student import Mean, mean_of
+from fusiqa.stats.intervals import Mean, mean_interval
 
 HOLDS, FAILS, STILL, UNTOLD = "holds", "does not hold", "nothing moves", "cannot be told"
 LEAST_SHIFT = 0.01
@@ -79,8 +79,8 @@ def _judged(clause: Clause, table: pd.DataFrame, pristine: pd.DataFrame) -> Verd
     about_pristine = clause.value == UNDISTORTED
     gains = own if about_pristine else own - pristine
     pair = gains[[SCALES[scale] for scale in clause.scales]].sum(axis=1) - EQUAL_SHARE * about_pristine
-    found = mean_of(pair)
-    return Verdict(clause, in_words(found), found, [mean_of(gains[scale]) for scale in SCALES])
+    found = mean_interval(pair)
+    return Verdict(clause, in_words(found), found, [mean_interval(gains[scale]) for scale in SCALES])
 
 
 def in_words(gain: Mean) -> str:
@@ -101,9 +101,9 @@ def over_runs(runs: Sequence[list[Verdict]]) -> list[Verdict]:
     return [
         Verdict(
             of_runs[0].clause,
-            in_words(found := mean_of([each.pair.mean for each in of_runs])),
+            in_words(found := mean_interval([each.pair.mean for each in of_runs])),
             found,
-            [mean_of([each.by_scale[scale].mean for each in of_runs]) for scale in range(len(SCALES))],
+            [mean_interval([each.by_scale[scale].mean for each in of_runs]) for scale in range(len(SCALES))],
         )
         for of_runs in zip(*runs, strict=True)
     ]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.stats.student import mean_of
+from fusiqa.stats.intervals import mean_interval
 
 Weights = NDArray[np.float64]
 
@@ -188,7 +188,7 @@ def _in_order(groups: pd.Series) -> list[str]:
 
 def _summary_of(weights: Weights, effective: Weights) -> pd.DataFrame:
     """One row per scale for the images (images, 4) of one group."""
-    found = [mean_of(weights[:, scale]) for scale in range(len(SCALES))]
+    found = [mean_interval(weights[:, scale]) for scale in range(len(SCALES))]
     return pd.DataFrame(
         {
             "n": len(weights),

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.scale_weights import SCALES, weights_of
-from fusiqa.stats.student import distance_from_zero, mean_of
+from fusiqa.stats.intervals import mean_interval
 
 ROUNDING = 1e-5
 """An image whose weights all move by less has not moved: its batch alone changes the last digits of a float."""
@@ -49,8 +49,8 @@ def scale_shifts(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
 
 def _described(differences: np.ndarray) -> tuple[int, float, float, float, float, float]:
     """n, mean, low, high, effect and p of paired differences."""
-    found = mean_of(differences)
-    return found.n, found.mean, found.low, found.high, *distance_from_zero(differences)
+    found = mean_interval(differences)
+    return found.n, found.mean, found.low, found.high, found.effect, found.p_value
 
 
 def readable(shifts: pd.DataFrame) -> pd.DataFrame:

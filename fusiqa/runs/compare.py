@@ -1,4 +1,4 @@
-"""Finished runs on the same test images, side by side: `fusiqa compare`."""
+"""`fusiqa compare`: finished runs on the same test images, each against the first."""
 
 from __future__ import annotations
 
@@ -13,31 +13,28 @@ from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.runs.notices import Say
 from fusiqa.runs.run_folder import PREDICTIONS_FILE, backbone_of
 from fusiqa.runs.tables import read_table
-from fusiqa.stats.compare import compare, readable
+from fusiqa.stats.comparisons import COMPARED, compare_predictions
 
 MARKDOWN_FILE = "comparison.md"
 CSV_FILE = "comparison.csv"
-MANY = (
-    "{} comparisons with the first run, each interval taken alone: among several, one in twenty leaves zero out by "
-    "chance. Over training seeds `fusiqa ablate` compares, and corrects for the number."
+UNCORRECTED = (
+    "{} comparisons with the first run, not corrected for their number: about one in twenty is significant by chance. "
+    "`fusiqa ablate` compares designs over training seeds, with Holm's correction."
 )
 
 
 def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
-    """Measure runs on their test images, each against the first, and say what can be told.
+    """Measure runs on their test images, and each difference from the first with its interval.
 
     Raises:
         FusiqaError: a folder without predictions, one that is named twice, or runs on different images.
     """
     named = dict(zip(distinct_names(config.runs), config.runs, strict=True))
-    predictions = {name: read_table(run / PREDICTIONS_FILE) for name, run in named.items()}
-    comparison, backbones = compare(predictions), [backbone_of(run) for run in config.runs]
-    shown = readable(comparison)
-    for table in (comparison, shown):
-        table.insert(1, "backbone", backbones)
-    text = to_markdown(shown)
+    comparison = compare_predictions({name: read_table(run / PREDICTIONS_FILE) for name, run in named.items()})
+    comparison.insert(1, "backbone", [backbone_of(run) for run in config.runs])
+    text = to_markdown(format_comparison(comparison))
     if len(named) > 2:
-        text += "\n\n" + MANY.format(len(named) - 1)
+        text += "\n\n" + UNCORRECTED.format(len(named) - 1)
     say(text)
     if config.output is not None:
         write_text(config.output / MARKDOWN_FILE, text + "\n")
@@ -46,8 +43,21 @@ def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
     return comparison
 
 
+def format_comparison(comparison: pd.DataFrame) -> pd.DataFrame:
+    """The comparison for reading: each number with its interval in one cell, "0.868 [0.855, 0.880]"."""
+
+    def cells(name: str, digits: str) -> list[str]:
+        rows = comparison[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False)
+        return ["" if pd.isna(v) else f"{v:{digits}} [{low:{digits}}, {high:{digits}}]" for v, low, high in rows]
+
+    table = comparison[["run", "backbone", "n"]]
+    values = {name.upper(): cells(name, ".3f") for name in COMPARED}
+    differences = {f"{name.upper()} minus first": cells(f"{name}_difference", "+.4f") for name in COMPARED}
+    return table.assign(**values, **differences, verdict=comparison["verdict"])
+
+
 def distinct_names(runs: Sequence[Path]) -> list[str]:
-    """Each run by its folder's name, with as many of the folders above as tell it from the others.
+    """The name of each run's folder, with as many parent folders as make it unique.
 
     Raises:
         FusiqaError: a folder that is named twice.
@@ -60,7 +70,6 @@ def distinct_names(runs: Sequence[Path]) -> list[str]:
     if len(set(places)) < len(places):
         twice = next(run for run, place in zip(runs, places, strict=True) if places.count(place) > 1)
         raise FusiqaError(f"{twice} is named twice; every run is compared once")
-    depth = next(
-        n for n in range(1, 1 + max(map(len, places), default=1)) if len({p[-n:] for p in places}) == len(runs)
-    )
+    depths = range(1, 1 + max(map(len, places), default=1))
+    depth = next(n for n in depths if len({place[-n:] for place in places}) == len(runs))
     return ["/".join(place[-depth:]) for place in places]

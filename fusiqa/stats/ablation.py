@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 
-from fusiqa.stats.seeds import SeedDifference, holm, paired_over_seeds, seeds_needed, verdict
-from fusiqa.stats.student import mean_of
+from fusiqa.stats.comparisons import holm, paired_over_seeds, seeds_needed, verdict_over_seeds
+from fusiqa.stats.intervals import Mean, mean_interval
 
 RESULT_COLUMNS = (
     "variant", "seed", "srcc", "plcc", "val_srcc", "parameters", "seconds_per_epoch", "effective_scales", "backbone",
@@ -35,8 +35,9 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     for variant, part in results.groupby("variant", sort=False):
         row: dict[str, object] = {"variant": variant, "backbone": part["backbone"].iloc[0], "seeds": len(part)}
         for measure in MEASURES:
-            _, mean, sd, low, high = mean_of(part[measure])
-            row |= {measure: mean, f"{measure}_sd": sd, f"{measure}_low": low, f"{measure}_high": high}
+            found = mean_interval(part[measure])
+            row |= {measure: found.mean, f"{measure}_sd": found.sd}
+            row |= {f"{measure}_low": found.low, f"{measure}_high": found.high}
         row |= {
             "parameters": int(part["parameters"].iloc[0]),
             "seconds_per_epoch": float(part["seconds_per_epoch"].median()),
@@ -46,7 +47,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def differences(results: pd.DataFrame, *, reference: str, measure: str = "srcc") -> dict[str, SeedDifference]:
+def differences(results: pd.DataFrame, *, reference: str, measure: str = "srcc") -> dict[str, Mean]:
     """Each other design against the reference, paired over the seeds that both have finished."""
     table = results.pivot(index="seed", columns="variant", values=measure)
     found = {}
@@ -57,7 +58,7 @@ def differences(results: pd.DataFrame, *, reference: str, measure: str = "srcc")
     return found
 
 
-def difference_table(found: dict[str, SeedDifference], validation: dict[str, SeedDifference]) -> pd.DataFrame:
+def difference_table(found: dict[str, Mean], validation: dict[str, Mean]) -> pd.DataFrame:
     """One row a design: how its test SRCC differs from the reference's, and, after `val_`, its validation SRCC.
 
     Args:
@@ -84,17 +85,17 @@ def difference_table(found: dict[str, SeedDifference], validation: dict[str, See
     return table
 
 
-def verdicts(found: dict[str, SeedDifference], *, reference: str, metric: str = "SRCC") -> list[str]:
+def verdicts(found: dict[str, Mean], *, reference: str, metric: str = "SRCC") -> list[str]:
     """What may be said of each design, in words."""
     corrected = holm([each.p_value for each in found.values()])
     comparisons = compared(found)
     return [
-        verdict(variant, reference, each, metric=metric, comparisons=comparisons, corrected=p)
+        verdict_over_seeds(variant, reference, each, metric=metric, comparisons=comparisons, corrected=p)
         for (variant, each), p in zip(found.items(), corrected, strict=True)
     ]
 
 
-def compared(found: dict[str, SeedDifference]) -> int:
+def compared(found: dict[str, Mean]) -> int:
     """How many designs are compared with the reference over seeds enough for a test; at least 1."""
     return max(1, sum(each.n > 1 for each in found.values()))
 

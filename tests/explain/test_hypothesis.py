@@ -17,7 +17,7 @@ from fusiqa.explain.hypothesis import (
     runs_to_markdown,
     to_markdown,
 )
-from fusiqa.stats.student import Mean, mean_of
+from fusiqa.stats.intervals import Mean, mean_interval
 
 DONE = [
     ("none", "none", 0), ("blur", "gaussian_blur", 1), ("blur", "lens_blur", 5), ("compression", "jpeg", 3),
@@ -74,7 +74,7 @@ def test_the_numbers_are_paired_and_over_images():
     made = table(sign=0.5, spread=0.002)
     blur, *_, sharp = judge(made)
     fine = made.assign(fine=made["scale_0"] + made["scale_1"]).groupby(["original", "kind"])["fine"].mean().unstack()
-    assert blur.pair == pytest.approx(mean_of(fine["blur"] - fine["none"]))
+    assert blur.pair == pytest.approx(mean_interval(fine["blur"] - fine["none"]))
     assert blur.pair.n == 5
     assert blur.pair.mean == pytest.approx(0.1, abs=0.01)
     assert blur.by_scale[3].mean == pytest.approx(-0.05, abs=0.005)
@@ -105,9 +105,9 @@ def test_over_runs_each_run_counts_once():
     runs = [judge(table(sign=sign, images=3 + number)) for number, sign in enumerate(signs)]
     found = over_runs(runs)
     assert [verdict.verdict for verdict in found] == [HOLDS] * 4
-    assert found[0].pair == pytest.approx(mean_of([run[0].pair.mean for run in runs]))
+    assert found[0].pair == pytest.approx(mean_interval([run[0].pair.mean for run in runs]))
     assert found[0].pair.n == 4
-    assert found[1].by_scale[2] == pytest.approx(mean_of([run[1].by_scale[2].mean for run in runs]))
+    assert found[1].by_scale[2] == pytest.approx(mean_interval([run[1].by_scale[2].mean for run in runs]))
 
 
 def test_runs_that_contradict_each_other_tell_nothing_together():

@@ -19,7 +19,7 @@ from fusiqa.runs import ablation_runs as runs_module
 from fusiqa.runs.ablate import planned
 from fusiqa.runs.ablation_report import DIFFERS, conditions
 from fusiqa.runs.presets import PRESETS
-from fusiqa.stats.seeds import paired_over_seeds
+from fusiqa.stats.comparisons import paired_over_seeds
 
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_efficientnet", "--backbone_weights", "none", "--crop_size", "40",
@@ -121,7 +121,7 @@ def test_an_interrupted_ablation_reports_what_it_has(biq2021, tmp_path, monkeypa
         ablate(monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--run_dir", tmp_path / "a")
     runs = pd.read_csv(tmp_path / "a" / "runs.csv")
     assert list(runs["variant"]) == ["concat", "attention"]
-    assert "one seed each: nothing can be told" in (tmp_path / "a" / "report.md").read_text()
+    assert "with one seed each: inconclusive" in (tmp_path / "a" / "report.md").read_text()
 
 
 def test_several_runs_at_once_end_like_runs_in_turn(biq2021, finished, tmp_path, monkeypatch):

@@ -5,9 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fusiqa.errors import FusiqaError
 from fusiqa.stats.metrics import (
+    _ALONG_IMAGES,
     METRICS,
     estimate,
     krcc,
@@ -88,7 +90,7 @@ def test_plcc_logistic_exceeds_plcc_on_a_logistic_relation():
 def test_logistic_fit_is_the_checked_curve():
     scores, mos = ratings(97)
     assert plcc(logistic_fit(scores, mos)(scores), mos) == pytest.approx(plcc_logistic(scores, mos))
-    with pytest.raises(FusiqaError, match="scores are all 2 for 3 images"):
+    with pytest.raises(FusiqaError, match="`scores` are all 2 for 3 images"):
         logistic_fit([2, 2, 2], [1, 2, 3])
 
 
@@ -143,38 +145,96 @@ def test_a_real_difference_is_told():
 
 @pytest.mark.parametrize("metric", [*CORRELATIONS, measure])
 def test_constants_are_refused_by_name_and_value(metric):
-    with pytest.raises(FusiqaError, match=r"scores are all 0\.25 for 4 images: the model has collapsed"):
+    with pytest.raises(FusiqaError, match=r"`scores` are all 0\.25 for 4 images: the model has collapsed"):
         metric([0.25, 0.25, 0.25, 0.25], [1, 2, 3, 4])
-    with pytest.raises(FusiqaError, match="mos are all 7 for 4 images"):
+    with pytest.raises(FusiqaError, match="`mos` are all 7 for 4 images"):
         metric([1, 2, 3, 4], [7, 7, 7, 7])
 
 
 def test_float32_rounding_is_no_ranking():
     scores = np.nextafter(np.float32(0.5), np.float32(1), dtype=np.float32)
-    with pytest.raises(FusiqaError, match=r"scores are all 0\.5"):
+    with pytest.raises(FusiqaError, match=r"`scores` are all 0\.5"):
         srcc([0.5, float(scores), 0.5], [1, 2, 3])
 
 
 @pytest.mark.parametrize("metric", [*CORRELATIONS, rmse, measure])
 def test_what_is_not_a_number_is_refused_with_its_row(metric):
-    with pytest.raises(FusiqaError, match=r"scores must be finite numbers; found nan in row 1, inf in row 3"):
+    with pytest.raises(FusiqaError, match=r"`scores` must be finite, got nan in row 1, inf in row 3"):
         metric([1, math.nan, 3, math.inf], [1, 2, 3, 4])
-    with pytest.raises(FusiqaError, match=r"mos must be finite numbers; found -inf in row 0"):
+    with pytest.raises(FusiqaError, match=r"`mos` must be finite, got -inf in row 0"):
         metric([1, 2, 3], [-math.inf, 2, 3])
 
 
 @pytest.mark.parametrize("metric", [*CORRELATIONS, rmse, measure])
 def test_lengths_and_too_few_images_are_refused(metric):
-    with pytest.raises(FusiqaError, match=r"the shapes \(3,\) and \(4,\)"):
+    with pytest.raises(FusiqaError, match=r"shapes \(3,\), \(4,\)"):
         metric([1, 2, 3], [1, 2, 3, 4])
-    with pytest.raises(FusiqaError, match=r"the shapes \(2, 3\) and \(2, 3\)"):
+    with pytest.raises(FusiqaError, match=r"shapes \(2, 3\), \(2, 3\)"):
         metric([[1, 2, 3]] * 2, [[1, 2, 3]] * 2)
-    with pytest.raises(FusiqaError, match="2 images cannot be measured: at least 3"):
+    with pytest.raises(FusiqaError, match="at least 3 rated images, got 2"):
         metric([1, 2], [1, 2])
 
 
-def test_an_unknown_metric_and_too_few_resamples_are_refused():
-    with pytest.raises(FusiqaError, match="unknown metric 'mae'; allowed are srcc, plcc"):
-        paired_difference([1, 2, 3], [1, 3, 2], [1, 2, 3], metric="mae")
-    with pytest.raises(FusiqaError, match="resamples is 39; a 95 % interval needs at least 40"):
-        measure([1, 2, 3], [1, 2, 4], resamples=39)
+def test_an_unknown_metric_is_refused():
+    for call in (lambda: paired_difference([1, 2, 3], [1, 3, 2], [1, 2, 3], metric="mae"),
+                 lambda: estimate([1, 2, 3], [1, 3, 2], metric="mae")):  # fmt: skip
+        with pytest.raises(FusiqaError, match=r"`metric` must be one of srcc, plcc.*, got 'mae'"):
+            call()
+
+
+WRITTEN_OUT = {
+    "srcc": lambda scores, mos: stats.spearmanr(scores, mos).statistic,
+    "plcc": lambda scores, mos: stats.pearsonr(scores, mos).statistic,
+    "krcc": lambda scores, mos: stats.kendalltau(scores, mos).statistic,
+    "rmse": lambda scores, mos: np.sqrt(np.mean((scores - mos) ** 2)),
+}
+
+
+@pytest.mark.parametrize("metric", WRITTEN_OUT)
+def test_a_metric_of_many_resamples_is_that_of_each(metric):
+    random = np.random.default_rng(2)
+    mos = random.integers(0, 20, 43).astype(float)  # with ties
+    scores = np.round(mos + random.normal(size=43) * 5)
+    drawn = random.integers(0, 43, (67, 43))
+    expected = [WRITTEN_OUT[metric](scores[row], mos[row]) for row in drawn]
+    assert _ALONG_IMAGES[metric](scores[drawn], mos[drawn]) == pytest.approx(expected, abs=1e-12)
+
+
+SCORES = np.linspace(-3, 4, 101)
+
+
+@pytest.mark.parametrize(("ceiling", "floor"), [(90, 10), (5, 1), (10, 90)])
+def test_a_known_curve_is_found_rising_or_falling(ceiling, floor):
+    fitted = logistic_fit(SCORES, floor + (ceiling - floor) / (1 + np.exp(-(SCORES - 0.7) / 0.4)))
+    assert list(fitted.parameters.values()) == pytest.approx([ceiling, floor, 0.7, 0.4], rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(7))
+def test_the_logistic_is_never_worse_than_a_straight_line(seed):
+    random = np.random.default_rng(seed)
+    scores = random.normal(size=59)
+    mos = random.uniform(-1, 1) * scores + random.normal(size=59)
+    assert plcc_logistic(scores, mos) >= abs(plcc(scores, mos)) - 1e-6
+
+
+@pytest.mark.parametrize(
+    "mos",
+    [3 * SCORES + 2, (SCORES > 1).astype(float), np.exp(SCORES), np.where(np.arange(101) == 50, 1.0, 0.0)],
+    ids=["a line", "a step", "no ceiling in sight", "one image apart"],
+)
+def test_hard_shapes_give_a_finite_curve_at_least_as_good_as_a_line(mos):
+    fitted = logistic_fit(SCORES, mos)
+    assert np.isfinite(list(fitted.parameters.values())).all()
+    assert fitted.width > 0
+    assert plcc(fitted(SCORES), mos) >= abs(plcc(SCORES, mos)) - 1e-6
+
+
+def test_three_images_are_enough_for_the_logistic():
+    scores, mos = np.array([1.0, 2.0, 4.0]), np.array([10.0, 30.0, 35.0])
+    assert logistic_fit(scores, mos)(scores) == pytest.approx(mos, abs=0.5)
+
+
+def test_units_do_not_matter_to_the_logistic():
+    mos = np.sin(SCORES / 3) + 0.1 * np.cos(9 * SCORES)
+    fitted, scaled = logistic_fit(SCORES, mos), logistic_fit(1e4 * SCORES + 7e4, 100 * mos + 3)
+    assert scaled(1e4 * SCORES + 7e4) == pytest.approx(100 * fitted(SCORES) + 3, abs=0.05)
