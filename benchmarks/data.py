@@ -33,8 +33,7 @@ from fusiqa.data.loader import TrainingBatches, TrainingCrops
 from fusiqa.data.order import TrainingOrder, mixing_window
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.synthetic import dead_leaves
-from fusiqa.scoring.geometry import Resize
-from fusiqa.scoring.reading import FolderPhotographs
+from fusiqa.scoring.image import FolderPhotographs, Resize
 
 CROP = 224
 BATCH = 32

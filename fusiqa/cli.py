@@ -66,10 +66,11 @@ def score(config: ScoreConfig) -> None:
 
 def export(config: ExportConfig) -> None:
     from fusiqa.models.export import export
-    from fusiqa.scoring.find import find
+    from fusiqa.scoring.models import find, source_of
+    from fusiqa.scoring.torch import load_torch_network
 
     path, name = find(config.model)
-    difference = export(path, name=name, output=config.output)
+    difference = export(load_torch_network(path, name=name, device="cpu"), config.output, source=source_of(path))
     print(f"{config.output}: differs from torch by at most {difference:.1e} of the score range")
 
 

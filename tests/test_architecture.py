@@ -26,11 +26,9 @@ LAYERS = (
 )
 BRIDGES = {
     ("fusiqa/scoring/torch.py", "models"),
-    ("fusiqa/scoring/onnx.py", "models"),
-    ("fusiqa/scoring/onnx.py", "data"),
-    ("fusiqa/scoring/find.py", "models"),
+    ("fusiqa/scoring/torch.py", "data"),
 }
-"""Files of `scoring` that load models of the package's own format."""
+"""The file of `scoring` that runs networks by torch."""
 HEIGHT = {part: len(LAYERS) - row for row, parts in enumerate(LAYERS) for part in parts}
 HOMES = {
     "timm": "fusiqa/models/",
@@ -62,7 +60,7 @@ def imports(source: str) -> list[str]:
 
 
 def violations(path: str, source: str) -> list[str]:
-    """What a file may not import, as "path: name"; paths start at the root, such as fusiqa/scoring/geometry.py."""
+    """What a file may not import, as "path: name"; paths start at the root, such as fusiqa/scoring/image.py."""
     part = path.removeprefix("fusiqa/").partition("/")[0].removesuffix(".py")
     wrong = []
     for name in imports(source):
@@ -108,8 +106,8 @@ def test_every_heavy_library_is_used_in_its_home():
     ("path", "source"),
     [
         ("fusiqa/models/fusion.py", "from fusiqa.training.recipe import Rates"),
-        ("fusiqa/scoring/geometry.py", "import fusiqa.models.crops"),
-        ("fusiqa/scoring/geometry.py", "def read():\n    from fusiqa.models import crops"),
+        ("fusiqa/scoring/image.py", "import fusiqa.models.crops"),
+        ("fusiqa/scoring/image.py", "def read():\n    from fusiqa.models import crops"),
         ("fusiqa/training/fit.py", "from fusiqa.runs.train import train"),
         ("fusiqa/training/fit.py", "from fusiqa.explain import plots"),
         ("fusiqa/explain/groups.py", "from fusiqa.runs.compare import compare_runs"),
@@ -133,7 +131,7 @@ def test_the_rule_sees_what_breaks_it(path, source):
         ("fusiqa/training/module.py", "from fusiqa.models.crops import to_unit_range\nimport lightning"),
         ("fusiqa/stats/metrics.py", "from fusiqa.stats.intervals import bootstrap_interval"),
         ("fusiqa/runs/provenance.py", "import fusiqa"),
-        ("fusiqa/scoring/geometry.py", "if TYPE_CHECKING:\n    from fusiqa.models.crops import to_unit_range"),
+        ("fusiqa/scoring/image.py", "if TYPE_CHECKING:\n    from fusiqa.models.crops import to_unit_range"),
     ],
 )
 def test_the_rule_allows_what_goes_down(path, source):

@@ -27,7 +27,7 @@ from fusiqa.data.splits import check_no_leak
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
 from fusiqa.machine import cores
 from fusiqa.progress import progress_bar
-from fusiqa.scoring.reading import ENDINGS, FolderImages
+from fusiqa.scoring.image import ENDINGS, FolderImages
 
 BARS = 10
 """Intervals of the histogram of ratings."""

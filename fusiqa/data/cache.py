@@ -16,8 +16,7 @@ import PIL
 
 from fusiqa.data.ratings import ImageReader
 from fusiqa.data.store import Store, new_store
-from fusiqa.scoring.decode import DECODING
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import DECODING, Resize
 
 CACHE_VARIABLE = "FUSIQA_CACHE"
 GIGABYTE = 10**9

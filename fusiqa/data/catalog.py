@@ -19,7 +19,7 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.data.readers import READERS, Labels, Place, custom_table
 from fusiqa.data.table import TABLE_ENDINGS
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.scoring.reading import FolderImages
+from fusiqa.scoring.image import FolderImages
 
 SYNTHETIC = "synthetic"
 """The built-in data set, which has no files (data/synthetic.py)."""

@@ -13,7 +13,7 @@ import pandas as pd
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, Pixels, distort
 from fusiqa.data.kinds import KADID10K_KINDS
 from fusiqa.data.ratings import ImageReader, Ratings
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import Resize
 
 SEPARATOR = "::"
 PRISTINE = "Pristine"

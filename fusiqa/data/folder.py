@@ -11,35 +11,17 @@ import pandas as pd
 from fusiqa.config import ScoreRange
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.scoring.reading import ENDINGS, FolderImages
-
-
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and the images in the folders named and below them, by ending; sorted within a folder.
-
-    Raises:
-        FusiqaError: a path that is not there, or folders without images.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-        elif path.exists():
-            found.append(path)
-        else:
-            raise FusiqaError(f"no such file or folder: {path}")
-    if not found:
-        raise FusiqaError(f"no images in {', '.join(map(str, paths))}; endings looked for: {' '.join(sorted(ENDINGS))}")
-    return list(dict.fromkeys(path.resolve() for path in found))
+from fusiqa.scoring.image import FolderImages
+from fusiqa.scoring.inputs import image_files
 
 
 def read_images(paths: Sequence[Path]) -> Ratings:
     """Unrated images as a table whose `mos` is NaN; their names are paths from their common folder.
 
     Raises:
-        FusiqaError: as `find_images`, or names that no table could be written with.
+        FusiqaError: as `image_files`, or names that no table could be written with.
     """
-    files = find_images(paths)
+    files = image_files(paths)
     root = Path(os.path.commonpath([file.parent for file in files]))
     names = [str(file.relative_to(root)) for file in files]
     undecoded = [ascii(name) for name in names if name != name.encode(errors="replace").decode()]

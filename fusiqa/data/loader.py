@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from fusiqa.data.order import Crops, Draw, Rows, TrainingOrder
 from fusiqa.data.ratings import Ratings
 from fusiqa.machine import cores
-from fusiqa.scoring.geometry import Resize, cover, pad_to, random_corner
+from fusiqa.scoring.image import Resize, Views, pad_to, random_corner, views_of
 
 WORKERS_AT_MOST = 8
 PHOTOGRAPHS_AT_ONCE = 8  # in evaluation; each gives several crops
@@ -28,11 +28,20 @@ class TrainingBatch(NamedTuple):
 
 
 class EvaluationBatch(NamedTuple):
-    """All crops of some images, uint8 (crops, 3, crop, crop), the crops of each, and the images' rows."""
+    """The parts of some images that they are scored on, and the images' rows."""
 
-    crops: Tensor
-    counts: list[int]
+    views: list[Views]
     rows: list[int]
+
+    @property
+    def crops(self) -> Tensor:
+        """The crops of all images, uint8 (crops, 3, crop, crop)."""
+        return channels_first(torch.from_numpy(np.stack([crop for views in self.views for crop in views])))
+
+    @property
+    def counts(self) -> list[int]:
+        """Crops of each image."""
+        return [len(views) for views in self.views]
 
 
 class Wanted(NamedTuple):
@@ -74,25 +83,24 @@ class TrainingCrops(Dataset):
 
 @dataclass(frozen=True)
 class EvaluationCrops(Dataset):
-    """The crops that cover an image to its edges: the same ones each time.
+    """The parts of each image that its score is the average of: the same ones each time.
 
-    `overlap` is the least share of a crop that its neighbour covers too, 0 to below 1.
+    `overlap` is the least fraction of a crop that its neighbour covers too, 0 to below 1; `view` as in `views_of`.
     """
 
     ratings: Ratings
     resize: Resize
     crop_size: int
     overlap: float = 0.0
+    view: str = "crops"
 
     def __len__(self) -> int:
         return len(self.ratings)
 
-    def __getitem__(self, row: int) -> tuple[Tensor, int]:
-        """Crops of one image, uint8 (crops, crop, crop, 3), and its row."""
-        size = self.crop_size
-        pixels = padded(self.ratings, row, self.resize, size)
-        corners = cover(pixels.shape[0], pixels.shape[1], size, overlap=self.overlap)
-        return torch.from_numpy(np.stack([pixels[t : t + size, x : x + size] for t, x in corners])), row
+    def __getitem__(self, row: int) -> tuple[Views, int]:
+        """The views of one image, and its row."""
+        pixels = self.resize.apply(self.ratings.images.read(str(self.ratings.table["image"].iat[row])))
+        return views_of(pixels, self.crop_size, view=self.view, overlap=self.overlap), row
 
 
 class TrainingBatches:
@@ -172,9 +180,9 @@ def evaluation_loader(dataset: EvaluationCrops, *, num_workers: int, rank: int =
     )
 
 
-def collate_evaluation(items: list[tuple[Tensor, int]]) -> EvaluationBatch:
-    crops, rows = zip(*items, strict=True)
-    return EvaluationBatch(channels_first(torch.cat(crops)), [len(part) for part in crops], list(rows))
+def collate_evaluation(items: list[tuple[Views, int]]) -> EvaluationBatch:
+    views, rows = zip(*items, strict=True)
+    return EvaluationBatch(list(views), list(rows))
 
 
 def padded(ratings: Ratings, row: int, resize: Resize, crop_size: int) -> np.ndarray:

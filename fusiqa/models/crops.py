@@ -1,15 +1,13 @@
-"""From the crops of images to one prediction per image. It knows no files."""
+"""Crops as the network takes them, how many at once, and what the fusion attended to in each."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from fusiqa.errors import FusiqaError
-from fusiqa.models.quality import Prediction, QualityModel
+from fusiqa.models.quality import QualityModel
 
 PIXELS_AT_ONCE = {"cpu": 8 * 224**2, "cuda": 64 * 224**2}
 """Pixels of crops in one forward pass, which bounds memory; a CPU runs 8 crops of 224 twice as fast as 64."""
@@ -24,27 +22,6 @@ def crops_at_once(device_type: str, height: int, width: int) -> int:
 def to_unit_range(crops: UInt8[Tensor, "crops 3 height width"]) -> Float[Tensor, "crops 3 height width"]:
     """Bytes as floats in 0-1, in the memory order that convolutions run fastest in."""
     return crops.to(memory_format=torch.channels_last).float().div(LARGEST_BYTE)
-
-
-@torch.no_grad()
-def predict_images(
-    model: QualityModel, crops: UInt8[Tensor, "crops 3 height width"], counts: Sequence[int]
-) -> Prediction:
-    """One prediction per image: the mean over its crops, in float32 whatever the surrounding precision.
-
-    Args:
-        model: in evaluation mode.
-        crops: the crops of all images, one image after the other.
-        counts: crops of each image; they sum to the number of crops.
-    """
-    at_once = crops_at_once(crops.device.type, *crops.shape[2:])
-    with torch.autocast(crops.device.type, enabled=False):
-        parts = [model(to_unit_range(chunk)) for chunk in crops.split(at_once)]
-    score = torch.stack([part.mean() for part in torch.cat([p.score for p in parts]).split(list(counts))])
-    if parts[0].scale_weights is None:
-        return Prediction(score, None)
-    weights = torch.cat([p.scale_weights for p in parts]).split(list(counts))
-    return Prediction(score, torch.stack([part.mean(dim=0) for part in weights]))
 
 
 @torch.no_grad()

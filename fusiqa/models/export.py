@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,10 +18,12 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically
 from fusiqa.models.crops import to_unit_range
 from fusiqa.models.quality import QualityModel
-from fusiqa.scoring.geometry import OVERLAP
-from fusiqa.scoring.onnx import METADATA, load_onnx_network
-from fusiqa.scoring.runtime import Crops
-from fusiqa.scoring.torch import TorchNetwork, load_torch_network
+from fusiqa.scoring.image import OVERLAP
+from fusiqa.scoring.models import Batch
+from fusiqa.scoring.onnx import METADATA, OnnxNetwork
+
+if TYPE_CHECKING:
+    from fusiqa.scoring.torch import TorchNetwork
 
 TOLERANCE = 1e-4
 """Largest difference to torch, as a share of the score range, with which a file is kept."""
@@ -42,29 +44,28 @@ class CropScorer(nn.Module):
         return (score,) if weights is None else (score, weights)
 
 
-def export(path: Path, *, name: str, output: Path) -> float:
-    """Write the model of a run folder or a model.safetensors as .onnx or .pt2.
+def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
+    """Write a model as .onnx or .pt2.
 
     Its input is `crops`, uint8 (batch, side, side, 3), RGB; its outputs are `score` (batch,), on the score range, and
     for a fusion that weighs `scale_weights` (batch, 4). The batch may have any size.
 
     Args:
-        path: the model.
-        name: the model's name.
+        network: the model, on the CPU.
         output: the file.
+        source: what the file depends on, kept in its metadata (`fusiqa.scoring.models.source_of`).
 
     Returns:
         The largest difference to torch that was seen, as a share of the score range.
 
     Raises:
-        FusiqaError: the model cannot be loaded or exported, or what came out differs; there is then no file.
+        FusiqaError: the model cannot be exported, or what came out differs; there is then no file.
     """
-    network = load_torch_network(path, name=name, device="cpu")
     write = write_onnx if output.suffix.lower() == ".onnx" else write_exported
     differences: list[float] = []
 
     def write_and_try(temporary: Path) -> None:
-        write(network, temporary)
+        write(network, temporary, metadata(network, source))
         differences.append(difference(network, loader_of(output)(temporary)))
         if not differences[0] <= TOLERANCE:
             raise FusiqaError(f"{output} was not written: it differs from torch by {differences[0]:.1e} of the range")
@@ -73,7 +74,7 @@ def export(path: Path, *, name: str, output: Path) -> float:
     return differences[0]
 
 
-def write_onnx(network: TorchNetwork, path: Path) -> None:
+def write_onnx(network: TorchNetwork, path: Path, stated: dict[str, Any]) -> None:
     """ONNX with the facts of the model in its metadata. Raises FusiqaError where onnx is not installed."""
     try:
         import onnx  # noqa: F401
@@ -88,31 +89,32 @@ def write_onnx(network: TorchNetwork, path: Path) -> None:
             program, (), input_names=[INPUT], output_names=list(names), dynamo=True, verbose=False, external_data=False
         )
     assert made is not None
-    made.model.metadata_props[METADATA] = json.dumps(metadata(network))
+    made.model.metadata_props[METADATA] = json.dumps(stated)
     made.save(path, external_data=False)
 
 
-def write_exported(network: TorchNetwork, path: Path) -> None:
+def write_exported(network: TorchNetwork, path: Path, stated: dict[str, Any]) -> None:
     """torch.export's format; `torch.export.load(path, extra_files=...)` gives back the facts of the model."""
     program = traced(network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it remarks on weights that share memory, which are on the CPU here
-        torch.export.save(program, path, extra_files={f"{METADATA}.json": json.dumps(metadata(network))})
+        torch.export.save(program, path, extra_files={f"{METADATA}.json": json.dumps(stated)})
 
 
 def traced(network: TorchNetwork) -> torch.export.ExportedProgram:
     """The network as a graph whose batch may have any size."""
-    crops = torch.zeros(3, network.facts.crop_size, network.facts.crop_size, 3, dtype=torch.uint8)
+    crops = torch.zeros(3, network.info.crop_size, network.info.crop_size, 3, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.export.export(CropScorer(network.model).eval(), (crops,), dynamic_shapes=({0: batch},))
 
 
-def metadata(network: TorchNetwork) -> dict[str, Any]:
+def metadata(network: TorchNetwork, source: str) -> dict[str, Any]:
     """What is to be known of a model before it is fed: the preprocessing is all that is not in the graph."""
     return {
-        **asdict(network.facts),
+        **asdict(network.info),
+        "source": source,
         "higher_is_better": True,
         "colour": "upright sRGB, bytes; the graph normalises",
         "crops": f"square, to the image's edges, overlapping by {OVERLAP:.4f} of a crop; scores are averaged",
@@ -120,22 +122,22 @@ def metadata(network: TorchNetwork) -> dict[str, Any]:
     }
 
 
-def loader_of(output: Path) -> Callable[[Path], Callable[[Crops], Any]]:
+def loader_of(output: Path) -> Callable[[Path], Callable[[Batch], Any]]:
     if output.suffix.lower() == ".onnx":
-        return lambda path: load_onnx_network(path, name="exported")
+        return lambda path: OnnxNetwork(path, device="cpu")
     return load_exported
 
 
-def load_exported(path: Path) -> Callable[[Crops], Any]:
+def load_exported(path: Path) -> Callable[[Batch], Any]:
     """A .pt2 file as a function of crops."""
     graph = torch.export.load(path).module()
     return lambda crops: [each.numpy() for each in graph(torch.from_numpy(crops))]
 
 
-def difference(network: TorchNetwork, other: Callable[[Crops], Any]) -> float:
+def difference(network: TorchNetwork, other: Callable[[Batch], Any]) -> float:
     """The largest difference of scores and scale weights, as a share of their range, over batches of several sizes."""
     random = np.random.default_rng(0)
-    side, width = network.facts.crop_size, network.facts.score_range.width
+    side, width = network.info.crop_size, network.info.score_range.width
     worst = 0.0
     for batch in BATCHES:
         crops = random.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from fusiqa import hub
 from fusiqa.errors import FusiqaError
-from fusiqa.models.checkpoint import DESCRIPTION_FILE, WEIGHTS_FILE, TrainedModel, load_checkpoint, save_checkpoint
-
-FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
+from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
+from fusiqa.scoring.models import download_model
 
 
 def from_pretrained(name: str | Path, *, revision: str | None = None) -> TrainedModel:
@@ -75,31 +74,3 @@ print(fusiqa.Scorer("{name}")("photo.jpg").score)
 
 {told}
 """
-
-
-def download_model(name: str, *, revision: str | None = None) -> Path:
-    """The folder, in the hub's cache, of the model "owner/name". Without a network, what the cache has is used.
-
-    Raises:
-        FusiqaError: no such model, none in this format (a pickle is never loaded), or a hub that does not answer.
-    """
-    import huggingface_hub
-
-    cached = [huggingface_hub.try_to_load_from_cache(name, file, revision=revision) for file in FILES]
-    try:
-        hub.ask(huggingface_hub.hf_hub_url(name, DESCRIPTION_FILE, revision=revision))
-        files = [Path(huggingface_hub.hf_hub_download(name, file, revision=revision)) for file in FILES]
-    except huggingface_hub.errors.EntryNotFoundError as reason:
-        raise FusiqaError(
-            f"{name} on the Hugging Face hub is no model of fusiqa: it lacks {' or '.join(FILES)}. Pickles (.pth, "
-            ".bin) are never loaded, as they can run code: write the weights with safetensors.torch.save_file, and "
-            "publish them with a model.json"
-        ) from reason
-    except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
-        if all(isinstance(path, str) for path in cached):
-            return Path(str(cached[0])).parent
-        raise FusiqaError(
-            f"the model {name} could not be had from the Hugging Face hub: {hub.in_one_line(reason)}. A run folder or "
-            "a model.safetensors on this machine can be named instead"
-        ) from reason
-    return files[0].parent

@@ -16,7 +16,7 @@ from fusiqa.io import write_csv
 from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.crops import attention_of
 from fusiqa.progress import progress_bar
-from fusiqa.scoring.geometry import OVERLAP, Resize, cover
+from fusiqa.scoring.image import OVERLAP, Resize, cover
 
 MAPS_FILE = "attention_maps.png"
 MATRIX_FIGURE = "attention_matrix.png"

@@ -15,7 +15,7 @@ from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import write_atomically
 from fusiqa.progress import progress_bar
 from fusiqa.runs.notices import Say, usable
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.sheet import Shown, contact_sheet
 
 

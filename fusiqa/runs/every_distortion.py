@@ -17,7 +17,7 @@ from fusiqa.explain.plots import shift_map
 from fusiqa.io import write_csv, write_text
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 from fusiqa.runs.notices import Say
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import Resize
 from fusiqa.training.predict import predict
 
 SHIFTS_FILE = "scale_weight_shifts.csv"

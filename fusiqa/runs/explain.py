@@ -26,7 +26,7 @@ from fusiqa.runs.groups import with_groups
 from fusiqa.runs.notices import Say, usable
 from fusiqa.runs.own_data import is_own, is_table, own_part
 from fusiqa.runs.run_folder import folder_of
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import Resize
 from fusiqa.training.predict import predict
 
 DEFAULT_FOLDER = "attention"

@@ -15,7 +15,7 @@ from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.quality import QualityModel
 from fusiqa.runs.notices import Say
 from fusiqa.runs.prepare import Prepared
-from fusiqa.scoring.geometry import OVERLAP
+from fusiqa.scoring.image import OVERLAP
 from fusiqa.scoring.torch import choose_device
 from fusiqa.training.heads import fit_heads
 from fusiqa.training.packed_images import PackedImages, pack_images, predict_packed

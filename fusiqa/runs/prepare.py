@@ -11,7 +11,7 @@ from fusiqa.data.cache import CachedImages, cached
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
 from fusiqa.runs.notices import Say
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import Resize
 from fusiqa.stats.metrics import FEWEST_IMAGES
 
 

@@ -13,10 +13,10 @@ from tqdm import tqdm
 from fusiqa.config import ScoreRange
 from fusiqa.config.score import ScoreConfig
 from fusiqa.io import check_output
+from fusiqa.scoring.inputs import STANDARD_INPUT, walk
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import draw_worst_and_best
 from fusiqa.scoring.table import Row, read_rows, recording, row_writer, select
-from fusiqa.scoring.walk import STANDARD_INPUT, walk
 
 HEAD = "   score  spread  scale weights        image"
 
@@ -38,7 +38,7 @@ def score_images(config: ScoreConfig) -> int:
         _print_rows(scorer, config, counts)
         _say(counts)
         return counts["failed"]
-    with recording(config, model=scorer.facts.name) as record:
+    with recording(config, model=scorer.info.name) as record:
         for row in _scored(scorer, config, counts, done=record.done):
             record.write(row)
         if config.sheet is not None:

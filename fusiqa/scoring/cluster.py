@@ -16,13 +16,11 @@ from fusiqa.config.score import ScoreConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.scoring.batch import listed_names
-from fusiqa.scoring.decode import Pixels, decode
-from fusiqa.scoring.inputs import ImageInput, file_image
-from fusiqa.scoring.reading import ENDINGS
+from fusiqa.scoring.image import ENDINGS, Pixels, decode
+from fusiqa.scoring.inputs import ImageInput, file_image, walk
 from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.table import check_model, parquet_library, parquet_schema
-from fusiqa.scoring.walk import walk
 
 PATHS_AT_ONCE = 1_000  # of one block of a list of paths: what is done again where a process is killed
 IMAGES_AT_ONCE = 32  # that a process is handed at once
@@ -218,7 +216,7 @@ def earlier(output: str, config: ScoreConfig) -> set[str]:
         paths.update(table["path"].to_pylist())
         models.update(table["model"].unique().to_pylist())
     if models:
-        name = Scorer(config.model, device="cpu", backend=config.backend).facts.name
+        name = Scorer(config.model, device="cpu", backend=config.backend).info.name
         for model in models:
             check_model(output, model, name)
     return paths

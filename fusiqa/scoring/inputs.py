@@ -1,25 +1,27 @@
-"""Whatever a user calls an image (file, bytes, PIL image, array, tensor) -> pixels. It scores none."""
+"""What a user may pass as an image or as images, and the images in files, folders, patterns and lists of paths."""
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 from PIL import Image
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.decode import Pixels, decode, upright_pixels
-from fusiqa.scoring.reading import content_of, reason_of
+from fusiqa.scoring.image import ENDINGS, Pixels, content_of, decode, reason_of, upright_pixels
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
 HIGHEST = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65_535}
-ALLOWED = (
-    "a path, bytes, a file object, a PIL image, an array (height, width, 3), a tensor (3, height, width), "
-    "or a list, generator, 4-D array or 4-D tensor of them"
-)
+ALLOWED = "a path, bytes, a file object, a PIL image, an array (height, width, 3) or a tensor (3, height, width)"
+STANDARD_INPUT = "-"
+UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories that no line of a table can hold
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class ImageInput:
     """An image that is not read yet.
 
     Attributes:
-        name: its path as given, or where it stood among what was given ("image 3").
+        name: its path as given, or its place in what was given ("image 3").
         load: reads it; raises whatever reading leads to.
         path: the file, if it is one.
     """
@@ -42,6 +44,9 @@ class ImageInput:
             return self.load()
         except Exception as error:  # Pillow's readers raise whatever a malformed file leads them to
             raise FusiqaError(f"{self.name}: {reason_of(error)}") from error
+
+
+# --- what Python code passes -----------------------------------------------------------------------------------------
 
 
 def is_many(given: Any) -> bool:
@@ -66,11 +71,11 @@ def images_in(given: Any) -> Iterator[ImageInput]:
 
 
 def image_of(given: Any, *, place: int = 0) -> ImageInput:
-    """One image; what it is of is found out now, reading it waits.
+    """One image, not read yet.
 
     Args:
         given: a path, bytes, a file object, a PIL image, an array or a tensor.
-        place: where it stood in a list, for its name.
+        place: its index in a list, for its name.
     """
     name = f"image {place}"
     match given:
@@ -79,41 +84,41 @@ def image_of(given: Any, *, place: int = 0) -> ImageInput:
         case str() | os.PathLike():
             return file_image(os.fspath(given))
         case bytes() | bytearray() | memoryview():
-            return ImageInput(name, lambda: decode(bytes(given)))
+            return ImageInput(name, partial(decode, bytes(given)))
         case Image.Image():
-            return ImageInput(getattr(given, "filename", "") or name, lambda: upright_pixels(given))
+            return ImageInput(getattr(given, "filename", "") or name, partial(upright_pixels, given))
         case np.ndarray():
-            return ImageInput(name, lambda: pixels_of_array(given))
+            return ImageInput(name, partial(pixels_of_array, given))
     if hasattr(given, "detach") and hasattr(given, "ndim"):  # a tensor, without importing torch to see it
-        return ImageInput(name, lambda: pixels_of_tensor(given))
+        return ImageInput(name, partial(pixels_of_tensor, given))
     if hasattr(given, "read"):
         named = getattr(given, "name", None)
-        return ImageInput(named if isinstance(named, str) else name, lambda: decode(_bytes_read(given)))
-    return ImageInput(name, lambda: _refuse(given))
+        return ImageInput(named if isinstance(named, str) else name, partial(_read_object, given))
+    return ImageInput(name, partial(_refuse, f"{type(given).__name__} is no image; expected {ALLOWED}"))
 
 
 def file_image(path: str) -> ImageInput:
     """An image in a file. A URL is refused when it is read: nothing here opens a connection."""
     if path.startswith(("http://", "https://")):
-        return ImageInput(path, lambda: _refuse_url(), path)
-    return ImageInput(printable(path), lambda: decode(content_of(path)), path)
+        return ImageInput(path, partial(_refuse, "URLs are not read; download the image and give its path"), path)
+    return ImageInput(printable(path), partial(_read_file, path), path)
 
 
 def printable(path: str) -> str:
-    r"""A path that any table can hold in one line: bytes that are no UTF-8, and line breaks, are written out.
+    r"""A path that any table can hold in one line: bytes that are not UTF-8 and control characters are escaped.
 
     Example:
         >>> print(printable("two\nlines.jpg"))
         two\nlines.jpg
     """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in UNWRITABLE else c for c in text)
 
 
 def pixels_of_array(array: np.ndarray) -> Pixels:
     """An array as an image: (height, width), (height, width, 1), (..., 3) or (..., 4), the opacity over white.
 
-    uint8 is 0-255, uint16 0-65535, floating point 0-1; a channel-first array of three planes is turned round. Other
+    uint8 is 0-255, uint16 0-65535, floating point 0-1; a channel-first array of three planes is transposed. Other
     types, other shapes, NaN and values outside their range raise FusiqaError.
     """
     if array.ndim == 2:
@@ -122,7 +127,10 @@ def pixels_of_array(array: np.ndarray) -> Pixels:
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[2] not in CHANNELS or 0 in array.shape:
         raise FusiqaError(f"an array of shape {array.shape}; expected (height, width, 3), with 1 or 4 for grey or RGBA")
-    return _rgb(_bytes_of(array))
+    array = _as_bytes(array)
+    if array.shape[2] == 1:
+        return np.repeat(array, 3, axis=2)
+    return upright_pixels(Image.fromarray(array)) if array.shape[2] == 4 else np.ascontiguousarray(array)
 
 
 def pixels_of_tensor(tensor: Any) -> Pixels:
@@ -134,7 +142,7 @@ def pixels_of_tensor(tensor: Any) -> Pixels:
     return pixels_of_array(array.transpose(1, 2, 0) if array.ndim == 3 else array)
 
 
-def _bytes_of(array: np.ndarray) -> np.ndarray:
+def _as_bytes(array: np.ndarray) -> np.ndarray:
     """Values as uint8, rounded."""
     if array.dtype == np.uint8:
         return array
@@ -149,22 +157,97 @@ def _bytes_of(array: np.ndarray) -> np.ndarray:
     return np.round(array * (255 / allowed)).astype(np.uint8)
 
 
-def _rgb(array: np.ndarray) -> Pixels:
-    if array.shape[2] == 1:
-        return np.repeat(array, 3, axis=2)
-    return upright_pixels(Image.fromarray(array)) if array.shape[2] == 4 else np.ascontiguousarray(array)
+def _read_file(path: str) -> Pixels:
+    return decode(content_of(path))
 
 
-def _bytes_read(file: Any) -> bytes:
+def _read_object(file: Any) -> Pixels:
     content = file.read()
     if not isinstance(content, bytes):
         raise FusiqaError("the file object gives text; open it in binary mode ('rb')")
-    return content
+    return decode(content)
 
 
-def _refuse(given: Any) -> Pixels:
-    raise FusiqaError(f"{type(given).__name__} is no image; expected {ALLOWED}")
+def _refuse(reason: str) -> NoReturn:
+    raise FusiqaError(reason)
 
 
-def _refuse_url() -> Pixels:
-    raise FusiqaError("URLs are not read; download the image and give its path")
+# --- what a command line names ---------------------------------------------------------------------------------------
+
+
+def walk(paths: Iterable[str], standard_input: TextIO | None = None) -> Iterator[ImageInput]:
+    """Images in the order named; in folders and below them by ending, sorted, without hidden files.
+
+    A file that is named is taken whatever its ending. A missing file and a folder that may not be read come as an image
+    whose reading fails, so that each costs one row. What is named twice comes once.
+
+    Args:
+        paths: files, folders, patterns, or "-" for a list in `standard_input`.
+        standard_input: one path a line.
+
+    Raises:
+        FusiqaError: at the end, if there was none at all.
+    """
+    paths = list(paths)
+    seen: set[str] = set()
+    found = 0
+    for image in _named(paths, standard_input):
+        found += 1
+        if len(paths) == 1 or image.name not in seen:
+            yield image
+        if len(paths) > 1:
+            seen.add(image.name)
+    if not found:
+        raise FusiqaError(nothing_in(paths))
+
+
+def nothing_in(paths: Iterable[str | Path]) -> str:
+    """What is said where paths hold no image."""
+    return (
+        f"no images in {', '.join(map(str, paths))}; in folders, these endings are taken: {' '.join(sorted(ENDINGS))}"
+    )
+
+
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """The files that `walk` finds, as absolute paths, each once; what is not a file is left out.
+
+    Raises:
+        FusiqaError: a path that does not exist, or no image at all.
+    """
+    for path in paths:
+        if not path.exists() and not glob.has_magic(str(path)):
+            raise FusiqaError(f"no such file or folder: {path}")
+    found = [Path(image.path or image.name) for image in walk(map(str, paths))]
+    files = list(dict.fromkeys(path.resolve() for path in found if path.is_file()))
+    if not files:
+        raise FusiqaError(nothing_in(paths))
+    return files
+
+
+def _named(paths: Iterable[str], standard_input: TextIO | None) -> Iterator[ImageInput]:
+    for path in paths:
+        if path == STANDARD_INPUT and standard_input is not None:
+            yield from _named((line.rstrip("\r\n") for line in standard_input if line.strip()), None)
+        elif not os.path.lexists(path) and glob.has_magic(path):
+            yield from _named(sorted(glob.iglob(path, recursive=True)), None)
+        elif os.path.isdir(path):
+            yield from _below(path)
+        else:
+            yield file_image(path)
+
+
+def _below(folder: str) -> Iterator[ImageInput]:
+    """The images of a folder, then those of its folders, each in the order of their names."""
+    try:
+        with os.scandir(folder) as entries:
+            inside = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        yield ImageInput(printable(folder), partial(_refuse, reason_of(error)), folder)
+        return
+    visible = [entry for entry in inside if not entry.name.startswith(".")]
+    folders = [entry for entry in visible if entry.is_dir(follow_symlinks=False)]
+    for entry in visible:
+        if os.path.splitext(entry.name)[1].lower() in ENDINGS and not os.path.isdir(entry.path):
+            yield file_image(entry.path)
+    for entry in folders:
+        yield from _below(entry.path)

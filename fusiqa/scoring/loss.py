@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.geometry import OVERLAP, Resize, cover
-from fusiqa.scoring.runtime import Network
-from fusiqa.scoring.torch import TorchNetwork
+from fusiqa.scoring.image import OVERLAP, Resize, cover
+from fusiqa.scoring.models import Network
+from fusiqa.scoring.torch import TorchNetwork, in_float32
 
 
 def quality_loss(network: Network, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, ""]:
@@ -34,10 +34,11 @@ def quality_loss(network: Network, images: Float[Tensor, "batch 3 height width"]
     lowest, highest = images.detach().amin().item(), images.detach().amax().item()
     if not (lowest >= 0 and highest <= 1):
         raise FusiqaError(f"values from {lowest:g} to {highest:g}; expected 0 to 1")
-    facts = network.facts
-    crops, count = crops_of(images.to(network.device).float(), Resize.parse(facts.resize), facts.crop_size)
-    scores = torch.cat([network.model(part).score for part in crops.split(network.crops_at_once)])
-    return 1 - facts.score_range.to_unit(scores.view(count, len(images)).mean(dim=0)).mean()
+    info = network.info
+    crops, count = crops_of(images.to(network.device).float(), Resize.parse(info.resize), info.crop_size)
+    with in_float32(network.device):
+        scores = torch.cat([network.model(part).score for part in crops.split(network.at_once(tuple(crops.shape[2:])))])
+    return 1 - info.score_range.to_unit(scores.view(count, len(images)).mean(dim=0)).mean()
 
 
 def crops_of(

@@ -1,82 +1,85 @@
-"""A trained network run by onnxruntime. It imports no torch, unless a model has to be exported first."""
+"""A trained network run by ONNX Runtime, without torch."""
 
 from __future__ import annotations
 
 import json
-import sys
+import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from fusiqa.config import ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.runtime import Crops, Facts, fingerprint_of, weights_of
+from fusiqa.machine import cores
+from fusiqa.scoring.models import Batch, ModelInfo
 
 METADATA = "fusiqa"
-"""Key of the facts, as JSON, in the metadata of an ONNX file."""
-CROPS_AT_ONCE = 8
+"""Key of the model's description, as JSON, in the metadata of an ONNX file."""
+PIXELS_AT_ONCE = 8 * 224**2
 
 
 class OnnxNetwork:
-    """A `Network` in onnxruntime.
+    """A `Network` in ONNX Runtime; pickled, it is its path, and a process that was forked opens the file again.
 
     Args:
-        session: an onnxruntime session of a file that `fusiqa export` wrote.
-        facts: of the model.
-    """
-
-    crops_at_once = CROPS_AT_ONCE
-
-    def __init__(self, session: Any, facts: Facts) -> None:
-        self.session = session
-        self.facts = facts
-
-    def __call__(self, crops: Crops) -> tuple[Float[np.ndarray, " crops"], Float[np.ndarray, "crops 4"] | None]:
-        score, *weights = self.session.run(None, {"crops": crops})
-        return score.astype(np.float64), weights[0].astype(np.float64) if weights else None
-
-
-def load_onnx_network(path: Path, *, name: str) -> OnnxNetwork:
-    """The network of a model.onnx; another model is exported once, and kept in the cache.
+        path: a file that `fusiqa export` wrote.
+        device: "auto" (the GPU where the installed runtime has one), "cpu", "cuda", "cuda:1".
 
     Raises:
-        FusiqaError: onnxruntime is not installed, or the file is none that `fusiqa export` wrote.
+        FusiqaError: onnxruntime is not installed, the file is none that `fusiqa export` wrote, or no such device.
     """
-    try:
-        import onnxruntime
-    except ImportError as reason:
-        raise FusiqaError("backend onnx needs onnxruntime: pip install 'fusiqa[onnx]'") from reason
-    file = path if path.suffix.lower() == ".onnx" else exported_once(path, name=name)
-    try:
-        session = onnxruntime.InferenceSession(str(file))
-        facts = facts_of(json.loads(session.get_modelmeta().custom_metadata_map[METADATA]))
-    except Exception as reason:  # onnxruntime raises its own
-        told = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
-        raise FusiqaError(f"{file} is no model that `fusiqa export` wrote: {told}") from reason
-    return OnnxNetwork(session, facts)
+
+    def __init__(self, path: Path, *, device: str = "auto") -> None:
+        self.path, self.device = Path(path), device
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            import onnxruntime
+        except ImportError as reason:
+            raise FusiqaError("backend onnx needs onnxruntime: pip install 'fusiqa[onnx]'") from reason
+        providers = _providers(self.device, onnxruntime.get_available_providers())
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = cores()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores free
+        try:
+            self._session = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
+            self.stated: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA])
+            self.info = ModelInfo.from_json(self.stated)
+        except Exception as reason:  # onnxruntime raises its own
+            told = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
+            raise FusiqaError(f"{self.path} is no model that `fusiqa export` wrote: {told}") from reason
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "device": self.device}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def __call__(self, views: Batch) -> tuple[Float[np.ndarray, " views"], Float[np.ndarray, "views 4"] | None]:
+        if self._process != os.getpid():  # threads do not survive a fork: the old session would wait for ever
+            self._open()
+        score, *weights = self._session.run(None, {self._session.get_inputs()[0].name: views})
+        return score.astype(np.float64), weights[0].astype(np.float64) if weights else None
+
+    def at_once(self, shape: tuple[int, ...]) -> int:
+        return max(1, PIXELS_AT_ONCE // (shape[0] * shape[1]))
 
 
-def exported_once(path: Path, *, name: str) -> Path:
-    """The ONNX file of a model that is none, from the cache; written there, with torch, the first time."""
-    from fusiqa.data.cache import default_folder
-
-    kept = default_folder().expanduser() / "onnx" / f"{fingerprint_of(weights_of(path))}.onnx"
-    if not kept.is_file():
-        from fusiqa.models.export import export
-
-        print(f"exporting {name} to {kept}, once", file=sys.stderr)
-        export(path, name=name, output=kept)
-    return kept
+def is_installed() -> bool:
+    """Whether ONNX Runtime can be imported; it is not."""
+    return find_spec("onnxruntime") is not None
 
 
-def facts_of(stated: dict[str, Any]) -> Facts:
-    """The facts that an ONNX file's metadata states."""
-    return Facts(
-        name=stated["name"],
-        score_range=ScoreRange(*stated["score_range"]),
-        crop_size=stated["crop_size"],
-        resize=stated["resize"],
-        scale_sizes=tuple((height, width) for height, width in stated["scale_sizes"]),
-    )
+def _providers(device: str, available: list[str]) -> list[Any]:
+    """The execution providers of a device. Raises FusiqaError for one that is not there."""
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and "CUDAExecutionProvider" in available:
+        return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
+    if kind not in ("auto", "cpu"):
+        raise FusiqaError(f"device {device} cannot be used by ONNX Runtime here; try cpu or auto")
+    gpu = kind == "auto" and "CUDAExecutionProvider" in available
+    return ["CUDAExecutionProvider"] * gpu + ["CPUExecutionProvider"]

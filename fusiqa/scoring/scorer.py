@@ -1,51 +1,111 @@
-"""Any image, of any size, from anywhere -> its score: the one way in for the command line, the page and users."""
+"""Any image, of any size, from anywhere -> its result: what the command line, the page and Python code score with.
+
+`score_views` is the one place where views of images become scores: evaluation and validation in training call it too.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from importlib.util import find_spec
+from itertools import chain, islice
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from fusiqa.config import ScoreRange
+from fusiqa.config.model import ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.decode import Pixels
-from fusiqa.scoring.find import load_network
-from fusiqa.scoring.geometry import OVERLAP, Resize, cover, pad_to
+from fusiqa.scoring.image import NO_VIEWS, Resize, Views, views_of
 from fusiqa.scoring.inputs import ImageInput, image_of, images_in, is_many
-from fusiqa.scoring.result import CropScores, Score
-from fusiqa.scoring.runtime import Facts, Network
+from fusiqa.scoring.models import ONNX_FILE, ModelInfo, Network, find, source_of
+from fusiqa.scoring.result import CropScores, Result
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Backend = Literal["auto", "torch", "onnx"]
 READERS = 2  # threads that decode while the network computes; each holds one image
-Corner = tuple[int, int]
+GPU_FILES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda.dll")
+"""One of them exists where there may be a GPU that torch can use: asking torch would import it."""
+
+
+# --- the engine: views of images to scores ---------------------------------------------------------------------------
+
+
+class Scored(NamedTuple):
+    """Of one image.
+
+    Attributes:
+        score: average over its views, on the score range.
+        spread: their standard deviation.
+        scale_weights: average over its views; None where the fusion does not weigh.
+        scores: of each view.
+    """
+
+    score: float
+    spread: float
+    scale_weights: list[float] | None
+    scores: Float[np.ndarray, " views"]
+
+
+def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Iterator[Scored]:
+    """The weighted average over each image's views, in float64; views are packed into passes of bounded size.
+
+    Args:
+        network: runs the views.
+        images: the views of each image, or an array of them, which weigh the same; an image without views scores NaN.
+    """
+    parts = [network(batch) for batch in _passes(network, chain.from_iterable(images))]
+    scores = np.concatenate([part for part, _ in parts]) if parts else np.empty(0)
+    scales = np.concatenate([part for _, part in parts]) if parts and parts[0][1] is not None else None  # type: ignore[misc]
+    weights = [each.weights if isinstance(each, Views) else np.ones(len(each)) for each in images]
+    ends = np.cumsum([len(each) for each in weights])
+    for each, end in zip(weights, ends, strict=True):
+        mine = slice(end - len(each), end)
+        if not len(each):
+            yield Scored(np.nan, np.nan, None, scores[mine])
+            continue
+        mean = float(np.average(scores[mine], weights=each))
+        spread = float(np.sqrt(np.average((scores[mine] - mean) ** 2, weights=each)))
+        scale_weights = None if scales is None else np.average(scales[mine], axis=0, weights=each).tolist()
+        yield Scored(mean, spread, scale_weights, scores[mine])
+
+
+def _passes(network: Network, views: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Consecutive views of one shape, stacked, as many at once as suits the network."""
+    batch: list[np.ndarray] = []
+    for view in views:
+        if batch and (view.shape != batch[0].shape or len(batch) >= network.at_once(view.shape)):
+            yield np.stack(batch)
+            batch = []
+        batch.append(view)
+    if batch:
+        yield np.stack(batch)
+
+
+# --- images to results -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image after the resize protocol, at least one crop large, and where its crops lie.
+    """An image that is read and resized.
 
     Attributes:
         image: which one.
-        pixels: uint8 (height, width, 3); empty where it could not be read.
-        corners: (top, left) of each crop in `pixels`.
-        boxes: (crops, 4), each crop as shares of the image.
+        views: its parts as the network takes them; none where it could not be read.
         size: (height, width) of the image as it came.
         error: why it could not be read.
     """
 
     image: ImageInput
-    pixels: Pixels
-    corners: list[Corner]
-    boxes: np.ndarray
-    size: tuple[int, int]
+    views: Views
+    size: tuple[int, int] = (0, 0)
     error: str | None = None
 
 
@@ -55,20 +115,23 @@ class Scorer:
     A score is the mean over crops that cover the image to its edges, after the resize protocol of the model.
 
     Args:
-        model: a name (`fusiqa.scoring.find.names()` lists those in the package), a run folder, a model.safetensors or
+        model: a name (`fusiqa.list_models()` lists those in the package), a run folder, a model.safetensors or
             model.onnx, or "owner/name" on the Hugging Face hub; by default the model in the package.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        backend: "torch", or "onnx", which needs onnxruntime and, for a model.onnx, no torch.
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        backend: "onnx" is ONNX Runtime, which needs no torch where the model has a model.onnx; "torch"; "auto" takes
+            ONNX Runtime on a CPU if the model has a model.onnx, else torch.
         readers: threads that decode images while the network computes.
 
     Raises:
-        FusiqaError: no such model or device.
+        FusiqaError: no such model or device, or what runs it is not installed.
 
     Example:
         >>> scorer = Scorer()
-        >>> score = scorer(np.full((240, 320, 3), 127, np.uint8))
-        >>> score.score_range.low <= score.score <= score.score_range.high, score.higher_is_better
+        >>> result = scorer(np.full((240, 320, 3), 127, np.uint8))
+        >>> result.score_range.low <= result.score <= result.score_range.high, result.higher_is_better
         (True, True)
+        >>> [result.ok for result in scorer.many(["missing.jpg", np.zeros((64, 64, 3), np.uint8)])]
+        [False, True]
     """
 
     def __init__(
@@ -76,56 +139,71 @@ class Scorer:
         model: str | PathLike[str] | None = None,
         *,
         device: str = "auto",
-        backend: Literal["torch", "onnx"] = "torch",
+        backend: Backend = "auto",
         readers: int = READERS,
     ) -> None:
         self.network: Network = load_network(model, device=device, backend=backend)
         self.readers = readers
-        self._resize = Resize.parse(self.facts.resize)
+        self._resize = Resize.parse(self.info.resize)
 
     def __repr__(self) -> str:
         low, high = self.score_range
-        return f"Scorer({self.facts.name}, scores {low:g} to {high:g}, higher is better)"
+        return f"Scorer({self.info.name}, scores {low:g} to {high:g}, higher is better)"
 
     @property
-    def facts(self) -> Facts:
-        """Name, score range, crop size and preprocessing of the model."""
-        return self.network.facts
+    def info(self) -> ModelInfo:
+        """Name, score range, crop size and preprocessing of the model, and where it comes from."""
+        return self.network.info
 
     @property
     def score_range(self) -> ScoreRange:
-        return self.facts.score_range
+        return self.info.score_range
 
-    def __call__(self, given: Any) -> Score | list[Score]:
-        """Score one image, or a list of them.
+    @property
+    def crops_at_once(self) -> int:
+        """Crops that go through the network together."""
+        return self.network.at_once((self.info.crop_size, self.info.crop_size, 3))
+
+    def __call__(self, image: Any) -> Result:
+        """Score one image.
 
         Args:
-            given: a path, bytes, a file object, a PIL image, an array (height, width, 3) of uint8 or of floats in 0-1,
-                a tensor (3, height, width); or a list, generator, 4-D array or 4-D tensor of them.
-
-        Returns:
-            A `Score`; for several, a list of them, in order.
+            image: a path, bytes, a file object, a PIL image, an array (height, width, 3) of uint8 or of floats in 0-1,
+                or a tensor (3, height, width).
 
         Raises:
-            FusiqaError: a single image that cannot be read. In a list, its `Score` has the `error` instead.
+            FusiqaError: an image that cannot be read, or several of them.
         """
-        if is_many(given):
-            return list(self.stream(given))
-        (score,) = self.score_prepared([self.prepare(image_of(given))])
-        if score.error is not None:
-            raise FusiqaError(f"{score.name}: {score.error}")
-        return score
+        if is_many(image):
+            raise FusiqaError("expected one image; `many` or `stream` score several")
+        (result,) = self.score_prepared([self.prepare(image_of(image))])
+        if result.error is not None:
+            raise FusiqaError(f"{result.name}: {result.error}")
+        return result
 
-    def stream(self, given: Any) -> Iterator[Score]:
-        """Score images one after the other, in order, in bounded memory; what cannot be read has an `error`.
+    def many(self, images: Any) -> list[Result]:
+        """Score several images, in order; the result of one that cannot be read has an `error`.
 
         Args:
-            given: as for a call; a generator may go on for ever.
+            images: a list or generator of what a call takes, a 4-D array (images, height, width, 3), or a 4-D tensor
+                (images, 3, height, width).
+
+        Raises:
+            FusiqaError: a single image.
         """
+        return list(self.stream(images))
+
+    def stream(self, images: Any) -> Iterator[Result]:
+        """As `many`, one result after the other in bounded memory; a generator may go on for ever."""
+        if not is_many(images):
+            raise FusiqaError("expected several images; call the scorer itself with one")
+        return self._stream(images_in(images))
+
+    def _stream(self, images: Iterable[ImageInput]) -> Iterator[Result]:
         ready: list[Prepared] = []
-        for prepared in self._prepared(images_in(given)):
+        for prepared in self._prepared(images):
             ready.append(prepared)
-            if sum(len(each.corners) for each in ready) >= self.network.crops_at_once or not prepared.corners:
+            if sum(len(each.views) for each in ready) >= self.crops_at_once or prepared.error is not None:
                 yield from self.score_prepared(ready)
                 ready = []
         yield from self.score_prepared(ready)
@@ -164,51 +242,65 @@ class Scorer:
             resized = self._resize.apply(pixels)
         except FusiqaError as error:
             reason = " ".join(str(error).removeprefix(f"{image.name}: ").split())
-            return Prepared(image, np.empty((0, 0, 3), np.uint8), [], np.empty((0, 4)), (0, 0), reason)
-        side = self.facts.crop_size
-        padded = pad_to(resized, side, side)
-        corners = cover(padded.shape[0], padded.shape[1], side, overlap=OVERLAP)
-        return Prepared(image, padded, corners, boxes_of(corners, side, resized, padded), pixels.shape[:2])
+            return Prepared(image, NO_VIEWS, error=reason)
+        views = views_of(resized, self.info.crop_size, view=self.info.view)
+        return Prepared(image, views, pixels.shape[:2])
 
-    def score_prepared(self, prepared: list[Prepared]) -> Iterator[Score]:
-        """Score images that were prepared, their crops packed into passes of bounded size."""
-        parts = [self.network(crops) for crops in self._passes(prepared)]
-        scores = np.concatenate([part for part, _ in parts]) if parts else np.empty(0)
-        weights = np.concatenate([part for _, part in parts]) if parts and parts[0][1] is not None else None
-        start = 0
-        for each in prepared:
-            mine = slice(start, start + len(each.corners))
-            start = mine.stop
-            yield self._result(each, scores[mine], None if weights is None else weights[mine])
-
-    def _passes(self, prepared: list[Prepared]) -> Iterator[np.ndarray]:
-        """The crops of images, uint8 (crops, side, side, 3), as many at once as suits the network."""
-        side = self.facts.crop_size
-        crops = (p.pixels[top : top + side, left : left + side] for p in prepared for top, left in p.corners)
-        while taken := list(islice(crops, self.network.crops_at_once)):
-            yield np.stack(taken)
-
-    def _result(self, prepared: Prepared, scores: np.ndarray, weights: np.ndarray | None) -> Score:
-        name, facts = prepared.image.name, self.facts
-        if prepared.error is not None:
-            return Score(name, float("nan"), facts.score_range, facts.name, error=prepared.error)
-        return Score(
-            name=name,
-            score=float(scores.mean()),
-            score_range=facts.score_range,
-            model=facts.name,
-            scale_weights=None if weights is None else tuple(weights.mean(axis=0).tolist()),
-            spread=float(scores.std()),
-            width=prepared.size[1],
-            height=prepared.size[0],
-            crops=CropScores(prepared.boxes, scores),
-            image=prepared.image,
-        )
+    def score_prepared(self, prepared: Sequence[Prepared]) -> Iterator[Result]:
+        """Score images that were prepared, together."""
+        scored = score_views(self.network, [each.views for each in prepared])
+        for each, (score, spread, weights, scores) in zip(prepared, scored, strict=True):
+            readable = each.error is None
+            yield Result(
+                name=each.image.name,
+                score=score,
+                score_range=self.score_range,
+                model=self.info.name,
+                scale_weights=None if weights is None else tuple(weights),
+                spread=spread,
+                width=each.size[1],
+                height=each.size[0],
+                crops=CropScores(each.views.boxes, scores) if readable else None,
+                error=each.error,
+                image=each.image if readable else None,
+            )
 
 
-def boxes_of(corners: list[Corner], side: int, resized: np.ndarray, padded: np.ndarray) -> np.ndarray:
-    """Each crop as (left, top, right, bottom), shares of the image; what was mirrored outwards is cut off."""
-    height, width = resized.shape[:2]
-    above, before = (padded.shape[0] - height) // 2, (padded.shape[1] - width) // 2
-    places = np.array([(left - before, top - above) for top, left in corners], float)
-    return np.clip(np.hstack([places, places + side]) / [width, height, width, height], 0, 1)
+# --- which runtime ---------------------------------------------------------------------------------------------------
+
+
+def load_network(model: str | PathLike[str] | None, *, device: str, backend: str) -> Network:
+    """A model by name, in the runtime asked for or the one that suits it (`Scorer`). Raises FusiqaError as `Scorer`."""
+    if backend not in ("auto", "torch", "onnx"):
+        raise FusiqaError(f"`backend` must be auto, torch or onnx, got {backend!r}")
+    path, name = find(model)
+    made = path if path.suffix.lower() == ".onnx" else path / ONNX_FILE
+    if path == made or (made.is_file() and _prefers_onnx(device=device, backend=backend)):
+        from fusiqa.scoring.onnx import OnnxNetwork
+
+        network = OnnxNetwork(made, device=device)
+        if path == made or network.stated.get("source") == source_of(path):
+            return network
+        print(f"{made} is not of the model beside it and is not used", file=sys.stderr)
+    if find_spec("torch") is None:
+        raise FusiqaError(f"{name} needs torch, as it has no {ONNX_FILE}: pip install 'fusiqa[torch]'")
+    from fusiqa.scoring.torch import exported_once, load_torch_network
+
+    if backend != "onnx":
+        return load_torch_network(path, name=name, device=device)
+    from fusiqa.scoring.onnx import OnnxNetwork
+
+    return OnnxNetwork(exported_once(path, name=name), device=device)
+
+
+def _prefers_onnx(*, device: str, backend: str) -> bool:
+    """Whether a model that has an ONNX file is run by it."""
+    if backend != "auto" or find_spec("torch") is None:
+        return backend != "torch"
+    if find_spec("onnxruntime") is None or device not in ("auto", "cpu"):
+        return False
+    if device == "cpu" or not any(map(os.path.exists, GPU_FILES)):
+        return True
+    from fusiqa.scoring.torch import choose_device
+
+    return choose_device(device).type == "cpu"

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from fusiqa.config import ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.io import MARK, check_output, write_atomically
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.inputs import file_image
 
 CELL = 240  # pixels

@@ -1,8 +1,12 @@
-"""A trained network run by torch. It reads no image."""
+"""A trained network run by torch: the only file of `scoring` that imports torch or the networks."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,39 +14,68 @@ import torch
 from jaxtyping import Float
 
 from fusiqa.errors import FusiqaError
-from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
+from fusiqa.models.checkpoint import load_checkpoint
 from fusiqa.models.crops import crops_at_once, to_unit_range
-from fusiqa.scoring.runtime import Crops, Facts, fingerprint_of, weights_of
+from fusiqa.models.quality import QualityModel
+from fusiqa.scoring.models import Batch, ModelInfo, describe, source_of
+
+PROCESS = os.getpid()
 
 
 class TorchNetwork:
-    """A `Network` in torch, in float32 on every device: TensorFloat-32 is turned off for its own passes.
+    """A `Network` in torch, in float32 on every device: autocast and TensorFloat-32 are off in its own passes.
+
+    The model is run as it is and where it is, so that a model in training can be validated with it.
 
     Args:
-        trained: the model.
-        name: name and fingerprint.
-        device: a torch device; "auto" is the first GPU where there is one.
+        model: in evaluation mode when it is called.
+        info: its description; by default what the model's configuration says.
     """
 
-    def __init__(self, trained: TrainedModel, *, name: str, device: str = "auto") -> None:
-        self.device = choose_device(device)
-        self.model = trained.model.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
-        config = trained.model.config
-        sizes = tuple(trained.model.pyramid.scale_sizes())
-        self.facts = Facts(name, config.score_range, config.crop_size, trained.resize, sizes)
-        self.crops_at_once = crops_at_once(self.device.type, config.crop_size, config.crop_size)
+    def __init__(self, model: QualityModel, info: ModelInfo | None = None) -> None:
+        self.model = model
+        config = model.config
+        self.info = info or ModelInfo(config.backbone, config.score_range, config.crop_size, "none")
 
-    def __call__(self, crops: Crops) -> tuple[Float[np.ndarray, " crops"], Float[np.ndarray, "crops 4"] | None]:
-        batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2)
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False), exact(self.device):
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def __call__(self, views: Batch) -> tuple[Float[np.ndarray, " views"], Float[np.ndarray, "views 4"] | None]:
+        if os.getpid() != PROCESS:  # OpenMP's threads do not survive a fork
+            torch.set_num_threads(1)
+        batch = torch.from_numpy(views).to(self.device).permute(0, 3, 1, 2)
+        with torch.inference_mode(), in_float32(self.device):
             score, weights = self.model(to_unit_range(batch))
         return score.double().cpu().numpy(), None if weights is None else weights.double().cpu().numpy()
+
+    def at_once(self, shape: tuple[int, ...]) -> int:
+        return crops_at_once(self.device.type, shape[0], shape[1])
 
 
 def load_torch_network(path: Path, *, name: str, device: str = "auto") -> TorchNetwork:
     """The network of a run folder or a model.safetensors. Raises FusiqaError as `load_checkpoint` does."""
-    trained = load_checkpoint(path)
-    return TorchNetwork(trained, name=f"{name}@{fingerprint_of(weights_of(path))}", device=device)
+    place = choose_device(device)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        model = load_checkpoint(path).model
+    finally:
+        torch.set_default_dtype(default)
+    info = replace(describe(path, name), scale_sizes=tuple(model.pyramid.scale_sizes()))
+    return TorchNetwork(model.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last), info)
+
+
+def exported_once(path: Path, *, name: str) -> Path:
+    """The ONNX file of a run folder or a model.safetensors, from the cache; written there the first time."""
+    from fusiqa.data.cache import default_folder
+    from fusiqa.models.export import export
+
+    kept = default_folder().expanduser() / "onnx" / f"{source_of(path)}.onnx"
+    if not kept.is_file():
+        print(f"exporting {name} to {kept}, once", file=sys.stderr)
+        export(load_torch_network(path, name=name, device="cpu"), kept, source=source_of(path))
+    return kept
 
 
 def choose_device(words: str | torch.device) -> torch.device:
@@ -57,6 +90,9 @@ def choose_device(words: str | torch.device) -> torch.device:
     return device
 
 
-def exact(device: torch.device):
-    """Float32 convolutions with all their bits: a score must not depend on the GPU's shortcuts."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if device.type == "cuda" else nullcontext()
+@contextmanager
+def in_float32(device: torch.device) -> Iterator[None]:
+    """Convolutions and matrix products with all their bits: a score must not depend on autocast or the GPU's TF32."""
+    tf32 = torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if device.type == "cuda" else nullcontext()
+    with torch.autocast(device.type, enabled=False), tf32:
+        yield

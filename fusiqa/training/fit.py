@@ -27,7 +27,7 @@ from fusiqa.data.order import TrainingOrder, mixing_window
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import QualityModel
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.torch import choose_device
 from fusiqa.training.callbacks import LAST_FILE, AtomicCheckpointIO, KeepBest, WriteHistory, keep_last, stop_early
 from fusiqa.training.module import QualityModule

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from fusiqa.config import TrainConfig
 from fusiqa.data.loader import EvaluationBatch, TrainingBatch
-from fusiqa.models.crops import predict_images, to_unit_range
+from fusiqa.models.crops import to_unit_range
 from fusiqa.models.quality import QualityModel
+from fusiqa.scoring.scorer import score_views
+from fusiqa.scoring.torch import TorchNetwork
 from fusiqa.training.history import Row, history_row, validation_figures
 from fusiqa.training.recipe import Rates, create_optimizer, create_schedule
 from fusiqa.training.step import loss_of, seed_step
@@ -83,9 +85,16 @@ class QualityModule(lightning.LightningModule):
         self.rows = []
 
     def validation_step(self, batch: EvaluationBatch, _: int) -> None:
-        score, weights = predict_images(self.model, batch.crops, batch.counts)
-        per_image = [NO_WEIGHTS] * len(batch.rows) if weights is None else weights.tolist()
-        self.rows += list(zip(batch.rows, score.tolist(), per_image, strict=True))
+        scored = score_views(TorchNetwork(self.model), batch.views)
+        self.rows += [
+            (row, one.score, one.scale_weights or NO_WEIGHTS) for row, one in zip(batch.rows, scored, strict=True)
+        ]
+
+    def transfer_batch_to_device(self, batch, device: torch.device, dataloader_idx: int):
+        """Leave images that are scored where they are: their views go to the device pass by pass."""
+        if isinstance(batch, EvaluationBatch):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
         """Bring all processes' images together, each once, and measure on the whole split."""

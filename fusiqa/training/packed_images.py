@@ -17,11 +17,13 @@ from fusiqa.errors import FusiqaError
 from fusiqa.models.crops import PIXELS_AT_ONCE
 from fusiqa.models.quality import QualityModel
 from fusiqa.progress import progress_bar
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import Resize
+from fusiqa.scoring.scorer import score_views
 from fusiqa.training.packed_maps import LAYOUT, judge_packed, pack
-from fusiqa.training.predict import SCALE_COLUMNS
+from fusiqa.training.predict import empty_table, fill
 
 CROPS_AT_ONCE = 256  # through the heads
+IMAGES_AT_ONCE = 64  # whose maps are in memory
 
 
 @dataclass(frozen=True)
@@ -121,25 +123,26 @@ def backbone_fingerprint(model: QualityModel) -> str:
     return digest.hexdigest()[:16]
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Heads:
+    """The heads of a model as a `Network` whose views are packed maps."""
+
+    model: QualityModel
+
+    @torch.no_grad()
+    def __call__(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        device = next(self.model.hypernetwork.parameters()).device
+        score, weights = judge_packed(self.model, torch.from_numpy(packed).to(device))
+        return score.double().cpu().numpy(), None if weights is None else weights.double().cpu().numpy()
+
+    def at_once(self, shape: tuple[int, ...]) -> int:
+        return CROPS_AT_ONCE
+
+
 def predict_packed(model: QualityModel, packed: PackedImages, ratings: Ratings) -> pd.DataFrame:
     """As `predict` of whole images, from their packed maps: image, mos, score, scale_0 .. scale_3."""
-    model.eval()
-    device = next(model.hypernetwork.parameters()).device
-    table = ratings.table[["image", "mos"]].assign(score=float("nan"), **dict.fromkeys(SCALE_COLUMNS, float("nan")))
-    waiting: list[np.ndarray] = []
-    first = 0
-    for row in range(len(packed)):
-        waiting.append(packed[row])
-        if row + 1 < len(packed) and sum(map(len, waiting)) < CROPS_AT_ONCE:
-            continue
-        score, weights = judge_packed(model, torch.from_numpy(np.concatenate(waiting)).to(device))
-        counts = [len(part) for part in waiting]
-        rows = range(first, row + 1)
-        table.loc[rows, "score"] = [float(part.double().mean()) for part in score.split(counts)]
-        if weights is not None:
-            table.loc[rows, list(SCALE_COLUMNS)] = [
-                part.double().mean(dim=0).tolist() for part in weights.split(counts)
-            ]
-        waiting, first = [], row + 1
+    heads, table = Heads(model.eval()), empty_table(ratings)
+    for first in range(0, len(packed), IMAGES_AT_ONCE):
+        rows = range(first, min(first + IMAGES_AT_ONCE, len(packed)))
+        fill(table, rows, score_views(heads, [packed[row] for row in rows]))
     return table

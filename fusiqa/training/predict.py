@@ -1,17 +1,20 @@
-"""Predictions of a trained model on rated images, one row an image. It measures nothing."""
+"""Predictions of a model on rated images, one row per image, by the engine that `Scorer` uses."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 import pandas as pd
 import torch
 
 from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
 from fusiqa.data.ratings import Ratings
 from fusiqa.models.checkpoint import TrainedModel
-from fusiqa.models.crops import predict_images
 from fusiqa.progress import progress_bar
-from fusiqa.scoring.geometry import OVERLAP, Resize
-from fusiqa.scoring.torch import choose_device
+from fusiqa.scoring.image import OVERLAP, Resize
+from fusiqa.scoring.scorer import Scored, score_views
+from fusiqa.scoring.torch import TorchNetwork, choose_device
 
 SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
 
@@ -40,18 +43,27 @@ def predict(
         scale_0 .. scale_3 (NaN for a fusion that does not weigh).
     """
     model = trained.model.eval()
-    device = choose_device(device)
-    model.to(device).to(memory_format=torch.channels_last)
+    model.to(choose_device(device)).to(memory_format=torch.channels_last)
     crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.crop_size, OVERLAP)
-    table = ratings.table[["image", "mos"]].assign(score=float("nan"), **dict.fromkeys(SCALE_COLUMNS, float("nan")))
+    network, table = TorchNetwork(model), empty_table(ratings)
     with progress_bar(what=f"scoring {ratings.name}", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
-            score, weights = predict_images(model, batch.crops.to(device), batch.counts)
-            table.loc[batch.rows, "score"] = score.double().cpu().numpy()
-            if weights is not None:
-                table.loc[batch.rows, list(SCALE_COLUMNS)] = weights.double().cpu().numpy()
+            fill(table, batch.rows, score_views(network, batch.views))
             bar.update(len(batch.rows))
     return table
+
+
+def empty_table(ratings: Ratings) -> pd.DataFrame:
+    """The table of `predict` before anything is scored."""
+    return ratings.table[["image", "mos"]].assign(score=np.nan, **dict.fromkeys(SCALE_COLUMNS, np.nan))
+
+
+def fill(table: pd.DataFrame, rows: Sequence[int], scored: Iterable[Scored]) -> None:
+    """Write the scores and scale weights of images into their rows."""
+    for row, (score, _, weights, _) in zip(rows, scored, strict=True):
+        table.loc[row, "score"] = score
+        if weights is not None:
+            table.loc[row, list(SCALE_COLUMNS)] = weights
 
 
 def predict_on_range(

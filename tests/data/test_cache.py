@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fusiqa.data.cache import CACHE_VARIABLE, cached, default_folder
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import Resize
 
 RESIZE = Resize.parse("13")
 

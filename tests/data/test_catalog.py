@@ -8,7 +8,7 @@ from fusiqa.config import ScoreRange
 from fusiqa.data.catalog import CATALOG, dataset_names, find_dataset, info_text, list_text, read
 from fusiqa.data.readers import READERS
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import Resize
 
 
 @pytest.fixture

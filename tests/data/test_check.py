@@ -10,7 +10,7 @@ from fusiqa.config import ScoreRange
 from fusiqa.data.audit import Broken, check
 from fusiqa.data.ratings import Ratings, fingerprint
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.reading import FolderImages
+from fusiqa.scoring.image import FolderImages
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.geometry import Resize
-from fusiqa.scoring.reading import FolderImages
+from fusiqa.scoring.image import FolderImages, Resize
 
 NAMES = ["a::b.png", "sub/照片.png", "c.png"]
 GROUPS = ["Gaussian blur", "JPEG compression", "Color distortion", "Pristine"]

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fusiqa.data.folder import find_images, read_images
+from fusiqa.data.folder import read_images
 from fusiqa.errors import FusiqaError
+from fusiqa.scoring.inputs import image_files
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_gives_its_images_sorted_and_nothing_else(folder):
-    found = find_images([folder])
+    found = image_files([folder])
     assert [str(path.relative_to(folder.resolve())) for path in found] == [
         "a.png",
         "b.JPG",
@@ -37,7 +38,7 @@ def test_a_folder_gives_its_images_sorted_and_nothing_else(folder):
 def test_files_come_in_the_order_given_whatever_their_ending_and_once(folder):
     odd = folder / "photo.raw-export"
     (folder / "a.png").rename(odd)
-    found = find_images([folder / "sub" / "c.jpeg", odd, folder / "sub", folder / "sub" / ".." / odd.name])
+    found = image_files([folder / "sub" / "c.jpeg", odd, folder / "sub", folder / "sub" / ".." / odd.name])
     assert [path.name for path in found] == ["c.jpeg", odd.name, "d.webp"]
 
 
@@ -67,12 +68,12 @@ def test_the_folder_is_named_however_it_was_typed(folder, monkeypatch):
 
 def test_a_path_that_is_not_there_is_refused(folder):
     with pytest.raises(FusiqaError, match=r"no such file or folder: .*holiday/missing\.jpg"):
-        find_images([folder, folder / "missing.jpg"])
+        image_files([folder, folder / "missing.jpg"])
 
 
 def test_folders_without_images_are_refused_with_the_endings_looked_for(folder):
-    with pytest.raises(FusiqaError, match=r"no images in .*folder\.jpg; endings looked for: .*\.jpeg \.jpg"):
-        find_images([folder / "folder.jpg"])
+    with pytest.raises(FusiqaError, match=r"no images in .*folder\.jpg; in folders, .*: .*\.jpeg .*\.jpg"):
+        image_files([folder / "folder.jpg"])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are not Unicode")
@@ -85,5 +86,5 @@ def test_a_name_that_is_not_utf8_is_refused_before_anything_is_computed(folder):
 def test_images_of_telephones_are_found(folder):
     for name in ("e.HEIC", "f.heif", "g.avif"):
         (folder / name).write_bytes(b"found by its ending")
-    found = {path.name for path in find_images([folder])}
+    found = {path.name for path in image_files([folder])}
     assert {"e.HEIC", "f.heif", "g.avif"} < found

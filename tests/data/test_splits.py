@@ -9,7 +9,7 @@ from fusiqa.config import ScoreRange
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.splits import TEST_FRACTION, assign, check_no_leak, group_copies, load, save, split_fingerprint
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.reading import FolderImages
+from fusiqa.scoring.image import FolderImages
 
 
 def rated(groups: list[str], splits: list[str | None]) -> Ratings:

@@ -8,7 +8,7 @@ from scipy import stats
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.attended import mean_matrices, stitched
 from fusiqa.explain.plots import Attended, gate_maps, matrix_panels
-from fusiqa.scoring.geometry import cover
+from fusiqa.scoring.image import cover
 
 SIZES = [(56, 56), (28, 28), (14, 14), (7, 7)]
 

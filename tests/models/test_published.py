@@ -121,6 +121,6 @@ def test_a_repository_that_is_not_there_is_named(hub):
 def test_a_path_comes_before_a_name_on_the_hub(hub, tmp_path, monkeypatch):
     make_model(tmp_path / "someone" / "tiny")
     monkeypatch.chdir(tmp_path)
-    assert Scorer(Path("someone/tiny"), device="cpu").facts.name.startswith("tiny@")
-    assert Scorer("someone/tiny", device="cpu").facts.name.startswith("tiny@")
+    assert Scorer(Path("someone/tiny"), device="cpu").info.name.startswith("tiny@")
+    assert Scorer("someone/tiny", device="cpu").info.name.startswith("tiny@")
     assert hub.asked == []

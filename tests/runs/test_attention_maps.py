@@ -16,7 +16,7 @@ from fusiqa.models.checkpoint import load_checkpoint
 from fusiqa.models.crops import attention_of, to_unit_range
 from fusiqa.runs.attention_maps import attended_to
 from fusiqa.runs.explain import explain
-from fusiqa.scoring.geometry import Resize
+from fusiqa.scoring.image import Resize
 
 USUAL = ["attention_distribution.png", "attention_heatmap.png", "scale_weight_shifts.csv", "scale_weights.csv"]
 

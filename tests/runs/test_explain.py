@@ -16,10 +16,10 @@ from fusiqa.data.distortions import distort
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
-from fusiqa.models.crops import predict_images
 from fusiqa.models.quality import build_model
 from fusiqa.runs.explain import SHIFTS_FILE, choose_ratings, explain
 from fusiqa.runs.run_folder import write_config
+from fusiqa.scoring.torch import TorchNetwork
 
 FILES = ["attention_distribution.png", "attention_heatmap.png", "scale_weights.csv", "scale_weights_by_group.csv"]
 SCALES = ["scale_0", "scale_1", "scale_2", "scale_3"]
@@ -104,9 +104,9 @@ def test_images_are_shown_in_the_seeds_four_groups_without_the_one_that_is_broke
 
 def by_hand(pixels: np.ndarray) -> tuple[float, list[float]]:
     """Score and scale weights of pixels that are one crop."""
-    crop = torch.tensor(np.asarray(pixels).transpose(2, 0, 1))[None]
-    score, weights = predict_images(tiny().model, crop, [1])
-    return score.item(), weights[0].tolist()
+    score, weights = TorchNetwork(tiny().model.eval())(np.asarray(pixels)[None])
+    assert weights is not None
+    return float(score[0]), weights[0].tolist()
 
 
 def test_the_numbers_are_the_models_on_the_distorted_pixels(run, tmp_path):

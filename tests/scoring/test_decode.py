@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.decode import decode, prove_readable
+from fusiqa.scoring.image import decode, prove_readable
 
 HEIGHT, WIDTH = 37, 53
 

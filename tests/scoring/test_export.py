@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +16,17 @@ from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing
 from fusiqa.errors import FusiqaError
 from fusiqa.models import export as exporting
 from fusiqa.models.checkpoint import TrainedModel, save_checkpoint
-from fusiqa.models.export import TOLERANCE, export, load_exported
+from fusiqa.models.export import TOLERANCE, load_exported
 from fusiqa.models.quality import QualityModel
 from fusiqa.scoring.scorer import Scorer
+from fusiqa.scoring.torch import load_torch_network
 
 pytest.importorskip("onnxscript")
 CLOSE = TOLERANCE * RANGE.width
+
+
+def export(model: Path, *, name: str, output: Path) -> float:
+    return exporting.export(load_torch_network(model, name=name, device="cpu"), output)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -109,7 +115,7 @@ def test_another_model_is_exported_once_and_kept(model_folder, scorer, capsys):
     assert capsys.readouterr().err == ""
     image = noise(53, 71)
     assert first(image).score == again(image).score == pytest.approx(scorer(image).score, abs=CLOSE)
-    assert first.facts.name == scorer.facts.name
+    assert first.info.name == scorer.info.name
 
 
 def test_what_is_no_model_of_ours_is_refused(tmp_path, capsys):

@@ -12,9 +12,7 @@ import pytest
 from PIL import Image, features
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring import heic
-from fusiqa.scoring.decode import decode, prove_readable
-from fusiqa.scoring.reading import FolderImages
+from fusiqa.scoring.image import FolderImages, decode, prove_readable, register_heic
 
 needs_heic = pytest.mark.skipif(find_spec("pi_heif") is None, reason="the extra heic is not installed")
 HEIC = Path(__file__).parent / "images"
@@ -203,7 +201,7 @@ def test_heic_with_a_profile_and_with_transparency():
 
 def test_heic_without_its_library_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pi_heif", None)
-    heic.register.cache_clear()
+    register_heic.cache_clear()
     (tmp_path / "a.heic").write_bytes((HEIC / "plain.heic").read_bytes())
     images = FolderImages(tmp_path)
     for look in (images.read, images.verify):

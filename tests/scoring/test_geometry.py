@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.geometry import LARGEST_SIDE, Resize, cover, pad_to, random_corner
+from fusiqa.scoring.image import LARGEST_SIDE, Resize, cover, pad_to, random_corner
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -60,9 +60,8 @@ def test_resize_prints_the_words_that_it_was_read_from(text: str):
 def test_other_words_are_refused(text: str):
     with pytest.raises(FusiqaError) as caught:
         Resize.parse(text)
-    assert str(caught.value).startswith(
-        f"--resize {text}: expected none, the short side in pixels (384), or WIDTHxHEIGHT"
-    )
+    assert str(caught.value).startswith("`resize` must be none, the short side in pixels (384) or WIDTHxHEIGHT")
+    assert str(caught.value).endswith(f"got {text}")
 
 
 @pytest.mark.parametrize(
@@ -90,9 +89,9 @@ def test_random_corners_reach_every_position():
 
 
 def test_a_crop_larger_than_the_image_is_refused():
-    with pytest.raises(FusiqaError, match=r"crop of 17 pixels .* 13 high and 19 wide"):
+    with pytest.raises(FusiqaError, match=r"crop of 17 pixels .* 13x19"):
         cover(13, 19, 17)
-    with pytest.raises(FusiqaError, match=r"crop of 17 pixels .* 19 high and 13 wide"):
+    with pytest.raises(FusiqaError, match=r"crop of 17 pixels .* 19x13"):
         random_corner(np.random.default_rng(0), 19, 13, 17)
 
 

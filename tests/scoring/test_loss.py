@@ -4,7 +4,7 @@ import torch
 from tiny_models import noise
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.geometry import pad_to
+from fusiqa.scoring.image import pad_to
 from fusiqa.scoring.loss import mirrored
 
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from fusiqa.config import ScoreRange
 from fusiqa.data.distortions import distort
 from fusiqa.data.synthetic import dead_leaves
-from fusiqa.scoring.find import DEFAULT, IN_THE_PACKAGE, names
+from fusiqa.scoring.models import DEFAULT, IN_THE_PACKAGE, names
 from fusiqa.scoring.scorer import Scorer
 
 FOLDER = IN_THE_PACKAGE / DEFAULT

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.reading import FolderImages, reason_of
+from fusiqa.scoring.image import FolderImages, reason_of
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:

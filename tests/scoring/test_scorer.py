@@ -15,7 +15,7 @@ import fusiqa
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.models.checkpoint import load_checkpoint
-from fusiqa.scoring.reading import FolderImages
+from fusiqa.scoring.image import FolderImages
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.torch import TorchNetwork
 from fusiqa.training.predict import predict
@@ -54,7 +54,7 @@ def test_scores_are_those_of_the_evaluation_of_a_run(scorer, model_folder, image
     table = pd.DataFrame({"image": names, "mos": 3.0, "split": "test", "group": names})
     ratings = Ratings("mine", table, RANGE, FolderImages(images[0].parent), "none")
     evaluated = predict(load_checkpoint(model_folder), ratings, device="cpu", num_workers=0, progress=False)
-    scores = scorer(images)
+    scores = scorer.many(images)
     np.testing.assert_allclose([s.score for s in scores], evaluated["score"], atol=TOLERANCE)
     weights = evaluated[["scale_0", "scale_1", "scale_2", "scale_3"]].to_numpy()
     np.testing.assert_allclose([s.scale_weights for s in scores], weights, atol=1e-5)
@@ -65,7 +65,7 @@ def test_the_same_image_has_the_same_score_in_any_batch_and_order(scorer, model_
     alone = {str(path): scorer(path).score for path in images}
     assert max(alone.values()) - min(alone.values()) > 100 * TOLERANCE
     other = Scorer(model_folder, device="cpu", readers=3)
-    other.network.crops_at_once = crops_at_once
+    other.network.at_once = lambda shape: crops_at_once
     order = list(images)
     random.Random(crops_at_once).shuffle(order)
     for score in other.stream(order):
@@ -86,7 +86,7 @@ def test_crops_cover_images_of_any_shape_to_their_edges(scorer, shape):
 def test_a_large_image_goes_through_in_passes_of_bounded_size(tmp_path):
     """Without a resize, an image has as many crops as it is large; no pass holds more than the network takes."""
     scorer = Scorer(make_model(tmp_path / "model", resize="none"), device="cpu")
-    scorer.network.crops_at_once = 50
+    scorer.network.at_once = lambda shape: 50
     sizes = []
     ask = TorchNetwork.__call__
 
@@ -111,18 +111,18 @@ def test_a_heat_map_is_the_mean_of_the_crops_over_a_place():
 
 
 def test_a_list_gives_a_list_and_one_gives_one(scorer, images):
-    assert [score.name for score in scorer(images)] == [str(path) for path in images]
-    assert len(scorer(images[:1])) == 1
-    assert scorer([]) == []
-    assert len(scorer(np.stack([noise(40, 50), noise(40, 50, 1)]))) == 2
-    assert len(scorer(torch.rand(3, 3, 40, 50))) == 3
+    assert [score.name for score in scorer.many(images)] == [str(path) for path in images]
+    assert len(scorer.many(images[:1])) == 1
+    assert scorer.many([]) == []
+    assert len(scorer.many(np.stack([noise(40, 50), noise(40, 50, 1)]))) == 2
+    assert len(scorer.many(torch.rand(3, 3, 40, 50))) == 3
 
 
 def test_what_cannot_be_read_raises_alone_and_costs_one_place_in_a_list(scorer, images, tmp_path):
     (tmp_path / "bad.jpg").write_text("<html>")
     with pytest.raises(FusiqaError, match=r"bad\.jpg: not an image"):
         scorer(tmp_path / "bad.jpg")
-    scores = scorer([images[0], tmp_path / "bad.jpg", 3, images[1]])
+    scores = scorer.many([images[0], tmp_path / "bad.jpg", 3, images[1]])
     assert [score.ok for score in scores] == [True, False, False, True]
     assert scores[1].error == "not an image in a format that can be read"
     assert "int is no image" in scores[2].error
@@ -133,7 +133,7 @@ def test_what_cannot_be_read_raises_alone_and_costs_one_place_in_a_list(scorer, 
 def test_a_stream_asks_for_no_more_than_it_can_hold(model_folder):
     """So that a generator may go on for ever."""
     scorer = Scorer(model_folder, device="cpu", readers=2)
-    scorer.network.crops_at_once = 8
+    scorer.network.at_once = lambda shape: 8
     asked = count()
     endless = (noise(40, 50, next(asked)) for _ in count())
     assert len(list(islice(scorer.stream(endless), 5))) == 5
@@ -147,7 +147,7 @@ def test_a_fusion_that_does_not_weigh_has_no_weights(tmp_path):
 
 
 def test_a_row_has_numbers_where_there_is_a_score_and_else_the_reason(scorer, images):
-    good, bad = (score.row() for score in scorer([images[0], b"no"]))
+    good, bad = (score.row() for score in scorer.many([images[0], b"no"]))
     assert good["score"] == scorer(images[0]).score
     assert good["error"] is None
     assert (good["width"], good["height"]) == (71, 53)
@@ -165,7 +165,7 @@ def test_a_notebook_shows_the_score_and_the_image(scorer, images):
 
 
 def test_a_notebook_shows_names_as_text_and_reasons_as_they_are(scorer):
-    (bad,) = scorer(["<b>.jpg"])
+    (bad,) = scorer.many(["<b>.jpg"])
     assert bad._repr_html_() == "<div><b>&lt;b&gt;.jpg</b>: no such file</div>"
     file = io.BytesIO()
     Image.fromarray(noise(9, 9)).save(file, "PNG")
@@ -176,7 +176,7 @@ def test_a_notebook_shows_names_as_text_and_reasons_as_they_are(scorer):
 def test_unknown_devices_models_and_backends_are_refused(model_folder, tmp_path):
     with pytest.raises(FusiqaError, match=r"device warp cannot be used.*try cpu or auto"):
         Scorer(model_folder, device="warp")
-    with pytest.raises(FusiqaError, match="unknown backend 'tpu'; there are torch and onnx"):
+    with pytest.raises(FusiqaError, match="`backend` must be auto, torch or onnx, got 'tpu'"):
         Scorer(model_folder, backend="tpu")
     with pytest.raises(FusiqaError, match="no model nothing: expected one of"):
         Scorer("nothing")

@@ -16,7 +16,7 @@ from tiny_models import RANGE, noise
 from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.config.serve import ServeConfig
 from fusiqa.scoring.inputs import ImageInput
-from fusiqa.scoring.result import Score
+from fusiqa.scoring.result import Result
 
 pytest.importorskip("fastapi")
 from fusiqa.scoring.web.app import PAGES, make_app
@@ -135,12 +135,12 @@ def test_two_hundred_requests_at_once_lose_no_good_answer(scorer):
 
 def test_images_that_wait_share_a_pass_only_where_it_takes_their_crops(scorer, monkeypatch):
     images = [ImageInput(str(seed), lambda seed=seed: noise(53, 71, seed)) for seed in range(6)]
-    crops = len(scorer.prepare(images[0]).corners)
+    crops = len(scorer.prepare(images[0]).views)
     expected = [scorer(noise(53, 71, seed)).score for seed in range(6)]
     batches = {}
     for at_once in (crops - 1, 3 * crops):
         monkeypatch.setattr(scorer, "network", Slow(scorer.network, 0.05))
-        monkeypatch.setattr(scorer.network, "crops_at_once", at_once)
+        monkeypatch.setattr(scorer.network, "at_once", lambda shape, most=at_once: most)
 
         async def all_at_once() -> int:
             queue = ScoringQueue(scorer, max_waiting=6)
@@ -158,7 +158,7 @@ class Slow:
     """A scorer's network that takes its time."""
 
     def __init__(self, network, seconds: float) -> None:
-        self.facts, self.crops_at_once = network.facts, network.crops_at_once
+        self.info, self.at_once = network.info, network.at_once
         self.network, self.seconds = network, seconds
 
     def __call__(self, crops):
@@ -190,7 +190,7 @@ def test_a_fault_of_the_network_ends_its_requests_and_not_the_server(scorer):
                 raise MemoryError("no memory")
             return super().score_prepared(prepared)
 
-    async def twice() -> tuple[object, Score]:
+    async def twice() -> tuple[object, Result]:
         queue = ScoringQueue(Faulty(), max_waiting=5)
         image = ImageInput("a", lambda: noise(40, 50))
         fault = (await asyncio.gather(queue.score([image]), return_exceptions=True))[0]
@@ -215,7 +215,7 @@ def test_every_kind_of_broken_file_is_an_answer(app, tmp_path):
 
 def test_the_model_and_its_scales_are_described(app, scorer):
     told = ask(app, "GET", "/v1/model").json()
-    assert told["name"] == scorer.facts.name
+    assert told["name"] == scorer.info.name
     assert [scale["cell_pixels"] for scale in told["scales"]] == sorted(
         scale["cell_pixels"] for scale in told["scales"]
     )

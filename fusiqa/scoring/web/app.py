@@ -108,15 +108,15 @@ def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
     @app.get("/v1/model")
     def model() -> ModelAnswer:
         """The model, its feature scales, and the limits of this server."""
-        facts = queue.scorer.facts
+        info = queue.scorer.info
         scales = [
-            Scale(cells=cells, cell_pixels=max(1, round(facts.crop_size / cells[0]))) for cells in facts.scale_sizes
+            Scale(cells=cells, cell_pixels=max(1, round(info.crop_size / cells[0]))) for cells in info.scale_sizes
         ]
         return ModelAnswer(
-            name=facts.name,
-            score_range=facts.score_range,
-            crop_size=facts.crop_size,
-            resize=facts.resize,
+            name=info.name,
+            score_range=info.score_range,
+            crop_size=info.crop_size,
+            resize=info.resize,
             scales=scales,
             max_megabytes=config.max_megabytes,
             max_megapixels=config.max_megapixels,

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fusiqa.config.serve import ServeConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.decode import Pixels, decode, size_of
+from fusiqa.scoring.image import Pixels, decode, size_of
 from fusiqa.scoring.inputs import ImageInput, printable
 
 MEGA = 1_000_000

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from fusiqa.scoring.inputs import ImageInput
-from fusiqa.scoring.result import Score
+from fusiqa.scoring.result import Result
 from fusiqa.scoring.scorer import Prepared, Scorer
 
 READERS = 2
@@ -37,11 +37,11 @@ class ScoringQueue:
         self.batches = 0
         self.closed = False
         self._room = asyncio.Semaphore(READY_AT_MOST)
-        self._ready: deque[tuple[Prepared, Future[Score]]] = deque()
+        self._ready: deque[tuple[Prepared, Future[Result]]] = deque()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
 
-    async def score(self, images: Sequence[ImageInput]) -> list[Score]:
+    async def score(self, images: Sequence[ImageInput]) -> list[Result]:
         """The results of images, in order, with its error for one that cannot be read.
 
         Raises:
@@ -55,11 +55,11 @@ class ScoringQueue:
         finally:
             self.waiting -= len(images)
 
-    async def _score_one(self, image: ImageInput) -> Score:
+    async def _score_one(self, image: ImageInput) -> Result:
         async with self._room:
             loop = asyncio.get_running_loop()
             prepared = await loop.run_in_executor(self._readers, self.scorer.prepare, image)
-            result: Future[Score] = Future()
+            result: Future[Result] = Future()
             self._ready.append((prepared, result))
             self._thread.submit(self._score_next)
             return await asyncio.wrap_future(result)
@@ -75,16 +75,16 @@ class ScoringQueue:
 
         It is called once for each image, so that none is left; images whose task has ended are skipped.
         """
-        batch: list[tuple[Prepared, Future[Score]]] = []
+        batch: list[tuple[Prepared, Future[Result]]] = []
         crops = 0
         while self._ready:
             prepared, result = self._ready[0]
-            if batch and crops + len(prepared.corners) > self.scorer.network.crops_at_once:
+            if batch and crops + len(prepared.views) > self.scorer.crops_at_once:
                 break
             self._ready.popleft()
             if result.set_running_or_notify_cancel():
                 batch.append((prepared, result))
-                crops += len(prepared.corners)
+                crops += len(prepared.views)
         if not batch:
             return
         self.batches += 1

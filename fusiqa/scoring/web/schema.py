@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from fusiqa.config import ScoreRange
-from fusiqa.scoring.result import Score
+from fusiqa.scoring.result import Result
 
 
 class Crop(BaseModel):
@@ -31,7 +31,7 @@ class ScoreAnswer(BaseModel):
     error: str | None
 
     @classmethod
-    def of(cls, result: Score) -> ScoreAnswer:
+    def of(cls, result: Result) -> ScoreAnswer:
         crops = []
         if result.crops is not None:
             pairs = zip(result.crops.boxes.tolist(), result.crops.scores.tolist(), strict=True)

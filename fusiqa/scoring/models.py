@@ -1,0 +1,212 @@
+"""Models by name: in the package, in a run folder, in a file, on the Hugging Face hub; and what a runtime offers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from fusiqa import hub
+from fusiqa.config.model import ScoreRange
+from fusiqa.errors import FusiqaError
+from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE
+
+IN_THE_PACKAGE = Path(__file__).parents[1] / "pretrained"
+DEFAULT = "biq2021"
+ONNX_FILE = "model.onnx"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+HUB_FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
+PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
+
+Batch = UInt8[np.ndarray, "views height width 3"]
+"""Views of images, all of one size."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model before it is run.
+
+    Attributes:
+        name: name and fingerprint of the weights, as rows of tables carry it.
+        score_range: of its scores; higher is better.
+        crop_size: side of the crops, pixels.
+        resize: the resize protocol, in the words of `Resize.parse`.
+        view: "crops" that cover the resized image, or the "whole" of it in one pass.
+        scale_sizes: (height, width) of each scale's map for one crop, finest first; empty where it is not loaded.
+        backbone: name of the timm model.
+        fusion: how the four scales become one map.
+        data: the data set that it learned from.
+        licence: of the weights.
+        figures: as measured in training and on the test split, by name.
+    """
+
+    name: str
+    score_range: ScoreRange
+    crop_size: int
+    resize: str
+    view: str = "crops"
+    scale_sizes: tuple[tuple[int, int], ...] = ()
+    backbone: str = ""
+    fusion: str = ""
+    data: str = ""
+    licence: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, stated: Mapping[str, Any]) -> ModelInfo:
+        """What the metadata of an ONNX file states."""
+        known = {name: stated[name] for name in cls.__dataclass_fields__ if name in stated}
+        sizes = tuple((height, width) for height, width in stated["scale_sizes"])
+        return cls(**{**known, "score_range": ScoreRange(*stated["score_range"]), "scale_sizes": sizes})
+
+
+class Network(Protocol):
+    """A trained network in some runtime.
+
+    Attributes:
+        info: of the network.
+    """
+
+    info: ModelInfo
+
+    def __call__(self, views: Batch) -> tuple[Float[np.ndarray, " views"], Float[np.ndarray, "views 4"] | None]:
+        """The score of each view on the score range, and its scale weights if the fusion weighs. Thread-safe."""
+
+    def at_once(self, shape: tuple[int, ...]) -> int:
+        """How many views of this shape one call is best given, at least 1: what bounds the memory."""
+
+
+def list_models() -> list[ModelInfo]:
+    """The models in the package.
+
+    Example:
+        >>> [(info.name.partition("@")[0], info.data, info.score_range.high) for info in list_models()]
+        [('biq2021', 'biq2021', 1.0)]
+    """
+    return [describe(IN_THE_PACKAGE / name, name) for name in names()]
+
+
+def names() -> list[str]:
+    """Names of the models in the package."""
+    return sorted(path.name for path in IN_THE_PACKAGE.iterdir() if path.is_dir())
+
+
+def find(model: str | PathLike[str] | None = None) -> tuple[Path, str]:
+    """Where a model lies, and its name in tables.
+
+    Args:
+        model: as `Scorer` takes it. An existing path is that path; a name in the package comes next; "owner/name"
+            is looked up in the hub's cache, then downloaded.
+
+    Raises:
+        FusiqaError: nothing by that name, a pickle, or a hub that does not answer.
+    """
+    words = fspath(model) if model is not None else DEFAULT
+    path = Path(words).expanduser()
+    if path.suffix in PICKLES:
+        raise FusiqaError(
+            f"{words} is a pickle, which can run code when it is loaded, so it is not. Load it where you trust it, "
+            "write its weights with safetensors.torch.save_file, and put the model.json of its run beside it"
+        )
+    if model is not None and path.exists():
+        return path, (path if path.is_dir() else path.parent).resolve().name
+    if words in names():
+        return IN_THE_PACKAGE / words, words
+    if HUB_NAME.fullmatch(words):
+        return download_model(words), words
+    raise FusiqaError(
+        f"no model {words}: expected one of {', '.join(names())}, a run folder, a model.safetensors or model.onnx, or "
+        "owner/name on the Hugging Face hub"
+    )
+
+
+def download_model(name: str, *, revision: str | None = None) -> Path:
+    """The folder, in the hub's cache, of the model "owner/name". Without a network, what the cache has is used.
+
+    Raises:
+        FusiqaError: no such model, none in this format (a pickle is never loaded), or a hub that does not answer.
+    """
+    import huggingface_hub
+
+    cached = [huggingface_hub.try_to_load_from_cache(name, file, revision=revision) for file in HUB_FILES]
+    try:
+        hub.ask(huggingface_hub.hf_hub_url(name, DESCRIPTION_FILE, revision=revision))
+        files = [Path(huggingface_hub.hf_hub_download(name, file, revision=revision)) for file in HUB_FILES]
+    except huggingface_hub.errors.EntryNotFoundError as reason:
+        raise FusiqaError(
+            f"{name} on the Hugging Face hub is not a model of fusiqa: it lacks {' or '.join(HUB_FILES)}. Pickles "
+            "(.pth, .bin) are never loaded, as they can run code: write the weights with "
+            "safetensors.torch.save_file, and publish them with a model.json"
+        ) from reason
+    except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
+        if all(isinstance(path, str) for path in cached):
+            return Path(str(cached[0])).parent
+        raise FusiqaError(
+            f"the model {name} could not be downloaded from the Hugging Face hub: {hub.in_one_line(reason)}. Name a "
+            "run folder or a model.safetensors on this machine instead"
+        ) from reason
+    return files[0].parent
+
+
+def describe(path: Path, name: str) -> ModelInfo:
+    """The description of a run folder or a model.safetensors, without its network. Raises FusiqaError without one."""
+    stated = _description(path)
+    try:
+        model, preprocessing, provenance = stated["model"], stated["preprocessing"], stated.get("provenance", {})
+        return ModelInfo(
+            name=f"{name}@{fingerprint_of(path)}",
+            score_range=ScoreRange(*model["score_range"]),
+            crop_size=model.get("crop_size") or model["image_height"],
+            resize=preprocessing["resize"],
+            view=preprocessing.get("view", "crops"),
+            backbone=model["backbone"],
+            fusion=model["fusion"],
+            data=provenance.get("dataset", ""),
+            licence=provenance.get("licence", ""),
+            figures={k: v for k, v in provenance.items() if k.startswith(("val_", "test_")) and isinstance(v, float)},
+        )
+    except (KeyError, TypeError, AttributeError) as reason:
+        raise FusiqaError(f"{_folder(path) / DESCRIPTION_FILE} lacks {reason}; is it from another version?") from reason
+
+
+def fingerprint_of(path: Path) -> str:
+    """First 8 hex digits of the SHA-256 of the weights of a run folder or of a file.
+
+    Raises:
+        FusiqaError: there are none.
+    """
+    weights = path / WEIGHTS_FILE if path.is_dir() else path
+    if not weights.is_file():
+        raise FusiqaError(f"no model at {path}: expected a run folder with {WEIGHTS_FILE}, or that file")
+    with open(weights, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:8]
+
+
+def source_of(path: Path) -> str:
+    """What an ONNX file of a run folder or model.safetensors depends on, in short: weights, network, preprocessing."""
+    stated = _description(path)
+    depends = {name: stated.get(name) for name in ("model", "preprocessing")}
+    digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+    return f"{fingerprint_of(path)}{digest[:8]}"
+
+
+def _description(path: Path) -> dict[str, Any]:
+    file = _folder(path) / DESCRIPTION_FILE
+    if not file.is_file():
+        raise FusiqaError(f"{file} is missing: it says how to build the network; keep it beside {WEIGHTS_FILE}")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as reason:
+        raise FusiqaError(f"{file} is not JSON: {reason}") from reason
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
