@@ -1,12 +1,13 @@
-// The page: images in, one request each; scores, explanation, comparison and tables out.
+// The page: scores images, one request each, and shows the score, the heat map, a comparison and tables.
 
 import { draw } from "/heat.js";
 
-const AT_ONCE = 4; // requests under way
+const AT_ONCE = 4; // requests in progress
 const COLUMNS = ["path", "score", "spread", "scale_0", "scale_1", "scale_2", "scale_3", "width", "height", "model", "error"];
 const $ = (id) => document.getElementById(id);
 const entries = []; // {name, file, picture, result}
-let model = null, chosen = null, order = { by: "score", up: true }, waiting = [], under = 0, finished = 0, asked = 0;
+let model = null, chosen = null, order = { by: "score", up: true };
+let waiting = [], running = 0, finished = 0, asked = 0;
 
 const shown = (value) => (value === null || value === undefined ? "" : Number(value).toPrecision(3));
 const wide = () => model.score_range[1] - model.score_range[0];
@@ -15,12 +16,12 @@ async function start() {
   try {
     model = await (await fetch("/v1/model")).json();
   } catch {
-    $("model").textContent = "The server does not answer; reload this page when it runs again.";
+    $("model").textContent = "The server does not answer. Reload this page when it is running again.";
     return;
   }
   const [low, high] = model.score_range;
   $("model").textContent = `${model.name}: scores on ${low} to ${high}, higher is better`;
-  $("limits").textContent = `up to ${model.max_megabytes} MB and ${model.max_megapixels} megapixels each`;
+  $("limits").textContent = `at most ${model.max_megabytes} MB and ${model.max_megapixels} megapixels each`;
 }
 
 function take(files) {
@@ -35,12 +36,12 @@ function take(files) {
 }
 
 function pump() {
-  while (under < AT_ONCE && waiting.length) {
-    under += 1;
+  while (running < AT_ONCE && waiting.length) {
+    running += 1;
     const entry = waiting.shift();
     scoreOf(entry).then((result) => {
       entry.result = result;
-      under -= 1;
+      running -= 1;
       finished += 1;
       if (!chosen && !result.error && entries.includes(entry)) chosen = entry;
       pump();
@@ -60,8 +61,8 @@ async function scoreOf(entry) {
         await new Promise((wake) => setTimeout(wake, 1000 * Number(answer.headers.get("Retry-After") || 2)));
         continue;
       }
-      const told = await answer.json().catch(() => ({}));
-      return answer.ok ? told.results[0] : failed(entry, typeof told.detail === "string" ? told.detail : answer.statusText);
+      const reply = await answer.json().catch(() => ({}));
+      return answer.ok ? reply.results[0] : failed(entry, typeof reply.detail === "string" ? reply.detail : answer.statusText);
     }
   } catch {
     return failed(entry, "the server does not answer");
@@ -101,14 +102,14 @@ function row(entry) {
   const result = entry.result, line = element("tr", { className: entry === chosen ? "chosen" : "" });
   const small = element("canvas");
   small.setAttribute("aria-hidden", "true");
-  if (entry.picture) draw(small, entry.picture, null, { longest: 112, heat: false });
+  if (entry.picture) draw(small, entry.picture, null, { longest: 112 });
   const name = element("button", { type: "button", textContent: entry.name });
   line.append(element("td", {}, entry.picture ? small : ""), element("td", { className: "name" }, name));
-  if (!result) line.append(element("td", { colSpan: 4, textContent: "waits" }));
+  if (!result) line.append(element("td", { colSpan: 4, textContent: "waiting" }));
   else if (result.error) line.append(element("td", { colSpan: 4, className: "error", textContent: result.error }));
   else {
     line.append(element("td", { textContent: shown(result.score) }), element("td", { textContent: shown(result.spread) }));
-    line.append(element("td", { className: "wide" }, result.scale_weights ? stack(result.scale_weights) : "not weighed"));
+    line.append(element("td", { className: "wide" }, result.scale_weights ? stack(result.scale_weights) : "none"));
     line.append(element("td", { className: "wide", textContent: `${result.width} × ${result.height}` }));
     line.addEventListener("click", () => { chosen = entry; render(); $("detail").scrollIntoView({ block: "nearest" }); });
   }
@@ -138,7 +139,7 @@ function detail() {
   $("score-scale").firstElementChild.style.left = `${100 * place}%`;
   $("score-scale").setAttribute("aria-label", `score ${shown(result.score)} on ${low} to ${high}`);
   $("chosen-spread").textContent =
-    `${result.crops.length} crops cover it; their scores differ by ${shown(result.spread)} (standard deviation).`;
+    `Mean of ${result.crops.length} crops that cover the image; standard deviation ${shown(result.spread)}.`;
   $("weights-box").hidden = !result.scale_weights;
   $("weights").replaceChildren(...(result.scale_weights || []).map(weight));
   picture();
@@ -150,7 +151,7 @@ function weight(value, place) {
   return element("li", {},
     element("div", { className: "head" }, element("span", { textContent: `Scale ${place}` }), element("span", { textContent: value.toFixed(2) })),
     element("div", { className: "track" }, bar),
-    element("small", { textContent: `cells of ${scale.cell_pixels} pixels: ${scale.looks_at}` }));
+    element("small", { textContent: `cells of ${scale.cell_pixels} × ${scale.cell_pixels} pixels` }));
 }
 
 function picture() {
@@ -160,11 +161,12 @@ function picture() {
     $("legend").hidden = true;
     return;
   }
-  const most = draw($("picture"), chosen.picture, result, { longest: 900, heat });
-  $("picture").setAttribute("aria-label", `${chosen.name}${heat ? ", under the heat map of its crops' scores" : ""}`);
+  draw($("picture"), chosen.picture, result, { longest: 900, range: heat ? model.score_range : null });
+  $("picture").setAttribute("aria-label", `${chosen.name}${heat ? ", with the heat map of its crops' scores" : ""}`);
   $("legend").hidden = !heat;
-  $("worst").textContent = shown(result.score - most);
-  $("best").textContent = shown(result.score + most);
+  const scores = result.crops.map((crop) => crop.score);
+  [$("low").textContent, $("high").textContent] = model.score_range;
+  $("found").textContent = `crops: ${shown(Math.min(...scores))} to ${shown(Math.max(...scores))}`;
 }
 
 function rowOf(entry) {
@@ -175,7 +177,7 @@ function rowOf(entry) {
 
 function cell(value) {
   let text = value === null || value === undefined ? "" : String(value);
-  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`; // else a spreadsheet runs it
+  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`; // a spreadsheet would run it
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
@@ -194,7 +196,7 @@ $("csv").addEventListener("click", () => save("scores.csv", "text/csv", csv()));
 $("json").addEventListener("click", () => save("scores.json", "application/json", JSON.stringify(done(), null, 2)));
 $("clear").addEventListener("click", () => {
   entries.length = waiting.length = finished = asked = 0;
-  asked = under;
+  asked = running;
   chosen = null;
   render();
 });
