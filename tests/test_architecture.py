@@ -110,14 +110,14 @@ def test_every_heavy_library_is_used_in_its_home():
         ("fusiqa/scoring/image.py", "def read():\n    from fusiqa.models import crops"),
         ("fusiqa/training/fit.py", "from fusiqa.runs.train import train"),
         ("fusiqa/training/fit.py", "from fusiqa.explain import plots"),
-        ("fusiqa/explain/groups.py", "from fusiqa.runs.compare import compare_runs"),
+        ("fusiqa/explain/weights.py", "from fusiqa.runs.compare import compare_runs"),
         ("fusiqa/runs/train.py", "from fusiqa.cli import main"),
         ("fusiqa/stats/metrics.py", "from fusiqa.data.ratings import Ratings"),
         ("fusiqa/data/loader.py", "from ..models import crops"),
         ("fusiqa/data/loader.py", "from . import photo"),
         ("fusiqa/training/recipe.py", "import timm"),
         ("fusiqa/runs/train.py", "from lightning.pytorch.utilities import rank_zero_only"),
-        ("fusiqa/explain/groups.py", "import matplotlib.figure"),
+        ("fusiqa/explain/weights.py", "import matplotlib.figure"),
     ],
 )
 def test_the_rule_sees_what_breaks_it(path, source):

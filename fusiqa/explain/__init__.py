@@ -1,1 +1,1 @@
-"""Scale weights turned into tables and figures; plots.py is the only home of matplotlib."""
+"""What the scale weights of a model say: tables, paired shifts, a test of the hypothesis, and figures (plots/)."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from fusiqa.config import TrainConfig
 from fusiqa.explain.plots import difference_bars, seed_bars, validation_curves
-from fusiqa.explain.scale_weights import effective_scales, weights_of
+from fusiqa.explain.weights import effective_scales, weights_array
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.runs.notices import Say
 from fusiqa.runs.presets import COMMON, Preset
@@ -84,7 +84,7 @@ def result(variant: str, seed: int, folder: Path) -> dict[str, object]:
         "val_srcc": test["validation_srcc"],
         "parameters": test["parameters"],
         "seconds_per_epoch": test["seconds_per_epoch"],
-        "effective_scales": float(effective_scales(weights_of(predictions)).mean()) if weighed else float("nan"),
+        "effective_scales": float(effective_scales(weights_array(predictions)).mean()) if weighed else float("nan"),
         "backbone": test.get("backbone", "fine-tuned"),
         "epochs": test["epochs"],
     }

@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 from fusiqa.config import AttentionConfig, CompareConfig, DemoConfig, TrainConfig
-from fusiqa.explain.groups import BARS_FILE, HEATMAP_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from fusiqa.explain.plots import score_scatter, training_curves
 from fusiqa.runs.compare import CSV_FILE, MARKDOWN_FILE, compare_runs
-from fusiqa.runs.explain import explain
+from fusiqa.runs.explain import BARS_FILE, HEATMAP_FILE, SUMMARY_FILE, WEIGHTS_FILE, explain
 from fusiqa.runs.notices import Say
 from fusiqa.runs.run_folder import PREDICTIONS_FILE, TEST_FILE
 from fusiqa.runs.tables import read_table

@@ -1,104 +1,98 @@
-"""Explain a model over images or a data set: `fusiqa attention`."""
+"""Explain a model by its scale weights, over images or a data set: `fusiqa attention`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
 
 from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.catalog import SYNTHETIC
-from fusiqa.data.distorted import PRISTINE, SEPARATOR, distorted
+from fusiqa.data.distorted import KIND_OF_DISTORTION, PRISTINE, SEPARATOR, distorted, every_distortion, treatment_of
 from fusiqa.data.folder import read_images
+from fusiqa.data.loader import EvaluationCrops, channels_first, choose_workers, evaluation_loader
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.groups import BARS_FILE, explain_to, with_quality_bands
-from fusiqa.explain.scale_weights import collapse, weights_of
-from fusiqa.explain.shifts import readable, scale_shifts
-from fusiqa.io import to_markdown, write_csv
+from fusiqa.explain.hypothesis import assess, assess_runs, describe_model, describe_runs, runs_table
+from fusiqa.explain.plots import ImageGates, gate_maps, matrix_panels, scale_bars, scale_heatmap, shift_map
+from fusiqa.explain.shifts import SIGNIFICANT_BELOW, UNDISTORTED, distortion_shifts, format_shifts, scale_shifts
+from fusiqa.explain.weights import (
+    collapse_warning,
+    effective_scales,
+    format_summary,
+    mean_matrices,
+    stitch_gates,
+    summarise_weights,
+    weights_array,
+    with_groups,
+    with_quality_thirds,
+)
+from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
-from fusiqa.runs.attention_maps import draw_maps, draw_matrices
-from fusiqa.runs.every_distortion import SHIFTS_FILE, explain_every_distortion
-from fusiqa.runs.groups import with_groups
+from fusiqa.models.crops import attention_of
+from fusiqa.progress import progress_bar
 from fusiqa.runs.notices import Say, usable
 from fusiqa.runs.own_data import is_own, is_table, own_part
 from fusiqa.runs.run_folder import folder_of
-from fusiqa.scoring.image import Resize
+from fusiqa.scoring.image import OVERLAP, Resize, crop_views
 from fusiqa.training.predict import predict
 
 DEFAULT_FOLDER = "attention"
+BARS_FILE, HEATMAP_FILE = "attention_distribution.png", "attention_heatmap.png"
+WEIGHTS_FILE, SUMMARY_FILE = "scale_weights.csv", "scale_weights_by_group.csv"
+SHIFTS_FILE, SHIFTS_FIGURE = "scale_weight_shifts.csv", "scale_weight_shifts.png"
+HYPOTHESIS_FILE, RUNS_FILE = "hypothesis.md", "hypothesis_runs.csv"
+MAPS_FILE = "attention_maps.png"
+MATRIX_FIGURE, MATRIX_FILE = "attention_matrix.png", "attention_matrix.csv"
+MOST_MAPS = 6
 
 
 def explain(config: AttentionConfig, *, say: Say = print) -> Path:
-    """Score the images, group them, and write figures and tables of their scale weights.
+    """Score images, and write figures and tables of their scale weights.
 
     Returns:
-        The folder with attention_distribution.png, attention_heatmap.png, scale_weights.csv and
-        scale_weights_by_group.csv, or with what `explain_every_distortion` writes; for `spatial` fusion with
-        attention_maps.png, for `cross-scale` with attention_matrix.png and attention_matrix.csv.
+        The folder that was written to. By groups: attention_distribution.png, attention_heatmap.png, scale_weights.csv
+        and scale_weights_by_group.csv, with scale_weight_shifts.csv for made distortions. For every distortion:
+        scale_weights.csv, scale_weight_shifts.csv, scale_weight_shifts.png and hypothesis.md, with hypothesis_runs.csv
+        for several seeds. Besides, for `spatial` fusion attention_maps.png, for `cross-scale` fusion by groups
+        attention_matrix.png and attention_matrix.csv.
 
     Raises:
-        FusiqaError: a model that does not weigh its scales, nothing to explain it on, or images that cannot be
-            used (unreadable ones among others are left out with a notice).
+        FusiqaError: a model that does not weigh its scales, no images, or none that can be read (single unreadable
+            images are reported and skipped).
     """
     trained = load_checkpoint(config.model)
-    if trained.model.config.fusion in ("single", "concat"):
+    fusion = trained.model.config.fusion
+    if fusion in ("single", "concat"):
         raise FusiqaError(
-            f"{config.model} fuses by {trained.model.config.fusion}, which does not weigh its scales; "
-            "train with --attention_fusion to explain scores by scale"
+            f"{config.model} has {fusion} fusion, which does not weigh its scales; train with `attention_fusion`"
         )
-    ratings, resize = choose_ratings(config, trained, say)
+    every = config.groups == "every-distortion"
+    others = load_other_seeds(config, trained)
+    ratings, resize = choose_images(config, trained, say)
     folder = config.output or folder_of(config.model) / DEFAULT_FOLDER
-    if trained.model.config.fusion == "spatial":
-        draw_maps(folder, trained, ratings, resize=resize)
-    if config.groups == "every-distortion":
-        explain_every_distortion(folder, trained, ratings, config, resize=resize, say=say)
-        say(f"written to {folder} ({SHIFTS_FILE} and others)")
-        return folder
-    explain_groups(folder, trained, ratings, config, resize=resize, say=say)
-    say(f"written to {folder} ({BARS_FILE} and others)")
+    folder.mkdir(parents=True, exist_ok=True)  # fails before anything is computed
+    if fusion == "spatial":
+        images = [image_gates(trained, ratings, row, Resize.parse(resize)) for row in range(len(ratings))[:MOST_MAPS]]
+        gate_maps(images, scale_sizes=trained.model.pyramid.scale_sizes(), path=folder / MAPS_FILE)
+    if every:
+        explain_every_distortion(folder, trained, others, ratings, config, resize=resize, say=say)
+    else:
+        explain_groups(folder, trained, ratings, config, resize=resize, say=say)
+    say(f"written to {folder} ({SHIFTS_FILE if every else BARS_FILE} and others)")
     return folder
 
 
-def explain_groups(
-    folder: Path, trained: TrainedModel, ratings: Ratings, config: AttentionConfig, *, resize: str, say: Say
-) -> None:
-    """Score the images, made into the seed's four groups where that was asked, and write what each group uses."""
-    folder.mkdir(parents=True, exist_ok=True)  # one that cannot be made is known before anything is computed
-    make = config.groups == "make" or (config.groups == "auto" and bool(config.images))
-    if make:
-        ratings = distorted(ratings, resize=Resize.parse(resize), level=config.level, seed=config.seed)
-        resize = "none"
-    table = predict(trained, ratings, resize=resize, progress=config.progress)
-    table = grouped(table, ratings.name, config, made=make)
-    title = f"Scale weights of {len(table):,} images ({ratings.name})"
-    summary = explain_to(folder, table, scale_sizes=trained.model.pyramid.scale_sizes(), title=title)
-    say(to_markdown(by_scale(summary)))
-    collapsed = collapse(weights_of(table))
-    if collapsed:
-        say(f"warning: {collapsed}")
-    if make:
-        say(compare_with_pristine(table, folder))
-    if trained.model.config.fusion == "cross-scale":
-        draw_matrices(folder, trained, ratings, table, resize=resize, progress=config.progress)
+# --- images and models -----------------------------------------------------------------------------------------------
 
 
-def compare_with_pristine(table: pd.DataFrame, folder: Path) -> str:
-    """Write how each distortion moved the weights of the same images, and return it as a table to read."""
-    shifts = scale_shifts(
-        table.assign(original=[str(image).rpartition(SEPARATOR)[0] for image in table["image"]]), reference=PRISTINE
-    )
-    write_csv(shifts, folder / SHIFTS_FILE)
-    return f"against the same image undistorted:\n{to_markdown(readable(shifts))}"
-
-
-def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Say) -> tuple[Ratings, str]:
-    """The images to explain, and the resize protocol for them."""
+def choose_images(config: AttentionConfig, trained: TrainedModel, say: Say) -> tuple[Ratings, str]:
+    """The images to explain, and their resize protocol."""
     if config.images and config.dataset:
-        raise FusiqaError("give images or --dataset, not both")
+        raise FusiqaError("give either images or `dataset`, not both")
     if config.images:
         ratings, resize = read_images(config.images), trained.resize
     elif config.dataset and not is_own(config.model, config.dataset):
@@ -108,38 +102,156 @@ def choose_ratings(config: AttentionConfig, trained: TrainedModel, say: Say) -> 
     else:
         ratings, resize = own_part(config.model, config.split, data_dir=config.data_dir), trained.resize
     if config.groups == "distortion" and ratings.name != SYNTHETIC:
-        raise FusiqaError(f"--groups distortion: the distortions of {ratings.name} are not known; use quality or make")
-    ratings = thinned(ratings, config.limit)
+        raise FusiqaError(
+            f"`groups` distortion needs known distortions, which {ratings.name} does not have; use quality or make"
+        )
+    ratings = subsample(ratings, config.limit)
     return usable(ratings, rated=not config.images, progress=config.progress, say=say), resize
 
 
-def thinned(ratings: Ratings, limit: int | None) -> Ratings:
-    """At most `limit` rows, evenly spaced through the list."""
+def subsample(ratings: Ratings, limit: int | None) -> Ratings:
+    """At most `limit` rows, evenly spaced."""
     if limit is None or limit >= len(ratings):
         return ratings
     keep = {round(place * (len(ratings) - 1) / max(1, limit - 1)) for place in range(limit)}
-    dropped = [image for row, image in enumerate(ratings.table["image"]) if row not in keep]
-    return ratings.without(dropped)
+    return ratings.without([image for row, image in enumerate(ratings.table["image"]) if row not in keep])
 
 
-def grouped(table: pd.DataFrame, dataset: str, config: AttentionConfig, *, made: bool) -> pd.DataFrame:
-    """The table with its `group` column, as --groups asks."""
-    if made:
-        return table.assign(group=[str(image).rpartition(SEPARATOR)[2] for image in table["image"]])
-    if config.groups == "quality":
-        return with_quality_bands(table)
-    return with_groups(table, dataset)
+def load_other_seeds(config: AttentionConfig, first: TrainedModel) -> dict[str, TrainedModel]:
+    """The runs of `other_seeds` by name. Raises FusiqaError for a repeated one, or one of another design."""
+    others: dict[str, TrainedModel] = {}
+    places = {config.model.resolve()}
+    for run in config.other_seeds:
+        if run.resolve() in places:
+            raise FusiqaError(f"`other_seeds` names {run} a second time; every run counts once")
+        places.add(run.resolve())
+        other = others[str(run)] = load_checkpoint(run)
+        if (other.model.config, other.resize) != (first.model.config, first.resize):
+            raise FusiqaError(
+                f"{run} has another design (network, crop size, score range or resize); "
+                "`other_seeds` takes runs that differ only in their seed"
+            )
+    return others
 
 
-def by_scale(summary: pd.DataFrame) -> pd.DataFrame:
-    """One row a group for reading: images, mean weight of each scale, effective number of scales."""
-    rows: Sequence[dict[str, Any]] = [
-        {
-            "group": group,
-            "images": int(part["n"].iloc[0]),
-            **{f"scale {row.scale}": f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in part.itertuples()},
-            "effective scales": float(part["effective"].iloc[0]),
-        }
-        for group, part in summary.groupby("group", sort=False, observed=True)
-    ]
-    return pd.DataFrame(rows)
+# --- by group --------------------------------------------------------------------------------------------------------
+
+
+def explain_groups(
+    folder: Path, trained: TrainedModel, ratings: Ratings, config: AttentionConfig, *, resize: str, say: Say
+) -> None:
+    """Score the images, distorted in four groups if asked for, and write what each group weighs."""
+    make = config.groups == "make" or (config.groups == "auto" and bool(config.images))
+    if make:
+        ratings = distorted(ratings, resize=Resize.parse(resize), level=config.level, seed=config.seed)
+        resize = "none"
+    table = predict(trained, ratings, resize=resize, progress=config.progress)
+    if make:
+        versions = table["image"].str.rpartition(SEPARATOR)
+        table = table.assign(group=versions[2])
+    else:
+        table = with_quality_thirds(table) if config.groups == "quality" else with_groups(table, ratings.name)
+    weights = weights_array(table)
+    summary = summarise_weights(table)
+    write_csv(table.assign(effective_scales=effective_scales(weights)), folder / WEIGHTS_FILE)
+    write_csv(summary, folder / SUMMARY_FILE)
+    sizes = trained.model.pyramid.scale_sizes()
+    title = f"Scale weights of {len(table):,} images ({ratings.name})"
+    scale_bars(summary, scale_sizes=sizes, title=title, path=folder / BARS_FILE)
+    scale_heatmap(table, scale_sizes=sizes, path=folder / HEATMAP_FILE)
+    say(to_markdown(format_summary(summary)))
+    if (warning := collapse_warning(weights)) is not None:
+        say(f"warning: {warning}")
+    if make:
+        shifts = scale_shifts(table.assign(original=versions[0]), reference=PRISTINE)
+        write_csv(shifts, folder / SHIFTS_FILE)
+        say(f"compared with the same images undistorted:\n{to_markdown(format_shifts(shifts))}")
+    if trained.model.config.fusion == "cross-scale":
+        matrices = attention_matrices(trained, ratings, resize=resize, progress=config.progress)
+        found = mean_matrices(matrices, table["group"].tolist())
+        write_csv(found, folder / MATRIX_FILE)
+        title = f"Attention between scales: {len(table):,} images ({ratings.name})"
+        matrix_panels(found, title=title, path=folder / MATRIX_FIGURE)
+
+
+# --- every distortion ------------------------------------------------------------------------------------------------
+
+
+def explain_every_distortion(
+    folder: Path,
+    trained: TrainedModel,
+    others: dict[str, TrainedModel],
+    ratings: Ratings,
+    config: AttentionConfig,
+    *,
+    resize: str,
+    say: Say,
+) -> None:
+    """Score every image under all 25 distortions at 5 levels, and write the shifts and the test of the hypothesis.
+
+    Images are distorted as they are scored, so that memory stays bounded.
+    """
+    made = every_distortion(ratings, resize=Resize.parse(resize), seed=config.seed)
+
+    def scored(model: TrainedModel) -> pd.DataFrame:
+        return with_treatments(predict(model, made, resize="none", progress=config.progress))
+
+    table = scored(trained)
+    write_csv(table, folder / WEIGHTS_FILE)
+    shifts = distortion_shifts(table)
+    write_csv(shifts, folder / SHIFTS_FILE)
+    sizes = trained.model.pyramid.scale_sizes()
+    title = f"Shifts of the scale weights under distortions: {len(ratings):,} images ({ratings.name})"
+    shift_map(shifts, scale_sizes=sizes, title=title, path=folder / SHIFTS_FIGURE)
+    name = str(config.model)
+    runs = {name: assess(table)} | {run: assess(scored(model)) for run, model in others.items()}
+    page = describe_model(runs[name], model=name)
+    if others:
+        write_csv(runs_table(runs), folder / RUNS_FILE)
+        page = f"{page}\n{describe_runs(assess_runs(list(runs.values())))}"
+    write_text(folder / HYPOTHESIS_FILE, page)
+    say(page)
+    significant = int((shifts["q_value"] < SIGNIFICANT_BELOW).sum())
+    say(f"{significant} of {len(shifts)} shifts are significant (false discovery rate of {SIGNIFICANT_BELOW:.0%})")
+
+
+def with_treatments(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns original, kind, distortion and level; "none" and 0 for undistorted images."""
+    named = [treatment_of(str(image)) for image in table["image"]]
+    treatments = [treatment or (UNDISTORTED, 0) for _, treatment in named]
+    return table.assign(
+        original=[original for original, _ in named],
+        kind=[KIND_OF_DISTORTION.get(name, UNDISTORTED) for name, _ in treatments],
+        distortion=[name for name, _ in treatments],
+        level=[level for _, level in treatments],
+    )
+
+
+# --- gates and attention matrices ------------------------------------------------------------------------------------
+
+
+def image_gates(trained: TrainedModel, ratings: Ratings, row: int, resize: Resize) -> ImageGates:
+    """One image after its resize, and the gates of `spatial` fusion on its crops, combined."""
+    model = trained.model.eval()
+    size, name = model.config.crop_size, str(ratings.table["image"].iat[row])
+    views = crop_views(resize.apply(ratings.images.read(name)), size)
+    crops = channels_first(torch.from_numpy(np.stack(list(views))))
+    gates = attention_of(model, crops.to(next(model.parameters()).device)).cpu().numpy()
+    corners = [(top, left) for top, left, _, _ in views.places]
+    height, width, _ = views.pixels.shape
+    stitched = stitch_gates(gates, corners, height=height, width=width, crop_size=size)
+    return ImageGates(name, views.pixels, stitched)
+
+
+def attention_matrices(trained: TrainedModel, ratings: Ratings, *, resize: str, progress: bool) -> np.ndarray:
+    """The attention matrix of `cross-scale` fusion for each image, (images, 4, 4): the mean over its crops."""
+    model = trained.model.eval()
+    device = next(model.parameters()).device
+    crops = EvaluationCrops(ratings, Resize.parse(resize), model.config.crop_size, OVERLAP)
+    found = np.empty((len(ratings), 4, 4))
+    with progress_bar(what="attention matrices", total=len(ratings), shown=progress) as bar:
+        for batch in evaluation_loader(crops, num_workers=choose_workers(None, ratings)):
+            of_crops = attention_of(model, batch.crops.to(device)).split(batch.counts)
+            found[batch.rows] = torch.stack([matrix.mean(dim=0) for matrix in of_crops]).double().cpu().numpy()
+            bar.update(len(batch.rows))
+    return found

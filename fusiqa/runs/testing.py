@@ -15,10 +15,9 @@ from fusiqa.data.catalog import SYNTHETIC
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots import scale_bars
-from fusiqa.explain.scale_weights import collapse, summarise, weights_of
+from fusiqa.explain.weights import collapse_warning, summarise_weights, weights_array, with_groups
 from fusiqa.io import write_atomically, write_json
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
-from fusiqa.runs.groups import with_groups
 from fusiqa.runs.notices import Say
 from fusiqa.runs.run_folder import ATTENTION_FILE, PREDICTIONS_FILE, TEST_FILE, backbone_of
 from fusiqa.runs.tables import read_table
@@ -47,11 +46,11 @@ def test(run_dir: Path, dataset: str, predict_test: Callable[[TrainedModel], pd.
     write_atomically(run_dir / PREDICTIONS_FILE, lambda path: predictions.to_csv(path, index=False))
     result = test_record(run_dir, trained, predictions)
     if predictions[SCALE_COLUMNS[0]].notna().all():
-        summary = summarise(with_groups(predictions, dataset))
+        summary = summarise_weights(with_groups(predictions, dataset))
         title = f"Scale weights on the test split of {dataset}"
         sizes = trained.model.pyramid.scale_sizes()
         scale_bars(summary, scale_sizes=sizes, title=title, path=run_dir / ATTENTION_FILE)
-        collapsed = collapse(weights_of(predictions))
+        collapsed = collapse_warning(weights_array(predictions))
         if collapsed:
             say(f"warning: {collapsed}")
     else:

@@ -77,7 +77,9 @@ def mean_interval(values: ArrayLike) -> Mean:
     sd = float(given.std(ddof=1))
     if sd == 0:  # the t statistic is a division by zero
         return Mean(n, mean, sd, mean, mean, float(mean == 0))
-    found = stats.ttest_1samp(given, 0)
+    with warnings.catch_warnings():  # SciPy warns of values that are nearly equal
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        found = stats.ttest_1samp(given, 0)
     low, high = found.confidence_interval(CONFIDENCE)
     return Mean(n, mean, sd, float(low), float(high), float(found.pvalue))
 

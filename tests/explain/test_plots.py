@@ -14,14 +14,21 @@ from PIL import Image
 
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots import (
+    ImageGates,
+    difference_bars,
+    gate_maps,
+    matrix_panels,
     scale_bars,
     scale_heatmap,
     scale_labels,
     score_scatter,
+    seed_bars,
+    shift_map,
     style,
     training_curves,
 )
-from fusiqa.explain.scale_weights import SCALES, quality_bands, summarise
+from fusiqa.explain.shifts import distortion_shifts
+from fusiqa.explain.weights import SCALES, mean_matrices, summarise_weights, with_quality_thirds
 from fusiqa.stats.metrics import logistic_fit, plcc, plcc_logistic, srcc
 
 SIZES = [(56, 40), (28, 20), (14, 10), (7, 5)]
@@ -51,7 +58,7 @@ def look(path: Path) -> tuple[tuple[int, int], float]:
 
 
 def test_bars_are_the_means_their_whiskers_the_intervals(tmp_path):
-    summary = summarise(weights_table(SEED_GROUPS, 11))
+    summary = summarise_weights(weights_table(SEED_GROUPS, 11))
     figure = scale_bars(summary, scale_sizes=SIZES, title="By distortion", path=tmp_path / "bars.png")
     axes = figure.axes[0]
     series = [item for item in axes.containers if isinstance(item, BarContainer)]
@@ -67,7 +74,7 @@ def test_bars_are_the_means_their_whiskers_the_intervals(tmp_path):
 
 
 def test_bars_never_overlap(tmp_path):
-    summary = summarise(weights_table({f"group {place}": [0.25] * 4 for place in range(7)}, 3))
+    summary = summarise_weights(weights_table({f"group {place}": [0.25] * 4 for place in range(7)}, 3))
     axes = scale_bars(summary, scale_sizes=SIZES, title="Seven", path=tmp_path / "bars.png").axes[0]
     spans = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches)
     assert len(spans) == 28
@@ -75,7 +82,7 @@ def test_bars_never_overlap(tmp_path):
 
 
 def test_bars_say_the_resolutions_the_counts_and_the_effective_scales(tmp_path):
-    summary = summarise(weights_table(SEED_GROUPS, 11))
+    summary = summarise_weights(weights_table(SEED_GROUPS, 11))
     figure = scale_bars(summary, scale_sizes=SIZES, title="By distortion", path=tmp_path / "bars.png")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == LABELS
@@ -88,7 +95,7 @@ def test_bars_say_the_resolutions_the_counts_and_the_effective_scales(tmp_path):
 
 def test_bars_are_written_at_300_dots_an_inch_and_nothing_else_is_left(tmp_path):
     path = tmp_path / "made" / "bars.png"
-    figure = scale_bars(summarise(weights_table(SEED_GROUPS, 5)), scale_sizes=SIZES, title="x", path=path)
+    figure = scale_bars(summarise_weights(weights_table(SEED_GROUPS, 5)), scale_sizes=SIZES, title="x", path=path)
     (width, height), dots = look(path)
     assert dots == pytest.approx(300, abs=0.1)
     assert (width, height) == tuple(round(300 * inches) for inches in figure.get_size_inches())
@@ -98,23 +105,23 @@ def test_bars_are_written_at_300_dots_an_inch_and_nothing_else_is_left(tmp_path)
 
 def test_a_group_of_one_image_has_bars_without_whiskers_and_names_are_taken_literally(tmp_path):
     table = weights_table({"_$5 off$": [0.7, 0.1, 0.1, 0.1]}, 1)
-    figure = scale_bars(summarise(table), scale_sizes=SIZES, title="cost $5 or $6", path=tmp_path / "bars.png")
+    figure = scale_bars(summarise_weights(table), scale_sizes=SIZES, title="cost $5 or $6", path=tmp_path / "bars.png")
     whiskers = next(item for item in figure.axes[0].containers if isinstance(item, ErrorbarContainer))
     ends = [segment.reshape(-1, 2)[:, 1] for segment in whiskers.lines[2][0].get_segments()]
     assert not np.isfinite(np.concatenate(ends)).any()
     assert len(figure.axes[0].patches) == 4
     assert figure.legends[0].get_texts()[0].get_text() == r" _\$5 off\$ (n = 1; " + (
-        f"{summarise(table)['effective'][0]:.2f} scales)"
+        f"{summarise_weights(table)['effective'][0]:.2f} scales)"
     )
 
 
-def test_groups_differ_in_colour_or_hatch_and_bands_run_from_dark_to_light(tmp_path):
-    many = summarise(weights_table({f"group {place}": [0.25] * 4 for place in range(11)}, 2))
+def test_groups_differ_in_colour_or_hatch_and_thirds_run_from_dark_to_light(tmp_path):
+    many = summarise_weights(weights_table({f"group {place}": [0.25] * 4 for place in range(11)}, 2))
     axes = scale_bars(many, scale_sizes=SIZES, title="Eleven", path=tmp_path / "many.png").axes[0]
     assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in axes.patches}) == 11
     table = weights_table({"any": [0.25] * 4}, 9)
-    table["group"] = quality_bands(table["score"])
-    axes = scale_bars(summarise(table), scale_sizes=SIZES, title="Bands", path=tmp_path / "bands.png").axes[0]
+    table = with_quality_thirds(table.assign(mos=table["score"]))
+    axes = scale_bars(summarise_weights(table), scale_sizes=SIZES, title="Thirds", path=tmp_path / "thirds.png").axes[0]
     brightness = [sum(bars[0].get_facecolor()[:3]) for bars in axes.containers if isinstance(bars, BarContainer)]
     assert brightness == sorted(brightness)
     assert brightness[0] < brightness[2] - 0.5
@@ -122,10 +129,10 @@ def test_groups_differ_in_colour_or_hatch_and_bands_run_from_dark_to_light(tmp_p
 
 def test_bars_refuse_other_scales_and_too_many_groups(tmp_path):
     path = tmp_path / "bars.png"
-    with pytest.raises(FusiqaError, match=r"each of 4 scales; \[\(56, 40\), \(28, 20\)\] came"):
-        scale_bars(summarise(weights_table(SEED_GROUPS, 2)), scale_sizes=SIZES[:2], title="x", path=path)
-    many = summarise(weights_table({f"group {place}": [0.25] * 4 for place in range(33)}, 1))
-    with pytest.raises(FusiqaError, match="33 groups cannot be told apart in one bar chart; at most 32"):
+    with pytest.raises(FusiqaError, match=r"each of 4 scales, got \[\(56, 40\), \(28, 20\)\]"):
+        scale_bars(summarise_weights(weights_table(SEED_GROUPS, 2)), scale_sizes=SIZES[:2], title="x", path=path)
+    many = summarise_weights(weights_table({f"group {place}": [0.25] * 4 for place in range(33)}, 1))
+    with pytest.raises(FusiqaError, match="at most 32 groups, got 33"):
         scale_bars(many, scale_sizes=SIZES, title="x", path=path)
     assert not path.exists()
 
@@ -147,7 +154,7 @@ def test_a_small_heat_map_shows_every_image_in_the_order_of_its_score(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["20260501_{}.png", "holiday_in_the_north/2026/IMG_20260501_{}_edited_by_hand.png"])
-def test_the_rows_of_a_heat_map_tell_images_and_distortions_apart(name, tmp_path):
+def test_the_rows_of_a_heat_map_distinguish_images_and_distortions(name, tmp_path):
     images = [f"{name.format(row)}::{group}" for row in range(6) for group in ("Color distortion", "Pristine")]
     table = weights_table({"any": [0.25] * 4}, 12).assign(image=images, score=range(12))
     figure = scale_heatmap(table, scale_sizes=SIZES, path=tmp_path / "heat.png")
@@ -174,7 +181,7 @@ def test_a_large_heat_map_averages_neighbours_and_says_so(tmp_path):
 
 def test_a_heat_map_refuses_scores_and_weights_that_are_none(tmp_path):
     table = weights_table(SEED_GROUPS, 1)
-    with pytest.raises(FusiqaError, match=r"needs finite scores; .*nan"):
+    with pytest.raises(FusiqaError, match=r"needs finite scores, got .*nan"):
         scale_heatmap(table.assign(score=[1, 2, np.nan, 4]), scale_sizes=SIZES, path=tmp_path / "heat.png")
     with pytest.raises(FusiqaError, match=r"row 0: \[nan, "):
         scale_heatmap(table.assign(scale_0=np.nan), scale_sizes=SIZES, path=tmp_path / "heat.png")
@@ -196,7 +203,7 @@ def test_training_curves_mark_the_best_epoch(tmp_path):
 def test_one_epoch_has_curves_and_none_has_not(tmp_path):
     history = pd.DataFrame({"epoch": [1], "train_mae": [9.0], "val_mae": [8.0], "val_srcc": [0.5]})
     assert training_curves(history, tmp_path / "curves.png").axes[1].get_title() == "Best: 0.5000 after epoch 1"
-    with pytest.raises(FusiqaError, match="no epoch has finished"):
+    with pytest.raises(FusiqaError, match="at least one finished epoch"):
         training_curves(history[:0], tmp_path / "none.png")
 
 
@@ -251,7 +258,7 @@ def test_names_that_no_font_here_can_write_are_no_warning_and_no_error(tmp_path,
     monkeypatch.setattr(style, "OTHER_FONTS", ())  # as on a machine without a Chinese font
     figure = scale_heatmap(chinese(3), scale_sizes=SIZES, path=tmp_path / "heat.png")
     assert {label.get_text() for label in figure.axes[0].get_yticklabels()} == {f"图像{row}.jpg" for row in range(3)}
-    scale_bars(summarise(chinese(3)), scale_sizes=SIZES, title="相机 中文", path=tmp_path / "bars.png")
+    scale_bars(summarise_weights(chinese(3)), scale_sizes=SIZES, title="相机 中文", path=tmp_path / "bars.png")
     look(tmp_path / "heat.png")
     look(tmp_path / "bars.png")
 
@@ -270,3 +277,122 @@ def test_no_other_warning_is_hidden_while_a_figure_is_written(tmp_path, monkeypa
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: warnings.warn("no room", stacklevel=1))
     with pytest.raises(UserWarning, match="no room"):
         scale_heatmap(chinese(3), scale_sizes=SIZES, path=tmp_path / "heat.png")
+
+
+def blur_and_nothing() -> pd.DataFrame:
+    """Blur shifts weight from scale 3 to scale 0; noise shifts less than a float's rounding."""
+    random = np.random.default_rng(0)
+    treatments = [("none", "none", 0), ("blur", "gaussian_blur", 1), ("noise", "white_noise", 1)]
+    rows = []
+    for number, weights in enumerate(random.dirichlet([4, 4, 4, 12], 7)):
+        for kind, distortion, level in treatments:
+            shift = 0.04 + random.normal(0, 0.004) if kind == "blur" else 1e-7 * level
+            scales = dict(zip(SCALES, weights + shift * np.array([1, 0, 0, -1]), strict=True))
+            rows.append({"original": number, "kind": kind, "distortion": distortion, "level": level} | scales)
+    return pd.DataFrame(rows)
+
+
+def test_the_figure_has_a_row_a_distortion_and_marks_what_is_not_significant(tmp_path):
+    shifts = distortion_shifts(blur_and_nothing())
+    figure = shift_map(shifts.query("level == 1"), scale_sizes=SIZES, title="of $7", path=tmp_path / "shifts.png")
+    panels = figure.axes[:4]
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["gaussian blur", "white noise"]
+    marks = [panel.collections[0].get_offsets().tolist() for panel in panels]
+    assert marks == [[[0, 1]], [[0, 0], [0, 1]], [[0, 0], [0, 1]], [[0, 1]]]
+    (drawn,) = panels[0].images
+    assert drawn.norm.vmin == -drawn.norm.vmax
+    assert np.asarray(drawn.get_array())[:, 0].tolist() == pytest.approx([0.04, 0], abs=0.01)
+    look(tmp_path / "shifts.png")
+
+
+def test_the_maps_are_drawn_beside_the_image_on_one_scale_of_colours(tmp_path):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (23, 31, 3), dtype=np.uint8)
+    gates = np.stack([np.full((23, 31), level) for level in (0.2, 0.4, 0.6, 0.9)])
+    shown = [ImageGates("a.png", pixels, gates), ImageGates("b" * 50, pixels, gates)]
+    figure = gate_maps(shown, scale_sizes=SIZES, path=tmp_path / "maps.png")
+    panels = figure.axes[:10]
+    assert (np.asarray(panels[0].images[0].get_array()) == pixels).all()
+    heats = [axes.images[1] for axes in panels[1:5]]
+    assert [float(heat.get_array().mean()) for heat in heats] == pytest.approx([0.2, 0.4, 0.6, 0.9])
+    assert {heat.get_clim() for heat in heats} == {(0.2, 0.9)}
+    assert [axes.get_title() for axes in panels[1:5]][3] == "Stage 3 (7\u00d75)\nmean 0.90"
+    look(tmp_path / "maps.png")
+
+
+def test_gates_that_are_all_alike_do_not_look_different(tmp_path):
+    shown = [ImageGates("a.png", np.zeros((5, 7, 3), np.uint8), np.full((4, 5, 7), 0.5))]
+    figure = gate_maps(shown, scale_sizes=SIZES, path=tmp_path / "maps.png")
+    assert figure.axes[1].images[1].get_clim() == pytest.approx((0.475, 0.525))
+
+
+@pytest.mark.parametrize("groups", [1, 5])
+def test_the_matrices_have_a_panel_a_group_and_their_numbers_in_the_cells(groups, tmp_path):
+    matrix = np.array([[0.4, 0.3, 0.2, 0.1], [0.25] * 4, [0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]])
+    table = mean_matrices(np.stack([matrix] * groups), [f"group {place}" for place in range(groups)])
+    figure = matrix_panels(table, title="of $7", path=tmp_path / "matrix.png")
+    panel = figure.axes[0]
+    assert panel.get_title() == "group 0 (n = 1)"
+    assert (np.asarray(panel.images[0].get_array()) == matrix).all()
+    at = {text.get_position(): text.get_text() for text in panel.texts}
+    assert (at[3, 0], at[0, 3], len(at)) == ("0.10", "0.70", 16)
+    assert len([axes for axes in figure.axes if axes.images]) == groups
+    look(tmp_path / "matrix.png")
+
+
+# --- ablations --------------------------------------------------------------------------------------------------------
+
+
+def overflows(figure) -> list[str]:
+    """Texts that reach over the edge of a figure."""
+    figure.canvas.draw()
+    box = figure.bbox
+    texts = [text for axes in figure.axes for text in (axes.xaxis.label, axes.yaxis.label, *axes.get_yticklabels())]
+    ends = [(text, text.get_window_extent()) for text in texts if text.get_text()]
+    return [text.get_text() for text, end in ends if end.x0 < box.x0 or end.x1 > box.x1]
+
+
+def test_differences_to_a_long_name_stay_inside_their_figure(tmp_path):
+    name = "swin_tiny_patch4_window7_224, " + "with the entropy term that keeps weights even " * 2
+    table = pd.DataFrame({"variant": [name, "b"], "difference": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]})
+    assert overflows(difference_bars(table, reference=name, path=tmp_path / "d.png")) == []
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_seeds_of_a_design_with_a_long_name_stay_inside_their_figure(place, tmp_path):
+    names = ["single", "concat"]
+    names.insert(place, "attention with sigmoid gates, a gain of 4, normalised maps and a temperature of 4")
+    summary = pd.DataFrame({"variant": names, "srcc": 0.5, "srcc_low": 0.3, "srcc_high": 1.7})
+    figure = seed_bars(summary, pd.DataFrame({"variant": names, "srcc": 0.5}), tmp_path / "srcc.png")
+    assert overflows(figure) == []
+    assert min(label.get_window_extent().x0 for label in figure.axes[0].get_xticklabels()) >= 0
+
+
+def test_an_interval_beyond_any_correlation_does_not_stretch_the_figure(tmp_path):
+    summary = pd.DataFrame({"variant": ["a"], "srcc": [0.5], "srcc_low": [-6.0], "srcc_high": [7.0]})
+    results = pd.DataFrame({"variant": ["a", "a"], "srcc": [0.0, 1.0]})
+    assert seed_bars(summary, results, tmp_path / "s.png").axes[0].get_ylim() == (-1.05, 1.05)
+
+
+def seeds_of(*values: float, low: float, high: float):
+    summary = pd.DataFrame({"variant": ["concat"], "srcc": [np.mean(values)], "srcc_low": [low], "srcc_high": [high]})
+    return summary, pd.DataFrame({"variant": "concat", "srcc": values})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ends", "arrowheads"),
+    [
+        (-5.8, 6.4, (-1, 1), ["v", "^"]),
+        (0.1, 1.5, (0.1, 1), ["^"]),
+        (-1, 0.7, (-1, 0.7), []),
+        (0.2, 0.4, (0.2, 0.4), []),
+    ],
+)
+def test_an_interval_ends_where_srcc_does_and_is_marked_where_it_is_clipped(low, high, ends, arrowheads, tmp_path):
+    axes = seed_bars(*seeds_of(-0.1, 0.7, low=low, high=high), tmp_path / "srcc.png").axes[0]
+    whiskers = next(item for item in axes.containers if isinstance(item, ErrorbarContainer))
+    assert whiskers.lines[2][0].get_segments()[0][:, 1] == pytest.approx(ends)
+    assert [line.get_marker() for line in axes.lines if line.get_marker() in ("v", "^")] == arrowheads
+    assert ("extends beyond" in axes.get_xlabel()) is bool(arrowheads)
+    lowest, highest = axes.get_ylim()
+    assert -1.1 < lowest < ends[0] < ends[1] < highest < 1.1

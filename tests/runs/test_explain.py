@@ -9,19 +9,24 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats
+from tiny_models import CROP, make_model, noise
 
 from fusiqa.config import AttentionConfig, ModelConfig, ScoreRange, TrainConfig
 from fusiqa.data import catalog, splits
-from fusiqa.data.distortions import distort
+from fusiqa.data.distortions import DISTORTIONS, distort
+from fusiqa.data.folder import read_images
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
+from fusiqa.models.crops import attention_of, to_unit_range
 from fusiqa.models.quality import build_model
-from fusiqa.runs.explain import SHIFTS_FILE, choose_ratings, explain
+from fusiqa.runs.explain import SHIFTS_FILE, choose_images, explain, image_gates
 from fusiqa.runs.run_folder import write_config
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.torch import TorchNetwork
 
 FILES = ["attention_distribution.png", "attention_heatmap.png", "scale_weights.csv", "scale_weights_by_group.csv"]
+EVERY_FILES = ["hypothesis.md", "scale_weight_shifts.csv", "scale_weight_shifts.png", "scale_weights.csv"]
 SCALES = ["scale_0", "scale_1", "scale_2", "scale_3"]
 SEED_GROUPS = ["Gaussian blur", "JPEG compression", "Color distortion", "Pristine"]
 SIDE = 64
@@ -86,7 +91,7 @@ def check_numbers(paths: pd.DataFrame, groups: pd.DataFrame) -> None:
         assert rows[["low", "high"]].iloc[1].tolist() == pytest.approx([max(low, 0), min(high, 1)])
 
 
-def test_images_are_shown_in_the_seeds_four_groups_without_the_one_that_is_broken(run, images, tmp_path):
+def test_images_are_shown_in_four_groups_without_the_one_that_is_broken(run, images, tmp_path):
     folder, paths, groups, said = explained(AttentionConfig(run, (images,), output=tmp_path / "out"))
     assert folder == tmp_path / "out"
     names = ["a.png", "b.jpg", "trip/d.png", "中文.png"]
@@ -149,7 +154,7 @@ def test_a_limit_takes_images_evenly_and_opens_no_other(run, images, tmp_path):
     assert not [line for line in said if "c.jpg" in line]
     _, paths, _, _ = explained(replace(config, limit=1))
     assert paths["image"].tolist() == ["trip/d.png"]
-    assert paths["group"].tolist() == ["all paths"]
+    assert paths["group"].tolist() == ["all images"]
 
 
 def test_the_synthetic_set_is_shown_by_distortion(run, tmp_path):
@@ -165,16 +170,16 @@ def test_the_synthetic_set_is_shown_by_distortion(run, tmp_path):
 
 @pytest.fixture
 def small_csv(own_csv: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A CSV of one's own whose images are not made larger: hundreds of tiny crops would take their time."""
+    """A custom CSV whose images are not upscaled: hundreds of tiny crops would take their time."""
     monkeypatch.setattr(catalog, "OWN_RESIZE", str(SIDE))
     return own_csv
 
 
-def test_a_csv_of_ones_own_is_shown_by_bands_of_its_ratings(run, small_csv, tmp_path):
+def test_a_custom_csv_is_shown_by_bands_of_its_ratings(run, small_csv, tmp_path):
     config = AttentionConfig(run, dataset=str(small_csv), split="train", output=tmp_path / "out")
     _, paths, groups, _ = explained(config)
     rated = catalog.read(str(small_csv))
-    drawn = splits.assign(rated, validation_share=0.1, seed=0).part("train").table
+    drawn = splits.assign(rated, validation_fraction=0.1, seed=0).part("train").table
     assert paths["image"].tolist() == drawn["image"].tolist()
     assert paths["mos"].tolist() == drawn["mos"].tolist()
     assert groups["group"].unique().tolist() == [f"rated {band} third" for band in ("lowest", "middle", "highest")]
@@ -184,16 +189,16 @@ def test_a_csv_of_ones_own_is_shown_by_bands_of_its_ratings(run, small_csv, tmp_
     check_numbers(paths, groups)
 
 
-def test_a_csv_of_ones_own_is_resized_as_the_model_was_trained(run, small_csv):
+def test_a_custom_csv_is_resized_as_the_model_was_trained(run, small_csv):
     config = AttentionConfig(run, dataset=str(small_csv), split="train")
-    ratings, resize = choose_ratings(config, load_checkpoint(run), lambda _: None)
+    ratings, resize = choose_images(config, load_checkpoint(run), lambda _: None)
     assert resize == "none" != ratings.resize
 
 
 def test_a_run_is_explained_on_its_own_test_split_without_the_rows_that_it_left_out(biq2021, tmp_path):
     run = tmp_path / "run"
     save_checkpoint(tiny(), run)
-    ratings = splits.assign(catalog.read("biq2021", data_dir=biq2021), validation_share=0.2, seed=1)
+    ratings = splits.assign(catalog.read("biq2021", data_dir=biq2021), validation_fraction=0.2, seed=1)
     first, *others = ratings.part("test").table["image"]
     splits.save(ratings.without([first]), run / "split.csv")
     settings = TrainConfig.of(dataset="biq2021", data_dir=biq2021, run_dir=run)
@@ -208,12 +213,149 @@ def test_a_run_is_explained_on_its_own_test_split_without_the_rows_that_it_left_
     assert set(paths["image"]) == set(ratings.part("validation").table["image"])
 
 
-def test_a_data_set_can_be_shown_in_the_seeds_groups(run, small_csv, tmp_path):
+def test_a_data_set_can_be_shown_in_the_four_groups(run, small_csv, tmp_path):
     config = AttentionConfig(run, dataset=str(small_csv), groups="make", limit=1, output=tmp_path / "out")
     _, paths, groups, _ = explained(config)
     assert paths["group"].tolist() == SEED_GROUPS
     assert groups["low"].isna().all()  # one image a group has no interval
     assert paths["mos"].isna().all()
+
+
+# --- every distortion -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    for number, name in enumerate(["a.png", "照片.png", "c.png"]):
+        Image.fromarray(noise(37, 41, seed=number)).save(folder / name)
+    return folder
+
+
+def every(run: Path, images: Path, folder: Path, **settings) -> list[str]:
+    said: list[str] = []
+    config = AttentionConfig(run, (images,), groups="every-distortion", output=folder, progress=False, **settings)
+    assert explain(config, say=said.append) == folder
+    return said
+
+
+def test_every_image_is_scored_under_every_distortion_and_level(three, tmp_path):
+    run = make_model(tmp_path / "run", resize="none")
+    said = every(run, three, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == EVERY_FILES
+    weights = pd.read_csv(tmp_path / "out" / "scale_weights.csv")
+    assert len(weights) == 3 * 126
+    assert weights.groupby("original")["image"].nunique().tolist() == [126] * 3
+    shifts = pd.read_csv(tmp_path / "out" / "scale_weight_shifts.csv")
+    assert len(shifts) == 25 * 5 * 4
+    assert list(dict.fromkeys(shifts["distortion"])) == list(DISTORTIONS)
+    still = shifts.set_index(["distortion", "level"]).loc[[("mean_shift", 3), ("contrast_change", 3)]]
+    assert (still["shift"] == 0).all()  # KADID-10k's parameter is 0 there
+    wide = weights.set_index(["original", "distortion", "level"])["scale_2"].unstack([1, 2])
+    row = shifts.set_index(["distortion", "level", "scale"]).loc[("gaussian_blur", 5, 2)]
+    assert row["shift"] == pytest.approx((wide["gaussian_blur", 5] - wide["none", 0]).mean())
+    page = (tmp_path / "out" / "hypothesis.md").read_text("utf-8")
+    assert said[0] == page
+    assert page.count("**") == 8
+    assert "of 500 shifts are significant" in said[1]
+
+
+def test_the_seed_decides_what_is_drawn_and_nothing_else(three, tmp_path):
+    run = make_model(tmp_path / "run", resize="none")
+    tables = []
+    for number, seed in enumerate([3, 3, 5]):
+        every(run, three, tmp_path / f"out{number}", seed=seed, limit=1)
+        tables.append(pd.read_csv(tmp_path / f"out{number}" / "scale_weights.csv").set_index("distortion"))
+    first, again, other = (part["score"] for part in tables)
+    assert first.tolist() == again.tolist()
+    assert first["jpeg"].to_numpy() == pytest.approx(other["jpeg"].to_numpy(), rel=1e-5)
+    assert np.abs(first["white_noise"].to_numpy() - other["white_noise"].to_numpy()).max() > 1e-4
+
+
+def test_a_seed_below_zero_is_refused():
+    with pytest.raises(FusiqaError, match=r"--seed -1"):
+        AttentionConfig(Path("run"), seed=-1)
+
+
+def test_other_seeds_are_assessed_beside_the_first_and_over_all(three, tmp_path):
+    runs = [make_model(tmp_path / f"run{seed}", resize="none", seed=seed) for seed in range(3)]
+    said = every(runs[0], three, tmp_path / "out", other_seeds=tuple(runs[1:]), limit=2)
+    found = pd.read_csv(tmp_path / "out" / "hypothesis_runs.csv")
+    assert found["run"].tolist() == [str(run) for run in runs for _ in range(4)]
+    alone = every(runs[2], three, tmp_path / "alone", limit=2)[0]
+    blur = found[(found["run"] == str(runs[2])) & found["clause"].str.startswith("blur")].iloc[0]
+    assert f"shift {blur['gain']:+.3f} [{blur['low']:+.3f}, {blur['high']:+.3f}]" in alone
+    assert "n = 2. By scale" in alone
+    first, _, over = said[0].partition("## Over 3 runs")
+    assert first.count("**") == over.count("**") == 8
+    mean = found[found["clause"].str.startswith("blur")]["gain"].mean()
+    assert f"shift {mean:+.3f} [" in over
+    assert "n = 3" in over
+
+
+def test_a_run_of_another_design_is_refused_before_anything_is_scored(three, tmp_path):
+    first, other = make_model(tmp_path / "a", resize="none"), make_model(tmp_path / "b", resize="48")
+    with pytest.raises(FusiqaError, match=r"b has another design .*; `other_seeds` takes runs"):
+        every(first, three, tmp_path / "out", other_seeds=(other,))
+    with pytest.raises(FusiqaError, match="a second time; every run counts once"):
+        every(first, three, tmp_path / "out", other_seeds=(tmp_path / "b" / ".." / "a",))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(FusiqaError, match="--other_seeds goes with --groups every-distortion"):
+        AttentionConfig(first, other_seeds=(other,))
+
+
+# --- gates and attention matrices ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    for number in range(2):
+        Image.fromarray(noise(37, 41, seed=number)).save(tmp_path / "images" / f"{number}.png")
+    return tmp_path / "images"
+
+
+def files_beside(run: Path, images: Path, folder: Path, **settings) -> set[str]:
+    explain(AttentionConfig(run, (images,), output=folder, progress=False, **settings), say=lambda _: None)
+    return {path.name for path in folder.iterdir()} - {*FILES, SHIFTS_FILE}
+
+
+def test_a_spatial_run_draws_its_gates_over_the_images(two, tmp_path):
+    run = make_model(tmp_path / "run", fusion="spatial", resize="none")
+    assert files_beside(run, two, tmp_path / "out") == {"attention_maps.png"}
+    found = files_beside(run, two, tmp_path / "every", groups="every-distortion", limit=1)
+    assert found == {"attention_maps.png", "hypothesis.md", "scale_weight_shifts.png"}
+
+
+def test_an_image_of_one_crop_has_the_gates_of_that_crop(tmp_path):
+    pixels = noise(CROP, CROP)
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    trained = load_checkpoint(make_model(tmp_path / "run", fusion="spatial"))
+    found = image_gates(trained, read_images([tmp_path / "one.png"]), 0, Resize())
+    with torch.no_grad():
+        gates = trained.model.fuse(to_unit_range(torch.tensor(pixels).permute(2, 0, 1)[None])).attention[0]
+    assert (found.name, found.gates.shape) == ("one.png", (4, CROP, CROP))
+    assert (found.pixels == pixels).all()
+    cell = np.arange(CROP) * 7 // CROP
+    assert found.gates == pytest.approx(gates.numpy()[:, cell][:, :, cell], abs=1e-6)
+
+
+def test_a_cross_scale_run_draws_and_writes_its_matrix_by_group(two, tmp_path):
+    run = make_model(tmp_path / "run", fusion="cross-scale", resize="none")
+    assert files_beside(run, two, tmp_path / "out") == {"attention_matrix.csv", "attention_matrix.png"}
+    found = pd.read_csv(tmp_path / "out" / "attention_matrix.csv")
+    assert len(found) == 4 * 16
+    assert found.groupby(["group", "scale"])["mean"].sum().to_numpy() == pytest.approx(np.ones(16))
+    paths = pd.read_csv(tmp_path / "out" / "scale_weights.csv")
+    attended = found.groupby(["group", "attends_to"], sort=False)["mean"].mean().to_numpy().reshape(4, 4)
+    weights = paths.groupby("group", sort=False)[[f"scale_{scale}" for scale in range(4)]].mean()
+    assert attended == pytest.approx(weights.to_numpy(), abs=1e-5)  # a scale weight is the mean of a column
+
+
+def test_a_fusion_that_has_no_gates_or_matrix_is_refused(tmp_path):
+    trained = load_checkpoint(make_model(tmp_path / "run", fusion="attention"))
+    with pytest.raises(FusiqaError, match="attention fusion attends to nothing beyond its scale weights"):
+        attention_of(trained.model, torch.zeros(1, 3, CROP, CROP, dtype=torch.uint8))
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------
@@ -222,7 +364,7 @@ def test_a_data_set_can_be_shown_in_the_seeds_groups(run, small_csv, tmp_path):
 @pytest.mark.parametrize("fusion", ["single", "concat"])
 def test_a_model_that_does_not_weigh_its_scales_is_refused(fusion, images, tmp_path):
     save_checkpoint(tiny(fusion), tmp_path / "run")
-    with pytest.raises(FusiqaError, match=rf"run fuses by {fusion}, .*--attention_fusion"):
+    with pytest.raises(FusiqaError, match=rf"run has {fusion} fusion, .*`attention_fusion`"):
         explain(AttentionConfig(tmp_path / "run", (images,), progress=False))
 
 
@@ -250,14 +392,14 @@ def test_a_model_alone_has_no_data_set_to_explain(run):
 
 
 def test_images_and_a_data_set_exclude_each_other(run, images):
-    with pytest.raises(FusiqaError, match="images or --dataset, not both"):
+    with pytest.raises(FusiqaError, match="images or `dataset`, not both"):
         explain(AttentionConfig(run, (images,), dataset="synthetic"))
 
 
-def test_distortions_that_nobody_knows_are_refused_before_anything_is_scored(run, images, small_csv, monkeypatch):
+def test_unknown_distortions_are_refused_before_anything_is_scored(run, images, small_csv, monkeypatch):
     monkeypatch.setattr("fusiqa.runs.explain.predict", lambda *_, **__: pytest.fail("it was scored"))
     for config in (AttentionConfig(run, (images,)), AttentionConfig(run, dataset=str(small_csv))):
-        with pytest.raises(FusiqaError, match=r"--groups distortion: the distortions of .* are not known"):
+        with pytest.raises(FusiqaError, match=r"`groups` distortion needs known distortions, which .* does not have"):
             explain(replace(config, groups="distortion"))
 
 

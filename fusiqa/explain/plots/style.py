@@ -1,6 +1,6 @@
-"""How every figure looks: size, colours, fonts, and how it is written. It draws nothing of its own.
+"""The style of all figures: size, colours, fonts, and how they are saved.
 
-No display and no pyplot state; 300 dots an inch; colours that readers with colour-vision deficiencies tell apart.
+No display and no pyplot state; 300 dots an inch; colours that readers with colour-vision deficiencies can distinguish.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ DOTS_PER_INCH = 300
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#F0E442")
 INK, GREY, PALE = "#333333", "#777777", "#999999"
 LATIN_FONT = "DejaVu Sans"  # comes with matplotlib
-# For names that it cannot write, by what Linux, macOS and Windows install for Chinese, Japanese and Korean.
+# For other scripts: what Linux, macOS and Windows install for Chinese, Japanese and Korean.
 OTHER_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei"),
     *("PingFang SC", "Hiragino Sans GB", "Apple SD Gothic Neo", "Microsoft YaHei", "SimHei", "Malgun Gothic"),
@@ -33,17 +34,29 @@ OTHER_FONTS = (
 
 def new_figure(width: float, height: float, widths: Sequence[float] = (1,)) -> tuple[Figure, list[Axes]]:
     """A white figure, inches, with one plain plot per relative width."""
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
-    grid = figure.subplots(1, len(widths), squeeze=False, width_ratios=list(widths))
+    figure, grid = new_grid(width, height, 1, len(widths), width_ratios=list(widths))
     for axes in grid[0]:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color=PALE, alpha=0.3, linewidth=0.7)
         axes.set_axisbelow(True)
-    return figure, list(grid[0])
+    return figure, grid[0]
+
+
+def new_grid(width: float, height: float, rows: int, columns: int, **ratios: Any) -> tuple[Figure, list[list[Axes]]]:
+    """A white figure, inches, with rows of plots."""
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
+    return figure, figure.subplots(rows, columns, squeeze=False, **ratios).tolist()
+
+
+def bare(axes: Axes) -> None:
+    """Remove the frame, the grid, and all ticks but the labels below."""
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(left=False, labelleft=False, bottom=False)
 
 
 def saved(figure: Figure, path: Path) -> Figure:
-    """The figure, written; a character that no font here has is drawn as an empty box, and nobody is warned of it."""
+    """Save the figure; a character that no installed font has is drawn as an empty box, without a warning."""
     fonts = _fonts()
     for text in figure.findobj(Text):
         text.set_fontfamily(fonts)
@@ -54,18 +67,18 @@ def saved(figure: Figure, path: Path) -> Figure:
 
 
 def _fonts() -> list[str]:
-    """The fonts to write with, first choice first; matplotlib complains of any that is not installed."""
+    """The fonts to use, first choice first; matplotlib logs each that is not installed."""
     installed = {font.name for font in fontManager.ttflist}
     return [LATIN_FONT, *(name for name in OTHER_FONTS if name in installed)]
 
 
 def plain(text: str) -> str:
-    """Text as it stands: matplotlib reads dollars as formulas and leaves names with a leading underscore out."""
+    """Escape text that matplotlib would interpret: dollars are formulas, and legends skip a leading underscore."""
     return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
 
 
 def wrapped(text: str, characters: int) -> str:
-    """Text in lines of at most so many characters: parted at blanks, and a word that is longer than a line within it.
+    """Wrap text at blanks; a word that is longer than a line is broken.
 
     Example:
         >>> wrapped("minus that of swin_tiny_patch4_window7_224", 20)
@@ -75,7 +88,7 @@ def wrapped(text: str, characters: int) -> str:
 
 
 def shortened(names: Sequence[str], characters: int) -> list[str]:
-    """Names without their middles, in their order: of at most so many characters, or of as many as tell them apart.
+    """Shorten names by their middles to at most so many characters, or to as many as keep them distinct.
 
     Example:
         >>> shortened(["holiday/IMG_20260501_0007.png", "b.png"], 20)
