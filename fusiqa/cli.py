@@ -10,8 +10,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
+from io import StringIO
 from typing import Any
 
 import tyro
@@ -65,10 +66,12 @@ def score(config: ScoreConfig) -> None:
 
 
 def export(config: ExportConfig) -> None:
+    from fusiqa.io import check_output
     from fusiqa.models.export import export
     from fusiqa.scoring.models import find, source_of
     from fusiqa.scoring.torch import load_torch_network
 
+    check_output(config.output, replace=config.overwrite)
     path, name = find(config.model)
     difference = export(load_torch_network(path, name=name, device="cpu"), config.output, source=source_of(path))
     print(f"{config.output}: differs from torch by at most {difference:.1e} of the score range")
@@ -171,7 +174,18 @@ def command_of(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def parse(name: str, words: Sequence[str], program: str | None = None, *, quiet: bool = False) -> Any:
-    """The settings that the words of a command come to; `quiet` prints nothing of what tyro refuses."""
+    """The settings that the words of a command come to.
+
+    Args:
+        name: of the command.
+        words: after the command.
+        program: how the command is called, for the messages.
+        quiet: print nothing when words are refused.
+
+    Raises:
+        FusiqaError: a setting is out of its bounds, or excludes another.
+        SystemExit: a word that is no flag, or a value that cannot be read; with a message on standard error.
+    """
     words = list(words)
     if name in MODEL_FIRST:
         for place, word in enumerate(words):
@@ -179,14 +193,19 @@ def parse(name: str, words: Sequence[str], program: str | None = None, *, quiet:
                 words = [words[place + 1], *words[:place], *words[place + 2 :]]
             elif word.startswith("--model="):
                 words = [word.partition("=")[2], *words[:place], *words[place + 1 :]]
-    return tyro.cli(
-        COMMANDS[name][0],
-        prog=program or f"fusiqa {name}",
-        args=words,
-        use_underscores=True,
-        console_outputs=not quiet,
-        config=PARSING,
-    )
+    settings, program = COMMANDS[name][0], program or f"fusiqa {name}"
+    said = StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(settings, prog=program, args=words, use_underscores=True, config=PARSING)
+    except SystemExit as refused:
+        reason: BaseException | None = refused
+        while reason := reason.__context__:
+            if isinstance(reason, FusiqaError):  # of the settings themselves, which tyro would put into a box
+                raise reason from None
+        if not quiet:
+            print(said.getvalue(), end="", file=sys.stderr)
+        raise
 
 
 def overview(within: str = "") -> str:

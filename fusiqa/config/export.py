@@ -10,20 +10,21 @@ import tyro
 
 from fusiqa.errors import FusiqaError
 
-EXPORT_ENDINGS = (".onnx", ".pt2")
+FORMATS = (".onnx", ".pt2")
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write a model for other runtimes: ONNX, or torch.export. What was written is run and held against torch."""
+    """Write a model for other runtimes: ONNX, or torch.export. The file is run and compared with torch."""
 
     output: Path
     """File to write: .onnx, or .pt2 for torch.export."""
     model: Annotated[str | None, tyro.conf.Positional] = None
-    """A model in the package, a run folder, a model.safetensors, or owner/name on the Hugging Face hub; by default the
-    model in the package."""
+    """A model of the package, a run folder, a model.safetensors, or owner/name on the Hugging Face hub; by default the
+    model of the package."""
+    overwrite: bool = False
+    """Replace an earlier export of that name."""
 
     def __post_init__(self) -> None:
-        """Refuse formats that there are not."""
-        if self.output.suffix.lower() not in EXPORT_ENDINGS:
-            raise FusiqaError(f"--output {self.output}: expected a name that ends in {' or '.join(EXPORT_ENDINGS)}")
+        if self.output.suffix.lower() not in FORMATS:
+            raise FusiqaError(f"`output` must end in {' or '.join(FORMATS)}, got {self.output}")

@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import tyro
 
 WIDEST = 100  # columns
-FLAGS = 28  # columns of a flag with its value
-METAVARS = {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}
+FLAGS = 25  # columns of a flag with its value
+METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 
 class Option(NamedTuple):
@@ -28,7 +28,7 @@ class Option(NamedTuple):
     Attributes:
         group: title that it stands under.
         name: as it is typed, without dashes: "batch_size", "weighing.gate".
-        invocation: "--batch_size INT", "--[no_]progress", "[PATHS ...]".
+        invocation: "--batch_size N", "--[no_]progress", "[PATHS ...]".
         text: what it does, with its default.
     """
 
@@ -49,7 +49,7 @@ def help_text(settings: type, program: str) -> str:
     options = list(options_of(settings))
     positional = " ".join(option.invocation for option in options if option.group == "arguments")
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns)
-    lines = [f"usage: {program} {positional} [OPTIONS]".replace("  ", " "), ""]
+    lines = [f"usage: {program} {positional} [OPTIONS]   (defaults in brackets)".replace("  [", " ["), ""]
     lines += textwrap.wrap(inspect.getdoc(settings) or "", width)
     for title in dict.fromkeys(option.group for option in options):
         lines += ["", f"{title}:"]
@@ -101,7 +101,7 @@ def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 def _default(value: Any) -> str:
     if value is MISSING:
         return "(required)"
-    return "" if value in (None, (), False) else f"(default: {'on' if value is True else value})"
+    return "" if value in (None, (), False) else f"[{'on' if value is True else value}]"
 
 
 def _invocation(name: str, kind: Any, default: Any) -> str:
@@ -128,7 +128,9 @@ def _documented(settings: type) -> tuple[dict[str, str], dict[str, str]]:
     for node, following in zip(made.body, [*made.body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             text = following.value if isinstance(following, ast.Expr) else None
-            texts[node.target.id] = " ".join(str(text.value).split()) if isinstance(text, ast.Constant) else ""
+            texts[node.target.id] = (
+                " ".join(str(text.value).replace("`", "").split()) if isinstance(text, ast.Constant) else ""
+            )
             above = lines[node.lineno - 2].strip()
             if above.startswith("# "):
                 titles[node.target.id] = above.removeprefix("# ")

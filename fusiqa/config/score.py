@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from fusiqa.config.require import require
+from fusiqa.config.checks import COUNT, check_fields
 from fusiqa.errors import FusiqaError
 
-TABLE_ENDINGS = (".csv", ".jsonl", ".parquet")
+FORMATS = (".csv", ".jsonl", ".parquet")
+PICTURES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -19,72 +20,68 @@ class ScoreConfig:
     """Score images: files, folders and what is below them, patterns, or a list on standard input."""
 
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Files, folders, patterns such as 'holiday/**/*.jpg', or - for a list on standard input, one path a line."""
-    model: str | None = None
-    """A model in the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub;
-    by default the model in the package."""
+    """Files, folders, patterns such as 'holiday/**/*.jpg', or - for a list on standard input: one path a line, or each
+    ended by NUL."""
+    # output
     output: str | None = None
-    """Table to write, row by row: .csv, .jsonl or .parquet; by default rows go to the terminal, or as CSV to a pipe.
-    With --engine ray the folder, here or at a URL, of the Parquet files."""
+    """Table to write, row by row: .csv, .jsonl or .parquet; by default the terminal, or CSV to a pipe. With --engine
+    ray a folder or URL for Parquet files."""
     resume: bool = False
-    """Go on with --output: images that have a row there are skipped."""
+    """Continue --output: images that have a row are skipped."""
     overwrite: bool = False
-    """Discard what --output holds."""
+    """Replace an earlier --output and --sheet."""
+    sheet: Path | None = None
+    """Picture to draw (.png or .jpg) of the worst and best images."""
+    # selection
+    top: Annotated[int | None, COUNT] = None
+    """Keep this many of the best, best first."""
+    bottom: Annotated[int | None, COUNT] = None
+    """Keep this many of the worst, worst first."""
     below: float | None = None
-    """Keep images that score below this."""
+    """Keep scores below this."""
     above: float | None = None
-    """Keep images that score above this."""
-    top: int | None = None
-    """Keep this many, the best, best first."""
-    bottom: int | None = None
-    """Keep this many, the worst, worst first."""
+    """Keep scores above this."""
     sort: Literal["given", "worst", "best", "path"] = "given"
     """Order of the rows: as given, worst first, best first, or by path."""
-    sheet: Path | None = None
-    """Picture to draw (.png or .jpg): the worst and the best images, with their scores and scale weights."""
-    engine: Literal["local", "ray"] = "local"
-    """local: this process. ray: Ray Data on this machine or a cluster ($RAY_ADDRESS), from files, folders, URLs such as
-    s3://bucket/folder, or a Parquet with a column path or bytes, to Parquet."""
-    workers: int | None = None
-    """Processes of --engine ray that score; by default one for each GPU, or for each two cores."""
+    # computing
+    model: str | None = None
+    """A model of the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub;
+    by default the model of the package."""
     device: str = "auto"
-    """What the network runs on: auto, cpu, cuda, cuda:1, mps."""
-    backend: Literal["torch", "onnx"] = "torch"
-    """What runs the network; onnx needs onnxruntime."""
-    readers: int = 2
+    """auto, cpu, cuda, cuda:1 or mps."""
+    backend: Literal["auto", "torch", "onnx"] = "auto"
+    """auto is ONNX Runtime on a CPU if the model has a model.onnx, else torch."""
+    readers: Annotated[int, COUNT] = 2
     """Threads that decode images while the network computes."""
+    engine: Literal["local", "ray"] = "local"
+    """ray is Ray Data on this machine or a cluster ($RAY_ADDRESS): also reads URLs such as s3://bucket/folder, and
+    Parquet files with a column path or bytes."""
+    workers: Annotated[int | None, COUNT] = None
+    """Processes of --engine ray; by default one per GPU, or per two cores."""
     progress: bool = True
-    """Show a progress bar, where there is a terminal."""
+    """Show a progress bar, on a terminal."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that exclude each other, and tables and pictures of unknown kinds."""
-        require("readers", self.readers, at_least=1)
-        require("top", self.top, at_least=1)
-        require("bottom", self.bottom, at_least=1)
+        check_fields(self)
         if not self.paths:
             raise FusiqaError("nothing to score: give files, folders, or - for a list on standard input")
-        self._check_engine()
-        if self.output is not None and self.engine == "local" and self.table.suffix.lower() not in TABLE_ENDINGS:
-            raise FusiqaError(f"--output {self.output}: expected a name that ends in {', '.join(TABLE_ENDINGS)}")
         if self.resume and self.output is None:
-            raise FusiqaError("--resume needs the table to go on with: add --output FILE")
+            raise FusiqaError("`resume` needs the table to continue: add `output` FILE")
         if self.resume and self.overwrite:
-            raise FusiqaError("--resume and --overwrite exclude each other: go on with the table, or start anew")
+            raise FusiqaError("`resume` and `overwrite` exclude each other")
         if self.top is not None and self.bottom is not None:
-            raise FusiqaError("--top and --bottom exclude each other; --sheet draws both ends")
+            raise FusiqaError("`top` and `bottom` exclude each other; `sheet` draws both ends")
         if self.sort != "given" and (self.top or self.bottom):
-            raise FusiqaError("--top and --bottom have an order of their own; leave out --sort")
-        if self.sheet is not None and self.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-            raise FusiqaError(f"--sheet {self.sheet}: expected a name that ends in .png or .jpg")
-
-    def _check_engine(self) -> None:
-        require("workers", self.workers, at_least=1)
+            raise FusiqaError("`sort` has no effect with `top` or `bottom`, which are sorted")
+        if self.sheet is not None and self.sheet.suffix.lower() not in PICTURES:
+            raise FusiqaError(f"`sheet` must end in {', '.join(PICTURES)}, got {self.sheet}")
         if self.engine == "local":
-            return
-        if self.output is None:
-            raise FusiqaError("--engine ray writes Parquet files: say into which folder with --output")
-        if self.chooses or self.sheet is not None:
-            raise FusiqaError("--engine ray writes every row; choose, sort and draw from its Parquet files")
+            if self.output is not None and self.table.suffix.lower() not in FORMATS:
+                raise FusiqaError(f"`output` must end in {', '.join(FORMATS)}, got {self.output}")
+        elif self.output is None:
+            raise FusiqaError("`engine` ray writes Parquet files: add `output` FOLDER")
+        elif self.chooses or self.sheet is not None:
+            raise FusiqaError("`engine` ray writes every row: select, sort and draw from its Parquet files")
 
     @property
     def table(self) -> Path:
@@ -93,12 +90,11 @@ class ScoreConfig:
         return Path(self.output)
 
     @property
-    def chooses(self) -> bool:
-        """Whether rows are left out or put into another order, so that none can be shown before all are known."""
-        kept = (self.below, self.above, self.top, self.bottom)
-        return self.sort != "given" or any(each is not None for each in kept)
+    def leaves_out(self) -> bool:
+        """Whether some rows are left out."""
+        return any(limit is not None for limit in (self.below, self.above, self.top, self.bottom))
 
     @property
-    def leaves_out(self) -> bool:
-        """Whether rows are left out."""
-        return any(each is not None for each in (self.below, self.above, self.top, self.bottom))
+    def chooses(self) -> bool:
+        """Whether rows are left out or sorted, so that none can be shown before all are known."""
+        return self.sort != "given" or self.leaves_out

@@ -223,18 +223,17 @@ def test_the_sheet_shows_the_worst_and_the_best(folder, model, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--output", "a.xlsx"], "--output a.xlsx: expected a name that ends in .csv, .jsonl, .parquet"),
-        (["--resume"], "--resume needs the table to go on with"),
+        (["--output", "a.xlsx"], "--output must end in .csv, .jsonl, .parquet, got a.xlsx"),
+        (["--resume"], "--resume needs the table to continue"),
         (["--top", "2", "--bottom", "2"], "--top and --bottom exclude each other"),
-        (["--top", "0"], "--top"),
-        (["--sheet", "a.pdf"], "expected a name that ends in .png or .jpg"),
+        (["--top", "0"], "--top must be at least 1, got 0"),
+        (["--sheet", "a.pdf"], "--sheet must end in .png, .jpg, .jpeg, got a.pdf"),
         (["--model", "nothing"], "no model nothing"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(folder, arguments, reason, capsys):
     assert score(folder, *arguments) == USER_MISTAKE
-    said = " ".join(capsys.readouterr().err.replace("|", " ").split())
-    assert reason in said
+    assert reason in capsys.readouterr().err
 
 
 def test_an_empty_folder_says_what_it_looked_for(tmp_path, model, capsys):
