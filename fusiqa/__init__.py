@@ -16,8 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fusiqa.config import ModelConfig, ScoreRange, TrainConfig
     from fusiqa.errors import FusiqaError
-    from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
-    from fusiqa.models.quality import Prediction, QualityModel, build_model
+    from fusiqa.models.quality import Prediction, QualityModel, build_model, load_checkpoint
     from fusiqa.runs.train import train
     from fusiqa.scoring.scorer import Scorer
     from fusiqa.stats.metrics import measure
@@ -30,9 +29,8 @@ HOMES = {
     "ScoreRange": "fusiqa.config",
     "Scorer": "fusiqa.scoring.scorer",
     "TrainConfig": "fusiqa.config",
-    "TrainedModel": "fusiqa.models.checkpoint",
     "build_model": "fusiqa.models.quality",
-    "load_checkpoint": "fusiqa.models.checkpoint",
+    "load_checkpoint": "fusiqa.models.quality",
     "measure": "fusiqa.stats.metrics",
     "train": "fusiqa.runs.train",
 }
@@ -45,7 +43,6 @@ __all__ = [
     "ScoreRange",
     "Scorer",
     "TrainConfig",
-    "TrainedModel",
     "build_model",
     "load_checkpoint",
     "measure",

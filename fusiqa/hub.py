@@ -1,4 +1,4 @@
-"""The one short question to the Hugging Face hub before every download. It knows no model and no data set."""
+"""The one short request to the Hugging Face hub before every download."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ HUB_SECONDS = 8.0  # how long the hub may take to answer at all
 def ask(url: str) -> HfFileMetadata:
     """Size, checksum and commit of a file, by one short request before the hub's client starts its series of retries.
 
-    It runs in a thread that is left behind when the time is up: looking a name up obeys no timeout, and each of the
+    It runs in a thread that is left behind when the time is up: a name lookup obeys no timeout, and each of the
     hub's addresses would get the whole time.
 
     Raises:
         TimeoutError: no answer in time.
-        Exception: whatever the hub's client raises, a refusal by the hub among it.
+        Exception: whatever the hub's client raises.
     """
     import huggingface_hub
 
@@ -39,11 +39,11 @@ def ask(url: str) -> HfFileMetadata:
 
 
 def in_one_line(reason: Exception) -> str:
-    """What an error says, without line breaks and full stop: the hub's client says much, the start tells enough.
+    """The start of an error's message, without line breaks and full stop.
 
     Example:
         >>> in_one_line(OSError("404 Client Error.\\n\\nEntry Not Found.\\nMore advice"))
         '404 Client Error. Entry Not Found'
     """
-    said = " ".join(line for line in str(reason).splitlines()[:3] if line) or type(reason).__name__
-    return said.rstrip(".")
+    message = " ".join(line for line in str(reason).splitlines()[:3] if line) or type(reason).__name__
+    return message.rstrip(".")

@@ -24,8 +24,8 @@ from fusiqa.data.catalog import CATALOG
 from fusiqa.data.distortions import DISTORTIONS
 from fusiqa.data.ratings import SPLITS
 from fusiqa.data.synthetic import CONTENTS, LEVELS, SIZE, USED, mean_opinions, read_synthetic
+from fusiqa.models.head import SIZES
 from fusiqa.models.quality import QualityModel
-from fusiqa.models.target import SIZES
 from fusiqa.runs.presets import PRESETS
 from fusiqa.training.recipe import choose_rates, choose_regularisation
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from fusiqa.config import ModelConfig, ScoreRange
-from fusiqa.models.checkpoint import TrainedModel, save_checkpoint
+from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.quality import QualityModel
 
 CROP = 32
@@ -18,11 +18,11 @@ def make_model(folder: Path, *, fusion: str = "attention", resize: str = RESIZE,
     """A run folder's model; its head is spread out, so that images differ in score."""
     torch.manual_seed(seed)
     config = ModelConfig(backbone="test_resnet", fusion=fusion, crop_size=CROP, score_range=RANGE, dropout=0.0)
-    model = QualityModel(config).eval()
+    model = QualityModel(config, resize=resize, provenance={"dataset": "none"}).eval()
     with torch.no_grad():
         for parameter in model.hypernetwork.parameters():
             parameter.mul_(3)
-    save_checkpoint(TrainedModel(model, resize, {"dataset": "none"}), folder)
+    save_checkpoint(model, folder)
     return folder
 
 

@@ -1,26 +1,49 @@
-"""The whole network, images -> score and scale weights. It keeps nothing between calls."""
+"""The whole network: images -> score and scale weights."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from huggingface_hub import ModelCard, ModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fusiqa import hub
 from fusiqa.config import ModelConfig
-from fusiqa.models.backbone import Maps, Pyramid
-from fusiqa.models.distortion import LocalDistortionVector
+from fusiqa.errors import FusiqaError
+from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation
+from fusiqa.models.checkpoint import locate, model_config, read_description, read_weights, save_checkpoint
 from fusiqa.models.fusion import Fused, build_fusion
-from fusiqa.models.hypernet import HyperNetwork
-from fusiqa.models.target import target_network
+from fusiqa.models.head import HyperNetwork, LocalDistortionVector, target_network
 from fusiqa.models.weights import BackboneWeights, find_weights
+from fusiqa.scoring.models import download_model
+
+CARD = """---
+library_name: fusiqa
+tags: [image-quality-assessment, no-reference]
+---
+# {title}
+
+Scores the quality of an image without a reference, on {low:g} to {high:g}; higher is better.
+{config.backbone} with {config.fusion} fusion; crops of {config.crop_size} pixels after the resize {resize}.
+
+```python
+import fusiqa
+
+print(fusiqa.Scorer("{name}")("photo.jpg").score)
+```
+
+{provenance}
+"""
+"""README.md of a model on the hub. It states no licence: that is for the publisher to add."""
 
 
 class Prediction(NamedTuple):
-    """What the network says of a batch: scores on the score range, higher is better, and the scale weights.
+    """Scores of a batch on the score range, higher is better, and the scale weights.
 
     `scale_weights` rows sum to one, finest scale first; None for fusions that do not weigh.
     """
@@ -29,25 +52,36 @@ class Prediction(NamedTuple):
     scale_weights: Float[Tensor, "batch 4"] | None
 
 
-class QualityModel(nn.Module):
+class QualityModel(nn.Module, ModelHubMixin):
     """HyperIQA over a timm backbone, with a fusion of four feature scales.
 
     Args:
         config: what to build.
         weights: pretrained backbone weights; None draws them at random and touches no network.
+        resize: the resize protocol before cropping ("none", "384", "512x384").
+        provenance: where the weights come from (data set, epoch, commit, ...).
 
     Example:
-        >>> config = ModelConfig(backbone="test_resnet", fusion="attention", crop_size=64)
-        >>> score, scale_weights = QualityModel(config).eval()(torch.rand(2, 3, 64, 64))
+        >>> model = QualityModel(ModelConfig(backbone="test_resnet", fusion="attention", crop_size=64)).eval()
+        >>> score, scale_weights = model(torch.rand(2, 3, 64, 64))
         >>> score.shape, scale_weights.shape
         (torch.Size([2]), torch.Size([2, 4]))
 
-    Source: Su et al., CVPR 2020; the equations stand in docs/network.md.
+    Source: Su et al., CVPR 2020, doi:10.1109/CVPR42600.2020.00372; the equations stand in docs/network.md.
     """
 
-    def __init__(self, config: ModelConfig, weights: BackboneWeights | None = None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: BackboneWeights | None = None,
+        *,
+        resize: str = "none",
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
+        self.resize = resize
+        self.provenance = dict(provenance or {})
         self.pyramid = Pyramid(config, weights)
         self.fusion = build_fusion(self.pyramid.channels, config)
         self.distortion = LocalDistortionVector(self.pyramid.channels)
@@ -56,10 +90,10 @@ class QualityModel(nn.Module):
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Prediction:
         """Score RGB images with values in 0-1, not normalised: the backbone's mean and sd are applied here."""
         maps = self.pyramid(images)
-        return self.judge(maps, maps)
+        return self.score_features(maps, maps)
 
-    def judge(self, fusion_maps: Maps, distortion_maps: Maps) -> Prediction:
-        """Score what the backbone saw; both are its maps, or what their pools leave of them (frozen.py)."""
+    def score_features(self, fusion_maps: Maps, distortion_maps: Maps) -> Prediction:
+        """Score the backbone's maps, or the pools of them that a frozen backbone leaves for either part."""
         fused = self.fusion(fusion_maps)
         weights, vector = self.hypernetwork(fused.map), self.distortion(distortion_maps)
         with full_precision(fused.map.device):
@@ -67,8 +101,63 @@ class QualityModel(nn.Module):
         return Prediction(self.config.score_range.from_unit(unit), fused.scale_weights)
 
     def fuse(self, images: Float[Tensor, "batch 3 height width"]) -> Fused:
-        """What the fusion makes of RGB images with values in 0-1, and what it attended to: for explanations."""
+        """The fused map of RGB images with values in 0-1, its scale weights and its attention: for explanations."""
         return self.fusion(self.pyramid(images))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None) -> QualityModel:
+        """A trained model, in evaluation mode.
+
+        Overrides the mixin's, which reads a config.json as the model's settings: a run folder's is the training run's.
+
+        Args:
+            name: a run folder, a model.safetensors beside its model.json, or "owner/name" on the Hugging Face hub.
+            revision: branch, tag or commit on the hub; main by default.
+
+        Raises:
+            FusiqaError: no such model, none in this format, or a hub that does not answer.
+        """
+        return load_checkpoint(Path(name) if Path(name).exists() else download_model(str(name), revision=revision))
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = False, **card: Any) -> None:
+        """Write what `from_pretrained` reads: model.safetensors and model.json.
+
+        Overrides the mixin's, which deletes a config.json in the folder.
+
+        Args:
+            folder: created if it does not exist.
+            half: store matrices and kernels in 16 bits, which halves the file.
+            card: what the mixin's `push_to_hub` passes on; its `model_card_kwargs` ask for a README.md.
+        """
+        save_checkpoint(self, Path(folder), half=half)
+        if card.get("model_card_kwargs"):
+            self.generate_model_card(**card["model_card_kwargs"]).save(Path(folder, "README.md"))
+
+    def push_to_hub(self, name: str, *, token: str | None = None, private: bool = False) -> str:
+        """Publish the model, with a model card, as "owner/name"; the repository is created if it does not exist.
+
+        Args:
+            name: "owner/name".
+            token: of the hub; by default the one that `hf auth login` stored.
+            private: whether a new repository is private.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            FusiqaError: the hub refuses, or does not answer.
+        """
+        try:
+            return str(super().push_to_hub(name, token=token, private=private, model_card_kwargs={"name": name}))
+        except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
+            raise FusiqaError(f"{name} could not be published: {hub.in_one_line(reason)}") from reason
+
+    def generate_model_card(self, *, name: str) -> ModelCard:
+        """The README.md of the model as "owner/name" on the hub."""
+        low, high = self.config.score_range
+        provenance = "\n".join(f"- {key}: {value}" for key, value in self.provenance.items())
+        texts = {"name": name, "title": name.rpartition("/")[2], "resize": self.resize, "provenance": provenance}
+        return ModelCard(CARD.format(low=low, high=high, config=self.config, **texts))
 
 
 def full_precision(device: torch.device):
@@ -78,21 +167,41 @@ def full_precision(device: torch.device):
     return nullcontext()
 
 
-def build_model(config: ModelConfig, backbone_weights: str = "none") -> QualityModel:
+def build_model(config: ModelConfig, backbone_weights: str = "none", *, resize: str = "none") -> QualityModel:
     """A model from a configuration; its `config` then states all that the weights' file stated.
 
     Args:
         config: what to build.
         backbone_weights: "none" (random), "imagenet" (timm's, from the hub), or a safetensors file.
+        resize: the resize protocol before cropping ("none", "384", "512x384").
 
     Raises:
         FusiqaError: an unknown backbone or fusion, sizes or weights that do not fit, or an unreachable hub.
     """
-    from fusiqa.models.backbone import check_known, normalisation
-
     check_known(config.backbone)
     weights = find_weights(backbone_weights, config.backbone)
     if weights is not None:
         config = weights.configure(config)
     mean, std = normalisation(config)
-    return QualityModel(replace(config, mean=mean, std=std), weights)
+    return QualityModel(replace(config, mean=mean, std=std), weights, resize=resize)
+
+
+def load_checkpoint(path: str | Path) -> QualityModel:
+    """The model of a run folder or a model.safetensors, in evaluation mode; touches no network.
+
+    Raises:
+        FusiqaError: no such file, no model.json beside it, or weights that do not fit the description.
+    """
+    weights, description_file = locate(Path(path))
+    description = read_description(description_file)
+    model = QualityModel(
+        model_config(description["model"]),
+        resize=description["preprocessing"]["resize"],
+        provenance=description["provenance"],
+    )
+    state = read_weights(weights)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as reason:
+        raise FusiqaError(f"{weights} does not fit {description_file}: {str(reason).splitlines()[0]}") from reason
+    return model.eval()

@@ -18,7 +18,7 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots import score_scatter
 from fusiqa.io import to_markdown, write_csv, write_text
-from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
+from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.runs.notices import Say
 from fusiqa.runs.own_data import is_own, is_table, own_dataset, own_part, seen_in_training
 from fusiqa.runs.run_folder import backbone_of, folder_of
@@ -77,7 +77,7 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     return folder
 
 
-def measure_on(dataset: str, trained: TrainedModel, config: EvaluateConfig, say: Say) -> Measured:
+def measure_on(dataset: str, trained: QualityModel, config: EvaluateConfig, say: Say) -> Measured:
     """Predict a data set on its own score range, under its resize protocol; a table of one's own as in training."""
     facts = find_dataset(dataset)
     name = facts.name if facts else dataset

@@ -31,8 +31,8 @@ from fusiqa.explain.weights import (
     with_quality_thirds,
 )
 from fusiqa.io import to_markdown, write_csv, write_text
-from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
 from fusiqa.models.crops import attention_of
+from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import progress_bar
 from fusiqa.runs.notices import Say, usable
 from fusiqa.runs.own_data import is_own, is_table, own_part
@@ -65,7 +65,7 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
             images are reported and skipped).
     """
     trained = load_checkpoint(config.model)
-    fusion = trained.model.config.fusion
+    fusion = trained.config.fusion
     if fusion in ("single", "concat"):
         raise FusiqaError(
             f"{config.model} has {fusion} fusion, which does not weigh its scales; train with `attention_fusion`"
@@ -77,7 +77,7 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
     folder.mkdir(parents=True, exist_ok=True)  # fails before anything is computed
     if fusion == "spatial":
         images = [image_gates(trained, ratings, row, Resize.parse(resize)) for row in range(len(ratings))[:MOST_MAPS]]
-        gate_maps(images, scale_sizes=trained.model.pyramid.scale_sizes(), path=folder / MAPS_FILE)
+        gate_maps(images, scale_sizes=trained.pyramid.scale_sizes(), path=folder / MAPS_FILE)
     if every:
         explain_every_distortion(folder, trained, others, ratings, config, resize=resize, say=say)
     else:
@@ -89,7 +89,7 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
 # --- images and models -----------------------------------------------------------------------------------------------
 
 
-def choose_images(config: AttentionConfig, trained: TrainedModel, say: Say) -> tuple[Ratings, str]:
+def choose_images(config: AttentionConfig, trained: QualityModel, say: Say) -> tuple[Ratings, str]:
     """The images to explain, and their resize protocol."""
     if config.images and config.dataset:
         raise FusiqaError("give either images or `dataset`, not both")
@@ -117,9 +117,9 @@ def subsample(ratings: Ratings, limit: int | None) -> Ratings:
     return ratings.without([image for row, image in enumerate(ratings.table["image"]) if row not in keep])
 
 
-def load_other_seeds(config: AttentionConfig, first: TrainedModel) -> dict[str, TrainedModel]:
+def load_other_seeds(config: AttentionConfig, first: QualityModel) -> dict[str, QualityModel]:
     """The runs of `other_seeds` by name. Raises FusiqaError for a repeated one, or one of another design."""
-    others: dict[str, TrainedModel] = {}
+    others: dict[str, QualityModel] = {}
     places = {config.model.resolve()}
     for run in config.other_seeds:
         if run.resolve() in places:
@@ -138,7 +138,7 @@ def load_other_seeds(config: AttentionConfig, first: TrainedModel) -> dict[str, 
 
 
 def explain_groups(
-    folder: Path, trained: TrainedModel, ratings: Ratings, config: AttentionConfig, *, resize: str, say: Say
+    folder: Path, trained: QualityModel, ratings: Ratings, config: AttentionConfig, *, resize: str, say: Say
 ) -> None:
     """Score the images, distorted in four groups if asked for, and write what each group weighs."""
     make = config.groups == "make" or (config.groups == "auto" and bool(config.images))
@@ -155,7 +155,7 @@ def explain_groups(
     summary = summarise_weights(table)
     write_csv(table.assign(effective_scales=effective_scales(weights)), folder / WEIGHTS_FILE)
     write_csv(summary, folder / SUMMARY_FILE)
-    sizes = trained.model.pyramid.scale_sizes()
+    sizes = trained.pyramid.scale_sizes()
     title = f"Scale weights of {len(table):,} images ({ratings.name})"
     scale_bars(summary, scale_sizes=sizes, title=title, path=folder / BARS_FILE)
     scale_heatmap(table, scale_sizes=sizes, path=folder / HEATMAP_FILE)
@@ -166,7 +166,7 @@ def explain_groups(
         shifts = scale_shifts(table.assign(original=versions[0]), reference=PRISTINE)
         write_csv(shifts, folder / SHIFTS_FILE)
         say(f"compared with the same images undistorted:\n{to_markdown(format_shifts(shifts))}")
-    if trained.model.config.fusion == "cross-scale":
+    if trained.config.fusion == "cross-scale":
         matrices = attention_matrices(trained, ratings, resize=resize, progress=config.progress)
         found = mean_matrices(matrices, table["group"].tolist())
         write_csv(found, folder / MATRIX_FILE)
@@ -179,8 +179,8 @@ def explain_groups(
 
 def explain_every_distortion(
     folder: Path,
-    trained: TrainedModel,
-    others: dict[str, TrainedModel],
+    trained: QualityModel,
+    others: dict[str, QualityModel],
     ratings: Ratings,
     config: AttentionConfig,
     *,
@@ -193,14 +193,14 @@ def explain_every_distortion(
     """
     made = every_distortion(ratings, resize=Resize.parse(resize), seed=config.seed)
 
-    def scored(model: TrainedModel) -> pd.DataFrame:
+    def scored(model: QualityModel) -> pd.DataFrame:
         return with_treatments(predict(model, made, resize="none", progress=config.progress))
 
     table = scored(trained)
     write_csv(table, folder / WEIGHTS_FILE)
     shifts = distortion_shifts(table)
     write_csv(shifts, folder / SHIFTS_FILE)
-    sizes = trained.model.pyramid.scale_sizes()
+    sizes = trained.pyramid.scale_sizes()
     title = f"Shifts of the scale weights under distortions: {len(ratings):,} images ({ratings.name})"
     shift_map(shifts, scale_sizes=sizes, title=title, path=folder / SHIFTS_FIGURE)
     name = str(config.model)
@@ -230,9 +230,9 @@ def with_treatments(table: pd.DataFrame) -> pd.DataFrame:
 # --- gates and attention matrices ------------------------------------------------------------------------------------
 
 
-def image_gates(trained: TrainedModel, ratings: Ratings, row: int, resize: Resize) -> ImageGates:
+def image_gates(trained: QualityModel, ratings: Ratings, row: int, resize: Resize) -> ImageGates:
     """One image after its resize, and the gates of `spatial` fusion on its crops, combined."""
-    model = trained.model.eval()
+    model = trained.eval()
     size, name = model.config.crop_size, str(ratings.table["image"].iat[row])
     views = crop_views(resize.apply(ratings.images.read(name)), size)
     crops = channels_first(torch.from_numpy(np.stack(list(views))))
@@ -243,9 +243,9 @@ def image_gates(trained: TrainedModel, ratings: Ratings, row: int, resize: Resiz
     return ImageGates(name, views.pixels, stitched)
 
 
-def attention_matrices(trained: TrainedModel, ratings: Ratings, *, resize: str, progress: bool) -> np.ndarray:
+def attention_matrices(trained: QualityModel, ratings: Ratings, *, resize: str, progress: bool) -> np.ndarray:
     """The attention matrix of `cross-scale` fusion for each image, (images, 4, 4): the mean over its crops."""
-    model = trained.model.eval()
+    model = trained.eval()
     device = next(model.parameters()).device
     crops = EvaluationCrops(ratings, Resize.parse(resize), model.config.crop_size, OVERLAP)
     found = np.empty((len(ratings), 4, 4))

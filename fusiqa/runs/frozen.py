@@ -11,7 +11,6 @@ from fusiqa.config import TrainConfig
 from fusiqa.data.cache import open_store
 from fusiqa.data.ratings import Split
 from fusiqa.errors import FusiqaError
-from fusiqa.models.checkpoint import TrainedModel
 from fusiqa.models.quality import QualityModel
 from fusiqa.runs.notices import Say
 from fusiqa.runs.prepare import Prepared
@@ -21,7 +20,7 @@ from fusiqa.training.heads import fit_heads
 from fusiqa.training.packed_images import PackedImages, pack_images, predict_packed
 
 SaveBest = Callable[[QualityModel, dict[str, float]], None]
-PredictTest = Callable[[TrainedModel], pd.DataFrame]
+PredictTest = Callable[[QualityModel], pd.DataFrame]
 
 
 def fit_frozen(
@@ -70,4 +69,4 @@ def fit_frozen(
         say=say,
     )
     test_ratings = prepared.ratings.part("test")
-    return lambda trained: predict_packed(trained.model, packed("test", OVERLAP), test_ratings)
+    return lambda trained: predict_packed(trained, packed("test", OVERLAP), test_ratings)

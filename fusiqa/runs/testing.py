@@ -17,7 +17,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots import scale_bars
 from fusiqa.explain.weights import collapse_warning, summarise_weights, weights_array, with_groups
 from fusiqa.io import write_atomically, write_json
-from fusiqa.models.checkpoint import TrainedModel, load_checkpoint
+from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.runs.notices import Say
 from fusiqa.runs.run_folder import ATTENTION_FILE, PREDICTIONS_FILE, TEST_FILE, backbone_of
 from fusiqa.runs.tables import read_table
@@ -30,7 +30,7 @@ SPAQ_TEST_FILE = "test_spaq.json"
 SPAQ_PREDICTIONS_FILE = "predictions_spaq.csv"
 
 
-def test(run_dir: Path, dataset: str, predict_test: Callable[[TrainedModel], pd.DataFrame], *, say: Say) -> None:
+def test(run_dir: Path, dataset: str, predict_test: Callable[[QualityModel], pd.DataFrame], *, say: Say) -> None:
     """Read the test split once, with the best epoch's weights: predictions.csv, attention.png and, last, test.json.
 
     A run with test.json is a finished one, so that nothing may come after it.
@@ -48,18 +48,18 @@ def test(run_dir: Path, dataset: str, predict_test: Callable[[TrainedModel], pd.
     if predictions[SCALE_COLUMNS[0]].notna().all():
         summary = summarise_weights(with_groups(predictions, dataset))
         title = f"Scale weights on the test split of {dataset}"
-        sizes = trained.model.pyramid.scale_sizes()
+        sizes = trained.pyramid.scale_sizes()
         scale_bars(summary, scale_sizes=sizes, title=title, path=run_dir / ATTENTION_FILE)
         collapsed = collapse_warning(weights_array(predictions))
         if collapsed:
             say(f"warning: {collapsed}")
     else:
-        say(f"no {ATTENTION_FILE}: {trained.model.config.fusion} fusion does not weigh its scales")
+        say(f"no {ATTENTION_FILE}: {trained.config.fusion} fusion does not weigh its scales")
     write_json(run_dir / TEST_FILE, result)
     say(describe_test(dataset, result))
 
 
-def test_record(run_dir: Path, trained: TrainedModel, predictions: pd.DataFrame) -> dict[str, Any]:
+def test_record(run_dir: Path, trained: QualityModel, predictions: pd.DataFrame) -> dict[str, Any]:
     """test.json: the measures with their 95 % intervals, the size of the model and the time that it took."""
     history = read_table(run_dir / HISTORY_FILE)
     seconds = history["train_seconds"] + history["validation_seconds"]
@@ -67,7 +67,7 @@ def test_record(run_dir: Path, trained: TrainedModel, predictions: pd.DataFrame)
         **measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json(),
         "backbone": backbone_of(run_dir),
         "resize": trained.resize,
-        "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in trained.parameters()),
         "seconds_per_epoch": round(float(seconds.mean()), 2),
         "epochs": len(history),
         "best_epoch": trained.provenance["epoch"],

@@ -12,7 +12,7 @@ from fusiqa.config import ModelConfig, TrainConfig
 from fusiqa.config.backbone_args import parse_backbone_args
 from fusiqa.data import splits
 from fusiqa.data.ratings import Ratings
-from fusiqa.models.checkpoint import TrainedModel, save_checkpoint
+from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.runs import provenance
 from fusiqa.runs.frozen import PredictTest, SaveBest, fit_frozen
@@ -77,7 +77,8 @@ def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = p
 
     def save_best(model: QualityModel, best: dict[str, float]) -> None:
         where = {"dataset": ratings.name, "seed": config.run.seed, "commit": origin["commit"], **best}
-        save_checkpoint(TrainedModel(model, str(resize), where), run_dir)
+        model.resize, model.provenance = str(resize), where
+        save_checkpoint(model, run_dir)
 
     predict_test = (fit_frozen if config.optimiser.freeze_backbone else fit_whole)(
         model, prepared, config, run_dir, save_best, say

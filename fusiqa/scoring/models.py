@@ -164,7 +164,7 @@ def describe(path: Path, name: str) -> ModelInfo:
         return ModelInfo(
             name=f"{name}@{fingerprint_of(path)}",
             score_range=ScoreRange(*model["score_range"]),
-            crop_size=model.get("crop_size") or model["image_height"],
+            crop_size=model["crop_size"],
             resize=preprocessing["resize"],
             view=preprocessing.get("view", "crops"),
             backbone=model["backbone"],

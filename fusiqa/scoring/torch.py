@@ -14,9 +14,8 @@ import torch
 from jaxtyping import Float
 
 from fusiqa.errors import FusiqaError
-from fusiqa.models.checkpoint import load_checkpoint
 from fusiqa.models.crops import crops_at_once, to_unit_range
-from fusiqa.models.quality import QualityModel
+from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.scoring.models import Batch, ModelInfo, describe, source_of
 
 PROCESS = os.getpid()
@@ -35,7 +34,7 @@ class TorchNetwork:
     def __init__(self, model: QualityModel, info: ModelInfo | None = None) -> None:
         self.model = model
         config = model.config
-        self.info = info or ModelInfo(config.backbone, config.score_range, config.crop_size, "none")
+        self.info = info or ModelInfo(config.backbone, config.score_range, config.crop_size, model.resize)
 
     @property
     def device(self) -> torch.device:
@@ -59,7 +58,7 @@ def load_torch_network(path: Path, *, name: str, device: str = "auto") -> TorchN
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        model = load_checkpoint(path).model
+        model = load_checkpoint(path)
     finally:
         torch.set_default_dtype(default)
     info = replace(describe(path, name), scale_sizes=tuple(model.pyramid.scale_sizes()))

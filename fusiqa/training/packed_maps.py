@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fusiqa.models.crops import to_unit_range
-from fusiqa.models.distortion import STAGES
 from fusiqa.models.fusion import GRID, pool
+from fusiqa.models.head import STAGES
 from fusiqa.models.quality import Prediction, QualityModel
 
 LAYOUT = "packed maps 2"  # what rows are kept under: another layout of the same length would be taken for this one
@@ -64,4 +64,4 @@ def judge_packed(model: QualityModel, packed: Packed) -> Prediction:
     parts = packed.float().split([into * side**2 for into, side in shapes], dim=1)
     *pools, coarsest = [part.unflatten(1, (into, side, side)) for part, (into, side) in zip(parts, shapes, strict=True)]
     finer = len(STAGES)
-    return model.judge([*pools[:finer], coarsest], [*pools[finer:], coarsest])
+    return model.score_features([*pools[:finer], coarsest], [*pools[finer:], coarsest])

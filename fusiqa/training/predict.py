@@ -10,7 +10,7 @@ import torch
 
 from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
 from fusiqa.data.ratings import Ratings
-from fusiqa.models.checkpoint import TrainedModel
+from fusiqa.models.quality import QualityModel
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.image import OVERLAP, Resize
 from fusiqa.scoring.scorer import Scored, score_views
@@ -20,7 +20,7 @@ SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
 
 
 def predict(
-    trained: TrainedModel,
+    trained: QualityModel,
     ratings: Ratings,
     *,
     resize: str | None = None,
@@ -42,7 +42,7 @@ def predict(
         One row an image, in the order of `ratings`: image, mos, score (on the model's score range), and
         scale_0 .. scale_3 (NaN for a fusion that does not weigh).
     """
-    model = trained.model.eval()
+    model = trained.eval()
     model.to(choose_device(device)).to(memory_format=torch.channels_last)
     crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.crop_size, OVERLAP)
     network, table = TorchNetwork(model), empty_table(ratings)
@@ -67,7 +67,7 @@ def fill(table: pd.DataFrame, rows: Sequence[int], scored: Iterable[Scored]) -> 
 
 
 def predict_on_range(
-    trained: TrainedModel, ratings: Ratings, *, resize: str, device: str | torch.device, progress: bool
+    trained: QualityModel, ratings: Ratings, *, resize: str, device: str | torch.device, progress: bool
 ) -> pd.DataFrame:
     """As `predict`, with the scores brought to the ratings' own score range: linearly, and not cut to it.
 
@@ -79,5 +79,5 @@ def predict_on_range(
         progress: whether to show a bar.
     """
     table = predict(trained, ratings, resize=resize, device=device, progress=progress)
-    unit = trained.model.config.score_range.to_unit(table["score"])
+    unit = trained.config.score_range.to_unit(table["score"])
     return table.assign(score=ratings.score_range.from_unit(unit))

@@ -8,11 +8,9 @@ import torch
 
 from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.models.distortion import LocalDistortionVector
 from fusiqa.models.fusion import BUILDERS, AttentionFusion
-from fusiqa.models.hypernet import HyperNetwork
+from fusiqa.models.head import SIZES, HyperNetwork, LocalDistortionVector, TargetWeights, target_network
 from fusiqa.models.quality import QualityModel
-from fusiqa.models.target import SIZES, TargetWeights, target_network
 
 COUNTS = {
     "tiny": {"single": 28_979_523, "concat": 29_323_587, "attention": 29_521_479},

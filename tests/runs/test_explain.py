@@ -17,9 +17,9 @@ from fusiqa.data.distortions import DISTORTIONS, distort
 from fusiqa.data.folder import read_images
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
-from fusiqa.models.checkpoint import TrainedModel, load_checkpoint, save_checkpoint
+from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.crops import attention_of, to_unit_range
-from fusiqa.models.quality import build_model
+from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.runs.explain import SHIFTS_FILE, choose_images, explain, image_gates
 from fusiqa.runs.run_folder import write_config
 from fusiqa.scoring.image import Resize
@@ -32,13 +32,14 @@ SEED_GROUPS = ["Gaussian blur", "JPEG compression", "Color distortion", "Pristin
 SIDE = 64
 
 
-def tiny(fusion: str = "attention", resize: str = "none") -> TrainedModel:
+def tiny(fusion: str = "attention", resize: str = "none") -> QualityModel:
     torch.manual_seed(3)
     config = ModelConfig(backbone="test_resnet", fusion=fusion, crop_size=SIDE, score_range=ScoreRange(0, 100))
     model = build_model(config).eval()
     if fusion == "attention":  # of random weights the four are alike; these differ from image to image
         model.fusion.attention[-1].weight.data *= 20
-    return TrainedModel(model, resize, {})
+    model.resize = resize
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +334,7 @@ def test_an_image_of_one_crop_has_the_gates_of_that_crop(tmp_path):
     trained = load_checkpoint(make_model(tmp_path / "run", fusion="spatial"))
     found = image_gates(trained, read_images([tmp_path / "one.png"]), 0, Resize())
     with torch.no_grad():
-        gates = trained.model.fuse(to_unit_range(torch.tensor(pixels).permute(2, 0, 1)[None])).attention[0]
+        gates = trained.fuse(to_unit_range(torch.tensor(pixels).permute(2, 0, 1)[None])).attention[0]
     assert (found.name, found.gates.shape) == ("one.png", (4, CROP, CROP))
     assert (found.pixels == pixels).all()
     cell = np.arange(CROP) * 7 // CROP
@@ -355,7 +356,7 @@ def test_a_cross_scale_run_draws_and_writes_its_matrix_by_group(two, tmp_path):
 def test_a_fusion_that_has_no_gates_or_matrix_is_refused(tmp_path):
     trained = load_checkpoint(make_model(tmp_path / "run", fusion="attention"))
     with pytest.raises(FusiqaError, match="attention fusion attends to nothing beyond its scale weights"):
-        attention_of(trained.model, torch.zeros(1, 3, CROP, CROP, dtype=torch.uint8))
+        attention_of(trained, torch.zeros(1, 3, CROP, CROP, dtype=torch.uint8))
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from scipy import stats
 from fusiqa.cli import main
 from fusiqa.config import ScaleWeighing, TrainConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.models.checkpoint import load_checkpoint
+from fusiqa.models.quality import load_checkpoint
 from fusiqa.runs.train import choose_fusion, ignored, train
 
 SMALL = [
@@ -198,8 +198,8 @@ def test_a_hypernetwork_may_read_the_finest_scale_alone(biq2021, tmp_path):
     run("--dataset", "biq2021", "--data_dir", biq2021, "--fusion", "single", "--single_scale", 0, "--epochs", 1,
         "--run_dir", tmp_path / "r", "--no_spaq")  # fmt: skip
     trained = load_checkpoint(tmp_path / "r")
-    assert trained.model.config.single_scale == 0
-    assert trained.model.hypernetwork.chain[0].in_channels == trained.model.pyramid.channels[0]
+    assert trained.config.single_scale == 0
+    assert trained.hypernetwork.chain[0].in_channels == trained.pyramid.channels[0]
 
 
 def test_a_scale_that_is_not_there_is_refused():

@@ -14,7 +14,7 @@ from tiny_models import CROP, RANGE, make_model, noise
 import fusiqa
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.models.checkpoint import load_checkpoint
+from fusiqa.models.quality import load_checkpoint
 from fusiqa.scoring.image import FolderImages
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.torch import TorchNetwork
