@@ -115,7 +115,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "evaluate": (EvaluateConfig, lazily("fusiqa.runs.evaluate.evaluate")),
     "attention": (AttentionConfig, lazily("fusiqa.runs.explain.explain")),
     "compare": (CompareConfig, lazily("fusiqa.runs.compare.compare_runs")),
-    "ablate": (AblateConfig, lazily("fusiqa.runs.ablate.ablate")),
+    "ablate": (AblateConfig, lazily("fusiqa.runs.ablation.ablate.ablate")),
     "data list": (DataListConfig, list_data),
     "data info": (DataInfoConfig, describe_data),
     "data check": (DataCheckConfig, check_data),

@@ -26,7 +26,7 @@ from fusiqa.data.ratings import SPLITS
 from fusiqa.data.synthetic import CONTENTS, LEVELS, SIZE, USED, mean_opinions, read_synthetic
 from fusiqa.models.head import SIZES
 from fusiqa.models.quality import QualityModel
-from fusiqa.runs.presets import PRESETS
+from fusiqa.runs.ablation.questions import PRESETS
 from fusiqa.training.recipe import choose_rates, choose_regularisation
 
 SWIN_TINY = "swin_tiny_patch4_window7_224"

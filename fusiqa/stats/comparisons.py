@@ -194,7 +194,7 @@ def power(effect: float, seeds: ArrayLike, *, comparisons: int = 1) -> Float[np.
 
     Example:
         >>> power(1.0, [5, 10]).round(2)
-        array([0.4 , 0.8 ])
+        array([0.4, 0.8])
     """
     from statsmodels.stats.power import ttest_power
 

@@ -1,4 +1,4 @@
-"""The runs of an ablation, trained in turn or at once. One that fails costs itself and none of the others."""
+"""Train the runs of an ablation, in turn or in parallel processes; one that fails stops no other."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ import torch
 from fusiqa.config import TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.machine import cores
+from fusiqa.runs.ablation.questions import Variant
 from fusiqa.runs.notices import Say
 from fusiqa.runs.prepare import Prepared
-from fusiqa.runs.presets import Variant
 from fusiqa.runs.run_folder import CONFIG_FILE, TEST_FILE
 from fusiqa.runs.train import train
+from fusiqa.scoring.torch import choose_device
 
 HEADS_AT_ONCE = 8  # each takes about a gigabyte
 
@@ -50,16 +51,22 @@ class Run:
 
 
 Failures = dict[str, str]
-"""What went wrong, in the words of its error, by the name of the run."""
+"""Message of the error, by the name of the run."""
 AfterEach = Callable[[Failures], None]
-"""Called after every run with what has failed so far."""
+"""Called after every run with the failures so far."""
 
 
 def usual_jobs(base: TrainConfig) -> int:
-    """One run a GPU; without any, a run a core of heads on a frozen backbone, which fill no more than one, else one."""
-    if torch.cuda.is_available() and base.run.device != "cpu":
-        return torch.cuda.device_count()
-    return min(cores(), HEADS_AT_ONCE) if base.optimiser.freeze_backbone else 1
+    """One run a GPU; on a CPU one run a core for heads on a frozen backbone, which use no more than one, else one."""
+    if gpus := gpus_for(base.run.device):
+        return gpus
+    on_cpu = choose_device(base.run.device).type == "cpu"
+    return min(cores(), HEADS_AT_ONCE) if base.optimiser.freeze_backbone and on_cpu else 1
+
+
+def gpus_for(device: str) -> int:
+    """GPUs to distribute the runs over; 0 where the device is one of them by name, or none."""
+    return torch.cuda.device_count() if device in ("auto", "cuda") else 0
 
 
 def train_in_turn(runs: Sequence[Run], prepared: Prepared, say: Say, *, after_each: AfterEach) -> Failures:
@@ -70,44 +77,46 @@ def train_in_turn(runs: Sequence[Run], prepared: Prepared, say: Say, *, after_ea
         try:
             train(resuming(run), prepared=prepared, say=say)
         except Exception as reason:
-            failures[run.name] = failed(run, reason, say)
+            failures[run.name] = report_failure(run, reason, say)
         after_each(failures)
     return failures
 
 
-def train_at_once(runs: Sequence[Run], prepared: Prepared, jobs: int, say: Say, *, after_each: AfterEach) -> Failures:
-    """Several runs at once, each in a process, which sees one GPU where there are any and has its share of the cores.
+def train_in_parallel(
+    runs: Sequence[Run], prepared: Prepared, say: Say, *, jobs: int, gpus: int, after_each: AfterEach
+) -> Failures:
+    """Several runs at once, each in a process with one GPU, where there are any, and its fraction of the cores.
 
-    No more are handed out than there are processes, so that an interruption leaves none that would still be begun.
+    No more are submitted than there are processes, so that an interruption leaves none that would still begin.
 
     Raises:
         FusiqaError: a process was killed.
     """
     failures: Failures = {}
-    waiting, trained = list(reversed(runs)), dict[Future, Run]()
-    processes = start_processes(jobs)
+    waiting, training = list(reversed(runs)), dict[Future, Run]()
+    processes = start_processes(jobs, gpus)
     try:
-        while waiting or trained:
-            while waiting and len(trained) < jobs:
+        while waiting or training:
+            while waiting and len(training) < jobs:
                 run = waiting.pop()
-                trained[processes.submit(train_quietly, resuming(run), prepared)] = run
-            for future in wait(trained, return_when=FIRST_COMPLETED).done:
-                run = trained.pop(future)
+                training[processes.submit(train_quietly, resuming(run), prepared)] = run
+            for future in wait(training, return_when=FIRST_COMPLETED).done:
+                run = training.pop(future)
                 try:
                     for warning in future.result():
                         say(f"{run.name}: {warning}")
                     say(f"finished: {run.name}")
                 except BrokenProcessPool:
-                    trained[future] = run
+                    training[future] = run
                     raise
                 except Exception as reason:
-                    failures[run.name] = failed(run, reason, say)
+                    failures[run.name] = report_failure(run, reason, say)
                 after_each(failures)
     except BrokenProcessPool as reason:
-        under_way = "; ".join(run.name for run in trained.values())
+        under_way = "; ".join(run.name for run in training.values())
         raise FusiqaError(
-            f"a process was killed, most often for want of memory (under way besides: {under_way or 'none'}). The same "
-            "command goes on from what is finished; a lower --jobs takes less memory"
+            f"a process was killed, most often because memory ran out, while training {under_way}. Finished runs are "
+            "kept: run the same command again, with fewer `jobs` to use less memory"
         ) from reason
     except BaseException:
         for process in multiprocessing.active_children():  # they may not have had the signal that this one had
@@ -118,23 +127,25 @@ def train_at_once(runs: Sequence[Run], prepared: Prepared, jobs: int, say: Say, 
     return failures
 
 
-def start_processes(jobs: int) -> ProcessPoolExecutor:
+def start_processes(jobs: int, gpus: int) -> ProcessPoolExecutor:
+    """Processes that each see one of the GPUs, and compute with their fraction of the cores."""
     context = multiprocessing.get_context("spawn")
     free = context.Queue()
     for job in range(jobs):
-        free.put(job % max(1, torch.cuda.device_count()))
-    share = (free, max(1, cores() // jobs))
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=take_share, initargs=share)
+        free.put(str(job % gpus) if gpus else None)
+    arguments = (free, max(1, cores() // jobs))
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=initialise, initargs=arguments)
 
 
-def take_share(free, threads: int) -> None:
-    """Let this process see one GPU only, before torch looks for any, and compute with its share of the cores.
+def initialise(free, threads: int) -> None:
+    """Let this process see one GPU only, before torch looks for any, and use so many threads.
 
     It ends when the process that started it does, however that ended: nobody would count what it trains.
     """
     threading.Thread(target=end_with_the_parent, daemon=True).start()
-    if torch.cuda.device_count():
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(free.get())
+    gpu = free.get()
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     torch.set_num_threads(threads)
 
 
@@ -146,23 +157,23 @@ def end_with_the_parent() -> None:
 
 
 def train_quietly(config: TrainConfig, prepared: Prepared) -> list[str]:
-    """Train without a word but for what it warns of."""
+    """Train, and return the warnings and notices."""
     said: list[str] = []
     train(config.replace(progress=False), prepared=prepared, say=said.append)
     return [line for line in said if line.startswith(("warning:", "notice:"))]
 
 
-def failed(run: Run, reason: Exception, say: Say) -> str:
-    """Say at once what went wrong, with the place in the code unless it is the user's to mend; keep the words."""
-    words = str(reason) if isinstance(reason, FusiqaError) else f"{type(reason).__name__}: {reason}"
-    say(f"failed: {run.name}: {words}")
+def report_failure(run: Run, reason: Exception, say: Say) -> str:
+    """Say what went wrong, with a traceback unless the user can mend it; return its message."""
+    message = str(reason) if isinstance(reason, FusiqaError) else f"{type(reason).__name__}: {reason}"
+    say(f"failed: {run.name}: {message}")
     if not isinstance(reason, FusiqaError):
         say("".join(traceback.format_exception(reason)))
-    return words
+    return message
 
 
 def resuming(run: Run) -> TrainConfig:
-    """The run's settings, continuing it where it was interrupted; heads on frozen maps begin anew."""
+    """The run's settings, to continue it if it was interrupted; heads on a frozen backbone start again."""
     begun = (run.folder / CONFIG_FILE).is_file()
     frozen = run.config.optimiser.freeze_backbone
     return run.config.replace(resume=begun and not frozen, overwrite=begun and frozen)

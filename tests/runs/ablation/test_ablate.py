@@ -14,11 +14,11 @@ from fusiqa.cli import main
 from fusiqa.config import AblateConfig, TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.machine import cores
-from fusiqa.runs import ablate as module
-from fusiqa.runs import ablation_runs as runs_module
-from fusiqa.runs.ablate import planned
-from fusiqa.runs.ablation_report import DIFFERS, conditions
-from fusiqa.runs.presets import PRESETS
+from fusiqa.runs.ablation import ablate as module
+from fusiqa.runs.ablation import jobs as jobs_module
+from fusiqa.runs.ablation.ablate import plan_runs
+from fusiqa.runs.ablation.questions import PRESETS, Variant
+from fusiqa.runs.ablation.report import DIFFERS, describe_conditions
 from fusiqa.stats.comparisons import paired_over_seeds
 
 SETTINGS = [
@@ -104,11 +104,11 @@ def test_another_setting_is_refused_where_runs_are_finished(biq2021, finished, m
             "--run_dir", finished,
         )  # fmt: skip
     assert end.value.code == 2
-    assert "was run with another --lr" in capsys.readouterr().err
+    assert "was finished with another --lr" in capsys.readouterr().err
 
 
 def test_an_interrupted_ablation_reports_what_it_has(biq2021, tmp_path, monkeypatch):
-    train, calls = runs_module.train, []
+    train, calls = jobs_module.train, []
 
     def interrupted(config, **more):
         if len(calls) == 2:
@@ -116,7 +116,7 @@ def test_an_interrupted_ablation_reports_what_it_has(biq2021, tmp_path, monkeypa
         calls.append(config)
         return train(config, **more)
 
-    monkeypatch.setattr(runs_module, "train", interrupted)
+    monkeypatch.setattr(jobs_module, "train", interrupted)
     with pytest.raises(SystemExit):
         ablate(monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--run_dir", tmp_path / "a")
     runs = pd.read_csv(tmp_path / "a" / "runs.csv")
@@ -147,8 +147,8 @@ def test_the_images_are_looked_at_once_for_all_runs(jobs, biq2021, tmp_path, mon
         say("warning: of something")
         say("epoch 1")
 
-    monkeypatch.setattr(runs_module, "train", stand_in)
-    monkeypatch.setattr(runs_module, "start_processes", Here)
+    monkeypatch.setattr(jobs_module, "train", stand_in)
+    monkeypatch.setattr(jobs_module, "start_processes", Here)
     base = TrainConfig.of(
         dataset="biq2021",
         data_dir=biq2021,
@@ -157,7 +157,7 @@ def test_the_images_are_looked_at_once_for_all_runs(jobs, biq2021, tmp_path, mon
         cache_dir=tmp_path / "c",
         progress=False,
     )
-    runs = planned(AblateConfig("scales", base, seeds=2), PRESETS["scales"].variants, tmp_path)
+    runs = plan_runs(AblateConfig("scales", base, seeds=2), PRESETS["scales"].variants, tmp_path)
     asked = AblateConfig("scales", base, jobs=jobs)
     monkeypatch.setattr(module, "build", lambda *_: None)
     said = []
@@ -190,7 +190,7 @@ class Here:
 
 
 def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, tmp_path, monkeypatch, capsys):
-    train = runs_module.train
+    train = jobs_module.train
 
     def failing(config, **more):
         if config.fusion == "concat" and config.seed == 4:
@@ -199,7 +199,7 @@ def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, tmp_path,
             raise RuntimeError("out of memory")
         return train(config, **more)
 
-    monkeypatch.setattr(runs_module, "train", failing)
+    monkeypatch.setattr(jobs_module, "train", failing)
     with pytest.raises(SystemExit) as end:
         ablate(
             monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 3, "--seed", 4, "--run_dir",
@@ -210,7 +210,7 @@ def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, tmp_path,
     assert "failed: concat, seed 4: the scores are not finite" in told.out
     assert "failed: concat, seed 6: RuntimeError: out of memory" in told.out
     assert 'raise RuntimeError("out of memory")' in told.out  # where, for who has to mend it
-    assert "2 of 6 runs failed, and are not in the report: concat, seed 4: the scores are not finite" in told.err
+    assert "2 of 6 runs failed and are not in the report: concat, seed 4: the scores are not finite" in told.err
     runs = pd.read_csv(tmp_path / "a" / "runs.csv")
     assert list(zip(runs["variant"], runs["seed"], strict=True)) == [
         ("concat", 5),
@@ -218,28 +218,28 @@ def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, tmp_path,
     ]
     page = (tmp_path / "a" / "report.md").read_text()
     assert "- concat, seed 4: the scores are not finite\n- concat, seed 6: RuntimeError: out of memory\n" in page
-    assert "what is left flatters the design that fails" in page
+    assert "Excluding\nfailed runs biases the result upwards" in page
 
 
 def test_a_run_that_was_begun_otherwise_is_refused_before_any_goes_on(finished, tmp_path):
     shutil.copytree(finished / "concat-seed3", tmp_path / "concat-seed3")
     (tmp_path / "concat-seed3" / "test.json").unlink()
     asked = AblateConfig("scales", TrainConfig.of(seed=3), seeds=1)
-    with pytest.raises(FusiqaError, match=r"concat-seed3 was begun with another --dataset and "):
-        planned(asked, PRESETS["scales"].variants, tmp_path)
+    with pytest.raises(FusiqaError, match=r"concat-seed3 was begun with another `dataset` and "):
+        plan_runs(asked, PRESETS["scales"].variants, tmp_path)
 
 
 def test_the_folder_of_a_run_is_none_for_an_ablation(finished):
-    with pytest.raises(FusiqaError, match="holds a run of its own; give the ablation another --run_dir"):
+    with pytest.raises(FusiqaError, match="is the folder of a single run; give the ablation another `run_dir`"):
         module.ablate(AblateConfig("scales", TrainConfig.of(run_dir=finished / "concat-seed3")))
 
 
 def test_a_variant_that_cannot_be_built_stops_before_any_run(biq2021, tmp_path, monkeypatch, capsys):
     question = tmp_path / "own.toml"
-    question.write_text('question = "?"\n[variants]\nfine = ""\nbroken = "--backbone_args nonsense=3"\n')
+    question.write_text('question = "?"\n[variants]\nfine = {}\nbroken = {backbone_args = ["depths=3"]}\n')
     with pytest.raises(SystemExit):
         ablate(monkeypatch, question, *SETTINGS, "--data_dir", biq2021, "--run_dir", tmp_path / "a")
-    assert "variant 'broken': test_efficientnet with nonsense=3 cannot" in capsys.readouterr().err
+    assert "variant 'broken': test_efficientnet with depths=3 cannot" in capsys.readouterr().err
     assert not list(tmp_path.glob("a/*-seed*"))
 
 
@@ -255,20 +255,20 @@ def test_finished_runs_on_other_images_or_in_another_precision_are_refused(
     for seeds in (2, 3):  # none to do, and three
         with pytest.raises(SystemExit):
             ablate(monkeypatch, *asked, "--seeds", seeds)
-        assert "have other images or ratings (data fingerprint), so they cannot be compared" in capsys.readouterr().err
+        assert "have other images or ratings (data fingerprint), and cannot be compared" in capsys.readouterr().err
     assert not list(folder.glob("*-seed5"))
     record["resolved"]["precision"] = "bf16"
     (folder / "concat-seed3" / "config.json").write_text(json.dumps(record))
     with pytest.raises(SystemExit):
         ablate(monkeypatch, *asked, "--seeds", 2)
-    assert "was run with another --precision (bf16, and 32 now)" in capsys.readouterr().err
+    assert "was finished with another --precision (bf16, and 32 now)" in capsys.readouterr().err
 
 
 def test_a_narrower_report_leaves_nothing_of_the_wider_one(biq2021, finished, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "narrow"
     shutil.copytree(finished, folder)
     (folder / "single-seed3" / "test.json").unlink()
-    monkeypatch.setattr(runs_module, "train", lambda *_, **__: (_ for _ in ()).throw(FusiqaError("not today")))
+    monkeypatch.setattr(jobs_module, "train", lambda *_, **__: (_ for _ in ()).throw(FusiqaError("not today")))
     with pytest.raises(SystemExit):
         ablate(
             monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 1, "--seed", 3, "--run_dir", folder,
@@ -279,6 +279,50 @@ def test_a_narrower_report_leaves_nothing_of_the_wider_one(biq2021, finished, tm
     )
     assert not (folder / "differences.csv").exists()
     assert "The reference has not been run yet" in (folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_run_of_a_preset_has_its_folder(preset, tmp_path):
+    runs = plan_runs(AblateConfig(preset, seeds=3), PRESETS[preset].variants, tmp_path)
+    assert (
+        len({run.folder for run in runs}) == len({str(run.config) for run in runs}) == 3 * len(PRESETS[preset].variants)
+    )
+    assert all(run.config.run.run_dir == run.folder for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        (TrainConfig.of(attention_fusion=True), "attention_fusion"),
+        (TrainConfig.of(fusion="spatial"), "fusion"),
+        (TrainConfig.of(multiscale=False), "multiscale"),
+    ],
+)
+def test_a_setting_that_the_variants_set_is_refused(base, name, tmp_path):
+    with pytest.raises(FusiqaError, match=f"the variants of this question set `{name}`"):
+        plan_runs(AblateConfig("fusions", base), PRESETS["fusions"].variants, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variants", "said"),
+    [
+        ((Variant("a b", {"lr": 1.0}), Variant("A-b", {"lr": 2.0})), "'a b' and 'A-b' would share a folder"),
+        ((Variant("a", {"lr": 1.0}), Variant("b", {"lr": 1.0})), "'a' and 'b' are the same settings"),
+        (
+            (Variant("a", {"attention_fusion": True}), Variant("b", {"fusion": "attention"})),
+            "'a' and 'b' are the same settings",
+        ),
+        (
+            (Variant("a", {"fusion": "concat"}), Variant("b", {"fusion": "concat", "single_scale": 0})),
+            "'a' and 'b' are the same settings",  # concat does not read a single scale
+        ),
+        ((Variant("?", {"lr": 1.0}), Variant("b", {"lr": 2.0})), r"letters or digits, in 100 bytes: '\?'"),
+        ((Variant("a" * 101, {"lr": 1.0}), Variant("b", {"lr": 2.0})), "letters or digits, in 100 bytes: 'a"),
+    ],
+)
+def test_variants_that_are_not_distinct_are_refused(variants, said, tmp_path):
+    with pytest.raises(FusiqaError, match=said):
+        plan_runs(AblateConfig(), variants, tmp_path)
 
 
 def test_what_variants_edit_is_said_to_differ(finished, tmp_path):
@@ -292,11 +336,11 @@ def test_what_variants_edit_is_said_to_differ(finished, tmp_path):
     record["settings"]["optimiser"] |= {"weight_decay": 0.5, "entropy_weight": 0.1}
     record["provenance"] |= {"commit": "zzz"}
     (folders[1] / "config.json").write_text(json.dumps(record))
-    text = conditions(folders)
+    text = describe_conditions(folders)
     for name in ("--weight_decay", "--entropy_weight"):
         assert f"{name}: {DIFFERS}" in text
-    assert "--entropy_weight: 0.1" in conditions(folders[1:])
-    assert "commit: zzz" in conditions(folders[1:])
+    assert "--entropy_weight: 0.1" in describe_conditions(folders[1:])
+    assert "commit: zzz" in describe_conditions(folders[1:])
     assert " and zzz" in text
     assert "--single_scale" not in text
     for name in ("backbone", "trained", "epochs"):

@@ -10,7 +10,7 @@ HARNESS = """
 import os, signal, sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from fusiqa.runs import ablation_runs as module
+from fusiqa.runs.ablation import jobs as module
 
 def stand_in(config, prepared):
     own = Path(config.folder, f"{config.name}.tmp")
@@ -30,7 +30,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
     module.train_quietly, module.resuming = stand_in, own
     runs = [SimpleNamespace(name=name, folder=folder, slow=slow == "slow") for name in names]
-    module.train_at_once(runs, None, 2, print, after_each=lambda failures: print("report", flush=True))
+    report = lambda failures: print("report", flush=True)
+    module.train_in_parallel(runs, None, print, jobs=2, gpus=0, after_each=report)
 """
 
 
@@ -75,8 +76,8 @@ def alive(process):
 def test_a_killed_process_is_told_and_not_a_riddle(tmp_path):
     process = at_once(tmp_path, "fast", "a", "b", "killed", "c")
     out, said = process.communicate(timeout=200)
-    assert "FusiqaError: a process was killed, most often for want of memory" in said
-    assert "a lower --jobs takes less memory" in said
+    assert "FusiqaError: a process was killed, most often because memory ran out" in said
+    assert "fewer `jobs` to use less memory" in said
     assert "finished: a" in out
     assert "a: warning: of something" in out
     assert "report" in out
