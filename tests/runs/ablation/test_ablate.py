@@ -193,9 +193,9 @@ def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, tmp_path,
     train = jobs_module.train
 
     def failing(config, **more):
-        if config.fusion == "concat" and config.seed == 4:
+        if config.network.fusion == "concat" and config.run.seed == 4:
             raise FusiqaError("the scores are not finite")
-        if config.fusion == "concat" and config.seed == 6:
+        if config.network.fusion == "concat" and config.run.seed == 6:
             raise RuntimeError("out of memory")
         return train(config, **more)
 
