@@ -254,8 +254,8 @@ def test_zero_usable_rows_are_an_error(biq2021, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--dataset", "konik-10k"), "unknown data set 'konik-10k': did you mean koniq-10k?"),
-        (("--dataset", "koniq-10k", "--data_dir", "nowhere"), "koniq-10k is not in nowhere (no such folder)"),
+        (("--dataset", "konik-10k"), "unknown data set 'konik-10k', did you mean koniq-10k?"),
+        (("--dataset", "koniq-10k", "--data_dir", "nowhere"), "koniq-10k was not found in nowhere (no such folder)"),
         (("--dataset", "synthetic", "--backbone", "resnet5O"), "unknown backbone 'resnet5O'"),
         (("--dataset", "synthetic", "--crop_size", "31"), "31x31 pixels are too small"),
         (("--dataset", "synthetic", "--resize", "tall"), "--resize tall: expected none"),
