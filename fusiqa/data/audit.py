@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -136,21 +136,22 @@ class Finding:
 
     Attributes:
         what: what is wrong, as a heading.
-        offenders: everything that it is wrong with; empty where the heading says it all.
+        offenders: everything that it is wrong with; None where the heading says it all.
         advice: what to do.
         notice: worth knowing, but not a fault of the copy: it was published like this, or it does no harm.
     """
 
     what: str
-    offenders: Sequence[str] = ()
+    offenders: Sequence[str] | None = None
     advice: str = ""
     notice: bool = False
 
     def lines(self) -> list[str]:
         """The heading with the number of offenders, the first five of them, and the advice."""
-        heading = f"{'notice' if self.notice else 'problem'}: {self.what}"
-        counted = f"{heading}: {len(self.offenders):,}" if self.offenders else heading
-        return [counted, *_first_few(self.offenders), *([f"  -> {self.advice}"] if self.advice else [])]
+        offenders = self.offenders or []
+        count = f": {len(offenders):,}" if offenders else ""
+        heading = f"{'notice' if self.notice else 'problem'}: {self.what}{count}"
+        return [heading, *_first_few(offenders), *([f"  -> {self.advice}"] if self.advice else [])]
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,8 @@ class Report:
 
     def to_json(self) -> str:
         """Everything, with all offenders, as indented JSON."""
-        content = {"name": self.name, "ok": self.ok, **asdict(self)}
+        findings = [{**asdict(finding), "offenders": list(finding.offenders or [])} for finding in self.findings]
+        content = {"name": self.name, "ok": self.ok, **asdict(self), "findings": findings}
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -234,27 +236,33 @@ def audit(name: str, *, data_dir: Path | None, progress: bool, workers: int | No
     twice = labels.table["image"][labels.table["image"].duplicated()].tolist()
     table = labels.table.drop_duplicates("image", ignore_index=True)
     ratings = Ratings(name, table, ANY_SCORE, FolderImages(labels.root), "none")
+    facts: dict[str, object] = _facts(info, labels.root, table)
     missing = [image for image in table["image"] if not (labels.root / image).is_file()]
+    no_rating = table["image"][table["mos"].isna()].tolist()
     findings = [
-        *_listing("images that are rated more than once", twice, "keep one row per image"),
-        *_wrong_count(info, len(table)),
-        *_wrong_scores(info, table),
+        Finding("images that are rated more than once", twice, "keep one row per image"),
+        Finding("images whose rating is missing or not a number", no_rating, "fix or remove their rows"),
+        *([] if info is None else _unlike_published(info, table)),
         *_leaks(ratings),
-        *_listing("rated images without a file", missing, "copy or unpack the data set again"),
-        *_unrated(labels.root, table["image"].tolist()),
+        Finding("rated images without a file", missing, "copy or unpack the data set again"),
+        Finding("images without a rating", _unrated(labels.root, table["image"]), "they are not used", notice=True),
     ]
-    facts = _facts(info, labels.root, table)
-    checked, broken = _decoded(ratings, missing, progress=progress, workers=workers)
-    findings += broken
-    if checked is not None:
-        look = partial(_look, ratings.images)
-        images = checked.ratings.table["image"].tolist()
-        looked = _in_threads(look, images, what="comparing", progress=progress, workers=workers)
-        hashes = np.array([seen[0] for seen in looked], np.uint64)
-        published_split = info is not None and bool(table["split"].notna().any())
-        findings += _same_files(checked) + _same_scenes(checked, hashes, published_split)
-        facts |= {"sizes": _sizes([seen[1] for seen in looked]), "fingerprint": checked.fingerprint}
-    return Report(name, facts, _histogram(info, table), findings)
+    if len(missing) < len(table):
+        try:
+            present = ratings.without(missing)
+            checked = check(present, skip_broken=True, rated=False, progress=progress, workers=workers)
+        except FusiqaError as error:  # none can be used
+            findings.append(Finding(str(error), advice="copy or unpack the data set again"))
+        else:
+            broken = [f"{row.image}: {row.reason}" for row in checked.broken]
+            findings.append(Finding("images that cannot be read", broken, "copy or unpack them again"))
+            images = checked.ratings.table["image"].tolist()
+            look = partial(_look, ratings.images)
+            looked = _in_threads(look, images, what="comparing", progress=progress, workers=workers)
+            hashes = np.array([seen[0] for seen in looked], np.uint64)
+            facts |= {"sizes": _sizes([seen[1] for seen in looked]), "fingerprint": checked.fingerprint}
+            findings += _across_the_split(checked, hashes, published=info is not None)
+    return Report(name, facts, _histogram(info, table), [each for each in findings if each.offenders != []])
 
 
 def _look(images: ImageReader, image: str) -> tuple[int, tuple[int, int]]:
@@ -263,27 +271,15 @@ def _look(images: ImageReader, image: str) -> tuple[int, tuple[int, int]]:
     return perceptual_hash(pixels), pixels.shape[:2]
 
 
-def _listing(what: str, offenders: Sequence[str], advice: str, *, notice: bool = False) -> list[Finding]:
-    """One finding, or none if there is no offender."""
-    return [Finding(what, list(offenders), advice, notice)] if offenders else []
-
-
-def _wrong_count(info: DatasetInfo | None, found: int) -> list[Finding]:
-    if info is None or found == info.images:
-        return []
-    advice = f"the rating file is incomplete or another edition; get it from {info.source}"
-    return [Finding(f"{found:,} images are rated, {info.images:,} were published", advice=advice)]
-
-
-def _wrong_scores(info: DatasetInfo | None, table: pd.DataFrame) -> list[Finding]:
-    """Ratings that are missing, and those outside the published range."""
-    missing = table["image"][table["mos"].isna()].tolist()
-    findings = _listing("images whose rating is missing or not a number", missing, "fix or remove their rows")
-    if info is not None:
-        low, high = info.score_range
-        outside = table[(table["mos"] < low) | (table["mos"] > high)]
-        rows = [f"{row.image} ({row.mos:g})" for row in outside.itertuples()]
-        findings += _listing(f"ratings outside {low:g} to {high:g}", rows, "get the rating file again, or fix the rows")
+def _unlike_published(info: DatasetInfo, table: pd.DataFrame) -> list[Finding]:
+    low, high = info.score_range
+    outside = table[(table["mos"] < low) | (table["mos"] > high)]
+    rows = [f"{row.image} ({row.mos:g})" for row in outside.itertuples()]
+    findings = [Finding(f"ratings outside {low:g} to {high:g}", rows, "get the rating file again, or fix the rows")]
+    if len(table) != info.images:
+        what = f"{len(table):,} images are rated, {info.images:,} were published"
+        advice = f"the rating file is incomplete or another edition; get it from {info.source}"
+        findings.append(Finding(what, advice=advice))
     return findings
 
 
@@ -295,49 +291,32 @@ def _leaks(ratings: Ratings) -> list[Finding]:
     return []
 
 
-def _unrated(root: Path, images: Sequence[str]) -> list[Finding]:
+def _unrated(root: Path, images: Iterable[str]) -> list[str]:
     """Images beside the rated ones, in the same folders only: the other sizes of a data set are not meant."""
     rated = {root / image for image in images}
     folders = sorted({path.parent for path in rated if path.parent.is_dir()})
     beside = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in ENDINGS]
-    unrated = [str(path.relative_to(root)) for path in beside if path not in rated]
-    return _listing("images without a rating", unrated, "they are not used", notice=True)
+    return [str(path.relative_to(root)) for path in beside if path not in rated]
 
 
-def _decoded(
-    ratings: Ratings, missing: Sequence[str], *, progress: bool, workers: int | None
-) -> tuple[Checked | None, list[Finding]]:
-    """The images that can be read, None if there are none; and those that cannot."""
-    if len(missing) == len(ratings):
-        return None, []
-    try:
-        checked = check(ratings.without(missing), skip_broken=True, rated=False, progress=progress, workers=workers)
-    except FusiqaError as error:  # none can be used
-        return None, [Finding(str(error), advice="copy or unpack the data set again")]
-    broken = [f"{row.image}: {row.reason}" for row in checked.broken]
-    return checked, _listing("images that cannot be read", broken, "copy or unpack them again")
-
-
-def _same_files(checked: Checked) -> list[Finding]:
-    """Files of the same content that are, or may be drawn, on two sides."""
-    alike: dict[str, list[Any]] = defaultdict(list)
-    for row in checked.ratings.table.itertuples():
-        alike[checked.contents[str(row.image)]].append(row)
-    apart = [" = ".join(map(_with_side, rows)) for rows in alike.values() if _may_be_apart(rows)]
-    return _listing("files with the same content across the split", apart, "keep one, or give them one group")
-
-
-def _same_scenes(checked: Checked, hashes: Hashes, published_split: bool) -> list[Finding]:
-    """Images of one scene that are, or may be drawn, on two sides; the most alike first."""
+def _across_the_split(checked: Checked, hashes: Hashes, *, published: bool) -> list[Finding]:
+    """Files of the same content, and images that look the same, that are or may be drawn on two sides."""
     rows, contents = list(checked.ratings.table.itertuples()), checked.contents
-    apart = [
+    copies: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        copies[contents[str(row.image)]].append(row)
+    files = [" = ".join(map(_with_side, alike)) for alike in copies.values() if _may_be_apart(alike)]
+    scenes = [
         f"{_with_side(rows[i])} ~ {_with_side(rows[j])}, {distance} of 64 bits differ"
         for i, j, distance in sorted(near_duplicates(hashes, SAME_SCENE), key=lambda pair: pair.distance)
         if _may_be_apart([rows[i], rows[j]]) and contents[str(rows[i].image)] != contents[str(rows[j].image)]
     ]
     advice = "look at them; if they show one scene, give them one group (or report it beside the result)"
-    what = "pairs that look the same across the split"
-    return _listing(what, apart, advice, notice=published_split)
+    as_published = published and bool(checked.ratings.table["split"].notna().any())
+    return [
+        Finding("files with the same content across the split", files, "keep one, or give them one group"),
+        Finding("pairs that look the same across the split", scenes, advice, notice=as_published),
+    ]
 
 
 def _may_be_apart(rows: Sequence[Any]) -> bool:

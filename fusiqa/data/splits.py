@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,11 +142,8 @@ def check_no_leak(ratings: Ratings) -> None:
 
 def split_fingerprint(ratings: Ratings) -> str:
     """16 hex digits of which image is on which side, in whatever order of the rows."""
-    return fingerprint(sorted(f"{split}\t{image}" for image, split in _pairs(ratings.table)))
-
-
-def _pairs(table: pd.DataFrame) -> Iterable[tuple[str, str]]:
-    return zip(table["image"], table["split"], strict=True)
+    pairs = zip(ratings.table["split"], ratings.table["image"], strict=True)
+    return fingerprint(sorted(f"{split}\t{image}" for split, image in pairs))
 
 
 def save(ratings: Ratings, path: Path) -> None:
