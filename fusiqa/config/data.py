@@ -19,6 +19,8 @@ class DataSettings:
     """Folder of the data set; by default $FUSIQA_DATA/<dataset> or ./data/<dataset>, for a table its own folder."""
     score_range: tuple[float, float] | None = None
     """Lowest and highest possible rating; by default the data set's, for a table its smallest and largest rating."""
+    lower_is_better: bool = False
+    """A table's ratings are of distortion, as DMOS: invert them within the score range. Published sets are known."""
     resize: str = "auto"
     """Resize before cropping: auto (the data set's protocol; a table: 384), none, a short side in pixels, or
     WIDTHxHEIGHT."""

@@ -14,6 +14,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from fusiqa.config import ScoreRange
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.readers import READERS, Labels, Place, custom_table
@@ -109,6 +111,11 @@ def find_dataset(name: str) -> DatasetInfo | None:
     return next((info for info in CATALOG if wanted in (info.name, *info.aliases)), None)
 
 
+def is_custom(name: str) -> bool:
+    """Whether a data set is the path of a table, neither published nor built in."""
+    return find_dataset(name) is None and name.lower() != SYNTHETIC
+
+
 def unknown_dataset(name: str, *, also: str = "") -> FusiqaError:
     """The error for a name that is not in the catalog, with the closest name that is.
 
@@ -124,8 +131,6 @@ def unknown_dataset(name: str, *, also: str = "") -> FusiqaError:
 
 def list_text() -> str:
     """The published data sets as a table of text, one a line."""
-    import pandas as pd
-
     table = pd.DataFrame(
         {
             "name": info.name,
@@ -209,7 +214,7 @@ def read(
     """
     asked = None if score_range is None else _valid_range(dataset, *score_range)
     info = find_dataset(dataset)
-    if lower_is_better and (info is not None or dataset.lower() == SYNTHETIC):
+    if lower_is_better and not is_custom(dataset):
         raise FusiqaError(f"`lower_is_better` is for custom tables: the direction of {dataset} is known")
     if dataset.lower() == SYNTHETIC:
         from fusiqa.data.synthetic import read_synthetic  # imports what draws images: rarely needed
@@ -226,10 +231,8 @@ def read(
             asked or _range_of(dataset, labels),
             lower_is_better,
         )
-    if inverted:
-        low, high = known_range
-        labels = labels._replace(table=labels.table.assign(mos=low + high - labels.table["mos"]))
-    return Ratings(name, labels.table, asked or known_range, FolderImages(labels.root), resize)
+    table = labels.table.assign(mos=_inverted(labels.table["mos"], known_range)) if inverted else labels.table
+    return Ratings(name, table, asked or known_range, FolderImages(labels.root), resize)
 
 
 def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
@@ -266,6 +269,12 @@ def _valid_range(dataset: str, low: float, high: float) -> ScoreRange:
             "as `score_range`"
         )
     return ScoreRange(low, high)
+
+
+def _inverted(mos: pd.Series, score_range: ScoreRange) -> pd.Series:
+    """low + high - mos, exactly within the range: rounding would put the ends outside."""
+    low, high = score_range
+    return (low + high - mos).mask(mos == low, high).mask(mos == high, low)
 
 
 def usual_folders(info: DatasetInfo) -> list[Path]:

@@ -137,7 +137,10 @@ def check_no_leak(ratings: Ratings) -> None:
     sides = table.groupby("group", sort=True)["split"].unique()
     leaking = [f"{group} ({', '.join(sorted(on))})" for group, on in sides.items() if len(on) > 1]
     if leaking:
-        raise FusiqaError(f"{ratings.name}: the split leaks; groups on more than one side: {listed(leaking)}")
+        raise FusiqaError(
+            f"{ratings.name}: the split leaks: groups on more than one side: {listed(leaking)}; identical files "
+            "count as one group"
+        )
 
 
 def split_fingerprint(ratings: Ratings) -> str:

@@ -20,7 +20,7 @@ from fusiqa.explain.plots import score_scatter
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.runs.notices import Say
-from fusiqa.runs.own_data import is_own, is_table, own_dataset, own_part, seen_in_training
+from fusiqa.runs.own_data import is_own, own_dataset, own_part, seen_in_training
 from fusiqa.runs.run_folder import backbone_of, folder_of
 from fusiqa.scoring.sheet import Shown, contact_sheet
 from fusiqa.stats.metrics import Estimate, estimate, measure
@@ -85,8 +85,8 @@ def measure_on(dataset: str, trained: QualityModel, config: EvaluateConfig, say:
         ratings, resize, part = own_part(config.model, "test", data_dir=data_dir(name, config)), trained.resize, "test"
     else:
         ratings = catalog.read(dataset, data_dir=data_dir(name, config))
-        resize, part = trained.resize if is_table(dataset) else ratings.resize, "all"
-        seen = seen_in_training(config.model, ratings.table["image"].tolist()) if is_table(dataset) else 0
+        resize, part = trained.resize if catalog.is_custom(dataset) else ratings.resize, "all"
+        seen = seen_in_training(config.model, ratings.table["image"].tolist()) if catalog.is_custom(dataset) else 0
         if seen:
             say(
                 f"warning: {seen} of the {len(ratings)} images of {dataset} are called as images that this model was "

@@ -35,7 +35,7 @@ from fusiqa.models.crops import attention_of
 from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import progress_bar
 from fusiqa.runs.notices import Say, usable
-from fusiqa.runs.own_data import is_own, is_table, own_part
+from fusiqa.runs.own_data import is_own, own_part
 from fusiqa.runs.run_folder import folder_of
 from fusiqa.scoring.image import OVERLAP, Resize, crop_views
 from fusiqa.training.predict import predict
@@ -98,7 +98,7 @@ def choose_images(config: AttentionConfig, trained: QualityModel, say: Say) -> t
     elif config.dataset and not is_own(config.model, config.dataset):
         ratings = catalog.read(config.dataset, data_dir=config.data_dir)
         ratings = splits.assign(ratings, validation_fraction=0.1, seed=0).part(config.split)
-        resize = trained.resize if is_table(config.dataset) else ratings.resize
+        resize = trained.resize if catalog.is_custom(config.dataset) else ratings.resize
     else:
         ratings, resize = own_part(config.model, config.split, data_dir=config.data_dir), trained.resize
     if config.groups == "distortion" and ratings.name != SYNTHETIC:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusiqa.data import catalog, splits
-from fusiqa.data.catalog import SYNTHETIC, find_dataset
+from fusiqa.data.catalog import find_dataset
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
 from fusiqa.io import same_place
@@ -31,11 +31,6 @@ def is_own(model: Path, dataset: str) -> bool:
     if own is None or facts is not None:
         return facts is not None and facts.name == own
     return dataset == own or same_place(dataset, own)
-
-
-def is_table(dataset: str) -> bool:
-    """Whether a data set is a table of one's own: neither published nor built in."""
-    return find_dataset(dataset) is None and dataset.lower() != SYNTHETIC
 
 
 def seen_in_training(model: Path, images: Sequence[str]) -> int:
@@ -65,6 +60,12 @@ def own_part(model: Path, split: Split, *, data_dir: Path | None = None) -> Rati
     settings: dict[str, Any] = record["settings"]
     data_dir = data_dir or (Path(settings["data_dir"]) if settings["data_dir"] else None)
     score_range = tuple(settings["score_range"]) if settings["score_range"] else None
-    ratings = catalog.read(settings["dataset"], data_dir=data_dir, score_range=score_range, seed=settings["split_seed"])
+    ratings = catalog.read(
+        settings["dataset"],
+        data_dir=data_dir,
+        score_range=score_range,
+        lower_is_better=settings.get("lower_is_better", False),  # not in the settings of earlier versions
+        seed=settings["split_seed"],
+    )
     broken = [row["image"] for row in record["resolved"]["broken"]]
     return splits.load(ratings.without(broken), folder / SPLIT_FILE).part(split)

@@ -40,6 +40,7 @@ def read_ratings(data: DataSettings) -> tuple[Ratings, Resize]:
         data.dataset,
         data_dir=data.data_dir,
         score_range=data.score_range,
+        lower_is_better=data.lower_is_better,
         seed=data.split_seed,
     )
     return ratings, Resize.parse(data.resize if data.resize != "auto" else ratings.resize)
@@ -51,10 +52,14 @@ def prepare(data: DataSettings, ratings: Ratings, resize: Resize, *, say: Say, p
     Raises:
         FusiqaError: rows that cannot be used, or splits that cannot be measured.
     """
+    if catalog.is_custom(data.dataset) and data.score_range is None:
+        low, high = ratings.score_range
+        say(f"score range: {low:g} to {high:g}, the lowest and highest rating of the table (--score_range)")
     checked = check(ratings, skip_broken=data.skip_broken, progress=progress)
     if checked.broken:
         say(f"warning: going on without {len(checked.broken)} broken rows; config.json lists them")
-    usable = split(checked.ratings, data)
+    published = not catalog.is_custom(data.dataset) and checked.ratings.table["split"].notna().any()
+    usable = split(checked.ratings if published else splits.group_copies(checked.ratings, checked.contents), data)
     splits_measured: tuple[Split, ...] = ("validation", "test")
     for name in splits_measured:
         check_measurable(usable.part(name), name)

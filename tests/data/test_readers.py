@@ -231,6 +231,8 @@ def test_the_usual_names_of_columns_are_found(tmp_path: Path, image: str, mos: s
 
 def test_ratings_of_distortion_are_inverted_when_asked(tmp_path: Path):
     text = "image,mos\na.jpg,1\nb.jpg,2.5\nc.jpg,4\n"
+    ends = "image,mos\na.jpg,1.1\nb.jpg,5.9\n"  # 1.1 + 5.9 - 5.9 is less than 1.1
+    assert read(own(tmp_path, ends), lower_is_better=True).table["mos"].tolist() == [5.9, 1.1]
     assert read(own(tmp_path, text), lower_is_better=True).table["mos"].tolist() == [4, 2.5, 1]
     assert read(own(tmp_path, text), lower_is_better=True, score_range=(0, 5)).table["mos"].tolist() == [4, 2.5, 1]
     with pytest.raises(FusiqaError, match="`lower_is_better` is for custom tables"):

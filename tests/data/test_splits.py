@@ -166,7 +166,7 @@ def test_a_saved_split_is_loaded_as_it_was(tmp_path: Path):
         ("image,split\n0.jpg,training\n", "unknown split 'training'"),
         ("image,split\n0.jpg,train\n", r"gives no split for 1\.jpg"),
         ("image,split\n0.jpg,train\n1.jpg,test\n0.jpg,test\n", r"named more than once: 0\.jpg"),
-        ("image,split\n0.jpg,train\n1.jpg,test\n", r"leaks; .*: g \(test, train\)"),
+        ("image,split\n0.jpg,train\n1.jpg,test\n", r"leaks: .*: g \(test, train\)"),
     ],
 )
 def test_a_split_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str):

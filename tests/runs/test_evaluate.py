@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from fusiqa.cli import main
+from fusiqa.data.catalog import is_custom
 from fusiqa.data.kinds import KADID10K, kinds
 from fusiqa.runs.evaluate import by
-from fusiqa.runs.own_data import is_table
 from fusiqa.stats.metrics import measure, srcc
 
 SETTINGS = [
@@ -144,7 +144,7 @@ def test_a_table_of_ones_own_is_seen_as_the_model_was_trained(run, biq2021, monk
     [("ratings.csv", True), ("a/koniq-10k.csv", True), ("KonIQ10k", False), ("Synthetic", False)],
 )
 def test_what_is_published_or_built_in_is_no_table_of_ones_own(dataset, own):
-    assert is_table(dataset) is own
+    assert is_custom(dataset) is own
 
 
 def test_kinds_by_hand():
