@@ -44,7 +44,7 @@ class CropScorer(nn.Module):
         return (score,) if weights is None else (score, weights)
 
 
-def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
+def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool = False) -> float:
     """Write a model as .onnx or .pt2.
 
     Its input is `crops`, uint8 (batch, side, side, 3), RGB; its outputs are `score` (batch,), on the score range, and
@@ -54,6 +54,7 @@ def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
         network: the model, on the CPU.
         output: the file.
         source: what the file depends on, kept in its metadata (`fusiqa.scoring.models.source_of`).
+        half: store matrices and kernels of an ONNX file in 16 bits; they compute in 32 all the same.
 
     Returns:
         The largest difference to torch that was seen, as a share of the score range.
@@ -65,7 +66,7 @@ def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
     differences: list[float] = []
 
     def write_and_try(temporary: Path) -> None:
-        write(network, temporary, metadata(network, source))
+        write(network, temporary, metadata(network, source), half=half)
         differences.append(difference(network, loader_of(output)(temporary)))
         if not differences[0] <= TOLERANCE:
             raise FusiqaError(f"{output} was not written: it differs from torch by {differences[0]:.1e} of the range")
@@ -74,7 +75,7 @@ def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
     return differences[0]
 
 
-def write_onnx(network: TorchNetwork, path: Path, stated: dict[str, Any]) -> None:
+def write_onnx(network: TorchNetwork, path: Path, stated: dict[str, Any], *, half: bool) -> None:
     """ONNX with the facts of the model in its metadata. Raises FusiqaError where onnx is not installed."""
     try:
         import onnx  # noqa: F401
@@ -86,14 +87,44 @@ def write_onnx(network: TorchNetwork, path: Path, stated: dict[str, Any]) -> Non
         warnings.simplefilter("ignore")  # of the exporter's own workings
         names = OUTPUTS[: len(program.graph_signature.user_outputs)]
         made = torch.onnx.export(
-            program, (), input_names=[INPUT], output_names=list(names), dynamo=True, verbose=False, external_data=False
+            program,
+            (),
+            input_names=[INPUT],
+            output_names=list(names),
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+            optimize=not half,  # it would merge batch norms into kernels, which then no longer fit into 16 bits
         )
     assert made is not None
     made.model.metadata_props[METADATA] = json.dumps(stated)
     made.save(path, external_data=False)
+    if half:
+        store_in_half(path)
 
 
-def write_exported(network: TorchNetwork, path: Path, stated: dict[str, Any]) -> None:
+def store_in_half(path: Path) -> None:
+    """Keep the matrices and kernels of an ONNX file in 16 bits, which halves it; they are cast to 32 when it is loaded."""
+    import onnx
+
+    model = onnx.load(path)
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue  # vectors stay: a variance may be too small or too large for 16 bits, and they are few
+        name, half = tensor.name, onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}_half"))
+        casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = list(model.graph.node)
+    for node in nodes:
+        del node.metadata_props[:]  # stack traces of the exporter, a megabyte
+    del model.graph.node[:]
+    model.graph.node.extend([*casts, *nodes])
+    del model.graph.value_info[:]
+    onnx.save(model, path)
+
+
+def write_exported(network: TorchNetwork, path: Path, stated: dict[str, Any], *, half: bool) -> None:
     """torch.export's format; `torch.export.load(path, extra_files=...)` gives back the facts of the model."""
     program = traced(network)
     with warnings.catch_warnings():
