@@ -14,39 +14,38 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fusiqa.config import ModelConfig, ScoreRange, TrainConfig
+    from fusiqa.config import ModelConfig
     from fusiqa.errors import FusiqaError
-    from fusiqa.models.quality import Prediction, QualityModel, build_model, load_checkpoint
-    from fusiqa.runs.train import train
+    from fusiqa.models.quality import QualityModel, build_model
+    from fusiqa.scoring.models import list_models
+    from fusiqa.scoring.result import Result
     from fusiqa.scoring.scorer import Scorer
-    from fusiqa.stats.metrics import measure
+    from fusiqa.stats.metrics import measure, plcc, srcc
 
 HOMES = {
     "FusiqaError": "fusiqa.errors",
     "ModelConfig": "fusiqa.config",
-    "Prediction": "fusiqa.models.quality",
     "QualityModel": "fusiqa.models.quality",
-    "ScoreRange": "fusiqa.config",
+    "Result": "fusiqa.scoring.result",
     "Scorer": "fusiqa.scoring.scorer",
-    "TrainConfig": "fusiqa.config",
     "build_model": "fusiqa.models.quality",
-    "load_checkpoint": "fusiqa.models.quality",
+    "list_models": "fusiqa.scoring.models",
     "measure": "fusiqa.stats.metrics",
-    "train": "fusiqa.runs.train",
+    "plcc": "fusiqa.stats.metrics",
+    "srcc": "fusiqa.stats.metrics",
 }
 
 __all__ = [
     "FusiqaError",
     "ModelConfig",
-    "Prediction",
     "QualityModel",
-    "ScoreRange",
+    "Result",
     "Scorer",
-    "TrainConfig",
     "build_model",
-    "load_checkpoint",
+    "list_models",
     "measure",
-    "train",
+    "plcc",
+    "srcc",
 ]
 
 

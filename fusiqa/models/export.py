@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fusiqa.scoring.torch import TorchNetwork
 
 TOLERANCE = 1e-4
-"""Largest difference to torch, as a share of the score range, with which a file is kept."""
+"""Largest difference to torch, as a fraction of the score range, with which a file is kept."""
 BATCHES = (1, 2, 5)  # with which it is tried
 INPUT, OUTPUTS = "crops", ("score", "scale_weights")
 Outputs = tuple[Tensor] | tuple[Tensor, Tensor]
@@ -57,7 +57,7 @@ def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool 
         half: store matrices and kernels of an ONNX file in 16 bits; they compute in 32 all the same.
 
     Returns:
-        The largest difference to torch that was seen, as a share of the score range.
+        The largest difference to torch that was seen, as a fraction of the score range.
 
     Raises:
         FusiqaError: the model cannot be exported, or what came out differs; there is then no file.
@@ -76,7 +76,7 @@ def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool 
 
 
 def write_onnx(network: TorchNetwork, path: Path, stated: dict[str, Any], *, half: bool) -> None:
-    """ONNX with the facts of the model in its metadata. Raises FusiqaError where onnx is not installed."""
+    """ONNX with the description of the model in its metadata. Raises FusiqaError where onnx is not installed."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -104,7 +104,7 @@ def write_onnx(network: TorchNetwork, path: Path, stated: dict[str, Any], *, hal
 
 
 def store_in_half(path: Path) -> None:
-    """Keep the matrices and kernels of an ONNX file in 16 bits, which halves it; they are cast to 32 when it is loaded."""
+    """Keep the matrices and kernels of an ONNX file in 16 bits, which halves it; the graph casts them to 32."""
     import onnx
 
     model = onnx.load(path)
@@ -125,7 +125,7 @@ def store_in_half(path: Path) -> None:
 
 
 def write_exported(network: TorchNetwork, path: Path, stated: dict[str, Any], *, half: bool) -> None:
-    """torch.export's format; `torch.export.load(path, extra_files=...)` gives back the facts of the model."""
+    """torch.export's format; `torch.export.load(path, extra_files=...)` gives back the description."""
     program = traced(network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it remarks on weights that share memory, which are on the CPU here
@@ -166,7 +166,7 @@ def load_exported(path: Path) -> Callable[[Batch], Any]:
 
 
 def difference(network: TorchNetwork, other: Callable[[Batch], Any]) -> float:
-    """The largest difference of scores and scale weights, as a share of their range, over batches of several sizes."""
+    """The largest difference of scores and scale weights, as fractions of their range, over several batch sizes."""
     random = np.random.default_rng(0)
     side, width = network.info.crop_size, network.info.score_range.width
     worst = 0.0

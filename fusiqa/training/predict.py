@@ -20,7 +20,7 @@ SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
 
 
 def predict(
-    trained: QualityModel,
+    model: QualityModel,
     ratings: Ratings,
     *,
     resize: str | None = None,
@@ -31,7 +31,7 @@ def predict(
     """Score every image, on crops that cover it and overlap their neighbours by two thirds.
 
     Args:
-        trained: the model.
+        model: the model.
         ratings: the images; their `mos` is only copied.
         resize: resize protocol, in the words of `--resize`; the model's own by default.
         device: a torch device; "auto" is the first GPU where there is one.
@@ -42,9 +42,8 @@ def predict(
         One row an image, in the order of `ratings`: image, mos, score (on the model's score range), and
         scale_0 .. scale_3 (NaN for a fusion that does not weigh).
     """
-    model = trained.eval()
-    model.to(choose_device(device)).to(memory_format=torch.channels_last)
-    crops = EvaluationCrops(ratings, Resize.parse(resize or trained.resize), model.config.crop_size, OVERLAP)
+    model.eval().to(choose_device(device)).to(memory_format=torch.channels_last)
+    crops = EvaluationCrops(ratings, Resize.parse(resize or model.resize), model.config.crop_size, OVERLAP)
     network, table = TorchNetwork(model), empty_table(ratings)
     with progress_bar(what=f"scoring {ratings.name}", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
@@ -67,17 +66,17 @@ def fill(table: pd.DataFrame, rows: Sequence[int], scored: Iterable[Scored]) -> 
 
 
 def predict_on_range(
-    trained: QualityModel, ratings: Ratings, *, resize: str, device: str | torch.device, progress: bool
+    model: QualityModel, ratings: Ratings, *, resize: str, device: str | torch.device, progress: bool
 ) -> pd.DataFrame:
     """As `predict`, with the scores brought to the ratings' own score range: linearly, and not cut to it.
 
     Args:
-        trained: the model, of whatever data set.
+        model: the model, of whatever data set.
         ratings: the images.
         resize: resize protocol, in the words of `--resize`.
         device: a torch device; "auto" is the first GPU where there is one.
         progress: whether to show a bar.
     """
-    table = predict(trained, ratings, resize=resize, device=device, progress=progress)
-    unit = trained.config.score_range.to_unit(table["score"])
+    table = predict(model, ratings, resize=resize, device=device, progress=progress)
+    unit = model.config.score_range.to_unit(table["score"])
     return table.assign(score=ratings.score_range.from_unit(unit))
