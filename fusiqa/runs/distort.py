@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fusiqa.config import DistortConfig
-from fusiqa.data.distortions import DISTORTIONS, distort
+from fusiqa.data.distorted import image_seed
+from fusiqa.data.distortions import DISTORTIONS, Pixels, distort
 from fusiqa.data.folder import read_images
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.io import write_atomically
+from fusiqa.io import MARK, check_output, write_atomically
 from fusiqa.progress import progress_bar
 from fusiqa.runs.notices import Say, usable
 from fusiqa.scoring.image import Resize
@@ -20,52 +20,55 @@ from fusiqa.scoring.sheet import Shown, contact_sheet
 
 
 def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
-    """Write every image under every distortion and level asked for, or a sheet of them; unreadable ones are said.
+    """Write every image under every distortion and level asked for, or one sheet of them for each image.
+
+    Unreadable images are reported and skipped; only files that this command wrote are replaced.
 
     Returns:
         The folder that was written to.
 
     Raises:
-        FusiqaError: an unknown distortion, or no image that can be read.
+        FusiqaError: an unknown distortion, no image that can be read, or a file in the way.
     """
     unknown = [name for name in config.distortion if name not in DISTORTIONS]
     if unknown:
-        raise FusiqaError(f"--distortion: unknown are {listed(unknown)}; there are {', '.join(DISTORTIONS)}")
+        raise FusiqaError(f"`distortion`: unknown {listed(unknown)}; there are {', '.join(DISTORTIONS)}")
     names = config.distortion or tuple(DISTORTIONS)
+    versions = [(name, level) for name in names for level in config.level]
     ratings = usable(read_images(config.images), rated=False, progress=False, say=say)
-    resize, images = Resize.parse(config.resize), ratings.images
     files = ratings.table["image"].tolist()
+    for image in files:
+        for path in [sheet_path(config, image)] if config.sheet else [output_path(config, image, *v) for v in versions]:
+            check_output(path, replace=True)
+    resize = Resize.parse(config.resize)
     for image in progress_bar(files, what="distorting", shown=config.progress):
-        pixels = resize.apply(images.read(image))
-        seed = zlib.crc32(f"{config.seed} {image}".encode())
+        pixels, seed = resize.apply(ratings.images.read(image)), image_seed(image, config.seed)
+        shown = []
+        for name, level in versions:
+            version = distort(pixels, name, level, seed=seed)
+            if config.sheet:
+                shown.append(Shown(version, (f"{name}, level {level}",)))
+            else:
+                write_png(version, output_path(config, image, name, level))
         if config.sheet:
-            draw_sheet(pixels, image, names, config, seed)
-        else:
-            write_all(pixels, image, names, config, seed)
+            path = sheet_path(config, image)
+            contact_sheet(shown, path, columns=len(config.level), title=Path(image).name)
     say(f"{len(files)} images under {len(names)} distortions at {len(config.level)} levels are in {config.output}")
     return config.output
 
 
-def write_all(pixels: np.ndarray, image: str, names: tuple[str, ...], config: DistortConfig, seed: int) -> None:
-    """One PNG for each distortion and level, under the image's own path."""
-    for name in names:
-        for level in config.level:
-            path = config.output / name / str(level) / as_png(image)
-            picture = Image.fromarray(distort(pixels, name, level, seed=seed))
-            write_atomically(path, picture.save)
+def sheet_path(config: DistortConfig, image: str) -> Path:
+    """Where the sheet of an image goes; of a.jpg and a.png each has its own."""
+    return config.output / (image if image.lower().endswith(".png") else f"{image}.png")
 
 
-def draw_sheet(pixels: np.ndarray, image: str, names: tuple[str, ...], config: DistortConfig, seed: int) -> None:
-    """All distortions of an image on one sheet, a row each."""
-    shown = [
-        Shown(distort(pixels, name, level, seed=seed), (f"{name}, level {level}",))
-        for name in names
-        for level in config.level
-    ]
-    path = config.output / as_png(image)
-    contact_sheet(shown, path, columns=len(config.level), title=Path(image).name)
+def output_path(config: DistortConfig, image: str, distortion: str, level: int) -> Path:
+    """Where a version of an image goes."""
+    return config.output / distortion / str(level) / sheet_path(config, image).relative_to(config.output)
 
 
-def as_png(image: str) -> str:
-    """The image's path, as a PNG: a.jpg and a.png stay two."""
-    return image if image.lower().endswith(".png") else f"{image}.png"
+def write_png(pixels: Pixels, path: Path) -> None:
+    """Write a PNG that is marked as an output."""
+    mark = PngInfo()
+    mark.add_text("Software", MARK)
+    write_atomically(path, lambda temporary: Image.fromarray(pixels).save(temporary, pnginfo=mark))

@@ -1,4 +1,4 @@
-"""Images of one's own under KADID-10k's distortions."""
+"""`fusiqa distort`: any images under KADID-10k's distortions."""
 
 import sys
 
@@ -65,8 +65,8 @@ def test_a_sheet_has_a_row_for_each_distortion(images, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--distortion", "fog"], "unknown are fog; there are gaussian_blur"),
-        (["--level", 6], "--level 6: allowed is 1"),
+        (["--distortion", "fog"], "--distortion: unknown fog; there are gaussian_blur"),
+        (["--level", 6], "`level` must be at least 1"),
     ],
 )
 def test_what_does_not_exist_is_named(images, tmp_path, monkeypatch, capsys, arguments, said):
@@ -85,3 +85,20 @@ def test_of_many_broken_images_five_are_named_and_all_counted(images, tmp_path, 
         " left out broken.jpg", " left out cut0.jpg", " left out cut1.jpg", " left out cut2.jpg", " left out cut3.jpg",
     ]  # fmt: skip
     assert notices[5:] == ["notice: 7 images were left out in all"]
+
+
+@pytest.mark.parametrize("sheet", [False, True])
+def test_only_files_that_the_command_wrote_are_replaced(sheet, images, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    settings = ("--output", out, "--distortion", "jpeg", "--level", 5, *(["--sheet"] if sheet else []))
+    distort(monkeypatch, images / "a.png", *settings)
+    made = out / "a.png" if sheet else out / "jpeg" / "5" / "a.png"
+    before = made.read_bytes()
+    distort(monkeypatch, images / "a.png", *settings)
+    assert made.read_bytes() == before
+    foreign = (images / "a.png").read_bytes()
+    made.write_bytes(foreign)
+    with pytest.raises(SystemExit):
+        distort(monkeypatch, images / "a.png", *settings)
+    assert f"{made} exists and is not an earlier output" in capsys.readouterr().err
+    assert made.read_bytes() == foreign

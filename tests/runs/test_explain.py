@@ -95,7 +95,7 @@ def check_numbers(paths: pd.DataFrame, groups: pd.DataFrame) -> None:
 def test_images_are_shown_in_four_groups_without_the_one_that_is_broken(run, images, tmp_path):
     folder, paths, groups, said = explained(AttentionConfig(run, (images,), output=tmp_path / "out"))
     assert folder == tmp_path / "out"
-    names = ["a.png", "b.jpg", "trip/d.png", "中文.png"]
+    names = ["a.png", "b.jpg", "中文.png", "trip/d.png"]
     assert paths["image"].tolist() == [f"{name}::{group}" for group in SEED_GROUPS for name in names]
     assert groups["group"].unique().tolist() == SEED_GROUPS
     assert paths["mos"].isna().all()
@@ -110,7 +110,7 @@ def test_images_are_shown_in_four_groups_without_the_one_that_is_broken(run, ima
 
 def by_hand(pixels: np.ndarray) -> tuple[float, list[float]]:
     """Score and scale weights of pixels that are one crop."""
-    score, weights = TorchNetwork(tiny().model.eval())(np.asarray(pixels)[None])
+    score, weights = TorchNetwork(tiny().model.eval())(np.array(pixels)[None])
     assert weights is not None
     return float(score[0]), weights[0].tolist()
 
@@ -141,7 +141,7 @@ def test_images_are_resized_as_the_model_was_trained_before_they_are_distorted(t
 def test_images_can_be_shown_by_bands_of_their_scores(run, images, tmp_path):
     config = AttentionConfig(run, (images,), groups="quality", output=tmp_path / "out")
     _, paths, groups, _ = explained(config)
-    assert paths["image"].tolist() == ["a.png", "b.jpg", "trip/d.png", "中文.png"]
+    assert paths["image"].tolist() == ["a.png", "b.jpg", "中文.png", "trip/d.png"]
     assert groups["group"].unique().tolist() == [f"scored {band} third" for band in ("lowest", "middle", "highest")]
     best = paths.loc[paths["score"].idxmax()]
     assert best["group"] == "scored highest third"
@@ -172,7 +172,7 @@ def test_the_synthetic_set_is_shown_by_distortion(run, tmp_path):
 @pytest.fixture
 def small_csv(own_csv: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A custom CSV whose images are not upscaled: hundreds of tiny crops would take their time."""
-    monkeypatch.setattr(catalog, "OWN_RESIZE", str(SIDE))
+    monkeypatch.setattr(catalog, "CUSTOM_RESIZE", str(SIDE))
     return own_csv
 
 
@@ -274,7 +274,7 @@ def test_the_seed_decides_what_is_drawn_and_nothing_else(three, tmp_path):
 
 
 def test_a_seed_below_zero_is_refused():
-    with pytest.raises(FusiqaError, match=r"--seed -1"):
+    with pytest.raises(FusiqaError, match=r"`seed` must be .*, got -1"):
         AttentionConfig(Path("run"), seed=-1)
 
 
@@ -406,6 +406,6 @@ def test_unknown_distortions_are_refused_before_anything_is_scored(run, images, 
 
 @pytest.mark.parametrize(("flag", "value"), [("level", 0), ("level", 6), ("limit", 0), ("limit", -3)])
 def test_levels_and_limits_that_do_not_exist_are_refused(flag, value):
-    with pytest.raises(FusiqaError, match=rf"--{flag} {value}: allowed is 1"):
+    with pytest.raises(FusiqaError, match=rf"`{flag}` must be at least 1.*, got {value}"):
         AttentionConfig(Path("run"), **{flag: value})
     assert AttentionConfig(Path("run"), level=5, limit=1).limit == 1
