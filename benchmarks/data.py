@@ -28,12 +28,12 @@ from PIL import Image
 import fusiqa
 from fusiqa.config import ScoreRange
 from fusiqa.data.cache import cached
-from fusiqa.data.folder import find_photographs
 from fusiqa.data.loader import TrainingBatches, TrainingCrops
 from fusiqa.data.order import TrainingOrder, mixing_window
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.scoring.image import FolderPhotographs, Resize
+from fusiqa.scoring.inputs import image_files
 
 CROP = 224
 BATCH = 32
@@ -177,7 +177,7 @@ def kinds(settings: Settings, folder: Path) -> list[Kind]:
         Kind("12 megapixels", generate(folder / "large", width=4000, height=3000, count=few), "512x384"),
     ]
     if settings.photographs:
-        files = find_photographs(settings.photographs)[: settings.count]
+        files = image_files(settings.photographs)[: settings.count]
         found.insert(0, Kind(str(settings.photographs[0].name), files, "320"))
     return found
 

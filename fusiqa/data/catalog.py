@@ -8,7 +8,7 @@ import os
 import re
 import textwrap
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -22,6 +22,7 @@ from fusiqa.data.readers import READERS, Labels, Place, custom_table
 from fusiqa.data.table import TABLE_ENDINGS
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.image import FolderImages
+from fusiqa.scoring.inputs import image_files
 
 SYNTHETIC = "synthetic"
 """The built-in data set, which has no files (data/synthetic.py)."""
@@ -233,6 +234,23 @@ def read(
         )
     table = labels.table.assign(mos=_inverted(labels.table["mos"], known_range)) if inverted else labels.table
     return Ratings(name, table, asked or known_range, FolderImages(labels.root), resize)
+
+
+def read_images(paths: Sequence[Path]) -> Ratings:
+    """Images without ratings as a table whose `mos` is NaN; their names are relative to their common folder.
+
+    Raises:
+        FusiqaError: as `scoring.inputs.image_files`, or names that cannot be written to a table.
+    """
+    files = image_files(paths)
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    names = [str(file.relative_to(root)) for file in files]
+    undecoded = [ascii(name) for name in names if name != name.encode(errors="replace").decode()]
+    if undecoded:
+        raise FusiqaError(f"names of images that are not UTF-8: {listed(undecoded)}; rename the files")
+    table = pd.DataFrame({"image": names, "mos": float("nan"), "split": None, "group": names})
+    name = paths[0].resolve().name if len(paths) == 1 else f"{len(files)} images"
+    return Ratings(name, table, ScoreRange(0, 1), FolderImages(root), "none")
 
 
 def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:

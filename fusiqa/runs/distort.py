@@ -8,9 +8,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fusiqa.config import DistortConfig
+from fusiqa.data.catalog import read_images
 from fusiqa.data.distorted import image_seed
 from fusiqa.data.distortions import DISTORTIONS, Pixels, distort
-from fusiqa.data.folder import read_images
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import MARK, check_output, write_atomically
 from fusiqa.progress import progress_bar

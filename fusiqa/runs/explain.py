@@ -10,9 +10,8 @@ import torch
 
 from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
-from fusiqa.data.catalog import SYNTHETIC
+from fusiqa.data.catalog import SYNTHETIC, read_images
 from fusiqa.data.distorted import KIND_OF_DISTORTION, PRISTINE, SEPARATOR, distorted, every_distortion, treatment_of
-from fusiqa.data.folder import read_images
 from fusiqa.data.loader import EvaluationCrops, channels_first, choose_workers, evaluation_loader
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError

@@ -13,8 +13,8 @@ from tiny_models import CROP, make_model, noise
 
 from fusiqa.config import AttentionConfig, ModelConfig, ScoreRange, TrainConfig
 from fusiqa.data import catalog, splits
+from fusiqa.data.catalog import read_images
 from fusiqa.data.distortions import DISTORTIONS, distort
-from fusiqa.data.folder import read_images
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 from fusiqa.models.checkpoint import save_checkpoint

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.inputs import image_of, images_in, is_many, printable
+from fusiqa.scoring.inputs import image_files, image_of, images_in, is_many, printable
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (13, 17, 3), dtype=np.uint8)
 
@@ -134,3 +134,50 @@ def test_names_fit_into_one_line_of_a_table():
     assert printable("caf\udce9.jpg") == r"caf\xe9.jpg"
     assert printable("a\nb\t.jpg") == r"a\nb\t.jpg"
     assert printable("grün 花.jpg") == "grün 花.jpg"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "holiday"
+    for name in ("b.JPG", "a.png", "sub/c.jpeg", "sub/deep/d.webp", "notes.txt", "sub/movie.mp4"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith((".txt", ".mp4")):
+            (root / name).write_text("no image")
+        else:
+            Image.new("RGB", (5, 7), (len(name), 0, 0)).save(root / name)
+    (root / "folder.jpg").mkdir()
+    return root
+
+
+def test_a_folder_gives_its_images_sorted_and_nothing_else(folder):
+    found = image_files([folder])
+    assert [str(path.relative_to(folder.resolve())) for path in found] == [
+        "a.png",
+        "b.JPG",
+        "sub/c.jpeg",
+        "sub/deep/d.webp",
+    ]
+
+
+def test_files_come_in_the_order_given_whatever_their_ending_and_once(folder):
+    odd = folder / "photo.raw-export"
+    (folder / "a.png").rename(odd)
+    found = image_files([folder / "sub" / "c.jpeg", odd, folder / "sub", folder / "sub" / ".." / odd.name])
+    assert [path.name for path in found] == ["c.jpeg", odd.name, "d.webp"]
+
+
+def test_a_path_that_is_not_there_is_refused(folder):
+    with pytest.raises(FusiqaError, match=r"no such file or folder: .*holiday/missing\.jpg"):
+        image_files([folder, folder / "missing.jpg"])
+
+
+def test_folders_without_images_are_refused_with_the_endings_looked_for(folder):
+    with pytest.raises(FusiqaError, match=r"no images in .*folder\.jpg; in folders, .*: .*\.jpeg .*\.jpg"):
+        image_files([folder / "folder.jpg"])
+
+
+def test_images_of_telephones_are_found(folder):
+    for name in ("e.HEIC", "f.heif", "g.avif"):
+        (folder / name).write_bytes(b"found by its ending")
+    found = {path.name for path in image_files([folder])}
+    assert {"e.HEIC", "f.heif", "g.avif"} < found
