@@ -28,8 +28,7 @@ from PIL import Image
 import fusiqa
 from fusiqa.config import ScoreRange
 from fusiqa.data.cache import cached
-from fusiqa.data.loader import TrainingBatches, TrainingCrops
-from fusiqa.data.order import TrainingOrder, mixing_window
+from fusiqa.data.loader import TrainingCrops, TrainingOrder, training_loader
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.scoring.image import FolderPhotographs, Resize
@@ -105,13 +104,8 @@ def loader(kind: Kind, crops_per_image: int, cache: Path, *, gigabytes: float) -
     source = cached(FolderPhotographs(root), contents, resize, folder=cache, gigabytes=gigabytes)
     table = pd.DataFrame({"image": names, "mos": 0.5, "split": "train", "group": names})
     ratings = Ratings(kind.name, table, ScoreRange(0, 1), source, kind.resize)
-    order = TrainingOrder(
-        photographs=len(names),
-        crops_per_image=crops_per_image,
-        seed=0,
-        window=mixing_window(crops_per_image=crops_per_image, crop_size=CROP),
-    )
-    batches = TrainingBatches(TrainingCrops(ratings, resize, CROP, 0), order, batch_size=BATCH, num_workers=0)
+    order = TrainingOrder(images=len(names), crops_per_image=crops_per_image, seed=0)
+    batches = training_loader(TrainingCrops(ratings, resize, CROP, 0), order, batch_size=BATCH, num_workers=0)
     yield from (len(batch.mos) for batch in batches)
 
 

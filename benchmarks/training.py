@@ -20,10 +20,9 @@ import fusiqa
 from fusiqa.config import FUSIONS, ModelConfig, NetworkSettings, OptimiserSettings
 from fusiqa.machine import prepare_cpu
 from fusiqa.models.quality import Prediction, QualityModel
-from fusiqa.training.fit import choose_precision
-from fusiqa.training.packed_maps import judge_packed, pack
-from fusiqa.training.recipe import choose_rates, create_optimizer
-from fusiqa.training.step import loss_of
+from fusiqa.training.frozen import pack, score_packed
+from fusiqa.training.loss import loss_of
+from fusiqa.training.recipe import choose_precision, choose_rates, create_optimizer
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def measure(fusion: str, settings: Settings) -> dict[str, float | str]:
     tuned = images_per_second(model, lambda: model(images), settings.batch_size, settings)
     model.pyramid.requires_grad_(False).eval()
     packed = pack(model, crops).repeat(-(-settings.frozen_batch_size // len(crops)), 1)[: settings.frozen_batch_size]
-    frozen = images_per_second(model, lambda: judge_packed(model, packed), len(packed), settings)
+    frozen = images_per_second(model, lambda: score_packed(model, packed), len(packed), settings)
     return {
         "fusion": fusion,
         "fine-tuned": round(tuned, 1),

@@ -21,8 +21,8 @@ from pages import (
 import fusiqa
 from fusiqa.config import TrainConfig
 from fusiqa.models import checkpoint
-from fusiqa.runs import run_folder
-from fusiqa.training import callbacks, history
+from fusiqa.runs import folder
+from fusiqa.training import fit, history
 
 
 def links(page: Path) -> list[str]:
@@ -90,7 +90,7 @@ def test_every_equation_names_its_code(name):
 def test_the_readme_names_every_file_of_a_run():
     files = [
         value
-        for module in (run_folder, checkpoint, callbacks, history)
+        for module in (folder, checkpoint, fit, history)
         for name, value in vars(module).items()
         if name.endswith("_FILE")
     ]
@@ -101,9 +101,9 @@ def test_the_readme_names_every_file_of_a_run():
 
 
 def test_the_parts_of_config_json_are_as_stated(tmp_path):
-    run_folder.write_config(tmp_path, TrainConfig(), resolved={}, provenance={})
+    folder.write_config(tmp_path, TrainConfig(), resolved={}, provenance={})
     stated = re.search(r"`config.json` has three parts: (.*?)\.\s", prose(ROOT / "docs" / "protocol.md"), re.DOTALL)
-    written = json.loads((tmp_path / run_folder.CONFIG_FILE).read_text("utf-8"))
+    written = json.loads((tmp_path / folder.CONFIG_FILE).read_text("utf-8"))
     assert set(re.findall(r"`(\w+)`", stated[1])) == set(written)
     assert set(written["settings"]) == {"data", "network", "optimiser", "run"}
 

@@ -10,9 +10,7 @@ import pandas as pd
 from fusiqa.config import CompareConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.io import to_markdown, write_csv, write_text
-from fusiqa.runs.notices import Say
-from fusiqa.runs.run_folder import PREDICTIONS_FILE, backbone_of
-from fusiqa.runs.tables import read_table
+from fusiqa.runs.folder import PREDICTIONS_FILE, Say, backbone_of, read_table
 from fusiqa.stats.comparisons import COMPARED, compare_predictions
 
 MARKDOWN_FILE = "comparison.md"

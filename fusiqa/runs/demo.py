@@ -14,9 +14,7 @@ from fusiqa.explain.plots import score_scatter, training_curves
 from fusiqa.io import write_json
 from fusiqa.runs.compare import CSV_FILE, MARKDOWN_FILE, compare_runs
 from fusiqa.runs.explain import BARS_FILE, HEATMAP_FILE, SUMMARY_FILE, WEIGHTS_FILE, explain
-from fusiqa.runs.notices import Say
-from fusiqa.runs.run_folder import PREDICTIONS_FILE, TEST_FILE
-from fusiqa.runs.tables import read_table
+from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, Say, read_table
 from fusiqa.runs.train import train
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import Shown, contact_sheet

@@ -14,7 +14,8 @@ from fusiqa.data.distortions import DISTORTIONS, Pixels, distort
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import MARK, check_output, write_atomically
 from fusiqa.progress import progress_bar
-from fusiqa.runs.notices import Say, usable
+from fusiqa.runs.data import usable
+from fusiqa.runs.folder import Say
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.sheet import Shown, contact_sheet
 

@@ -19,9 +19,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots import score_scatter
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.models.quality import QualityModel, load_checkpoint
-from fusiqa.runs.notices import Say
-from fusiqa.runs.own_data import is_own, own_dataset, own_part, seen_in_training
-from fusiqa.runs.run_folder import backbone_of, folder_of
+from fusiqa.runs.folder import Say, backbone_of, folder_of, is_own, own_dataset, own_part, seen_in_training
 from fusiqa.scoring.sheet import Shown, contact_sheet
 from fusiqa.stats.metrics import Estimate, estimate, measure
 from fusiqa.training.predict import predict_on_range

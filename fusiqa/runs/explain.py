@@ -33,9 +33,8 @@ from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.models.crops import attention_of
 from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import progress_bar
-from fusiqa.runs.notices import Say, usable
-from fusiqa.runs.own_data import is_own, own_part
-from fusiqa.runs.run_folder import folder_of
+from fusiqa.runs.data import usable
+from fusiqa.runs.folder import Say, folder_of, is_own, own_part
 from fusiqa.scoring.image import OVERLAP, Resize, crop_views
 from fusiqa.training.predict import predict
 

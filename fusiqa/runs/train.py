@@ -1,43 +1,73 @@
-"""One whole run: read, check, split, fit, test once, explain. Each step is somebody else's; this is their order."""
+"""Orchestrates one training run: read, check, split, fit, test once, explain."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from fusiqa.config import ModelConfig, TrainConfig
 from fusiqa.config.backbone_args import parse_backbone_args
-from fusiqa.data import splits
-from fusiqa.data.ratings import Ratings
+from fusiqa.data import catalog, splits
+from fusiqa.data.audit import check
+from fusiqa.data.cache import open_store
+from fusiqa.data.catalog import SYNTHETIC
+from fusiqa.data.ratings import Ratings, Split
+from fusiqa.errors import FusiqaError
+from fusiqa.explain.plots import scale_bars
+from fusiqa.explain.weights import collapse_warning, summarise_weights, weights_array, with_groups
+from fusiqa.io import hold, write_csv, write_json
 from fusiqa.models.checkpoint import save_checkpoint
-from fusiqa.models.quality import QualityModel, build_model
-from fusiqa.runs import provenance
-from fusiqa.runs.frozen import PredictTest, SaveBest, fit_frozen
-from fusiqa.runs.notices import Say
-from fusiqa.runs.prepare import Prepared, prepare, read_ratings
-from fusiqa.runs.run_folder import (
+from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
+from fusiqa.runs.data import Prepared, prepare, read_ratings
+from fusiqa.runs.folder import (
+    ATTENTION_FILE,
+    PREDICTIONS_FILE,
     SPLIT_FILE,
     TEST_FILE,
+    Say,
+    backbone_of,
     check_run_dir,
     choose_run_dir,
+    describe_origin,
     make_run_dir,
+    read_table,
     write_config,
 )
-from fusiqa.runs.testing import cross_test_on_spaq, test
-from fusiqa.scoring.torch import choose_device
-from fusiqa.training.fit import fit, is_first_process
-from fusiqa.training.predict import predict
-from fusiqa.training.recipe import choose_precision, choose_rates, choose_regularisation
+from fusiqa.scoring.image import OVERLAP
+from fusiqa.stats.metrics import measure
+from fusiqa.training.fit import SaveBest, fit, is_first_process
+from fusiqa.training.frozen import PackedImages, fit_heads, pack_images, predict_packed
+from fusiqa.training.history import HISTORY_FILE
+from fusiqa.training.predict import SCALE_COLUMNS, predict, predict_on_range
+from fusiqa.training.recipe import Recipe, resolve
 
+SPAQ = "spaq"
+SPAQ_TEST_FILE = "test_spaq.json"
+SPAQ_PREDICTIONS_FILE = "predictions_spaq.csv"
 USUAL_BATCH = 32  # of the published recipe, and of the runs that chose the other default rates
 USUAL_FROZEN_BATCH = 64  # of the smallest batches that heads on a frozen backbone were tried with at their default rate
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "single_scale": ("single",),
+    "weighing": ("attention",),
+    "attention_dropout": ("attention", "cross-scale"),
+    "entropy_weight": ("attention", "spatial", "cross-scale"),
+}
+"""Settings that only some fusions use."""
+UNREAD_BY_HEADS = ("drop_path", "logger")
+"""Settings that heads on a frozen backbone do not use."""
+
+PredictTest = Callable[[QualityModel], pd.DataFrame]
+"""From the best epoch's model to the predictions for the test split."""
 
 
 def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = print) -> Path:
-    """Train, choose the epoch on validation, test once, explain; everything ends up in the run folder.
+    """Train, choose the epoch on validation, test once, explain; everything is written to the run folder.
 
     Args:
         config: the run's settings.
@@ -48,134 +78,179 @@ def train(config: TrainConfig, *, prepared: Prepared | None = None, say: Say = p
         The run folder.
 
     Raises:
-        FusiqaError: anything in the settings or the data that cannot be used.
+        FusiqaError: settings or data that cannot be used, or a run folder that another process writes.
     """
     first = is_first_process()
     say = say if first else (lambda _: None)
-    fusion = choose_fusion(config, say)
-    for name, flag in ignored(config, fusion).items():
-        say(f"warning: --{name} is ignored: it is nothing to {flag}")
-    precision = settled_precision(config)
-    run_dir = choose_run_dir(config, fusion)
-    if first:
-        check_run_dir(run_dir, config)
-    if config.run.resume and (run_dir / TEST_FILE).is_file():
-        say(f"{run_dir} is finished already: nothing to resume")
-        return run_dir
+    recipe = resolve(config)
+    for line in notices(config):
+        say(line)
+    run_dir = choose_run_dir(config)
+    with hold(run_dir) if first else nullcontext():
+        if first:
+            check_run_dir(run_dir, config)
+        if config.run.resume and (run_dir / TEST_FILE).is_file():
+            say(f"{run_dir} is already finished: nothing to resume")
+            return run_dir
+        run(config, recipe, run_dir, prepared, say)
+    return run_dir
+
+
+def run(config: TrainConfig, recipe: Recipe, run_dir: Path, prepared: Prepared | None, say: Say) -> None:
+    """Train and test in a run folder that is free for it."""
+    first = is_first_process()
     ratings, resize = (prepared.ratings, prepared.resize) if prepared else read_ratings(config.data)
-    model = build(config, fusion, ratings)
+    model = build(config, recipe, ratings)
     if prepared is None:
         prepared = prepare(config.data, ratings, resize, say=say, progress=config.run.progress and first)
-    origin = provenance.describe()
+    origin = describe_origin()
     if first:
         make_run_dir(run_dir, config)
-        record(run_dir, config, prepared, model, precision, origin)
+        record(run_dir, config, recipe, prepared, model, origin)
     say(describe_start(run_dir, model, prepared.ratings))
-    usual_batch = USUAL_FROZEN_BATCH if config.optimiser.freeze_backbone else USUAL_BATCH
-    if config.optimiser.lr is None and config.optimiser.batch_size < usual_batch // 2:
-        say(f"notice: the default learning rates suit batches of about {usual_batch}; --lr sets another")
 
     def save_best(model: QualityModel, best: dict[str, float]) -> None:
         where = {"dataset": ratings.name, "seed": config.run.seed, "commit": origin["commit"], **best}
         model.resize, model.provenance = str(resize), where
         save_checkpoint(model, run_dir)
 
-    predict_test = (fit_frozen if config.optimiser.freeze_backbone else fit_whole)(
-        model, prepared, config, run_dir, save_best, say
-    )
+    fit_run = fit_frozen if recipe.frozen else fit_whole
+    predict_test = fit_run(model, prepared, config, recipe, run_dir, save_best, say)
     if predict_test is not None:
-        cross_test_on_spaq(run_dir, config, device=config.run.device, say=say)
+        cross_test_on_spaq(run_dir, config, recipe, say=say)
         test(run_dir, ratings.name, predict_test, say=say)
         say(f"everything is in {run_dir}")
-    return run_dir
 
 
 def fit_whole(
-    model: QualityModel, prepared: Prepared, config: TrainConfig, run_dir: Path, save_best: SaveBest, say: Say
+    model: QualityModel,
+    prepared: Prepared,
+    config: TrainConfig,
+    recipe: Recipe,
+    run_dir: Path,
+    save_best: SaveBest,
+    say: Say,
 ) -> PredictTest | None:
-    """Train the whole network; what predicts the test split then, on the first of the processes that trained."""
-    if not fit(model, prepared.ratings, config, resize=prepared.resize, run_dir=run_dir, save_best=save_best, say=say):
-        return None
+    """Train the whole network; the prediction of the test split, on the first of the processes that trained."""
+    first = fit(
+        model,
+        prepared.ratings,
+        recipe,
+        config.run,
+        resize=prepared.resize,
+        num_workers=config.data.num_workers,
+        run_dir=run_dir,
+        save_best=save_best,
+        say=say,
+    )
+    test_ratings, progress = prepared.ratings.part("test"), config.run.progress
+    return partial(predict, ratings=test_ratings, device=recipe.device, progress=progress) if first else None
+
+
+def fit_frozen(
+    model: QualityModel,
+    prepared: Prepared,
+    config: TrainConfig,
+    recipe: Recipe,
+    run_dir: Path,
+    save_best: SaveBest,
+    say: Say,
+) -> PredictTest:
+    """Train the heads alone, on the fewest crops that cover an image; the test takes overlapping ones, as ever."""
+    store = open_store(config.data.cache_dir, config.data.cache_gb)
+
+    def packed(split: Split, overlap: float) -> PackedImages:
+        return pack_images(
+            model,
+            prepared.ratings.part(split),
+            prepared.checked.contents,
+            prepared.resize,
+            store,
+            overlap=overlap,
+            device=recipe.device,
+            num_workers=config.data.num_workers,
+            progress=config.run.progress,
+        )
+
+    validation = packed("validation", 0.0)
+    fit_heads(
+        model,
+        packed("train", 0.0),
+        validation,
+        prepared.ratings,
+        recipe,
+        config.run,
+        run_dir=run_dir,
+        save_best=save_best,
+        say=say,
+    )
     test_ratings = prepared.ratings.part("test")
-    return lambda trained: predict(trained, test_ratings, device=config.run.device, progress=config.run.progress)
+    return lambda trained: predict_packed(trained, packed("test", OVERLAP), test_ratings)
 
 
-def choose_fusion(config: TrainConfig, say: Say) -> str:
-    """The fusion that the flags come to. Raises FusiqaError where they contradict each other."""
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def notices(config: TrainConfig) -> list[str]:
+    """Lines about settings that have no effect, or that do not suit the default learning rates."""
+    network, optimiser = config.network, config.optimiser
+    lines = [f"warning: `{name}` has no effect with {why}" for name, why in ignored(config).items()]
+    if network.attention_fusion and network.chosen_fusion == "single":
+        lines.append("warning: `attention_fusion` has no effect without `multiscale`: one scale has no weights")
+    usual = USUAL_FROZEN_BATCH if optimiser.freeze_backbone else USUAL_BATCH
+    if optimiser.lr is None and optimiser.batch_size < usual // 2:
+        lines.append(f"notice: the default learning rates are for a `batch_size` of about {usual}; try a lower `lr`")
+    return lines
+
+
+def ignored(config: TrainConfig) -> dict[str, str]:
+    """Settings that were given and have no effect, each with the setting that makes it so."""
     fusion = config.network.chosen_fusion
-    if config.network.attention_fusion and fusion == "single":
-        say("warning: --attention_fusion is ignored, because --no_multiscale leaves one scale and nothing to weigh")
-    return fusion
-
-
-def settled_precision(config: TrainConfig) -> str:
-    """The precision that the training steps will have on the device that was asked for."""
-    device = choose_device(config.run.device)
-    return choose_precision(config.run.precision, device.type, frozen=config.optimiser.freeze_backbone)
-
-
-READ_BY: Mapping[str, tuple[str, ...]] = {
-    "single_scale": ("single",),
-    "weighing": ("attention",),
-    "attention_dropout": ("attention", "cross-scale"),
-    "entropy_weight": ("attention", "spatial", "cross-scale"),
-}
-"""Settings that some fusions only have a use for."""
-UNREAD_BY_HEADS = ("drop_path", "logger")
-"""Settings that heads on a frozen backbone have no use for: it skips no block, and history.csv is their only log."""
-
-
-def ignored(config: TrainConfig, fusion: str) -> dict[str, str]:
-    """Settings that were given and make no difference, each with the flag that it makes none to."""
-    unread = {name: f"--fusion {fusion}" for name, readers in READ_BY.items() if fusion not in readers}
+    unread = {name: f"`fusion` {fusion}" for name, readers in READ_BY.items() if fusion not in readers}
     if config.optimiser.freeze_backbone:
-        unread |= dict.fromkeys(UNREAD_BY_HEADS, "--freeze_backbone")
+        unread |= dict.fromkeys(UNREAD_BY_HEADS, "`freeze_backbone`")
     usual = TrainConfig()
-    return {name: flag for name, flag in unread.items() if config[name] != usual[name]}
+    return {name: why for name, why in unread.items() if config[name] != usual[name]}
 
 
-def build(config: TrainConfig, fusion: str, ratings: Ratings) -> QualityModel:
+def build(config: TrainConfig, recipe: Recipe, ratings: Ratings) -> QualityModel:
     """The network of a run before its training. Raises FusiqaError where it cannot be built."""
     torch.manual_seed(config.run.seed)
-    return build_model(model_config(config, fusion, ratings), config.network.backbone_weights)
-
-
-def model_config(config: TrainConfig, fusion: str, ratings: Ratings) -> ModelConfig:
-    """The network that the settings and the data set come to."""
-    regularisation = choose_regularisation(config.network, frozen=config.optimiser.freeze_backbone)
-    return ModelConfig(
-        backbone=config.network.backbone,
-        fusion=fusion,
-        single_scale=config.network.single_scale,
-        weighing=config.network.weighing,
-        gates_on_pools=fusion == "spatial" and config.optimiser.freeze_backbone,
-        crop_size=config.network.crop_size,
+    network = config.network
+    model_config = ModelConfig(
+        backbone=network.backbone,
+        fusion=network.chosen_fusion,
+        single_scale=network.single_scale,
+        weighing=network.weighing,
+        gates_on_pools=network.chosen_fusion == "spatial" and recipe.frozen,
+        crop_size=network.crop_size,
         score_range=ratings.score_range,
-        dropout=regularisation.dropout,
-        drop_path=regularisation.drop_path,
-        attention_dropout=config.network.attention_dropout,
-        timm_args=parse_backbone_args(config.network.backbone_args),
+        dropout=recipe.regularisation.dropout,
+        drop_path=recipe.regularisation.drop_path,
+        attention_dropout=network.attention_dropout,
+        timm_args=parse_backbone_args(network.backbone_args),
     )
+    return build_model(model_config, network.backbone_weights)
 
 
 def record(
     run_dir: Path,
     config: TrainConfig,
+    recipe: Recipe,
     prepared: Prepared,
     model: QualityModel,
-    precision: str,
     origin: dict[str, Any],
 ) -> None:
     """Write config.json and the split before training starts."""
-    rates, checked = choose_rates(config.network, config.optimiser), prepared.checked
+    checked = prepared.checked
     resolved: dict[str, Any] = {
         "fusion": model.config.fusion,
-        "backbone": "frozen" if config.optimiser.freeze_backbone else "fine-tuned",
-        "lr_backbone": rates.backbone,
-        "lr_head": rates.head,
+        "backbone": "frozen" if recipe.frozen else "fine-tuned",
+        "lr_backbone": recipe.rates.backbone,
+        "lr_head": recipe.rates.head,
         "dropout": model.config.dropout,
         "drop_path": model.config.drop_path,
-        "precision": precision,
+        "precision": recipe.precision,
         "resize": str(prepared.resize),
         "score_range": list(model.config.score_range),
         "images": checked.ratings.table["split"].value_counts().to_dict(),
@@ -192,3 +267,77 @@ def describe_start(run_dir: Path, model: QualityModel, ratings: Ratings) -> str:
     images = ", ".join(f"{counts.get(split, 0)} {split}" for split in ("train", "validation", "test"))
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     return f"{ratings.name}: {images} | {model.config.backbone}, {model.config.fusion}, {millions:.1f} M | {run_dir}"
+
+
+# --- the test at the end ---------------------------------------------------------------------------------------------
+
+
+def test(run_dir: Path, dataset: str, predict_test: PredictTest, *, say: Say) -> None:
+    """Read the test split once, with the best epoch's weights: predictions.csv, attention.png and, last, test.json.
+
+    A run with test.json is a finished one, so nothing may come after it.
+    """
+    trained = load_checkpoint(run_dir)
+    predictions = predict_test(trained)
+    write_csv(predictions, run_dir / PREDICTIONS_FILE)
+    result = test_record(run_dir, trained, predictions)
+    if predictions[SCALE_COLUMNS[0]].notna().all():
+        summary = summarise_weights(with_groups(predictions, dataset))
+        title = f"Scale weights on the test split of {dataset}"
+        sizes = trained.pyramid.scale_sizes()
+        scale_bars(summary, scale_sizes=sizes, title=title, path=run_dir / ATTENTION_FILE)
+        collapsed = collapse_warning(weights_array(predictions))
+        if collapsed:
+            say(f"warning: {collapsed}")
+    else:
+        say(f"no {ATTENTION_FILE}: {trained.config.fusion} fusion does not weigh its scales")
+    write_json(run_dir / TEST_FILE, result)
+    say(describe_test(dataset, result))
+
+
+def test_record(run_dir: Path, trained: QualityModel, predictions: pd.DataFrame) -> dict[str, Any]:
+    """test.json: the measures with their 95 % intervals, the size of the model and the time that it took."""
+    history = read_table(run_dir / HISTORY_FILE)
+    seconds = history["train_seconds"] + history["validation_seconds"]
+    return {
+        **measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json(),
+        "backbone": backbone_of(run_dir),
+        "resize": trained.resize,
+        "parameters": sum(parameter.numel() for parameter in trained.parameters()),
+        "seconds_per_epoch": round(float(seconds.mean()), 2),
+        "epochs": len(history),
+        "best_epoch": trained.provenance["epoch"],
+        "validation_srcc": trained.provenance["val_srcc"],
+    }
+
+
+def describe_test(name: str, result: dict[str, Any]) -> str:
+    figures = [
+        f"{metric.upper()} {result[metric]['value']:.4f} [{result[metric]['low']:.4f}, {result[metric]['high']:.4f}]"
+        for metric in ("srcc", "plcc")
+    ]
+    return f"test on {name}: {', '.join(figures)} (95 % interval), n = {result['n']}"
+
+
+def cross_test_on_spaq(run_dir: Path, config: TrainConfig, recipe: Recipe, *, say: Say) -> None:
+    """Test on all of SPAQ, where its folder is found; whatever fails is a notice, never a lost run.
+
+    The images are resized by SPAQ's protocol, and the scores brought to its range.
+    """
+    if not config.run.spaq or config.data.dataset.lower() in (SYNTHETIC, SPAQ):
+        return
+    progress = config.run.progress
+    try:
+        checked = check(catalog.read(SPAQ, data_dir=config.run.spaq_dir), skip_broken=True, progress=progress)
+        if checked.broken:
+            say(f"notice: SPAQ without {len(checked.broken)} images that cannot be used")
+        ratings, trained = checked.ratings, load_checkpoint(run_dir)
+        predictions = predict_on_range(trained, ratings, resize=ratings.resize, device=recipe.device, progress=progress)
+        measured = measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json()
+    except FusiqaError as reason:
+        say(f"notice: no test on SPAQ ({reason}); `no_spaq` skips it")
+        return
+    write_csv(predictions, run_dir / SPAQ_PREDICTIONS_FILE)
+    result = {**measured, "resize": ratings.resize}
+    write_json(run_dir / SPAQ_TEST_FILE, result)
+    say(describe_test(SPAQ, result))

@@ -1,4 +1,4 @@
-"""The optimisation recipe in plain torch: learning rates, parameter groups, schedule. It knows no trainer.
+"""The recipe of a training run: every default settled once, parameter groups, schedule.
 
 Where the default rates come from:
 
@@ -25,26 +25,27 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from fusiqa.config import NetworkSettings, OptimiserSettings
+from fusiqa.config import NetworkSettings, OptimiserSettings, TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.models.backbone import takes_image_size
 from fusiqa.models.quality import QualityModel
+from fusiqa.scoring.torch import choose_device
 
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions of x86 and Arm that multiply bfloat16
-COSINE_FLOOR = 0.01  # as a share of each group's own highest rate, so that no rate ever rises
-STEP_FALLS = ((0.60, 0.1), (0.85, 0.01))  # (share of the steps done, factor from then on)
+COSINE_FLOOR = 0.01  # as a fraction of each group's own highest rate, so that no rate ever rises
+STEP_FALLS = ((0.60, 0.1), (0.85, 0.01))  # (fraction of the steps done, factor from then on)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Highest learning rates: of the backbone, 0 where it is frozen, and of everything else."""
+    """Highest learning rates: of the backbone, 0 where it is frozen, and of the rest."""
 
     backbone: float
     head: float
 
 
 def choose_rates(network: NetworkSettings, optimiser: OptimiserSettings) -> Rates:
-    """The rates that were asked for, else those that suit the backbone's kind and weights, or heads alone."""
+    """The rates asked for, else those that suit the backbone's kind and weights, or heads alone."""
     if optimiser.freeze_backbone or network.backbone_weights == "none":
         lr, ratio = 1e-3, 1.0
     elif takes_image_size(network.backbone):
@@ -58,7 +59,7 @@ def choose_rates(network: NetworkSettings, optimiser: OptimiserSettings) -> Rate
 
 @dataclass(frozen=True)
 class Regularisation:
-    """Shares dropped while training, 0-1: of values in the head, and of blocks in the backbone."""
+    """Fractions dropped in training, 0-1: of values in the head, and of blocks in the backbone."""
 
     dropout: float
     drop_path: float
@@ -69,7 +70,7 @@ ELSEWHERE = Regularisation(0.1, 0.0)
 
 
 def choose_regularisation(network: NetworkSettings, *, frozen: bool) -> Regularisation:
-    """What was asked for, else what suits the backbone's kind, size and weights; a frozen one skips no block."""
+    """What was asked for, else what suits the backbone's kind, size and weights; a frozen one has no drop path."""
     usual = ELSEWHERE
     if takes_image_size(network.backbone) and network.backbone_weights != "none":
         usual = next((value for size, value in BY_SIZE.items() if size in network.backbone), BY_SIZE["base"])
@@ -83,7 +84,7 @@ def choose_regularisation(network: NetworkSettings, *, frozen: bool) -> Regulari
 def choose_precision(asked: str, device_type: str, *, frozen: bool) -> str:
     """The precision asked for, else bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32.
 
-    Heads on a frozen backbone have no fp16, for their gradients are not scaled: on a GPU without bf16 they get 32.
+    Heads on a frozen backbone have no fp16, because their fused optimiser step cannot be clipped with scaled gradients.
 
     Raises:
         FusiqaError: fp16 was asked for where nothing trains in it.
@@ -102,11 +103,48 @@ def choose_precision(asked: str, device_type: str, *, frozen: bool) -> str:
     return "bf16" if any(capabilities.get(name) for name in NATIVE_BF16) else "32"
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of a training run with every default settled; no part of the run asks again.
+
+    Attributes:
+        optimiser: the settings as given.
+        rates: highest learning rates.
+        regularisation: dropout and stochastic depth.
+        device: to train on.
+        precision: of the training steps: "32", "bf16" or "fp16".
+    """
+
+    optimiser: OptimiserSettings
+    rates: Rates
+    regularisation: Regularisation
+    device: torch.device
+    precision: str
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the heads alone are trained."""
+        return self.optimiser.freeze_backbone
+
+
+def resolve(config: TrainConfig) -> Recipe:
+    """Settle the defaults of a run. Raises FusiqaError for a device or precision that cannot be used."""
+    frozen = config.optimiser.freeze_backbone
+    device = choose_device(config.run.device)
+    return Recipe(
+        config.optimiser,
+        choose_rates(config.network, config.optimiser),
+        choose_regularisation(config.network, frozen=frozen),
+        device,
+        choose_precision(config.run.precision, device.type, frozen=frozen),
+    )
+
+
 def create_optimizer(model: QualityModel, rates: Rates, weight_decay: float, *, fused: bool = False) -> AdamW:
     """AdamW with every trainable parameter in exactly one of four groups: backbone or head, decayed or not.
 
-    Only matrices and kernels are decayed, not biases and normalisation. `fused` does a step in one kernel, which a
-    trainer that scales gradients for float16 cannot clip.
+    Only matrices and kernels are decayed, not biases and normalisation. `fused` does a step in one kernel, whose
+    gradients cannot be clipped when they are scaled for float16.
     """
     backbone = list(model.pyramid.parameters())
     ours = {id(parameter) for parameter in backbone}
@@ -150,9 +188,9 @@ def rate_factor(kind: str, *, steps: int, warmup: float) -> Callable[[int], floa
 
 
 def fall(kind: str, done: float) -> float:
-    """Factor after the warm-up, when a share `done` (0-1) of the remaining steps is over."""
+    """Factor after the warm-up, when a fraction `done` (0-1) of the remaining steps is over."""
     if kind == "cosine":
         return COSINE_FLOOR + (1 - COSINE_FLOOR) * (1 + math.cos(math.pi * done)) / 2
     if kind == "step":
-        return min([1.0, *(factor for share, factor in STEP_FALLS if done >= share)])
+        return min([1.0, *(factor for start, factor in STEP_FALLS if done >= start)])
     return 1.0

@@ -1,5 +1,6 @@
-"""Crops: reproducible, complete, and shared out so that several processes see what one would."""
+"""Crops and their order: reproducible, complete, shared so that several processes see what one would."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,14 +10,14 @@ import torch
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.loader import (
+    Draw,
     EvaluationCrops,
-    TrainingBatches,
     TrainingCrops,
-    Wanted,
+    TrainingOrder,
     choose_workers,
     evaluation_loader,
+    training_loader,
 )
-from fusiqa.data.order import TrainingOrder
 from fusiqa.data.ratings import Ratings
 from fusiqa.scoring.image import Resize
 
@@ -47,18 +48,17 @@ def ratings():
     return Ratings("coordinates", table, ScoreRange(0, 1), Coordinates(), "none")
 
 
-def batches(ratings, *, workers=0, epoch=0, seed=7, rank=0, world=1, batch_size=3, crops_per_image=2, window=3):
+def batches(ratings, *, workers=0, epoch=0, seed=7, rank=0, world=1, batch_size=3, crops_per_image=2):
     order = TrainingOrder(
         images=len(ratings),
         crops_per_image=crops_per_image,
         seed=seed,
-        window=window,
         rank=rank,
         world_size=world,
     )
     order.set_epoch(epoch)
     crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed)
-    loader = TrainingBatches(crops, order, batch_size=batch_size, num_workers=workers)
+    loader = training_loader(crops, order, batch_size=batch_size, num_workers=workers)
     found = list(loader)
     assert len(found) == len(loader)
     return found
@@ -82,19 +82,14 @@ def test_another_epoch_or_seed_gives_other_crops(ratings):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_hold_the_crops_of_the_order_with_their_ratings(ratings, workers):
-    order = TrainingOrder(images=5, crops_per_image=4, seed=7, window=3)
+    order = TrainingOrder(images=5, crops_per_image=4, seed=7)
     dataset = TrainingCrops(ratings, Resize.parse("none"), 17, seed=7)
     found = batches(ratings, crops_per_image=4, workers=workers)
     crops, given = torch.cat([batch.crops for batch in found]), torch.cat([batch.mos for batch in found])
     for draw, crop, mos in zip(order, crops, given, strict=True):
-        alone, _ = dataset[Wanted(draw.epoch, draw.row, [draw.crop], [0])]
-        assert torch.equal(crop, alone[0].permute(2, 0, 1))
+        alone, _ = dataset[draw]
+        assert torch.equal(crop, alone.permute(2, 0, 1))
         assert float(mos) == pytest.approx(0.1 * (draw.row + 1))
-
-
-def test_a_image_is_read_once_an_epoch_however_many_crops_it_gives(ratings):
-    batches(ratings, crops_per_image=7, window=4)
-    assert sorted(ratings.images.reads) == ["0", "1", "2", "3", "4"]
 
 
 def test_crops_are_channels_last_in_memory_so_that_no_step_has_to_turn_them(ratings):
@@ -115,8 +110,7 @@ def test_two_processes_together_see_the_batches_of_one(ratings):
 
 def test_training_crops_are_pieces_of_the_image_and_half_are_mirrored(ratings):
     crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0)
-    pieces, places = crops[Wanted(0, 4, list(range(200)), list(range(200)))]
-    assert places == list(range(200))
+    pieces = [crops[Draw(0, 4, number)][0] for number in range(200)]
     steps = [int(piece[0, 1, 1]) - int(piece[0, 0, 1]) for piece in pieces]
     assert set(steps) == {1, -1}
     assert 70 <= steps.count(-1) <= 130
@@ -153,3 +147,39 @@ def test_workers_are_as_asked_and_none_for_images_in_memory(ratings):
     assert (
         choose_workers(None, Ratings("m", ratings.table, ratings.score_range, Coordinates(in_memory=True), "none")) == 0
     )
+
+
+def order(*, images=50, crops=4, seed=1, epoch=0, rank=0, world=1):
+    drawn = TrainingOrder(images=images, crops_per_image=crops, seed=seed, rank=rank, world_size=world)
+    drawn.set_epoch(epoch)
+    return list(drawn)
+
+
+@pytest.mark.parametrize("crops", [1, 3, 20])
+def test_every_crop_of_every_image_comes_once_an_epoch(crops):
+    drawn = Counter((draw.row, draw.crop) for draw in order(crops=crops))
+    assert drawn == {(row, crop): 1 for row in range(50) for crop in range(crops)}
+
+
+def test_another_epoch_or_seed_is_another_order():
+    assert order() == order()
+    assert [draw.row for draw in order()] != [draw.row for draw in order(epoch=1)]
+    assert [draw.row for draw in order()] != [draw.row for draw in order(seed=2)]
+
+
+def test_a_batch_holds_crops_of_many_images():
+    rows = [draw.row for draw in order(images=500, crops=20)]
+    distinct = [len(set(rows[start : start + 32])) for start in range(0, 9968, 32)]
+    assert np.mean(distinct) > 28
+    assert min(distinct) > 20
+
+
+def test_one_crop_per_image_is_a_plain_permutation():
+    assert [draw.row for draw in order(crops=1)] == np.random.default_rng((1, 0)).permutation(50).tolist()
+
+
+@pytest.mark.parametrize(("images", "world"), [(50, 2), (53, 3), (2, 3), (1, 4)])
+def test_all_processes_step_together_and_miss_nothing(images, world):
+    parts = [order(images=images, crops=1, rank=rank, world=world) for rank in range(world)]
+    assert {len(part) for part in parts} == {-(-images // world)}
+    assert {draw.row for part in parts for draw in part} == set(range(images))

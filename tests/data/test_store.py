@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from fusiqa.data import store
-from fusiqa.data.store import Store, new_store
+from fusiqa.data import cache
+from fusiqa.data.cache import Store, new_store
 
 ARRAY = np.arange(7 * 11 * 3, dtype=np.uint8).reshape(7, 11, 3)
 ON_DISK = ARRAY.nbytes + 128  # with the header of an .npy
@@ -65,7 +65,7 @@ def test_what_was_used_longest_ago_makes_room(tmp_path):
 
 
 def test_a_disk_that_is_nearly_full_is_not_filled(tmp_path, monkeypatch):
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: store.shutil._ntuple_diskusage(1000, 960, 40))
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: cache.shutil._ntuple_diskusage(1000, 960, 40))
     kept = new_store(tmp_path, 10**6)
     kept.put("a", ARRAY)
     assert kept.get("a") is None
@@ -85,7 +85,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_once_and_stops_nothing(tmp_p
 WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from fusiqa.data.store import new_store
+from fusiqa.data.cache import new_store
 kept = new_store(Path(sys.argv[1]), 10**9)
 for number in range(300):
     kept.put(str(number), np.full((50, 50, 3), number % 256, np.uint8))
@@ -110,7 +110,7 @@ def test_without_a_limit_above_nothing_nothing_is_stored(tmp_path, limit):
 def test_a_task_is_done_by_one_process_at_a_time_and_others_are_not_held_off(tmp_path):
     """Two processes each say when they are in and out; a third has another task."""
     code = (
-        "import sys, time; from pathlib import Path; from fusiqa.data.store import new_store\n"
+        "import sys, time; from pathlib import Path; from fusiqa.data.cache import new_store\n"
         "with new_store(Path(sys.argv[1]), 10**6).alone(sys.argv[2]):\n"
         "    print('in', time.time(), flush=True); time.sleep(0.5); print('out', time.time(), flush=True)\n"
     )

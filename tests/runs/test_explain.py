@@ -21,7 +21,7 @@ from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.crops import attention_of, to_unit_range
 from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.runs.explain import SHIFTS_FILE, choose_images, explain, image_gates
-from fusiqa.runs.run_folder import write_config
+from fusiqa.runs.folder import write_config
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.torch import TorchNetwork
 

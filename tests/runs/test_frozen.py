@@ -1,14 +1,16 @@
 """Heads on the kept maps of a frozen backbone: a whole run in process, and maps that are damaged or gone."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from fusiqa.cli import USER_MISTAKE, main
-from fusiqa.training import packed_images as module
+from fusiqa.runs import train as train_module
+from fusiqa.training import frozen as module
+from fusiqa.training.module import QualityModule
 
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_resnet", "--backbone_weights", "none", "--freeze_backbone",
@@ -34,21 +36,36 @@ def finished(biq2021, cache, tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_run_leaves_no_state_and_no_log_and_names_what_it_ignores(finished, biq2021, cache, tmp_path, capsys):
+def test_a_run_leaves_no_log_and_names_what_has_no_effect(finished, biq2021, cache, tmp_path, capsys):
     files = {path.name for path in finished.iterdir()}
     assert {"history.csv", "model.safetensors", "test.json"} <= files
-    assert not {"last.ckpt", "logs"} & files
+    assert "logs" not in files
     run(biq2021, tmp_path / "run", cache, "--drop_path", "0.1", "--logger", "none")
     said = capsys.readouterr().out
-    assert "warning: --drop_path is ignored: it is nothing to --freeze_backbone" in said
-    assert "warning: --logger is ignored: it is nothing to --freeze_backbone" in said
+    assert "warning: `drop_path` has no effect with `freeze_backbone`" in said
+    assert "warning: `logger` has no effect with `freeze_backbone`" in said
     assert json.loads((tmp_path / "run" / "config.json").read_text())["resolved"]["drop_path"] == 0
     assert (tmp_path / "run" / "predictions.csv").read_bytes() == (finished / "predictions.csv").read_bytes()
 
 
-def test_a_resumed_run_begins_again_and_ends_with_the_same_numbers(finished, biq2021, cache, tmp_path):
-    shutil.copytree(finished, tmp_path / "run")
-    (tmp_path / "run" / "test.json").unlink()
+def test_a_run_that_is_resumed_in_its_second_epoch_ends_with_the_same_numbers(
+    finished, biq2021, cache, tmp_path, monkeypatch
+):
+    step = QualityModule.training_step
+
+    def interrupted(module, batch, index):
+        if module.current_epoch == 1 and index == 1:
+            raise KeyboardInterrupt
+        return step(module, batch, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(QualityModule, "training_step", interrupted)
+        with pytest.raises(SystemExit):
+            run(biq2021, tmp_path / "run", cache)
+    assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"]
+    assert state
+    assert not [name for name in state if "pyramid" in name]
     run(biq2021, tmp_path / "run", cache, "--resume")
     assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 2
     for name in ("model.safetensors", "predictions.csv"):
@@ -85,10 +102,10 @@ def test_maps_that_are_taken_away_meanwhile_are_one_clear_line(biq2021, finished
         packed.store.path(packed.keys[0]).unlink(missing_ok=True)
         return packed
 
-    monkeypatch.setattr("fusiqa.runs.frozen.pack_images", robbed)
+    monkeypatch.setattr(train_module, "pack_images", robbed)
     with pytest.raises(SystemExit) as ended:
         run(biq2021, tmp_path / "run", cache)
     assert ended.value.code == USER_MISTAKE
     said = capsys.readouterr().err
-    assert "was taken away or damaged while it was in use: give the command again" in said
+    assert "was removed or damaged while it was in use; run the same command again" in said
     assert said.count("\n") == 1

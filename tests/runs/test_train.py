@@ -11,10 +11,10 @@ from PIL import Image
 from scipy import stats
 
 from fusiqa.cli import main
-from fusiqa.config import ScaleWeighing, TrainConfig
+from fusiqa.config import FUSIONS, ScaleWeighing, TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import load_checkpoint
-from fusiqa.runs.train import choose_fusion, ignored, train
+from fusiqa.runs.train import ignored, train
 
 SMALL = [
     "--backbone", "test_resnet", "--backbone_weights", "none", "--crop_size", "40", "--batch_size", "8",
@@ -149,7 +149,7 @@ def test_spaq_is_cross_tested_where_it_is(biq2021, tmp_path):
 )
 def test_the_published_command_lines_mean_what_they_say(line, expected):
     config = tyro.cli(TrainConfig, args=line.split())
-    assert choose_fusion(config, lambda _: None) == expected
+    assert config.network.chosen_fusion == expected
     assert config.run.spaq == ("--no_spaq" not in line)
     if "--weighing" in line:
         assert config.network.weighing == ScaleWeighing(gate="sigmoid", gain=4)
@@ -173,25 +173,26 @@ def test_a_split_of_ones_own_is_used_in_place_of_the_published_one(biq2021, tmp_
 def test_flags_that_contradict_each_other_are_refused(fusion, switch):
     config = tyro.cli(TrainConfig, args=["--fusion", fusion, switch])
     with pytest.raises(FusiqaError, match=f"`fusion` {fusion} contradicts `{switch[2:]}`"):
-        choose_fusion(config, lambda _: None)
+        config.network.chosen_fusion  # noqa: B018
 
 
 def test_settings_that_the_fusion_has_no_use_for_are_named():
     line = "--single_scale 0 --weighing.gain 4 --entropy_weight 0.1 --attention_dropout 0.2"
     config = tyro.cli(TrainConfig, args=line.split())
-    assert list(ignored(config, "concat")) == ["single_scale", "weighing", "attention_dropout", "entropy_weight"]
-    assert list(ignored(config, "single")) == ["weighing", "attention_dropout", "entropy_weight"]
-    assert list(ignored(config, "spatial")) == ["single_scale", "weighing", "attention_dropout"]
-    assert list(ignored(config, "cross-scale")) == ["single_scale", "weighing"]
-    assert ignored(config, "attention") == {"single_scale": "--fusion attention"}
-    assert ignored(TrainConfig(), "single") == {}
+    unread = {fusion: list(ignored(config.replace(fusion=fusion))) for fusion in FUSIONS}
+    assert unread["concat"] == ["single_scale", "weighing", "attention_dropout", "entropy_weight"]
+    assert unread["single"] == ["weighing", "attention_dropout", "entropy_weight"]
+    assert unread["spatial"] == ["single_scale", "weighing", "attention_dropout"]
+    assert unread["cross-scale"] == ["single_scale", "weighing"]
+    assert ignored(config.replace(fusion="attention")) == {"single_scale": "`fusion` attention"}
+    assert ignored(TrainConfig.of(fusion="single")) == {}
 
 
 def test_settings_that_heads_on_a_frozen_backbone_have_no_use_for_are_named():
     given = {"drop_path": 0.1, "logger": "none"}
-    assert ignored(TrainConfig.of(freeze_backbone=True, **given), "concat") == dict.fromkeys(given, "--freeze_backbone")
-    assert ignored(TrainConfig.of(**given), "concat") == {}
-    assert ignored(TrainConfig.of(freeze_backbone=True), "concat") == {}
+    assert ignored(TrainConfig.of(freeze_backbone=True, **given)) == dict.fromkeys(given, "`freeze_backbone`")
+    assert ignored(TrainConfig.of(**given)) == {}
+    assert ignored(TrainConfig.of(freeze_backbone=True)) == {}
 
 
 def test_a_hypernetwork_may_read_the_finest_scale_alone(biq2021, tmp_path):

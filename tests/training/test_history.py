@@ -1,41 +1,31 @@
-"""Rows of history.csv: by hand, and which of them is the best."""
+"""history.csv: its figures by hand, the best epoch, and the time that steps waited."""
 
+import time
+
+import lightning
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from fusiqa.training.history import (
     HISTORY_FILE,
+    WAITING,
+    WaitingTime,
     figures_of_the_best,
-    history_row,
     is_best,
     validation_figures,
     write_history,
 )
-from fusiqa.training.recipe import Rates
 
 
 def row(epoch, val_srcc):
-    return history_row(
-        epoch=epoch,
-        train_mae=7.5,
-        validation={"val_srcc": val_srcc, "val_plcc": 0.5, "val_mae": 3.0},
-        rates=Rates(0.0, 1e-3),
-        scale_weights=[0.1, 0.2, 0.3, 0.4],
-        train_seconds=2.504,
-        validation_seconds=0.25,
-        crops=313,
-    )
+    return {"epoch": epoch, "train_mae": 7.5, "val_srcc": val_srcc, "val_plcc": 0.5, "val_mae": 3.0}
 
 
-def test_a_row_by_hand(tmp_path):
+def test_rows_are_read_back(tmp_path):
     write_history([row(1, 0.25), row(2, 0.5)], tmp_path)
-    table = pd.read_csv(tmp_path / HISTORY_FILE)
-    assert table.iloc[1].to_dict() == {
-        "epoch": 2, "train_mae": 7.5, "val_srcc": 0.5, "val_plcc": 0.5, "val_mae": 3, "lr_backbone": 0, "lr_head": 1e-3,
-        "scale_0": 0.1, "scale_1": 0.2, "scale_2": 0.3, "scale_3": 0.4, "train_seconds": 2.5,
-        "validation_seconds": 0.25, "crops_per_second": 125,
-    }  # fmt: skip
+    assert pd.read_csv(tmp_path / HISTORY_FILE).to_dict("records") == [row(1, 0.25), row(2, 0.5)]
 
 
 def test_the_figures_of_a_validation_split_by_hand():
@@ -50,3 +40,51 @@ def test_the_best_epoch_is_the_first_of_the_highest():
         if is_best(row(epoch, val_srcc), best):
             best = figures_of_the_best(row(epoch, val_srcc))
     assert best == {"epoch": 2, "val_srcc": 0.7, "val_plcc": 0.5, "val_mae": 3}
+
+
+class Slow(torch.utils.data.Dataset):
+    """Five numbers, each of which takes a fiftieth of a second to come; Lightning may fetch one beforehand."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, row):
+        time.sleep(0.02)
+        return torch.ones(1)
+
+
+class Line(lightning.LightningModule):
+    """The least that Lightning fits."""
+
+    def __init__(self):
+        super().__init__()
+        self.slope = torch.nn.Parameter(torch.ones(()))
+
+    def training_step(self, batch, _):
+        time.sleep(0.05)
+        return (self.slope * batch).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_waiting_adds_up_and_nothing_else_counts(monkeypatch):
+    clock = iter([10.0, 12.0, 20.0, 25.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    waiting = WaitingTime()
+    for action in (WAITING, "run_training_batch", WAITING):
+        with waiting.profile(action):
+            pass
+    assert waiting.seconds == 7
+
+
+@pytest.mark.filterwarnings("ignore")  # as in a fit: Lightning's advice, and what it uses of older libraries
+def test_lightning_still_calls_it_by_that_name(tmp_path):
+    waiting = WaitingTime()
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_epochs=1, profiler=waiting, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    started = time.perf_counter()
+    trainer.fit(Line(), torch.utils.data.DataLoader(Slow()))
+    assert 4 * 0.02 <= waiting.seconds < time.perf_counter() - started - 4 * 0.05

@@ -20,7 +20,7 @@ SETTINGS = [
     "--validation_fraction", "0.2",
     "--no_spaq", "--no_progress", "--device", "cpu", "--num_workers", "0",
 ]  # fmt: skip
-WALL_CLOCK = ["train_seconds", "validation_seconds", "crops_per_second", "data_wait_share"]
+WALL_CLOCK = ["train_seconds", "validation_seconds", "crops_per_second", "data_wait_fraction"]
 
 KILLED_IN_AN_EPOCH = """
 from fusiqa.training.module import QualityModule
@@ -101,7 +101,7 @@ def test_resuming_under_other_settings_is_refused_and_names_them(biq2021, uninte
 def test_resuming_a_finished_run_says_so_and_changes_nothing(biq2021, uninterrupted, capsys):
     before = {path.name: path.read_bytes() for path in uninterrupted.glob("*.*")}
     main(["train", *arguments(biq2021, uninterrupted), "--resume"])
-    assert "finished already" in capsys.readouterr().out
+    assert "already finished" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in uninterrupted.glob("*.*")} == before
 
 
@@ -122,7 +122,7 @@ def test_ctrl_c_in_an_epoch_says_so_and_keeps_the_epochs_before(biq2021, tmp_pat
     with pytest.raises(SystemExit) as ended:
         main(["train", *arguments(biq2021, tmp_path / "run")])
     assert ended.value.code == INTERRUPTED
-    assert "interrupted; what is finished is kept" in capsys.readouterr().err
+    assert "interrupted; progress is saved" in capsys.readouterr().err
     assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
     assert (tmp_path / "run" / "last.ckpt").is_file()
     assert signal.getsignal(signal.SIGINT) is heeding
@@ -131,7 +131,7 @@ def test_ctrl_c_in_an_epoch_says_so_and_keeps_the_epochs_before(biq2021, tmp_pat
 def test_sigterm_in_an_epoch_ends_it_as_ctrl_c_does(biq2021, tmp_path):
     terminated = run(biq2021, tmp_path / "run", sabotage=TERMINATED_IN_AN_EPOCH)
     assert terminated.returncode == TERMINATED
-    assert "terminated; what is finished is kept" in terminated.stderr
+    assert "terminated; progress is saved" in terminated.stderr
     assert "Traceback" not in terminated.stderr
     assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
     assert (tmp_path / "run" / "last.ckpt").is_file()

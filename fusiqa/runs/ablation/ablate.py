@@ -12,10 +12,10 @@ from fusiqa.errors import FusiqaError, listed
 from fusiqa.runs.ablation.jobs import AfterEach, Failures, Run, gpus_for, train_in_parallel, train_in_turn, usual_jobs
 from fusiqa.runs.ablation.questions import Variant, find_question, select_variants
 from fusiqa.runs.ablation.report import write_report
-from fusiqa.runs.notices import Say
-from fusiqa.runs.prepare import Prepared, prepare, read_ratings
-from fusiqa.runs.run_folder import CONFIG_FILE, TEST_FILE, changed_settings, read_record
-from fusiqa.runs.train import build, ignored, settled_precision
+from fusiqa.runs.data import Prepared, prepare, read_ratings
+from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, Say, changed_settings, read_record
+from fusiqa.runs.train import build, ignored
+from fusiqa.training.recipe import resolve
 
 FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # they say one thing together
 LONGEST_NAME = 100  # bytes of a folder's name, which file systems hold with a seed behind it
@@ -98,7 +98,7 @@ def design(variant: Variant) -> tuple[str, TrainConfig]:
     """What a variant comes to: its fusion, however that was given, and the settings that have an effect on it."""
     config, default = variant.of(TrainConfig()), TrainConfig()
     fusion = config.network.chosen_fusion
-    without_effect = {name: default[name] for name in ignored(config, fusion)}
+    without_effect = {name: default[name] for name in ignored(config)}
     return fusion, config.replace(fusion=None, attention_fusion=False, multiscale=True, **without_effect)
 
 
@@ -120,7 +120,7 @@ def check_settings(run: Run) -> None:
     if not (run.folder / CONFIG_FILE).is_file():
         return
     changed = [f"`{name}`" for name in changed_settings(run.folder, run.config)]
-    before, now = read_record(run.folder)["resolved"]["precision"], settled_precision(run.config)
+    before, now = read_record(run.folder)["resolved"]["precision"], resolve(run.config).precision
     if before != now:
         changed.append(f"`precision` ({before}, and {now} now)")
     if changed:
@@ -162,7 +162,7 @@ def train_all(
     check_data([run.folder for run in runs if run.finished], prepared)
     for run in {run.variant.name: run for run in waiting}.values():
         try:
-            build(run.config, run.config.network.chosen_fusion, ratings)
+            build(run.config, resolve(run.config), ratings)
         except FusiqaError as reason:
             raise FusiqaError(f"variant {run.variant.name!r}: {reason}") from reason
     jobs = config.jobs or usual_jobs(config.base)

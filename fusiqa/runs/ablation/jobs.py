@@ -19,9 +19,8 @@ from fusiqa.config import TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.machine import cores
 from fusiqa.runs.ablation.questions import Variant
-from fusiqa.runs.notices import Say
-from fusiqa.runs.prepare import Prepared
-from fusiqa.runs.run_folder import CONFIG_FILE, TEST_FILE
+from fusiqa.runs.data import Prepared
+from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, Say
 from fusiqa.runs.train import train
 from fusiqa.scoring.torch import choose_device
 
@@ -173,7 +172,5 @@ def report_failure(run: Run, reason: Exception, say: Say) -> str:
 
 
 def resuming(run: Run) -> TrainConfig:
-    """The run's settings, to continue it if it was interrupted; heads on a frozen backbone start again."""
-    begun = (run.folder / CONFIG_FILE).is_file()
-    frozen = run.config.optimiser.freeze_backbone
-    return run.config.replace(resume=begun and not frozen, overwrite=begun and frozen)
+    """The run's settings, continuing it where it was interrupted."""
+    return run.config.replace(resume=(run.folder / CONFIG_FILE).is_file())

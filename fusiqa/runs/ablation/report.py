@@ -14,9 +14,7 @@ from fusiqa.explain.plots import difference_bars, seed_bars, validation_curves
 from fusiqa.explain.weights import effective_scales, weights_array
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.runs.ablation.questions import SHARED, Question
-from fusiqa.runs.notices import Say
-from fusiqa.runs.run_folder import PREDICTIONS_FILE, TEST_FILE, flat, read_json, read_record
-from fusiqa.runs.tables import read_table
+from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, Say, flat, read_json, read_record, read_table
 from fusiqa.stats.comparisons import holm, paired_over_seeds, seeds_needed, verdict_over_seeds
 from fusiqa.stats.intervals import Mean, mean_interval
 from fusiqa.training.history import HISTORY_FILE

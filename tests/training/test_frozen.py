@@ -5,7 +5,7 @@ import torch
 
 from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
 from fusiqa.models.quality import QualityModel
-from fusiqa.training.packed_maps import judge_packed, pack
+from fusiqa.training.frozen import pack, score_packed
 
 SIZES = (96, 224, 256)  # sides of the coarsest map: 3, 7 and 8, of which only 7 gives its pool's mean
 
@@ -31,7 +31,7 @@ def test_packed_maps_give_the_score_of_the_whole_network(fusion, size):
     packed = pack(model, crops)
     assert packed.dtype == torch.float16
     with torch.no_grad():
-        whole, heads = model(crops / 255), judge_packed(model, packed)
+        whole, heads = model(crops / 255), score_packed(model, packed)
     assert torch.allclose(whole.score, heads.score, atol=0.02)  # of 100: float16
     assert whole.score.std() > 0.02
     if whole.scale_weights is not None:
@@ -50,7 +50,7 @@ def test_gates_on_pools_are_another_network_than_gates_on_maps():
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_the_heads_learn_and_the_backbone_does_not(fusion):
     model, crops = model_of(fusion).train(), crops_of(224)
-    judge_packed(model, pack(model.eval(), crops)).score.sum().backward()
+    score_packed(model, pack(model.eval(), crops)).score.sum().backward()
     backbone = {id(p) for p in model.pyramid.parameters()}
     assert all(p.grad is None for p in model.pyramid.parameters())
     assert all(p.grad is not None for p in model.parameters() if id(p) not in backbone)

@@ -1,4 +1,4 @@
-"""One training step, whoever drives it: the seed of its dropout and the loss of its batch. It updates no weight."""
+"""The loss of a training batch, and the seed of its dropout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fusiqa.models.quality import Prediction
 
 
 class Loss(NamedTuple):
-    """Of a batch: `total` is to be minimised; `absolute_error` is the mean one, on the score range, no gradient."""
+    """Of a batch: `total` is minimised; `absolute_error` is the mean absolute error on the score range, detached."""
 
     total: Float[Tensor, ""]
     absolute_error: Float[Tensor, ""]
@@ -25,7 +25,7 @@ class Loss(NamedTuple):
 def loss_of(
     prediction: Prediction, mos: Float[Tensor, " batch"], score_range: ScoreRange, *, entropy_weight: float
 ) -> Loss:
-    """mean |score - mos| in 0-1, plus `entropy_weight` times the entropy that scale weights miss, where there are any.
+    """mean |score - mos| in 0-1 + entropy_weight * (1 - entropy of the scale weights / log 4), if there are any.
 
     Args:
         prediction: of the batch, on the score range.
@@ -41,11 +41,11 @@ def loss_of(
 
 
 def missing_entropy(scale_weights: Float[Tensor, "batch scales"]) -> Float[Tensor, ""]:
-    """Share by which the entropy of each image's weights falls short of that of equal ones, 0-1, averaged."""
+    """1 - entropy / log(scales), 0-1, averaged over images: 0 for equal weights."""
     entropy = -(scale_weights * scale_weights.clamp_min(1e-9).log()).sum(dim=1)
     return 1 - entropy.mean() / math.log(scale_weights.shape[1])
 
 
 def seed_step(*numbers: int) -> None:
-    """Let dropout depend on these numbers alone: the run's seed, and what tells the step from others."""
+    """Seed dropout from these numbers alone: the run's seed, and those of the step."""
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))

@@ -1,0 +1,295 @@
+"""A run directory: its name and files, what a run may resume or replace there, and reading it back."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+import fusiqa
+from fusiqa.config import TrainConfig
+from fusiqa.data import catalog, splits
+from fusiqa.data.catalog import find_dataset
+from fusiqa.data.ratings import Ratings, Split
+from fusiqa.errors import FusiqaError, listed
+from fusiqa.io import same_place, write_json
+
+CONFIG_FILE = "config.json"
+SPLIT_FILE = "split.csv"
+TEST_FILE = "test.json"
+PREDICTIONS_FILE = "predictions.csv"
+ATTENTION_FILE = "attention.png"
+CONFIG_PARTS = {"settings", "resolved", "provenance"}
+SHARED_NAME = "FUSIQA_RUN_DIR"  # tells the other processes of a distributed run the name that the first one chose
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.\w+")  # what `write_atomically` leaves when it is killed
+MAY_DIFFER = {"resume", "overwrite", "progress", "num_workers", "cache_dir", "cache_gb", "run_dir", "precision"}
+"""Settings that a resumed run may have otherwise; the precision is compared as resolved."""
+PATHS = ("dataset", "data_dir", "split_file", "backbone_weights", "spaq_dir")  # or names, for some of them
+RENAMED = {
+    "validation_share": "validation_fraction",
+    "warmup_share": "warmup_fraction",
+    "accelerator": "device",
+    "devices": "num_devices",
+}
+"""Settings of version 0.1.0, whose names have changed."""
+PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "scipy", "pandas", "pillow", "safetensors")
+
+Say = Callable[[str], object]
+"""Receives each line that is meant for the user."""
+
+# --- starting a run --------------------------------------------------------------------------------------------------
+
+
+def choose_run_dir(config: TrainConfig) -> Path:
+    """The folder asked for, else a readable name that every process of the run shares."""
+    if config.run.run_dir is not None:
+        return config.run.run_dir
+    network = f"{config.network.backbone}-{config.network.chosen_fusion}"
+    stem = f"{Path(config.data.dataset).stem}-{network}-seed{config.run.seed}"
+    return Path(os.environ.setdefault(SHARED_NAME, f"runs/{stem}-{datetime.now():%Y%m%d-%H%M%S}"))
+
+
+def check_run_dir(folder: Path, config: TrainConfig) -> None:
+    """Refuse a folder that the run must not write into; changes nothing.
+
+    Raises:
+        FusiqaError: it holds a run and neither `resume` nor `overwrite` was given, it holds something else, or the
+            run to resume had other settings.
+    """
+    if config.run.resume and config.run.overwrite:
+        raise FusiqaError("`resume` and `overwrite` exclude each other")
+    if config.run.resume and config.run.run_dir is None:
+        raise FusiqaError("`resume` needs the `run_dir` of the run to continue")
+    if not folder.exists() or all(TEMPORARY.fullmatch(each.name) for each in folder.iterdir()):
+        return
+    if not is_run(folder):
+        raise FusiqaError(f"{folder} is not empty and was not made by a training run; choose another `run_dir`")
+    if config.run.resume:
+        changed = [f"`{name}` {before} -> {now}" for name, (before, now) in changed_settings(folder, config).items()]
+        if changed:
+            raise FusiqaError(f"{folder} has other settings: {listed(changed)}; repeat the command that started it")
+    elif not config.run.overwrite:
+        raise FusiqaError(f"{folder} already holds a run; add `resume` or `overwrite`, or choose another `run_dir`")
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder was made by a training run: it has a config.json with the parts that a run writes."""
+    try:
+        return set(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))) >= CONFIG_PARTS
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def make_run_dir(folder: Path, config: TrainConfig) -> None:
+    """Make the folder, or empty it where the run in it is to be replaced."""
+    if config.run.overwrite and folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.iterdir():
+        if TEMPORARY.fullmatch(left.name):
+            left.unlink()
+
+
+def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    """The settings that would change the numbers of the run in a folder, by name: (its own, those given now)."""
+    before, now = read_record(folder)["settings"], flat(config.to_json())
+    kept = [name for name in now if name not in MAY_DIFFER]
+    return {name: (before[name], now[name]) for name in kept if not same(name, before[name], now[name])}
+
+
+def same(name: str, before: Any, now: Any) -> bool:
+    """Whether two values of a setting are equal: a path is, however it is spelled."""
+    if before == now or name not in PATHS or None in (before, now):
+        return before == now
+    return same_place(before, now)
+
+
+def write_config(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], provenance: dict[str, Any]) -> None:
+    """config.json: the settings as given, what they were resolved to, and where the run comes from.
+
+    A resumed run keeps the first start's record and adds its own provenance to `resumed`.
+    """
+    path = folder / CONFIG_FILE
+    if config.run.resume and path.is_file():
+        record = read_json(path)
+        check_same_data(folder, record["resolved"], resolved)
+        record.setdefault("resumed", []).append(provenance)
+    else:
+        record = {"settings": config.to_json(), "resolved": resolved, "provenance": provenance}
+    write_json(path, record)
+
+
+def check_same_data(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to resume on other images, another split or in another precision."""
+    if before["precision"] != now["precision"]:
+        raise FusiqaError(
+            f"{folder} was trained with `precision` {before['precision']}, and {now['precision']} would change its "
+            "numbers"
+        )
+    for name in ("data_fingerprint", "split_fingerprint"):
+        if before[name] != now[name]:
+            raise FusiqaError(
+                f"{folder}: the {name.replace('_', ' ')} was {before[name]} and is {now[name]} now; the data have "
+                "changed, so the run cannot be continued"
+            )
+
+
+def describe_origin() -> dict[str, Any]:
+    """The provenance of a run: command, commit, versions, machine."""
+    gpu = torch.cuda.is_available()
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fusiqa": fusiqa.__version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads",
+    }
+
+
+def commit() -> str | None:
+    """Commit of the source tree that the package runs from, with "-dirty" where files differ; None if installed."""
+    root = Path(fusiqa.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no").strip()
+        return git("rev-parse", "--short=12", "HEAD").strip() + ("-dirty" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def version(package: str) -> str | None:
+    """Installed version of a package; None if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+# --- reading a run back ----------------------------------------------------------------------------------------------
+
+
+def folder_of(model: Path) -> Path:
+    """The folder of a run, given itself or its model.safetensors."""
+    return model if model.is_dir() else model.parent
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file. Raises FusiqaError if it is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as reason:
+        raise FusiqaError(f"{path} is missing; is {path.parent} a run directory?") from reason
+    except (ValueError, RecursionError) as reason:
+        raise FusiqaError(f"{path} is not JSON: {reason}") from reason
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV of a run folder, floats as written (before pandas 3.1 but for the last bit). Raises FusiqaError."""
+    if not path.is_file():
+        raise FusiqaError(f"{path} is missing: {path.parent} is not a finished run")
+    return pd.read_csv(path)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """config.json of a run folder: `resolved`, `provenance`, and `settings` by name, without their groups.
+
+    A setting that there was not yet has its default, and one that was renamed its new name.
+
+    Raises:
+        FusiqaError: it is missing, broken, or not of a run.
+    """
+    record = read_json(folder / CONFIG_FILE)
+    if not is_run(folder):
+        raise FusiqaError(f"{folder / CONFIG_FILE} is not of a training run")
+    settings: dict[str, Any] = record["settings"]
+    given = flat(settings) if isinstance(settings.get("data"), dict) else settings  # version 0.1.0 had no groups
+    now = {RENAMED.get(name, name): value for name, value in given.items()}
+    return {**record, "settings": flat(TrainConfig().to_json()) | now}
+
+
+def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings of all groups by their own names."""
+    return {name: value for group in settings.values() for name, value in group.items()}
+
+
+def backbone_of(model: Path) -> str:
+    """Whether a run's backbone was "frozen" or "fine-tuned"; "unknown" for a model outside a run folder."""
+    folder = folder_of(model)
+    return read_record(folder)["resolved"].get("backbone", "fine-tuned") if is_run(folder) else "unknown"
+
+
+def own_dataset(model: Path) -> str | None:
+    """The data set that a run was trained on, by its name in the catalog or as it was given; None outside a run."""
+    folder = folder_of(model)
+    if not is_run(folder):
+        return None
+    dataset = read_record(folder)["settings"]["dataset"]
+    info = find_dataset(dataset)
+    return info.name if info else dataset
+
+
+def is_own(model: Path, dataset: str) -> bool:
+    """Whether a data set, by name or path, is the one that a run was trained on, however its path is spelled."""
+    own, info = own_dataset(model), find_dataset(dataset)
+    if own is None or info is not None:
+        return info is not None and info.name == own
+    return dataset == own or same_place(dataset, own)
+
+
+def seen_in_training(model: Path, images: Sequence[str]) -> int:
+    """How many of the images have the name of a training or validation image of the run."""
+    path = folder_of(model) / SPLIT_FILE
+    if not path.is_file():
+        return 0
+    split = read_table(path)
+    return len(set(images) & set(split.loc[split["split"] != "test", "image"].astype(str)))
+
+
+def own_part(model: Path, split: Split, *, data_dir: Path | None = None) -> Ratings:
+    """One split of the run's own data set.
+
+    Args:
+        model: a run folder, or its model.safetensors.
+        split: which split.
+        data_dir: where the data set lies now; by default where it lay then.
+
+    Raises:
+        FusiqaError: not in a run folder, or the data set has moved or changed.
+    """
+    folder = folder_of(model)
+    if not is_run(folder):
+        raise FusiqaError(f"{model} is not a run directory: give images or a `dataset`")
+    record = read_record(folder)
+    settings: dict[str, Any] = record["settings"]
+    data_dir = data_dir or (Path(settings["data_dir"]) if settings["data_dir"] else None)
+    score_range = tuple(settings["score_range"]) if settings["score_range"] else None
+    ratings = catalog.read(
+        settings["dataset"],
+        data_dir=data_dir,
+        score_range=score_range,
+        lower_is_better=settings["lower_is_better"],
+        seed=settings["split_seed"],
+    )
+    broken = [row["image"] for row in record["resolved"]["broken"]]
+    return splits.load(ratings.without(broken), folder / SPLIT_FILE).part(split)

@@ -1,0 +1,89 @@
+"""Run directories: which may be written, and what is read back from them."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fusiqa.config import TrainConfig
+from fusiqa.errors import FusiqaError
+from fusiqa.runs.folder import check_run_dir, is_own, make_run_dir, read_record, seen_in_training, write_config
+
+
+def run_on(folder: Path, dataset: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(
+        json.dumps({"settings": {"dataset": dataset}, "resolved": {}, "provenance": {}})
+    )
+    rows = [("a.jpg", "train"), ("b.jpg", "validation"), ("c.jpg", "test"), ("7", "train")]
+    pd.DataFrame(rows, columns=["image", "split"]).to_csv(folder / "split.csv", index=False)
+    return folder
+
+
+def test_a_table_is_the_same_however_its_path_is_spelled(tmp_path, monkeypatch):
+    run = run_on(tmp_path / "run", str(tmp_path / "own" / "ratings.csv"))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "own" / "ratings.csv")
+    monkeypatch.chdir(tmp_path / "own")
+    for spelled in (f"{tmp_path}/own/ratings.csv", "ratings.csv", "../own/./ratings.csv", "../link.csv"):
+        assert is_own(run, spelled), spelled
+    for other in ("../ratings.csv", "other.csv", "spaq", "synthetic"):
+        assert not is_own(run, other), other
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "asked", "own"),
+    [
+        ("koniq-10k", "KonIQ10k", True), ("koniq-10k", "spaq", False), ("synthetic", "synthetic", True),
+        ("ratings.csv", "koniq-10k", False), ("koniq-10k", "koniq-10k.csv", False),
+    ],
+)  # fmt: skip
+def test_a_published_set_is_known_by_any_of_its_names(tmp_path, trained_on, asked, own):
+    assert is_own(run_on(tmp_path / "run", trained_on), asked) is own
+
+
+def test_a_model_outside_a_run_has_no_data_set_of_its_own(tmp_path):
+    assert not is_own(tmp_path, "koniq-10k")
+    assert seen_in_training(tmp_path, ["a.jpg"]) == 0
+
+
+def test_the_images_that_a_run_has_seen_are_counted(tmp_path):
+    run = run_on(tmp_path / "run", "ratings.csv")
+    assert seen_in_training(run, ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "7"]) == 3
+
+
+def test_a_folder_of_something_else_is_never_emptied(tmp_path):
+    (tmp_path / "config.json").write_text('{"model": "of somebody"}')
+    (tmp_path / "thesis.txt").write_text("years")
+    for settings in ({"overwrite": True}, {"resume": True}, {}):
+        with pytest.raises(FusiqaError, match="is not empty and was not made by a training run"):
+            check_run_dir(tmp_path, TrainConfig.of(run_dir=tmp_path, **settings))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_a_kill_left_of_a_first_write_is_no_obstacle(tmp_path):
+    (tmp_path / ".config.0123abcd.json").write_text("{")
+    config = TrainConfig.of(run_dir=tmp_path, resume=True)
+    check_run_dir(tmp_path, config)
+    make_run_dir(tmp_path, config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_replaced_only_when_asked(tmp_path):
+    write_config(tmp_path, TrainConfig(), resolved={}, provenance={})
+    with pytest.raises(FusiqaError, match="already holds a run; add `resume` or `overwrite`"):
+        check_run_dir(tmp_path, TrainConfig.of(run_dir=tmp_path))
+    config = TrainConfig.of(run_dir=tmp_path, overwrite=True)
+    check_run_dir(tmp_path, config)
+    make_run_dir(tmp_path, config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_of_an_earlier_version_are_read_by_their_new_names(tmp_path):
+    settings = {"dataset": "spaq", "validation_share": 0.25, "devices": 2}
+    record = {"settings": settings, "resolved": {}, "provenance": {}}
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    read = read_record(tmp_path)["settings"]
+    assert (read["dataset"], read["validation_fraction"], read["num_devices"]) == ("spaq", 0.25, 2)
+    assert read["epochs"] == TrainConfig().optimiser.epochs
