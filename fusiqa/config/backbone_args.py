@@ -25,6 +25,7 @@ _SIZES = """
 """
 ARCHITECTURE = frozenset(_SIZES.split())
 """Arguments that say what a backbone is. No other may be given: some make timm download, open or unpickle a file."""
+LARGEST = 100_000  # of a backbone's sizes: more would only exhaust the memory
 WORDS = {"true": True, "false": False}
 
 
@@ -45,8 +46,11 @@ def check_timm_args(arguments: Sequence[TimmArg]) -> None:
         if name not in ARCHITECTURE:
             raise FusiqaError(f"backbone argument {name!r} is not allowed: it is no size of a backbone")
         values = value if isinstance(value, tuple) else (value,)
-        if not all(isinstance(each, Scalar) for each in values):
-            raise FusiqaError(f"backbone argument {name!r} must be numbers, words, true or false, got {value!r:.80}")
+        numbers = [each for each in values if isinstance(each, int | float)]
+        if not all(isinstance(each, Scalar) for each in values) or not all(abs(each) <= LARGEST for each in numbers):
+            raise FusiqaError(
+                f"backbone argument {name!r} must be words, true, false or numbers up to {LARGEST:,}, got {value!r:.80}"
+            )
 
 
 def parse_backbone_args(words: Sequence[str]) -> tuple[TimmArg, ...]:

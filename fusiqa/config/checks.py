@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -31,7 +31,7 @@ class Bounds:
     def allow(self, value: float) -> bool:
         """Whether a number is finite and within them; NaN is not."""
         return (
-            math.isfinite(value)
+            abs(value) <= sys.float_info.max  # math.isfinite raises for integers beyond it
             and (self.at_least is None or value >= self.at_least)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
@@ -75,11 +75,11 @@ def check(name: str, value: Any, hint: Any) -> None:
     """Refuse a value that is not of the annotated type, or out of its bounds, in every part of a tuple."""
     plain, bounds = unpack(hint)
     if not is_a(value, plain):
-        raise FusiqaError(f"`{name}` must be {words_of(plain)}, got {value!r}")
+        raise FusiqaError(f"`{name}` must be {words_of(plain)}, got {value!r:.80}")
     for number in value if isinstance(value, tuple) else (value,):
         if bounds is not None and number is not None and not bounds.allow(number):
-            finite = "finite and " if not math.isfinite(number) else ""
-            raise FusiqaError(f"`{name}` must be {finite}{bounds}, got {number}")
+            finite = "finite and " if not Bounds().allow(number) else ""
+            raise FusiqaError(f"`{name}` must be {finite}{bounds}, got {number!r:.80}")
 
 
 def from_plain(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
@@ -115,9 +115,14 @@ def _from_plain(hint: Any, value: Any, *, where: str) -> Any:
         return from_plain(kinds[0], value, where=where)
     named = [option for option in options if hasattr(option, "_fields")]
     if isinstance(value, list):
-        parts = tuple(tuple(part) if isinstance(part, list) else part for part in value)
+        parts = _tuples(value)
         return named[0](*parts) if named and len(parts) == len(named[0]._fields) else parts
     return Path(value) if isinstance(value, str) and Path in options else value
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, also within lists, as tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def hints(cls: type) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, NamedTuple, get_args
 
 import tyro
 
-from fusiqa.config.backbone_args import TimmArg, parse_backbone_args
-from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, Bounds, check_fields
+from fusiqa.config.backbone_args import TimmArg, check_timm_args, parse_backbone_args
+from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, Bounds, check_fields, is_a
 from fusiqa.errors import FusiqaError
 
 Fusion = Literal["single", "concat", "attention", "spatial", "cross-scale"]
@@ -118,27 +118,34 @@ class ModelConfig:
 
     backbone: str = DEFAULT_BACKBONE
     """Name of the timm model whose last four stages are the scales."""
-    fusion: str = "concat"
-    """How the scales become one map: single, concat, attention, spatial or cross-scale."""
-    single_scale: int = COARSEST
+    fusion: Fusion = "concat"
+    """How the scales become one map."""
+    single_scale: Annotated[int, Bounds(at_least=0, below=COARSEST + 1)] = COARSEST
     """The scale that single fusion reads, 0 the finest to 3 the coarsest."""
     weighing: ScaleWeighing = SEED_WEIGHING
     """How attention fusion weighs."""
     gates_on_pools: bool = False
     """Let spatial fusion gate the 7x7 pools of the maps instead of the maps: what heads on a frozen backbone train."""
-    crop_size: int = 224
+    crop_size: Annotated[int, Bounds(at_least=1, below=16_385)] = 224
     """Side of the square crops, pixels."""
     score_range: ScoreRange = UNIT_RANGE
     """The interval of the scores that the network gives."""
-    dropout: float = 0.3
-    """Share of values dropped in the hypernetwork and target network while training, 0-1."""
-    drop_path: float = 0.2
-    """Share of backbone blocks skipped while training, 0-1, where the backbone has stochastic depth."""
-    attention_dropout: float = 0.1
-    """Share of hidden units dropped in the scale-attention network while training, 0-1."""
-    mean: tuple[float, float, float] | None = None
+    dropout: Annotated[float, FRACTION] = 0.3
+    """Fraction of values dropped in the hypernetwork and target network while training."""
+    drop_path: Annotated[float, FRACTION] = 0.2
+    """Fraction of backbone blocks skipped while training, where the backbone has stochastic depth."""
+    attention_dropout: Annotated[float, FRACTION] = 0.1
+    """Fraction of hidden units dropped in the scale-attention network while training."""
+    mean: Annotated[tuple[float, float, float] | None, Bounds()] = None
     """Mean of the RGB input in 0-1 that the backbone expects; None asks timm."""
-    std: tuple[float, float, float] | None = None
+    std: Annotated[tuple[float, float, float] | None, POSITIVE] = None
     """Standard deviation of the RGB input in 0-1 that the backbone expects; None asks timm."""
     timm_args: tuple[TimmArg, ...] = ()
-    """Further arguments of timm.create_model, as (name, value) pairs."""
+    """Further arguments of timm.create_model, as (name, value) pairs: sizes and kinds of the backbone's parts."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_timm_args(self.timm_args)
+        low, high = self.score_range
+        if not (is_a((low, high), tuple[float, float]) and Bounds().allow(low) and Bounds().allow(high) and low < high):
+            raise FusiqaError(f"`score_range` must be finite numbers, low below high, got {low!r:.40}, {high!r:.40}")

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from fusiqa.config import ModelConfig, ScaleWeighing, ScoreRange
-from fusiqa.errors import FusiqaError
+from fusiqa.config import ModelConfig
+from fusiqa.config.checks import from_plain
+from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE, write_atomically, write_json
 
 if TYPE_CHECKING:
     from fusiqa.models.quality import QualityModel
 
 FORMAT = 1
+MOST_BYTES = 1_000_000
+"""Of a model.json, which has some 1,000: JSON that large is no description, and reading it could exhaust the memory."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What model.json says of a model.
+
+    Attributes:
+        model: the network.
+        resize: the resize protocol before cropping, in the words of `Resize.parse`.
+        provenance: where the weights come from (data set, epoch, commit, ...).
+    """
+
+    model: ModelConfig
+    resize: str
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(model: QualityModel, folder: Path, *, half: bool = False) -> None:
@@ -62,41 +81,42 @@ def locate(path: Path) -> tuple[Path, Path]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises FusiqaError if it is not one."""
+    """The tensors of a safetensors file.
+
+    Raises:
+        FusiqaError: it is not one, or a number in it is NaN or infinite, which no score would survive.
+    """
     try:
-        return load_file(path)
+        state = load_file(path)
     except SafetensorError as reason:
         raise FusiqaError(f"{path} is not a safetensors file: {str(reason).splitlines()[0]}") from reason
+    broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise FusiqaError(f"{path} is damaged: NaN or infinite numbers in {listed(broken)}")
+    return state
 
 
-def read_description(path: Path) -> dict[str, Any]:
-    """model.json. Raises FusiqaError if it is missing, not JSON, or of another format."""
+def read_description(path: Path) -> Description:
+    """model.json, every value held against its type.
+
+    Raises:
+        FusiqaError: it is missing, not JSON, of another format, or has a value that is unknown, missing or not allowed.
+    """
     if not path.is_file():
         raise FusiqaError(f"{path} is missing: it says how to build the network; keep it beside {WEIGHTS_FILE}")
+    if path.stat().st_size > MOST_BYTES:
+        raise FusiqaError(f"{path} is not a model description: it has {path.stat().st_size:,} bytes")
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as reason:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as reason:  # no UTF-8, no JSON, huge integers; nested too deeply
         raise FusiqaError(f"{path} is not JSON: {reason}") from reason
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
+    if not isinstance(stated, dict) or repr(stated.get("format")) != repr(FORMAT):
         raise FusiqaError(f"{path} is not a model description of format {FORMAT}; was it written by another version?")
-    return description
-
-
-def model_config(stated: dict[str, Any]) -> ModelConfig:
-    """The configuration from its JSON form, whose lists were tuples. Raises FusiqaError for unknown fields."""
-    unknown = sorted(set(stated) - {field.name for field in fields(ModelConfig)})
-    if unknown:
-        raise FusiqaError(
-            f"unknown settings in {DESCRIPTION_FILE}: {', '.join(unknown)}; was it written by another version?"
-        )
-    triples = {name: tuple(stated[name]) for name in ("mean", "std") if stated.get(name) is not None}
-    arguments = tuple(
-        (name, tuple(value) if isinstance(value, list) else value) for name, value in stated.get("timm_args", ())
-    )
-    built = {
-        **triples,
-        "timm_args": arguments,
-        "score_range": ScoreRange(*stated["score_range"]),
-        "weighing": ScaleWeighing(**stated.get("weighing", {})),
-    }
-    return ModelConfig(**{**stated, **built})
+    model, preprocessing, provenance = (stated.get(name, {}) for name in ("model", "preprocessing", "provenance"))
+    if not isinstance(model, dict) or not {"backbone", "fusion", "score_range"} <= model.keys():
+        raise FusiqaError(f"{path}: `model` must be a table with backbone, fusion and score_range, got {model!r:.80}")
+    if not isinstance(preprocessing, dict) or not isinstance(preprocessing.get("resize"), str):
+        raise FusiqaError(f"{path}: `preprocessing` must be a table with the text `resize`, got {preprocessing!r:.80}")
+    if not isinstance(provenance, dict):
+        raise FusiqaError(f"{path}: `provenance` must be a table, got {provenance!r:.80}")
+    return Description(from_plain(ModelConfig, model, where=f"{path}: model"), preprocessing["resize"], provenance)

@@ -16,7 +16,7 @@ from fusiqa import hub
 from fusiqa.config import ModelConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation
-from fusiqa.models.checkpoint import locate, model_config, read_description, read_weights, save_checkpoint
+from fusiqa.models.checkpoint import locate, read_description, read_weights, save_checkpoint
 from fusiqa.models.fusion import Fused, build_fusion
 from fusiqa.models.head import HyperNetwork, LocalDistortionVector, target_network
 from fusiqa.models.weights import BackboneWeights, find_weights
@@ -193,12 +193,8 @@ def load_checkpoint(path: str | Path) -> QualityModel:
         FusiqaError: no such file, no model.json beside it, or weights that do not fit the description.
     """
     weights, description_file = locate(Path(path))
-    description = read_description(description_file)
-    model = QualityModel(
-        model_config(description["model"]),
-        resize=description["preprocessing"]["resize"],
-        provenance=description["provenance"],
-    )
+    stated = read_description(description_file)
+    model = QualityModel(stated.model, resize=stated.resize, provenance=stated.provenance)
     state = read_weights(weights)
     try:
         model.load_state_dict(state)

@@ -10,6 +10,8 @@ from fusiqa.errors import FusiqaError
 from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.quality import build_model, load_checkpoint
 
+VALID = {"backbone": "test_resnet", "fusion": "attention", "score_range": [1, 5]}
+
 
 def trained(fusion="attention"):
     torch.manual_seed(1)
@@ -77,14 +79,48 @@ def test_weights_of_another_network_are_refused(tmp_path):
     ("change", "message"),
     [
         ({"format": 99}, "not a model description of format 1"),
-        ({"model": {"backbone": "test_resnet", "flavour": 3}}, "unknown settings in model.json: flavour"),
+        ({"format": True}, "not a model description of format 1"),
+        ({"model": {**VALID, "flavour": 3}}, "model.json: model: unknown 'flavour'"),
+        ({"model": {}}, "must be a table with backbone, fusion and score_range"),
+        ({"model": "test_resnet"}, "must be a table .* got 'test_resnet'"),
+        ({"model": {**VALID, "backbone": "hf-hub:someone/else"}}, "unknown backbone 'hf-hub:someone/else'"),
+        ({"model": {**VALID, "fusion": "sum"}}, "`fusion` must be .*, got 'sum'"),
+        ({"model": {**VALID, "crop_size": "64"}}, "`crop_size` must be a whole number, got '64'"),
+        ({"model": {**VALID, "crop_size": 10**400}}, "`crop_size` must be finite and at least 1"),
+        ({"model": {**VALID, "score_range": [5, 1]}}, "`score_range` must be finite numbers, low below high, got 5, 1"),
+        ({"model": {**VALID, "score_range": [0, float("nan")]}}, "`score_range` must be finite .* got 0, nan"),
+        ({"model": {**VALID, "std": [0.5, 0.0, 0.5]}}, "`std` must be above 0, got 0.0"),
+        ({"model": {**VALID, "weighing": {"gain": [4]}}}, r"`weighing.gain` must be a number, got \(4,\)"),
+        ({"model": {**VALID, "timm_args": [["checkpoint_path", "a.pth"]]}}, "'checkpoint_path' is not allowed"),
+        ({"model": {**VALID, "timm_args": [["pretrained_cfg_overlay", {"url": "x"}]]}}, "timm_args"),
+        ({"model": {**VALID, "timm_args": [["embed_dim", 10**9]]}}, "'embed_dim' must be .* got 1000000000"),
+        ({"preprocessing": {"resize": 384}}, "text `resize`, got {'resize': 384}"),
+        ({"provenance": ["here"]}, r"`provenance` must be a table, got \['here'\]"),
     ],
 )
-def test_a_description_of_another_version_is_refused(tmp_path, change, message):
+def test_what_a_description_may_not_say_is_named_in_one_line(tmp_path, change, message):
     save_checkpoint(trained(), tmp_path)
     description = json.loads((tmp_path / "model.json").read_text()) | change
     (tmp_path / "model.json").write_text(json.dumps(description))
-    with pytest.raises(FusiqaError, match=message):
+    with pytest.raises(FusiqaError, match=message) as caught:
+        load_checkpoint(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe{", b"[" * 100_000, b"{", b"", b'{"format": ' + b"9" * 5000 + b"}"])
+def test_a_description_that_is_no_json_is_refused(tmp_path, content):
+    save_checkpoint(trained(), tmp_path)
+    (tmp_path / "model.json").write_bytes(content)
+    with pytest.raises(FusiqaError, match=r"model.json is not JSON"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, number):
+    model = trained()
+    model.hypernetwork.last_matrix.bias.data[3] = number
+    save_checkpoint(model, tmp_path)
+    with pytest.raises(FusiqaError, match=r"damaged: NaN or infinite numbers in hypernetwork.last_matrix.bias"):
         load_checkpoint(tmp_path)
 
 
