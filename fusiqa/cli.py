@@ -259,6 +259,9 @@ def guard(run: Callable[[], object], *, flags: Collection[str] = (), after: str 
         after: what an interruption says of going on.
     """
     prepare_cpu()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding does not have
     try:
         with orderly_termination():
             run()

@@ -1,17 +1,76 @@
-"""Tables as Markdown."""
+"""Outputs: whole or not at all, never over foreign files, one writer at a time."""
 
-import math
+import os
+import signal
+import subprocess
+import sys
 
-import pandas as pd
+import numpy as np
+import pytest
+from PIL import Image
 
-from fusiqa.io import to_markdown
+from fusiqa.errors import FusiqaError
+from fusiqa.io import check_output, hold, is_marked, same_place, write_atomically, write_json
+from fusiqa.scoring.sheet import Shown, contact_sheet
+
+HOLDING = "import sys, time, pathlib; from fusiqa.io import hold\nwith hold(pathlib.Path(sys.argv[1])):\n"
+HOLDING += "    print('held', flush=True); time.sleep(600)"
 
 
-def test_markdown_aligns_numbers_escapes_bars_and_leaves_gaps_empty():
-    table = pd.DataFrame({"run": ["a|b", "c"], "n": [3, 5], "srcc": [0.123456, math.nan]})
-    assert to_markdown(table).split("\n") == [
-        "| run | n | srcc |",
-        "| :--- | ---: | ---: |",
-        "| a\\|b | 3 | 0.1235 |",
-        "| c | 5 |  |",
-    ]
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "new" / "a.json"
+    write_json(path, {"n": 1})
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more"):
+        write_atomically(path, fail)
+    assert path.read_text() == '{\n  "n": 1\n}\n'
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, float("nan"))
+
+
+def test_an_output_is_replaced_if_it_is_ours_and_the_user_asked(tmp_path):
+    ours, theirs = tmp_path / "ours.txt", tmp_path / "theirs.txt"
+    ours.write_text("made with fusiqa")
+    theirs.write_text("years of work")
+    check_output(tmp_path / "new.txt", replace=False)
+    check_output(ours, replace=True)
+    with pytest.raises(FusiqaError, match=r"ours\.txt exists; add `overwrite`"):
+        check_output(ours, replace=False)
+    with pytest.raises(FusiqaError, match=r"theirs\.txt exists and is not an earlier output"):
+        check_output(theirs, replace=True)
+    with pytest.raises(FusiqaError, match=r"ours\.txt is one of the inputs"):
+        check_output(ours, replace=True, inputs=["a.png", f"{tmp_path}/x/../ours.txt"])
+    assert not is_marked(tmp_path / "empty")
+    assert same_place(ours, tmp_path / "." / "ours.txt")
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg"])
+def test_a_sheet_replaces_a_sheet_and_no_image(tmp_path, ending):
+    shown = [Shown(np.full((30, 50, 3), 90, np.uint8), ["a", "b"])]
+    path = tmp_path / f"a{ending}"
+    contact_sheet(shown, path)
+    assert is_marked(path)
+    contact_sheet(shown * 2, path)
+    Image.new("RGB", (30, 50)).save(path)
+    before = path.read_bytes()
+    with pytest.raises(FusiqaError, match="is not an earlier output"):
+        contact_sheet(shown, path)
+    assert path.read_bytes() == before
+
+
+def test_a_second_writer_is_told_who_holds_a_file_until_that_process_ends(tmp_path):
+    path = tmp_path / "new" / "table.csv"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDING, str(path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(FusiqaError, match=rf"table\.csv is being written by process {holder.pid} on "), hold(path):
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.communicate()
+    with hold(path), pytest.raises(FusiqaError, match=f"process {os.getpid()}"), hold(path):
+        pass
+    assert list(path.parent.iterdir()) == []

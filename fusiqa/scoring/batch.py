@@ -6,7 +6,6 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import TextIO
 
 from tqdm import tqdm
 
@@ -66,17 +65,17 @@ def _count(paths: tuple[str, ...], bar: tqdm) -> None:
     bar.refresh()
 
 
-def listed_names(stream: TextIO) -> Iterator[str]:
+def listed_names(lines: Iterable[str]) -> Iterator[str]:
     """The paths of a list, one a line, or each ended by NUL as `find -print0` writes them.
 
     A byte order mark is left out, and bytes that are not text in the file system's encoding stay as they are.
     """
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
-    for number, line in enumerate(stream):
+    if hasattr(lines, "reconfigure"):  # a file, such as standard input
+        lines.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
+    for number, line in enumerate(lines):
         line = line.removeprefix("\ufeff") if number == 0 else line
         if number == 0 and "\0" in line:
-            yield from (line + stream.read()).split("\0")
+            yield from (line + "".join(lines)).split("\0")
             return
         yield line
 

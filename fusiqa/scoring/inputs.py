@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import numpy as np
 from PIL import Image
@@ -175,7 +175,7 @@ def _refuse(reason: str) -> NoReturn:
 # --- what a command line names ---------------------------------------------------------------------------------------
 
 
-def walk(paths: Iterable[str], standard_input: TextIO | None = None) -> Iterator[ImageInput]:
+def walk(paths: Iterable[str], standard_input: Iterable[str] | None = None) -> Iterator[ImageInput]:
     """Images in the order named; in folders and below them by ending, sorted, without hidden files.
 
     A file that is named is taken whatever its ending. A missing file and a folder that may not be read come as an image
@@ -183,7 +183,7 @@ def walk(paths: Iterable[str], standard_input: TextIO | None = None) -> Iterator
 
     Args:
         paths: files, folders, patterns, or "-" for a list in `standard_input`.
-        standard_input: one path a line.
+        standard_input: its lines, one path each.
 
     Raises:
         FusiqaError: at the end, if there was none at all.
@@ -224,7 +224,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _named(paths: Iterable[str], standard_input: TextIO | None) -> Iterator[ImageInput]:
+def _named(paths: Iterable[str], standard_input: Iterable[str] | None) -> Iterator[ImageInput]:
     for path in paths:
         if path == STANDARD_INPUT and standard_input is not None:
             yield from _named((line.rstrip("\r\n") for line in standard_input if line.strip()), None)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from fusiqa.config.score import ScoreConfig
 from fusiqa.errors import FusiqaError
@@ -152,7 +152,7 @@ def best_first(row: Row) -> tuple[bool, float, str]:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def row_writer(file: TextIO, ending: str, *, header: bool) -> Callable[[Row], None]:
+def row_writer(file: Any, ending: str, *, header: bool) -> Callable[[Row], None]:
     """A function that adds a row to an open .csv or .jsonl file and flushes it."""
     table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     if ending.lower() == ".csv" and header:

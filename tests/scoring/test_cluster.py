@@ -21,7 +21,7 @@ from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import Scorer
 
 ray = pytest.importorskip("ray")
-PHOTOGRAPHS, BROKEN = 240, 6
+IMAGES, BROKEN = 240, 6
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def scoring_processes() -> list[int]:
 def test_a_killed_process_loses_nothing_and_the_numbers_are_those_of_one_process(tmp_path, model):
     folder, output = tmp_path / "images", tmp_path / "scores"
     folder.mkdir()
-    for number in range(PHOTOGRAPHS):
+    for number in range(IMAGES):
         Image.fromarray(noise(61, 79 + number % 7, number)).save(folder / f"{number:03}.png")
     broken = {str(path) for path in break_into(folder, BROKEN)}
     running = subprocess.Popen(command(folder, "--model", model, "--output", output), stderr=subprocess.PIPE, text=True)
@@ -68,7 +68,7 @@ def test_a_killed_process_loses_nothing_and_the_numbers_are_those_of_one_process
     os.kill(killed[0], signal.SIGKILL)
     said = running.communicate(timeout=400)[1]
     assert running.returncode == SOME_UNREADABLE, said
-    assert f"{PHOTOGRAPHS} of {PHOTOGRAPHS + BROKEN} images have a score" in said
+    assert f"{IMAGES} of {IMAGES + BROKEN} images have a score" in said
     table = pd.read_parquet(output)
     assert tuple(table.columns) == COLUMNS
     assert table["path"].is_unique

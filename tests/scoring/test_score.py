@@ -18,6 +18,8 @@ from PIL import Image
 from tiny_models import CROP, make_model, noise
 
 from fusiqa.cli import SOME_UNREADABLE, USER_MISTAKE, main
+from fusiqa.io import hold
+from fusiqa.scoring.batch import listed_names
 from fusiqa.scoring.result import COLUMNS
 
 PROGRAM = [sys.executable, "-m", "fusiqa", "score"]
@@ -128,6 +130,19 @@ def test_patterns_and_a_list_on_standard_input_name_images_too(folder, model, tm
     assert [Path(row["path"]).name for row in rows_of(tmp_path / "b.csv")] == ["03.png", "09.png", "10.png"]
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a.png\n\nb c.png\n", ["a.png", "b c.png"]),
+        ("\ufeffa.png\nb.png", ["a.png", "b.png"]),
+        ("a.png\0b\n.png\0", ["a.png", "b\n.png"]),
+    ],
+)
+def test_lists_of_names_are_lines_or_ended_by_nul(text, names):
+    """As `find` and `find -print0` write them; a byte order mark is no part of a name."""
+    assert [name.rstrip("\n") for name in listed_names(io.StringIO(text)) if name.strip()] == names
+
+
 def test_what_is_named_twice_has_one_row(folder, model, tmp_path):
     assert score(folder, folder / "00.png", folder, "--model", model, "--output", tmp_path / "a.csv") == 0
     assert len(rows_of(tmp_path / "a.csv")) == 11
@@ -171,14 +186,6 @@ def test_an_output_is_not_overwritten_unasked_and_not_mixed_with_another_models_
     assert len(rows_of(output)) == 1
 
 
-def test_what_is_no_table_of_scores_is_not_continued(folder, model, tmp_path, capsys):
-    output = tmp_path / "notes.csv"
-    output.write_text("image,mos\na.jpg,3\n")
-    assert score(folder, "--model", model, "--output", output, "--resume") == USER_MISTAKE
-    assert "is not an earlier output of this command" in capsys.readouterr().err
-    assert output.read_text() == "image,mos\na.jpg,3\n"
-
-
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
@@ -218,6 +225,43 @@ def test_the_sheet_shows_the_worst_and_the_best(folder, model, tmp_path):
     with Image.open(sheet) as picture:
         assert picture.width > 900
         assert picture.height > 3 * 240
+    again = ("--model", model, "--output", tmp_path / "a.csv", "--sheet", sheet)
+    assert score(folder, *again, "--resume") == 0
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_a_table_of_somebody_else_is_neither_continued_nor_replaced(folder, model, tmp_path, ending, capsys):
+    output = tmp_path / f"notes{ending}"
+    table = pd.DataFrame({"image": ["a.jpg", "b.jpg"], "mos": [3, 4]})
+    match ending:
+        case ".csv":
+            output.write_text("image,mos\na.jpg,3\nb.jpg,4")  # a last line without its end, which --resume would cut
+        case ".jsonl":
+            output.write_text('{"a": 1}')
+        case _:
+            table.to_parquet(output)
+    before = output.read_bytes()
+    for ask in ("--resume", "--overwrite"):
+        assert score(folder, "--model", model, "--output", output, ask) == USER_MISTAKE
+        assert "is not an earlier output of this command" in capsys.readouterr().err
+    assert output.read_bytes() == before
+
+
+def test_an_image_is_not_drawn_over(folder, model, tmp_path, capsys):
+    images = sorted(folder.glob("*.png"))
+    before = images[0].read_bytes()
+    for sheet, reason in ((images[0], "is one of the inputs"), (images[1], "is not an earlier output")):
+        assert score(images[0], "--model", model, "--sheet", sheet, "--overwrite") == USER_MISTAKE
+        assert reason in capsys.readouterr().err
+    assert images[0].read_bytes() == before
+
+
+def test_a_table_that_is_being_written_has_one_writer(folder, model, tmp_path, capsys):
+    output = tmp_path / "scores.csv"
+    with hold(output):
+        assert score(folder, "--model", model, "--output", output) == USER_MISTAKE
+    assert f"scores.csv is being written by process {os.getpid()} on" in capsys.readouterr().err
+    assert score(folder, "--model", model, "--output", output) == 0
 
 
 @pytest.mark.parametrize(
