@@ -82,18 +82,14 @@ class DatasetInfo:
         return self.redistributable and bool(self.hub_archive)
 
 
-def _load_catalog() -> tuple[DatasetInfo, ...]:
-    text = resources.files("fusiqa.data").joinpath("catalog.toml").read_text(encoding="utf-8")
-    return tuple(_dataset_info(name, entry) for name, entry in tomllib.loads(text).items())
-
-
 def _dataset_info(name: str, entry: dict[str, Any]) -> DatasetInfo:
     values = {"name": name, **entry, "group": entry["group"] or NO_GROUPS}
     values["score_range"] = ScoreRange(*map(float, entry["score_range"]))
     return DatasetInfo(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
-CATALOG: tuple[DatasetInfo, ...] = _load_catalog()
+_TABLE = tomllib.loads(resources.files("fusiqa.data").joinpath("catalog.toml").read_text(encoding="utf-8"))
+CATALOG: tuple[DatasetInfo, ...] = tuple(_dataset_info(name, entry) for name, entry in _TABLE.items())
 
 
 def dataset_names() -> list[str]:

@@ -1,6 +1,8 @@
 """A data set from a hub on this machine: licence first, resumed, checked, unpacked, read; or one line that says why."""
 
+import gzip
 import io
+import random
 import shutil
 import sys
 import tarfile
@@ -9,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hub_server import point_to, serving
+from hub_server import point_to, serving, sha256
 from PIL import Image
 
 from fusiqa.cli import main
 from fusiqa.data import download as module
 from fusiqa.data.catalog import read
-from fusiqa.data.download import REPOSITORY, download
+from fusiqa.data.download import REPOSITORY, download, fetch
 from fusiqa.errors import FusiqaError
 
 FILE = f"/datasets/{REPOSITORY}/resolve/main/koniq10k.tgz"
@@ -230,7 +232,7 @@ def test_without_a_terminal_the_flag_is_named(hub, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-    assert "set `accept_licence`" in capsys.readouterr().err
+    assert "set --accept_licence" in capsys.readouterr().err
     assert hub.asked == []
 
 
@@ -266,3 +268,54 @@ def test_without_a_network_one_line_comes_within_seconds(tmp_path, monkeypatch):
         download("koniq-10k", folder=tmp_path / "k", accept=True, progress=False)
     assert time.monotonic() - started < 10
     assert "\n" not in str(caught.value)
+
+
+ARCHIVE = gzip.compress(random.Random(5).randbytes(70_001), mtime=0)
+
+
+@pytest.fixture
+def archive_hub(tmp_path, monkeypatch):
+    with serving(f"/datasets/{REPOSITORY}/resolve/main/koniq10k.tgz", ARCHIVE, tmp_path, monkeypatch) as server:
+        yield server
+
+
+def test_every_byte_is_asked_for_once_and_the_file_is_equal(archive_hub, tmp_path):
+    cut = len(ARCHIVE) // 3
+    archive_hub.cut_after = [cut, cut]
+    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == ARCHIVE
+    assert [request for request in archive_hub.asked if "/store" in request] == [
+        "GET /store",
+        f"GET /store bytes={cut}-",
+        f"GET /store bytes={2 * cut}-",
+    ]
+    assert [path.name for path in tmp_path.glob("koniq*")] == ["koniq10k.tgz"]
+
+
+def test_a_store_that_ends_too_early_without_an_error_is_gone_on_with(archive_hub, tmp_path):
+    archive_hub.sent = ARCHIVE[: len(ARCHIVE) // 2]
+    with pytest.raises(FusiqaError, match=r"broke off: .*are kept: run the command again"):
+        fetch("koniq10k.tgz", tmp_path, progress=False)
+    archive_hub.sent, archive_hub.asked = None, []
+    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == ARCHIVE
+    assert archive_hub.asked[-1] == f"GET /store bytes={len(ARCHIVE) // 2}-"
+
+
+def test_a_store_that_sends_no_parts_begins_anew(archive_hub, tmp_path):
+    archive_hub.cut_after, archive_hub.ignores_ranges = [len(ARCHIVE) // 2], True
+    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == ARCHIVE
+
+
+def test_a_part_that_is_longer_than_the_file_is_discarded(archive_hub, tmp_path):
+    part = tmp_path / f"koniq10k.tgz.{sha256(ARCHIVE)[:12]}.part"
+    part.write_bytes(ARCHIVE + b"more")
+    with pytest.raises(FusiqaError, match=f"{len(ARCHIVE) + 4:,} bytes arrived, but the hub states {len(ARCHIVE):,}"):
+        fetch("koniq10k.tgz", tmp_path, progress=False)
+    assert not part.exists()
+
+
+def test_an_archive_that_is_there_is_taken_only_if_it_is_the_one(archive_hub, tmp_path):
+    (tmp_path / "koniq10k.tgz").write_bytes(ARCHIVE)
+    fetch("koniq10k.tgz", tmp_path, progress=False)
+    assert not [request for request in archive_hub.asked if "/store" in request]
+    (tmp_path / "koniq10k.tgz").write_bytes(b"another")
+    assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == ARCHIVE
