@@ -12,6 +12,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.runs.folder import PREDICTIONS_FILE, Say, backbone_of, read_table
 from fusiqa.stats.comparisons import COMPARED, compare_predictions
+from fusiqa.stats.intervals import Estimate
 
 MARKDOWN_FILE = "comparison.md"
 CSV_FILE = "comparison.csv"
@@ -46,7 +47,7 @@ def format_comparison(comparison: pd.DataFrame) -> pd.DataFrame:
 
     def cells(name: str, digits: str) -> list[str]:
         rows = comparison[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False)
-        return ["" if pd.isna(v) else f"{v:{digits}} [{low:{digits}}, {high:{digits}}]" for v, low, high in rows]
+        return [format(Estimate(*row), digits) for row in rows]
 
     table = comparison[["run", "backbone", "n"]]
     values = {name.upper(): cells(name, ".3f") for name in COMPARED}

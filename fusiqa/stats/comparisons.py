@@ -14,8 +14,8 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.stats.intervals import CONFIDENCE, Mean, mean_interval
-from fusiqa.stats.metrics import Estimate, MetricName, measure, paired_difference
+from fusiqa.stats.intervals import CONFIDENCE, Estimate, Mean, mean_interval
+from fusiqa.stats.metrics import MetricName, measure, paired_difference
 
 PREDICTION_COLUMNS = ("image", "mos", "score")
 COMPARED: tuple[MetricName, ...] = ("srcc", "plcc")
@@ -67,20 +67,15 @@ def compare_predictions(predictions: dict[str, pd.DataFrame], *, resamples: int 
             verdict = verdict_over_images(run, first, differences["srcc"])
         row: dict[str, object] = {"run": run, "n": measured.n}
         for name in COMPARED:
-            row |= _cells(name, getattr(measured, name))
+            row |= getattr(measured, name).columns(name)
         for name in COMPARED:
-            row |= _cells(f"{name}_difference", differences[name])
+            row |= differences[name].columns(f"{name}_difference")
         rows.append(row | {"verdict": verdict})
     return pd.DataFrame(rows)
 
 
 def verdict_over_images(run: str, reference: str, difference: Estimate) -> str:
-    """A paired difference of SRCC over images, in words.
-
-    Args:
-        run: its name.
-        reference: name of the run that it is compared with.
-        difference: run minus reference.
+    """The paired difference of SRCC of a run and a reference over images, in words.
 
     Example:
         >>> verdict_over_images("new", "old", Estimate(0.002, -0.001, 0.005))
@@ -88,19 +83,11 @@ def verdict_over_images(run: str, reference: str, difference: Estimate) -> str:
         >>> verdict_over_images("new", "old", Estimate(0.02, 0.01, 0.03)).partition(": ")[2]
         'new is significantly higher on these images; one seed each, another training may reverse it'
     """
-    amount = f"SRCC of {run} minus {reference} is {_signed(*difference)}"
+    amount = f"SRCC of {run} minus {reference} is {difference:+.4f}"
     if difference.low <= 0 <= difference.high:
         return f"{amount}: no significant difference; one seed each"
     side = "higher" if difference.value > 0 else "lower"
     return f"{amount}: {run} is significantly {side} on these images; one seed each, another training may reverse it"
-
-
-def _cells(name: str, estimate: Estimate) -> dict[str, float]:
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-
-
-def _signed(value: float, low: float, high: float) -> str:
-    return f"{value:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def _aligned(predictions: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -233,11 +220,11 @@ def verdict_over_seeds(
     comparisons: int = 1,
     corrected: float | None = None,
 ) -> str:
-    """A paired difference of two designs over seeds, in words.
+    """The paired difference of a design and a reference over seeds, in words.
 
     Args:
-        name: of the design in question.
-        reference: of the one that it is compared with.
+        name: the design.
+        reference: what it is compared with.
         difference: from `paired_over_seeds`.
         metric: what was compared.
         comparisons: number of designs that were compared with the reference.
@@ -262,9 +249,9 @@ def verdict_over_seeds(
         )
     single = corrected is None or comparisons == 1
     after = "" if single else f"; {corrected:.2g} after Holm correction for {comparisons} comparisons"
-    interval = _signed(difference.mean, difference.low, difference.high)
+    interval = Estimate(difference.mean, difference.low, difference.high)
     found = (
-        f"{metric} of {name} minus {reference} is {interval} over {n} paired seeds (t-test, "
+        f"{metric} of {name} minus {reference} is {interval:+.4f} over {n} paired seeds (t-test, "
         f"p = {difference.p_value:.2g}{after})"
     )
     if difference.significant and (single or (corrected is not None and corrected < 1 - CONFIDENCE)):

@@ -23,6 +23,29 @@ Statistic = Callable[..., Float[np.ndarray, "*resamples"]]
 """Arrays (..., images), one a sample -> (...) values; NaN where it is undefined."""
 
 
+class Estimate(NamedTuple):
+    """A number and the bounds of its 95 % interval.
+
+    Example:
+        >>> f"{Estimate(0.02, 0.01, 0.03):+.3f}"
+        '+0.020 [+0.010, +0.030]'
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __format__(self, spec: str) -> str:
+        """All three in the format of a float; empty for NaN."""
+        if math.isnan(self.value):
+            return ""
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def columns(self, name: str) -> dict[str, float]:
+        """The cells of a table: NAME, NAME_low, NAME_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
 class Mean(NamedTuple):
     """The mean of independent values, such as paired differences, and Student's t-test of it against zero.
 

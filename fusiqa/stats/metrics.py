@@ -7,7 +7,6 @@ another training seed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.stats.intervals import bootstrap_interval
+from fusiqa.stats.intervals import Estimate, bootstrap_interval
 
 Vector = Float[np.ndarray, " images"]
 MetricName = Literal["srcc", "plcc", "plcc_logistic", "krcc", "rmse"]
@@ -27,38 +26,31 @@ FEWEST_IMAGES = 3  # two points always lie on a line
 CONSTANT_SPREAD = 4 * float(np.finfo(np.float32).eps)
 
 
-class Estimate(NamedTuple):
-    """A number and the bounds of its 95 % interval."""
+class Agreement(NamedTuple):
+    """The metrics of one set of images, each with its interval.
 
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """The metrics of one set of images; `to_json` gives them as test.json holds them."""
+    Attributes:
+        n: number of images.
+        srcc: Spearman's rank correlation, -1 to 1.
+        plcc: Pearson's linear correlation of the raw scores, -1 to 1.
+        plcc_logistic: Pearson's linear correlation after the 4-parameter logistic, 0 to 1.
+        krcc: Kendall's rank correlation tau-b, -1 to 1.
+        rmse: root mean squared error of the raw scores, in the unit of the ratings.
+    """
 
     n: int
-    """Images."""
     srcc: Estimate
-    """Spearman's rank correlation, -1 to 1."""
     plcc: Estimate
-    """Pearson's linear correlation of the raw scores, -1 to 1."""
     plcc_logistic: Estimate
-    """Pearson's linear correlation after the 4-parameter logistic, 0 to 1."""
     krcc: Estimate
-    """Kendall's rank correlation tau-b, -1 to 1."""
     rmse: Estimate
-    """Root mean squared error of the raw scores, in the unit of the ratings."""
 
     def to_json(self) -> dict[str, int | dict[str, float]]:
-        """For instance {"n": 200, "srcc": {"value": 0.9, "low": 0.87, "high": 0.93}, ...}."""
+        """As test.json holds them: {"n": 200, "srcc": {"value": 0.9, "low": 0.87, "high": 0.93}, ...}."""
         return {"n": self.n} | {name: getattr(self, name)._asdict() for name in METRICS}
 
 
-@dataclass(frozen=True)
-class Logistic:
+class Logistic(NamedTuple):
     """The curve f(s) = floor + (ceiling - floor) / (1 + exp(-(s - centre) / width)), width > 0.
 
     ceiling < floor where ratings fall as scores rise.
@@ -73,10 +65,6 @@ class Logistic:
         """Scores of any shape -> the ratings that the curve expects, same shape."""
         steepness = special.expit((np.asarray(scores, np.float64) - self.centre) / self.width)
         return self.floor + (self.ceiling - self.floor) * steepness
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        return asdict(self)
 
 
 def srcc(scores: ArrayLike, mos: ArrayLike) -> float:
@@ -284,7 +272,7 @@ def logistic_fit(scores: ArrayLike, mos: ArrayLike) -> Logistic:
     Example:
         >>> scores = np.linspace(-3, 3, 50)
         >>> curve = logistic_fit(scores, 20 + 60 / (1 + np.exp(-(scores - 0.5) / 0.7)))
-        >>> [round(value, 3) for value in curve.parameters.values()]
+        >>> [round(value, 3) for value in curve]
         [80.0, 20.0, 0.5, 0.7]
 
     Source: VQEG, Final report on the validation of objective models of video quality assessment, phase I, 2000.

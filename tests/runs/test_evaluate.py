@@ -11,7 +11,7 @@ from PIL import Image
 from fusiqa.cli import main
 from fusiqa.data.catalog import is_custom
 from fusiqa.data.kinds import KADID10K, kinds
-from fusiqa.runs.evaluate import by
+from fusiqa.runs.evaluate import measure_by
 from fusiqa.stats.metrics import measure, srcc
 
 SETTINGS = [
@@ -56,7 +56,7 @@ def test_every_data_set_gets_its_row_and_its_files(run, data, monkeypatch, tmp_p
     )  # fmt: skip
     out = tmp_path / "out"
     said = capsys.readouterr().out
-    assert "notice: not measured on spaq: spaq is not in" in said
+    assert "notice: not measured on spaq: spaq was not found in" in said
     table = pd.read_csv(out / "evaluation.csv").set_index("dataset")
     assert table["n"].to_dict() == {"kadid-10k": 12, "biq2021": 9}
     assert table["part"].to_dict() == {"kadid-10k": "all", "biq2021": "test"}
@@ -93,7 +93,7 @@ def test_the_runs_own_data_set_gives_the_figures_of_its_test(run, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--dataset", "spaq"], "not one of spaq could be measured on"), ([], "name at least one data set")],
+    [(["--dataset", "spaq"], "none of spaq could be measured on"), ([], "name at least one data set")],
 )
 def test_nothing_to_measure_on_is_one_line(run, monkeypatch, capsys, tmp_path, arguments, said):
     monkeypatch.chdir(tmp_path)
@@ -117,7 +117,7 @@ def test_two_tables_of_one_name_keep_their_files_and_seen_images_are_told(run, b
     call(monkeypatch, "evaluate", run, "--dataset", *tables, "--output", out, "--no_progress", "--worst", 0)
     said = capsys.readouterr().out
     assert said.count("warning:") == 1
-    assert f"warning: 4 of the 13 images of {tables[1]} are called as images that this model was trained" in said
+    assert f"warning: 4 of the 13 images of {tables[1]} have the names of training or validation" in said
     assert [len(pd.read_csv(out / f"predictions_{stem}.csv")) for stem in ("ratings", "ratings-2")] == [9, 13]
     trained = json.loads((run / "config.json").read_text())["resolved"]
     table = pd.read_csv(out / "evaluation.csv", dtype=str)
@@ -149,7 +149,7 @@ def test_what_is_published_or_built_in_is_no_table_of_ones_own(dataset, own):
 
 def test_kinds_by_hand():
     table = pd.DataFrame({"kind": ["a"] * 4 + ["b"] * 2, "mos": [1.0, 2, 3, 4, 1, 2], "score": [1.0, 3, 2, 5, 2, 4]})
-    found = by("kind", table).set_index("kind")
+    found = measure_by("kind", table).set_index("kind")
     assert found.loc["a", "srcc"] == pytest.approx(srcc(np.array([1.0, 3, 2, 5]), np.array([1.0, 2, 3, 4])))
     assert np.isnan(found.loc["b", ["srcc", "srcc_low", "srcc_high"]].to_numpy(float)).all()
     whole = measure(np.array([1.0, 3, 2, 5]), np.array([1.0, 2, 3, 4])).srcc
@@ -160,7 +160,7 @@ def test_kinds_by_hand():
 
 def test_a_kind_whose_scores_hardly_differ_is_left_without_a_figure_and_costs_no_other():
     table = pd.DataFrame({"kind": ["a"] * 4 + ["b"] * 4, "mos": [1.0, 2, 3, 4] * 2})
-    found = by("kind", table.assign(score=[1.0, 3, 2, 4, 0.5, 0.5 + 1e-8, 0.5, 0.5])).set_index("kind")
+    found = measure_by("kind", table.assign(score=[1.0, 3, 2, 4, 0.5, 0.5 + 1e-8, 0.5, 0.5])).set_index("kind")
     assert found["srcc"].isna().tolist() == [False, True]
 
 

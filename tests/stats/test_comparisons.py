@@ -17,7 +17,8 @@ from fusiqa.stats.comparisons import (
     verdict_over_images,
     verdict_over_seeds,
 )
-from fusiqa.stats.metrics import Estimate, paired_difference, plcc, srcc
+from fusiqa.stats.intervals import Estimate
+from fusiqa.stats.metrics import paired_difference, plcc, srcc
 
 
 def predictions(noise: float, seed: int = 0, images: int = 101) -> pd.DataFrame:

@@ -206,7 +206,7 @@ SCORES = np.linspace(-3, 4, 101)
 @pytest.mark.parametrize(("ceiling", "floor"), [(90, 10), (5, 1), (10, 90)])
 def test_a_known_curve_is_found_rising_or_falling(ceiling, floor):
     fitted = logistic_fit(SCORES, floor + (ceiling - floor) / (1 + np.exp(-(SCORES - 0.7) / 0.4)))
-    assert list(fitted.parameters.values()) == pytest.approx([ceiling, floor, 0.7, 0.4], rel=1e-3)
+    assert list(fitted) == pytest.approx([ceiling, floor, 0.7, 0.4], rel=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(7))
@@ -224,7 +224,7 @@ def test_the_logistic_is_never_worse_than_a_straight_line(seed):
 )
 def test_hard_shapes_give_a_finite_curve_at_least_as_good_as_a_line(mos):
     fitted = logistic_fit(SCORES, mos)
-    assert np.isfinite(list(fitted.parameters.values())).all()
+    assert np.isfinite(list(fitted)).all()
     assert fitted.width > 0
     assert plcc(fitted(SCORES), mos) >= abs(plcc(SCORES, mos)) - 1e-6
 

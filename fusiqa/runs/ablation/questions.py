@@ -79,10 +79,6 @@ def find_question(words: str) -> Question:
 def parse_question(stated: Mapping[str, Any], *, where: str) -> Question:
     """A question from what its TOML holds.
 
-    Args:
-        stated: question, variants, and perhaps reference.
-        where: the file, for errors.
-
     Raises:
         FusiqaError: a part is missing, unknown or of another type, or a variant has settings that are not allowed.
     """
@@ -101,10 +97,6 @@ def parse_question(stated: Mapping[str, Any], *, where: str) -> Question:
 
 def parse_edits(stated: object, *, where: str) -> dict[str, Any]:
     """The settings that a variant edits, with the types of their annotations.
-
-    Args:
-        stated: values by the names of settings, in TOML's types; a nested group is a table.
-        where: the file and the variant, for errors.
 
     Raises:
         FusiqaError: no table, a setting that does not exist or that all runs share, or a value that is not allowed.

@@ -16,7 +16,7 @@ from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.runs.ablation.questions import SHARED, Question
 from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, Say, flat, read_json, read_record, read_table
 from fusiqa.stats.comparisons import holm, paired_over_seeds, seeds_needed, verdict_over_seeds
-from fusiqa.stats.intervals import Mean, mean_interval
+from fusiqa.stats.intervals import Estimate, Mean, mean_interval
 from fusiqa.training.history import HISTORY_FILE
 from fusiqa.training.predict import SCALE_COLUMNS
 
@@ -32,12 +32,7 @@ def write_report(
 ) -> None:
     """Write report.md, table.csv, table.tex, runs.csv, differences.csv and three figures, of what is finished.
 
-    Args:
-        folder: of the ablation.
-        question: what it asks.
-        runs: variant, seed and folder of each finished run.
-        missing: why each other run is not there, by its name.
-        say: receives the table and the verdicts.
+    `missing` has the reason why each other run is not there, by its name.
     """
     if not runs:
         return
@@ -88,22 +83,13 @@ def run_result(variant: str, seed: int, folder: Path) -> dict[str, object]:
 
 
 def summarise_variants(results: pd.DataFrame) -> pd.DataFrame:
-    """One row a variant, in the order of the runs: means over seeds, with 95 % intervals of the mean.
-
-    Args:
-        results: one row a run, from `run_result`.
-
-    Returns:
-        variant, backbone, seeds, and for srcc, plcc and val_srcc the mean, `_sd`, `_low`, `_high` (NaN with one seed);
-        parameters, seconds_per_epoch (median), effective_scales (mean; NaN for fusions that do not weigh).
-    """
+    """One row a variant: of each measure the mean, `_sd` and 95 % interval over seeds, NaN with one; median time."""
     rows = []
     for variant, part in results.groupby("variant", sort=False):
         row: dict[str, object] = {"variant": variant, "backbone": part["backbone"].iloc[0], "seeds": len(part)}
         for measure in MEASURES:
             found = mean_interval(part[measure])
-            row |= {measure: found.mean, f"{measure}_sd": found.sd}
-            row |= {f"{measure}_low": found.low, f"{measure}_high": found.high}
+            row |= Estimate(found.mean, found.low, found.high).columns(measure) | {f"{measure}_sd": found.sd}
         row |= {
             "parameters": int(part["parameters"].iloc[0]),
             "seconds_per_epoch": float(part["seconds_per_epoch"].median()),
@@ -125,29 +111,25 @@ def differences(results: pd.DataFrame, *, reference: str, measure: str) -> dict[
 
 
 def difference_table(tested: dict[str, Mean], validated: dict[str, Mean]) -> pd.DataFrame:
-    """One row a variant: how its test SRCC differs from the reference's, and, after `val_`, its validation SRCC.
+    """One row a variant: how its test SRCC differs from the reference's, and, after `val_`, its validation SRCC."""
 
-    Args:
-        tested: differences of the test SRCC.
-        validated: of the validation SRCC of each run's best epoch.
+    def columns(found: dict[str, Mean], prefix: str) -> dict[str, list[Any]]:
+        rows = [found[variant] for variant in tested]
+        values = {
+            "difference": [row.mean for row in rows],
+            "low": [row.low for row in rows],
+            "high": [row.high for row in rows],
+            "p_value": [row.p_value for row in rows],
+            "p_holm": holm([row.p_value for row in rows]),
+        }
+        return {prefix + name: value for name, value in values.items()}
 
-    Returns:
-        variant, difference, low, high, p_value, p_holm (corrected for the number of variants), seeds, seeds_needed (to
-        find a difference of this size among so many variants), val_difference, val_low, val_high, val_p_value,
-        val_p_holm.
-    """
-    table = pd.DataFrame({"variant": list(tested)})
-    for prefix, each in (("", tested), ("val_", validated)):
-        rows = [each[variant] for variant in tested]
-        table[f"{prefix}difference"] = [row.mean for row in rows]
-        table[f"{prefix}low"] = [row.low for row in rows]
-        table[f"{prefix}high"] = [row.high for row in rows]
-        table[f"{prefix}p_value"] = [row.p_value for row in rows]
-        table[f"{prefix}p_holm"] = holm([row.p_value for row in rows])
-        if not prefix:
-            table["seeds"] = [row.n for row in rows]
-            table["seeds_needed"] = [seeds_needed(row.effect, comparisons=comparisons(tested)) for row in rows]
-    return table
+    family = comparisons(tested)
+    seeds = {
+        "seeds": [row.n for row in tested.values()],
+        "seeds_needed": [seeds_needed(row.effect, comparisons=family) for row in tested.values()],
+    }
+    return pd.DataFrame({"variant": list(tested)} | columns(tested, "") | seeds | columns(validated, "val_"))
 
 
 def verdicts(found: dict[str, Mean], *, reference: str, metric: str) -> list[str]:
