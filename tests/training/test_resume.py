@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from fusiqa.cli import INTERRUPTED, TERMINATED, USER_MISTAKE, main
+from fusiqa.io import hold
+from fusiqa.training.fit import create_logger
 from fusiqa.training.module import QualityModule
 
 ROOT = Path(__file__).parents[2]
@@ -135,3 +139,44 @@ def test_sigterm_in_an_epoch_ends_it_as_ctrl_c_does(biq2021, tmp_path):
     assert "Traceback" not in terminated.stderr
     assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
     assert (tmp_path / "run" / "last.ckpt").is_file()
+
+
+class Payload:
+    """Leaves a file where it is unpickled without care."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_training_state_runs_no_code_and_one_of_another_shape_is_one_line(biq2021, uninterrupted, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    (folder / "test.json").unlink()
+    last = folder / "last.ckpt"
+    whole = torch.load(last, weights_only=True)
+    torch.save({**whole, "callbacks": Payload(tmp_path / "ran")}, last)
+    assert "is not a training state" in refusal(capsys, biq2021, folder, "--resume")
+    assert not (tmp_path / "ran").exists()
+    for state in ([1, 2], {"state_dict": {}}, {**whole, "state_dict": {"model.other": torch.ones(3)}}):
+        torch.save(state, last)
+        said = refusal(capsys, biq2021, folder, "--resume")
+        assert "training state" in said
+        assert said.count("\n") == 1
+    last.write_bytes(last.read_bytes()[:100])
+    assert "is not a training state" in refusal(capsys, biq2021, folder, "--resume")
+
+
+def test_a_run_folder_is_written_by_one_process_at_a_time(biq2021, tmp_path, capsys):
+    with hold(tmp_path / "run"):
+        assert f"{tmp_path / 'run'} is being written by process" in refusal(capsys, biq2021, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_steps_of_the_epochs_before_a_resume_stay_in_the_log(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "metrics.csv").write_text("earlier")
+    create_logger("csv", tmp_path)
+    assert (tmp_path / "logs" / "metrics-1.csv").read_text() == "earlier"
