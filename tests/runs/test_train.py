@@ -109,7 +109,7 @@ def test_a_fusion_without_weights_leaves_the_scales_empty(biq2021, tmp_path, cap
     run("--dataset", "biq2021", "--data_dir", biq2021, "--no_multiscale", "--attention_fusion", "--epochs", 1,
         "--run_dir", tmp_path / "r", "--spaq_dir", tmp_path / "nowhere", "--lr_scheduler", "step")  # fmt: skip
     said = capsys.readouterr().out
-    assert "warning: --attention_fusion is ignored" in said
+    assert "warning: `attention_fusion` has no effect" in said
     assert "epoch 1: train_mae " in said  # no terminal, so no bar
     assert "notice: no cross-test on SPAQ" in said
     assert json.loads((tmp_path / "r" / "config.json").read_text())["resolved"]["fusion"] == "single"
@@ -258,17 +258,17 @@ def test_zero_usable_rows_are_an_error(biq2021, tmp_path, capsys):
         (("--dataset", "konik-10k"), "unknown data set 'konik-10k', did you mean koniq-10k?"),
         (("--dataset", "koniq-10k", "--data_dir", "nowhere"), "koniq-10k was not found in nowhere (no such folder)"),
         (("--dataset", "synthetic", "--backbone", "resnet5O"), "unknown backbone 'resnet5O'"),
-        (("--dataset", "synthetic", "--crop_size", "31"), "31x31 pixels are too small"),
-        (("--dataset", "synthetic", "--resize", "tall"), "--resize tall: expected none"),
-        (("--dataset", "synthetic", "--resume"), "--resume needs the run to continue"),
+        (("--dataset", "synthetic", "--crop_size", "31"), "at least 32x32, got 31x31"),
+        (("--dataset", "synthetic", "--resize", "tall"), "WIDTHxHEIGHT (512x384), sides from 1 to 16384; got tall"),
+        (("--dataset", "synthetic", "--resume"), "--resume needs the --run_dir of the run to continue"),
     ],
 )
-def test_a_mistake_is_one_clear_line(arguments, message, tmp_path, capsys, monkeypatch):
+def test_a_mistake_is_named_in_at_most_two_lines(arguments, message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = refusal(capsys, *arguments)
     assert message in said
     assert said.startswith("error: ")
-    assert said.count("\n") == 1
+    assert said.count("\n") <= 2
 
 
 def test_a_wrong_column_and_a_leaking_group_are_named(own_csv, tmp_path, capsys):

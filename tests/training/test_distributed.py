@@ -55,4 +55,4 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(biq2021, tmp_path):
     command = [sys.executable, str(ROOT / "train_swin.py"), *SETTINGS, "--data_dir", str(biq2021), "--num_devices", "4"]
     refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert refused.returncode == 2
-    assert "--batch_size 6 cannot be shared by 4 devices" in refused.stderr
+    assert "--batch_size must be a multiple of the 4 devices, got 6" in refused.stderr
