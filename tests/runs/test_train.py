@@ -111,7 +111,7 @@ def test_a_fusion_without_weights_leaves_the_scales_empty(biq2021, tmp_path, cap
     said = capsys.readouterr().out
     assert "warning: `attention_fusion` has no effect" in said
     assert "epoch 1: train_mae " in said  # no terminal, so no bar
-    assert "notice: no cross-test on SPAQ" in said
+    assert "notice: no test on SPAQ" in said
     assert json.loads((tmp_path / "r" / "config.json").read_text())["resolved"]["fusion"] == "single"
     assert pd.read_csv(tmp_path / "r" / "predictions.csv").filter(like="scale_").isna().all(axis=None)
     assert not (tmp_path / "r" / "attention.png").exists()
