@@ -28,30 +28,31 @@ class AttentionConfig:
     split: Literal["train", "validation", "test"] = "test"
     """Split of the data set; images given have none."""
     groups: Literal["auto", "distortion", "quality", "make", "every-distortion"] = "auto"
-    """One series per known distortion, per band of quality, or make blur, JPEG, colour and pristine of each image, or
-    every-distortion: KADID-10k's 25 at 5 levels, with statistics. Auto is make for images, distortion for
-    synthetic, quality for other data sets."""
+    """How images are grouped: distortion (of the synthetic set), quality (thirds by rating or score), make (blur, JPEG,
+    colour and undistorted versions of each image), every-distortion (KADID-10k's 25 at 5 levels, with statistics).
+    auto: make for images, distortion for synthetic, quality for other data sets."""
     level: int = 4
-    """Strength of the distortions of --groups make: KADID-10k's level, 1 (hardly visible) to 5."""
+    """Level of the distortions of --groups make, 1 (hardly visible) to 5."""
     seed: int = 0
-    """Seed of noise, directions and places of the distortions made; each image draws its own."""
+    """Seed of the random distortions; each image has other noise, directions and places."""
     limit: int | None = None
     """Use at most this many images, evenly spaced through the list."""
     other_seeds: tuple[Path, ...] = ()
-    """With every-distortion: further runs of the same design with other seeds; each clause of the hypothesis is then
-    judged over runs too."""
+    """With every-distortion: more runs of the same design; the hypothesis is then tested over seeds too."""
     output: Path | None = None
     """Folder for the figures and tables; by default attention/ in the run folder."""
+    device: str = "auto"
+    """What to run on: auto, cpu, cuda, cuda:1, mps."""
     progress: bool = True
     """Show a progress bar."""
 
     def __post_init__(self) -> None:
-        """Refuse a level, a seed or a limit that does not exist, and runs that nothing is asked of."""
+        """Refuse numbers out of range, and other seeds that no test would use."""
         require("level", self.level, at_least=1, below=6)
         require("seed", self.seed, at_least=0)
         require("limit", self.limit, at_least=1)
         if self.other_seeds and self.groups != "every-distortion":
-            raise FusiqaError("--other_seeds goes with --groups every-distortion")
+            raise FusiqaError("`other_seeds` needs `groups` every-distortion")
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,9 @@ class DistortConfig:
     resize: str = "none"
     """Resize first: none, the short side in pixels, or WIDTHxHEIGHT; KADID-10k's images have 512x384."""
     seed: int = 0
-    """Seed of noise, directions and places; each image draws its own."""
+    """Seed of the random distortions; each image has other noise, directions and places."""
     sheet: bool = False
-    """Draw, instead, one sheet of all distortions by level for each image."""
+    """Write one sheet of all versions for each image instead."""
     progress: bool = True
     """Show a progress bar."""
 
@@ -145,10 +146,10 @@ class DistortConfig:
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """The whole loop in minutes, without data: train, test, compare, explain on the built-in synthetic set."""
+    """The whole workflow in minutes, without data: score, train, test, compare, explain on synthetic images."""
 
     output: Path = Path("runs/demo")
-    """Folder for both runs and the comparison; an earlier demo there is replaced."""
+    """Folder for all results; only an earlier demo there is replaced."""
     seed: int = 0
     """Seed of both runs."""
     progress: bool = True

@@ -10,7 +10,7 @@ from fusiqa.config import AttentionConfig, CompareConfig, DemoConfig, TrainConfi
 from fusiqa.data.distortions import distort
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.plots import score_scatter, training_curves
+from fusiqa.explain.plots.runs import score_scatter, training_curves
 from fusiqa.io import write_json
 from fusiqa.runs.compare import CSV_FILE, MARKDOWN_FILE, compare_runs
 from fusiqa.runs.explain import BARS_FILE, HEATMAP_FILE, SUMMARY_FILE, WEIGHTS_FILE, explain

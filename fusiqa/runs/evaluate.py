@@ -16,7 +16,7 @@ from fusiqa.data.catalog import find_dataset
 from fusiqa.data.kinds import kinds
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.plots import score_scatter
+from fusiqa.explain.plots.runs import score_scatter
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.runs.folder import Say, backbone_of, folder_of, is_own, own_dataset, own_part, seen_in_training

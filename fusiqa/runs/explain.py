@@ -16,7 +16,7 @@ from fusiqa.data.loader import EvaluationCrops, channels_first, choose_workers, 
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.hypothesis import assess, assess_runs, describe_model, describe_runs, runs_table
-from fusiqa.explain.plots import ImageGates, gate_maps, matrix_panels, scale_bars, scale_heatmap, shift_map
+from fusiqa.explain.plots.scales import ImageGates, gate_maps, matrix_panels, scale_bars, scale_heatmap, shift_map
 from fusiqa.explain.shifts import SIGNIFICANT_BELOW, UNDISTORTED, distortion_shifts, format_shifts, scale_shifts
 from fusiqa.explain.weights import (
     collapse_warning,
@@ -36,6 +36,7 @@ from fusiqa.progress import progress_bar
 from fusiqa.runs.data import usable
 from fusiqa.runs.folder import Say, folder_of, is_own, own_part
 from fusiqa.scoring.image import OVERLAP, Resize, crop_views
+from fusiqa.scoring.torch import choose_device
 from fusiqa.training.predict import predict
 
 DEFAULT_FOLDER = "attention"
@@ -62,24 +63,24 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
         FusiqaError: a model that does not weigh its scales, no images, or none that can be read (single unreadable
             images are reported and skipped).
     """
-    trained = load_checkpoint(config.model)
-    fusion = trained.config.fusion
+    model = load_checkpoint(config.model).to(choose_device(config.device)).eval()
+    fusion = model.config.fusion
     if fusion in ("single", "concat"):
         raise FusiqaError(
             f"{config.model} has {fusion} fusion, which does not weigh its scales; train with `attention_fusion`"
         )
     every = config.groups == "every-distortion"
-    others = load_other_seeds(config, trained)
-    ratings, resize = choose_images(config, trained, say)
+    others = load_other_seeds(config, model)
+    ratings, resize = choose_images(config, model, say)
     folder = config.output or folder_of(config.model) / DEFAULT_FOLDER
     folder.mkdir(parents=True, exist_ok=True)  # fails before anything is computed
     if fusion == "spatial":
-        images = [image_gates(trained, ratings, row, Resize.parse(resize)) for row in range(len(ratings))[:MOST_MAPS]]
-        gate_maps(images, scale_sizes=trained.pyramid.scale_sizes(), path=folder / MAPS_FILE)
+        images = [image_gates(model, ratings, row, Resize.parse(resize)) for row in range(len(ratings))[:MOST_MAPS]]
+        gate_maps(images, scale_sizes=model.pyramid.scale_sizes(), path=folder / MAPS_FILE)
     if every:
-        explain_every_distortion(folder, trained, others, ratings, config, resize=resize, say=say)
+        explain_every_distortion(folder, model, others, ratings, config, resize=resize, say=say)
     else:
-        explain_groups(folder, trained, ratings, config, resize=resize, say=say)
+        explain_groups(folder, model, ratings, config, resize=resize, say=say)
     say(f"written to {folder} ({SHIFTS_FILE if every else BARS_FILE} and others)")
     return folder
 
@@ -87,18 +88,18 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
 # --- images and models -----------------------------------------------------------------------------------------------
 
 
-def choose_images(config: AttentionConfig, trained: QualityModel, say: Say) -> tuple[Ratings, str]:
+def choose_images(config: AttentionConfig, model: QualityModel, say: Say) -> tuple[Ratings, str]:
     """The images to explain, and their resize protocol."""
     if config.images and config.dataset:
         raise FusiqaError("give either images or `dataset`, not both")
     if config.images:
-        ratings, resize = read_images(config.images), trained.resize
+        ratings, resize = read_images(config.images), model.resize
     elif config.dataset and not is_own(config.model, config.dataset):
         ratings = catalog.read(config.dataset, data_dir=config.data_dir)
         ratings = splits.assign(ratings, validation_fraction=0.1, seed=0).part(config.split)
-        resize = trained.resize if catalog.is_custom(config.dataset) else ratings.resize
+        resize = model.resize if catalog.is_custom(config.dataset) else ratings.resize
     else:
-        ratings, resize = own_part(config.model, config.split, data_dir=config.data_dir), trained.resize
+        ratings, resize = own_part(config.model, config.split, data_dir=config.data_dir), model.resize
     if config.groups == "distortion" and ratings.name != SYNTHETIC:
         raise FusiqaError(
             f"`groups` distortion needs known distortions, which {ratings.name} does not have; use quality or make"
@@ -124,7 +125,7 @@ def load_other_seeds(config: AttentionConfig, first: QualityModel) -> dict[str, 
             raise FusiqaError(f"`other_seeds` names {run} a second time; every run counts once")
         places.add(run.resolve())
         other = others[str(run)] = load_checkpoint(run)
-        if (other.model.config, other.resize) != (first.model.config, first.resize):
+        if (other.config, other.resize) != (first.config, first.resize):
             raise FusiqaError(
                 f"{run} has another design (network, crop size, score range or resize); "
                 "`other_seeds` takes runs that differ only in their seed"
@@ -136,14 +137,14 @@ def load_other_seeds(config: AttentionConfig, first: QualityModel) -> dict[str, 
 
 
 def explain_groups(
-    folder: Path, trained: QualityModel, ratings: Ratings, config: AttentionConfig, *, resize: str, say: Say
+    folder: Path, model: QualityModel, ratings: Ratings, config: AttentionConfig, *, resize: str, say: Say
 ) -> None:
     """Score the images, distorted in four groups if asked for, and write what each group weighs."""
     make = config.groups == "make" or (config.groups == "auto" and bool(config.images))
     if make:
         ratings = distorted(ratings, resize=Resize.parse(resize), level=config.level, seed=config.seed)
         resize = "none"
-    table = predict(trained, ratings, resize=resize, progress=config.progress)
+    table = predict(model, ratings, resize=resize, device=config.device, progress=config.progress)
     if make:
         versions = table["image"].str.rpartition(SEPARATOR)
         table = table.assign(group=versions[2])
@@ -153,7 +154,7 @@ def explain_groups(
     summary = summarise_weights(table)
     write_csv(table.assign(effective_scales=effective_scales(weights)), folder / WEIGHTS_FILE)
     write_csv(summary, folder / SUMMARY_FILE)
-    sizes = trained.pyramid.scale_sizes()
+    sizes = model.pyramid.scale_sizes()
     title = f"Scale weights of {len(table):,} images ({ratings.name})"
     scale_bars(summary, scale_sizes=sizes, title=title, path=folder / BARS_FILE)
     scale_heatmap(table, scale_sizes=sizes, path=folder / HEATMAP_FILE)
@@ -164,8 +165,8 @@ def explain_groups(
         shifts = scale_shifts(table.assign(original=versions[0]), reference=PRISTINE)
         write_csv(shifts, folder / SHIFTS_FILE)
         say(f"compared with the same images undistorted:\n{to_markdown(format_shifts(shifts))}")
-    if trained.config.fusion == "cross-scale":
-        matrices = attention_matrices(trained, ratings, resize=resize, progress=config.progress)
+    if model.config.fusion == "cross-scale":
+        matrices = attention_matrices(model, ratings, resize=resize, progress=config.progress)
         found = mean_matrices(matrices, table["group"].tolist())
         write_csv(found, folder / MATRIX_FILE)
         title = f"Attention between scales: {len(table):,} images ({ratings.name})"
@@ -177,7 +178,7 @@ def explain_groups(
 
 def explain_every_distortion(
     folder: Path,
-    trained: QualityModel,
+    model: QualityModel,
     others: dict[str, QualityModel],
     ratings: Ratings,
     config: AttentionConfig,
@@ -191,18 +192,18 @@ def explain_every_distortion(
     """
     made = every_distortion(ratings, resize=Resize.parse(resize), seed=config.seed)
 
-    def scored(model: QualityModel) -> pd.DataFrame:
-        return with_treatments(predict(model, made, resize="none", progress=config.progress))
+    def scored(each: QualityModel) -> pd.DataFrame:
+        return with_treatments(predict(each, made, resize="none", device=config.device, progress=config.progress))
 
-    table = scored(trained)
+    table = scored(model)
     write_csv(table, folder / WEIGHTS_FILE)
     shifts = distortion_shifts(table)
     write_csv(shifts, folder / SHIFTS_FILE)
-    sizes = trained.pyramid.scale_sizes()
+    sizes = model.pyramid.scale_sizes()
     title = f"Shifts of the scale weights under distortions: {len(ratings):,} images ({ratings.name})"
     shift_map(shifts, scale_sizes=sizes, title=title, path=folder / SHIFTS_FIGURE)
     name = str(config.model)
-    runs = {name: assess(table)} | {run: assess(scored(model)) for run, model in others.items()}
+    runs = {name: assess(table)} | {run: assess(scored(other)) for run, other in others.items()}
     page = describe_model(runs[name], model=name)
     if others:
         write_csv(runs_table(runs), folder / RUNS_FILE)
@@ -228,9 +229,8 @@ def with_treatments(table: pd.DataFrame) -> pd.DataFrame:
 # --- gates and attention matrices ------------------------------------------------------------------------------------
 
 
-def image_gates(trained: QualityModel, ratings: Ratings, row: int, resize: Resize) -> ImageGates:
+def image_gates(model: QualityModel, ratings: Ratings, row: int, resize: Resize) -> ImageGates:
     """One image after its resize, and the gates of `spatial` fusion on its crops, combined."""
-    model = trained.eval()
     size, name = model.config.crop_size, str(ratings.table["image"].iat[row])
     views = crop_views(resize.apply(ratings.images.read(name)), size)
     crops = channels_first(torch.from_numpy(np.stack(list(views))))
@@ -241,9 +241,8 @@ def image_gates(trained: QualityModel, ratings: Ratings, row: int, resize: Resiz
     return ImageGates(name, views.pixels, stitched)
 
 
-def attention_matrices(trained: QualityModel, ratings: Ratings, *, resize: str, progress: bool) -> np.ndarray:
+def attention_matrices(model: QualityModel, ratings: Ratings, *, resize: str, progress: bool) -> np.ndarray:
     """The attention matrix of `cross-scale` fusion for each image, (images, 4, 4): the mean over its crops."""
-    model = trained.eval()
     device = next(model.parameters()).device
     crops = EvaluationCrops(ratings, Resize.parse(resize), model.config.crop_size, OVERLAP)
     found = np.empty((len(ratings), 4, 4))

@@ -19,7 +19,7 @@ from fusiqa.data.cache import open_store
 from fusiqa.data.catalog import SYNTHETIC
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.plots import scale_bars
+from fusiqa.explain.plots.scales import scale_bars
 from fusiqa.explain.weights import collapse_warning, summarise_weights, weights_array, with_groups
 from fusiqa.io import hold, write_csv, write_json
 from fusiqa.models.checkpoint import save_checkpoint

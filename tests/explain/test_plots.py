@@ -13,19 +13,16 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from PIL import Image
 
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.plots import (
+from fusiqa.explain.plots import style
+from fusiqa.explain.plots.runs import difference_bars, score_scatter, seed_bars, training_curves
+from fusiqa.explain.plots.scales import (
     ImageGates,
-    difference_bars,
     gate_maps,
     matrix_panels,
     scale_bars,
     scale_heatmap,
     scale_labels,
-    score_scatter,
-    seed_bars,
     shift_map,
-    style,
-    training_curves,
 )
 from fusiqa.explain.shifts import distortion_shifts
 from fusiqa.explain.weights import SCALES, mean_matrices, summarise_weights, with_quality_thirds
@@ -223,7 +220,7 @@ def test_the_scatter_draws_the_fitted_curve_and_says_the_measures(tmp_path):
 
 
 def test_a_scatter_of_a_collapsed_model_is_refused(tmp_path):
-    with pytest.raises(FusiqaError, match=r"scores are all 0\.5"):
+    with pytest.raises(FusiqaError, match=r"`scores` are all 0\.5"):
         score_scatter([0.5] * 4, [1, 2, 3, 4], tmp_path / "scatter.png")
 
 
@@ -245,7 +242,9 @@ def test_a_failed_drawing_leaves_the_old_figure(tmp_path, monkeypatch):
 
 
 def test_no_pyplot_is_imported():
-    code = "import sys, fusiqa.explain.plots; print('matplotlib.pyplot' in sys.modules)"
+    code = (
+        "import sys, fusiqa.explain.plots.runs, fusiqa.explain.plots.scales; print('matplotlib.pyplot' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

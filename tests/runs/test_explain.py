@@ -301,7 +301,7 @@ def test_a_run_of_another_design_is_refused_before_anything_is_scored(three, tmp
     with pytest.raises(FusiqaError, match="a second time; every run counts once"):
         every(first, three, tmp_path / "out", other_seeds=(tmp_path / "b" / ".." / "a",))
     assert not (tmp_path / "out").exists()
-    with pytest.raises(FusiqaError, match="--other_seeds goes with --groups every-distortion"):
+    with pytest.raises(FusiqaError, match="`other_seeds` needs `groups` every-distortion"):
         AttentionConfig(first, other_seeds=(other,))
 
 

@@ -232,7 +232,7 @@ def shift_map(shifts: pd.DataFrame, *, scale_sizes: ScaleSizes, title: str, path
             if scale == 0:
                 beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right"}
                 words = kind.replace(" and ", "\nand ")
-                axes.text(-1.25, (start + end - 1) / 2, words, color=GREY, fontsize=8, **beside)
+                axes.text(-1.0, (start + end - 1) / 2, words, color=GREY, fontsize=8, **beside)
             start = end
     panels[0].set_yticks(range(len(names)), [plain(name.replace("_", " ")) for name in names], fontsize=8)
     panels[0].tick_params(labelleft=True)

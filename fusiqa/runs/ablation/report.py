@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from fusiqa.config import TrainConfig
-from fusiqa.explain.plots import difference_bars, seed_bars, validation_curves
+from fusiqa.explain.plots.runs import difference_bars, seed_bars, validation_curves
 from fusiqa.explain.weights import effective_scales, weights_array
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.runs.ablation.questions import SHARED, Question
