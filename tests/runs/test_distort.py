@@ -39,7 +39,7 @@ def test_every_distortion_and_level_gets_its_file(images, tmp_path, monkeypatch,
     assert found == sorted(
         f"{name}/{level}/{image}" for name in DISTORTIONS for level in range(1, 6) for image in names
     )
-    assert "notice: left out broken.jpg" in capsys.readouterr().out
+    assert "notice: skipped broken.jpg" in capsys.readouterr().out
     assert abs(pixels(out / "mean_shift/1/a.png") - pixels(images / "a.png")).max() == 38  # 0.15 of 255
 
 
@@ -66,7 +66,7 @@ def test_a_sheet_has_a_row_for_each_distortion(images, tmp_path, monkeypatch):
     ("arguments", "said"),
     [
         (["--distortion", "fog"], "--distortion: unknown fog; there are gaussian_blur"),
-        (["--level", 6], "`level` must be at least 1"),
+        (["--level", 6], "--level must be at least 1 and below 6, got 6"),
     ],
 )
 def test_what_does_not_exist_is_named(images, tmp_path, monkeypatch, capsys, arguments, said):
@@ -82,9 +82,9 @@ def test_of_many_broken_images_five_are_named_and_all_counted(images, tmp_path, 
     distort(monkeypatch, images, "--output", tmp_path / "out", "--distortion", "jpeg", "--level", 1)
     notices = [line for line in capsys.readouterr().out.splitlines() if line.startswith("notice")]
     assert [line.split(":")[1] for line in notices[:5]] == [
-        " left out broken.jpg", " left out cut0.jpg", " left out cut1.jpg", " left out cut2.jpg", " left out cut3.jpg",
+        " skipped broken.jpg", " skipped cut0.jpg", " skipped cut1.jpg", " skipped cut2.jpg", " skipped cut3.jpg",
     ]  # fmt: skip
-    assert notices[5:] == ["notice: 7 images were left out in all"]
+    assert notices[5:] == ["notice: 7 images were skipped in all"]
 
 
 @pytest.mark.parametrize("sheet", [False, True])

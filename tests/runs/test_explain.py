@@ -102,7 +102,7 @@ def test_images_are_shown_in_four_groups_without_the_one_that_is_broken(run, ima
     assert paths["score"].between(0, 100).all()
     check_numbers(paths, groups)
     (notice,) = [line for line in said if line.startswith("notice")]
-    assert notice.startswith("notice: left out c.jpg: cannot be read (image file is truncated")
+    assert notice.startswith("notice: skipped c.jpg: cannot be read (image file is truncated")
     assert "| Gaussian blur | 4 |" in said[-3]
     assert "gains most" in said[-2]
     assert said[-1].startswith(f"written to {tmp_path / 'out'} (attention_distribution.png")
@@ -110,7 +110,7 @@ def test_images_are_shown_in_four_groups_without_the_one_that_is_broken(run, ima
 
 def by_hand(pixels: np.ndarray) -> tuple[float, list[float]]:
     """Score and scale weights of pixels that are one crop."""
-    score, weights = TorchNetwork(tiny().model.eval())(np.array(pixels)[None])
+    score, weights = TorchNetwork(tiny().eval())(np.array(pixels)[None])
     assert weights is not None
     return float(score[0]), weights[0].tolist()
 
@@ -377,7 +377,7 @@ def test_what_is_not_there_is_named(run, images, tmp_path):
     with pytest.raises(FusiqaError, match="unknown data set 'kadit'"):
         explain(AttentionConfig(run, dataset="kadit"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FusiqaError, match=r"no images in .*/empty; endings looked for"):
+    with pytest.raises(FusiqaError, match=r"no images in .*/empty; in folders, these endings"):
         explain(AttentionConfig(run, (tmp_path / "empty",)))
 
 
@@ -388,7 +388,7 @@ def test_no_image_that_can_be_read_is_refused(run, images, tmp_path):
 
 
 def test_a_model_alone_has_no_data_set_to_explain(run):
-    with pytest.raises(FusiqaError, match=r"first is no run folder, .*give images or --dataset"):
+    with pytest.raises(FusiqaError, match=r"first is not a run directory: give images or a `dataset`"):
         explain(AttentionConfig(run))
 
 
