@@ -1,0 +1,715 @@
+"""From bytes to crops: formats, modes, profiles, damage; and the resize protocol, padding and covering crops."""
+
+import hashlib
+import os
+import pickle
+import struct
+import sys
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps, features
+
+from fusiqa.errors import FusiqaError
+from fusiqa.scoring.image import (
+    LARGEST_PIECE,
+    LARGEST_SIDE,
+    STRIDE,
+    FolderImages,
+    Resize,
+    cover,
+    crop_views,
+    decode,
+    pad_to,
+    prove_readable,
+    random_corner,
+    reason_of,
+    register_heic,
+    whole_views,
+)
+
+needs_heic = pytest.mark.skipif(find_spec("pi_heif") is None, reason="the extra heic is not installed")
+HEIC = Path(__file__).parent / "images"
+HEIGHT, WIDTH = 37, 53
+RED, GREEN, BLUE, WHITE = (200, 0, 0), (0, 180, 0), (0, 0, 160), (240, 240, 240)
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def picture(mode: str = "RGB") -> Image.Image:
+    return Image.fromarray(noise(HEIGHT, WIDTH)).convert(mode)
+
+
+def encoded(image: Image.Image, form: str, **settings) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, form, **settings)
+    return buffer.getvalue()
+
+
+def linear_rgb_profile() -> bytes:
+    """An ICC v2 profile of linear light with sRGB's primaries (ICC.1:2001-04, 6.1 to 6.5)."""
+
+    def xyz(x: float, y: float, z: float) -> bytes:
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in (x, y, z)))
+
+    gamma_one = b"curv\0\0\0\0" + struct.pack(">IH", 1, 256) + b"\0\0"
+    tags = {
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.4361, 0.2225, 0.0139),
+        b"gXYZ": xyz(0.3851, 0.7169, 0.0971),
+        b"bXYZ": xyz(0.1431, 0.0606, 0.7141),
+        b"rTRC": gamma_one,
+        b"gTRC": gamma_one,
+        b"bTRC": gamma_one,
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 7) + b"linear\0" + b"\0" * 79,
+    }
+    table, body, offset = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        content += b"\0" * (-len(content) % 4)
+        table += name + struct.pack(">II", offset + len(body), len(content))
+        body += content
+    header = struct.pack(">I", offset + len(body)) + b"\0\0\0\0\x02\x40\0\0mntrRGB XYZ " + b"\0" * 12 + b"acsp"
+    header += b"\0" * 28 + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + table + body
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "JPEG", "WEBP", "AVIF", "MPO"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_is_that_of_pillows_own_transpose(form: str, orientation: int):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(picture(), form, exif=exif)
+    with Image.open(BytesIO(content)) as reference:
+        expected = np.array(ImageOps.exif_transpose(reference))
+    assert decode(content).shape == ((HEIGHT, WIDTH, 3) if orientation < 5 else (WIDTH, HEIGHT, 3))
+    np.testing.assert_array_equal(decode(content), expected)
+
+
+def test_orientation_6_turns_the_stored_left_column_into_the_top_row():
+    stored = np.zeros((3, 2, 3), np.uint8)
+    stored[:, 0] = [[10] * 3, [20] * 3, [30] * 3]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = decode(encoded(Image.fromarray(stored), "PNG", exif=exif))
+    assert upright[0, :, 0].tolist() == [30, 20, 10]
+    assert upright[1, :, 0].tolist() == [0, 0, 0]
+
+
+def test_malformed_exif_does_not_refuse_good_pixels():
+    content = encoded(picture(), "JPEG", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
+    assert decode(content).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize(
+    ("image", "form", "expected"),
+    [
+        (Image.new("L", (5, 3), 101), "PNG", (101, 101, 101)),
+        (Image.new("1", (5, 3), 1), "PNG", (255, 255, 255)),
+        (Image.new("LA", (5, 3), (0, 51)), "PNG", (204, 204, 204)),  # 0 * 0.2 + 255 * 0.8
+        (Image.new("RGBA", (5, 3), (255, 0, 101, 0)), "PNG", (255, 255, 255)),
+        (Image.new("RGBA", (5, 3), (200, 100, 0, 102)), "WEBP", (233, 193, 153)),  # 0.4 c + 0.6 * 255
+        (Image.new("CMYK", (5, 3), (0, 0, 0, 0)), "TIFF", (255, 255, 255)),
+        (Image.new("CMYK", (5, 3), (0, 255, 255, 0)), "JPEG", (255, 0, 0)),
+        (Image.new("RGB", (5, 3), (7, 11, 13)).quantize(2), "PNG", (7, 11, 13)),
+        (Image.fromarray(np.full((3, 5), 257 * 101, np.uint16)), "PNG", (101, 101, 101)),
+        (Image.fromarray(np.full((3, 5), 65_535, np.uint16)), "TIFF", (255, 255, 255)),
+        (Image.fromarray(np.full((3, 5), 128, np.uint16)), "PNG", (0, 0, 0)),  # 128 / 257 rounds down
+        (Image.fromarray(np.full((3, 5), 257 * 7, np.uint16)), "PPM", (7, 7, 7)),
+        (Image.new("RGB", (5, 3), (7, 11, 13)), "BMP", (7, 11, 13)),
+        (Image.new("L", (5, 3), 101), "AVIF", (101, 101, 101)),
+        (Image.new("RGBA", (5, 3), (255, 0, 101, 0)), "AVIF", (255, 255, 255)),
+        (Image.new("YCbCr", (5, 3), (101, 128, 128)), "TIFF", (101, 101, 101)),
+        (Image.new("RGB", (5, 3), (7, 11, 13)), "JPEG2000", (7, 11, 13)),
+    ],
+)
+def test_every_mode_becomes_srgb(image: Image.Image, form: str, expected: tuple[int, int, int]):
+    settings = {"lossless": True} if form == "WEBP" else {"quality": 100} if form == "JPEG" else {}
+    pixels = decode(encoded(image, form, **settings))
+    assert pixels.shape == (3, 5, 3)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_allclose(pixels, np.broadcast_to(expected, pixels.shape), atol=1)
+
+
+def test_a_palette_with_a_transparent_colour_lies_on_white():
+    image = Image.new("P", (5, 3), 1)
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((2, 1), 0)
+    pixels = decode(encoded(image, "PNG", transparency=1))
+    assert pixels[1, 2].tolist() == [10, 20, 30]
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+
+
+def test_mpo_and_gif_give_their_first_frame():
+    first, second = Image.new("RGB", (5, 3), (200, 0, 0)), Image.new("RGB", (5, 3), (0, 0, 200))
+    for form in ("MPO", "GIF"):
+        pixels = decode(encoded(first, form, save_all=True, append_images=[second]))
+        np.testing.assert_allclose(pixels[1, 2], [200, 0, 0], atol=3, err_msg=form)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_a_colour_profile_is_turned_into_srgb(form: str):
+    settings = {"lossless": True} if form == "WEBP" else {}
+    content = encoded(Image.new("RGB", (5, 3), (128, 128, 128)), form, icc_profile=linear_rgb_profile(), **settings)
+    linear = 128 / 255
+    expected = 255 * (1.055 * linear ** (1 / 2.4) - 0.055)  # IEC 61966-2-1: 187.8
+    np.testing.assert_allclose(decode(content), np.full((3, 5, 3), expected), atol=1)
+
+
+def test_a_colour_profile_works_through_transparency_and_a_palette():
+    profile = linear_rgb_profile()
+    half = decode(encoded(Image.new("RGBA", (5, 3), (128, 128, 128, 255)), "PNG", icc_profile=profile))
+    palette = decode(encoded(Image.new("RGB", (5, 3), (128, 128, 128)).quantize(2), "PNG", icc_profile=profile))
+    np.testing.assert_allclose(half, np.full((3, 5, 3), 188), atol=1)
+    np.testing.assert_allclose(palette, np.full((3, 5, 3), 188), atol=1)
+
+
+@pytest.mark.parametrize("profile", [b"no profile", linear_rgb_profile()[:200]])
+def test_a_broken_or_misfit_profile_is_ignored(profile: bytes):
+    content = encoded(Image.new("RGB", (5, 3), (128, 128, 128)), "PNG", icc_profile=profile)
+    np.testing.assert_array_equal(decode(content), 128)
+
+
+def test_a_profile_for_another_mode_is_ignored():
+    content = encoded(Image.new("L", (5, 3), 128), "PNG", icc_profile=linear_rgb_profile())
+    np.testing.assert_array_equal(decode(content), 128)
+
+
+def test_pixels_can_be_written_to():
+    pixels = decode(encoded(picture(), "PNG"))
+    pixels[0, 0] = 0
+    assert pixels[0, 0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "form", "settings"),
+    [
+        ("RGB", "JPEG", {}),
+        ("RGB", "JPEG", {"progressive": True}),
+        ("L", "JPEG", {}),
+        ("CMYK", "JPEG", {}),
+        ("RGB", "PNG", {}),
+        ("RGB", "WEBP", {}),
+        ("RGB", "TIFF", {"compression": "tiff_lzw"}),
+        ("RGB", "BMP", {}),
+    ],
+)
+def test_a_cut_file_is_refused_and_verifying_agrees_with_reading(mode: str, form: str, settings: dict):
+    content = encoded(picture(mode), form, **settings)
+    decode(content)
+    prove_readable(content)
+    trailer = {"PNG": 20, "BMP": 1}.get(form, 0)  # an end mark or filling that Pillow does not miss: no pixel is lost
+    for cut in np.linspace(0, len(content) - 1 - trailer, 29).astype(int):
+        for read in (decode, prove_readable):
+            with pytest.raises((OSError, SyntaxError, ValueError, IndexError, struct.error)):
+                read(content[:cut])
+
+
+def test_pixels_without_a_range_are_refused():
+    floats = Image.fromarray(np.full((3, 5), 0.5, np.float32))
+    with pytest.raises(FusiqaError, match="floating-point"):
+        decode(encoded(floats, "TIFF"))
+    wide = Image.fromarray(np.full((3, 5), 70_001, np.int32))
+    with pytest.raises(FusiqaError, match="70001"):
+        decode(encoded(wide, "TIFF"))
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch):
+    content = encoded(picture(), "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 3)
+    for read in (decode, prove_readable):
+        with pytest.raises(Image.DecompressionBombError, match=str(HEIGHT * WIDTH)):
+            read(content)
+
+
+def test_pillows_warnings_stay_inside_in_every_thread(monkeypatch: pytest.MonkeyPatch):
+    content = encoded(picture(), "PNG")
+    expected = hashlib.sha256(decode(content)).hexdigest()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)  # Pillow warns up to twice this
+    before = list(warnings.filters)
+    with pytest.raises(Image.DecompressionBombWarning):
+        Image.open(BytesIO(content))
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: hashlib.sha256(decode(content)).hexdigest(), range(200)))
+    assert set(found) == {expected}
+    assert list(warnings.filters) == before
+    with pytest.raises(Image.DecompressionBombWarning):
+        Image.open(BytesIO(content))
+
+
+# --- formats that Pillow cannot write: built byte by byte -------------------------------------------------------------
+
+
+def png(samples: np.ndarray, *, colour: int, extra: bytes = b"") -> bytes:
+    """A PNG of 16 bits a sample; colour 0 is grey, 2 RGB, 4 grey and alpha, 6 RGB and alpha (PNG 1.2, 11.2.2)."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width = samples.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))
+    transparency = chunk(b"tRNS", extra) if extra else b""
+    return b"\x89PNG\r\n\x1a\n" + head + transparency + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def tiff(
+    strip: bytes,
+    *,
+    size: tuple[int, int],
+    bits: int,
+    samples: int,
+    photometric: int,
+    order: str,
+    alpha: int | None = None,
+) -> bytes:
+    """An uncompressed TIFF of one strip (TIFF 6.0, sections 2 to 8)."""
+    height, width = size
+    short, long = 3, 4
+    tags = 10 + (alpha is not None)
+    start = 8 + 2 + 12 * tags + 4
+    depths = struct.pack(f"{order}{samples}H", *[bits] * samples)
+    entries = [
+        (256, short, 1, width),
+        (257, short, 1, height),
+        (258, short, samples, bits if samples == 1 else start),
+        (259, short, 1, 1),
+        (262, short, 1, photometric),
+        (273, long, 1, start + len(depths)),
+        (277, short, 1, samples),
+        (278, short, 1, height),
+        (279, long, 1, len(strip)),
+        (284, short, 1, 1),
+    ]
+    if alpha is not None:
+        entries.append((338, short, 1, alpha))
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, tags)
+    for tag, kind, count, value in entries:
+        packed = (
+            struct.pack(f"{order}HH", value, 0) if kind == short and count == 1 else struct.pack(f"{order}I", value)
+        )
+        head += struct.pack(f"{order}HHI", tag, kind, count) + packed
+    return head + struct.pack(f"{order}I", 0) + depths + strip
+
+
+def everywhere(*values: int) -> np.ndarray:
+    return np.broadcast_to(np.array(values, np.uint16), (3, 5, len(values)))
+
+
+V, W, X, HALF = 257 * 101, 257 * 17, 257 * 211, 257 * 51  # 51 / 255 = 0.2 of the colour, 0.8 of the white below it
+
+
+@pytest.mark.parametrize(
+    ("samples", "colour", "expected"),
+    [
+        (everywhere(V), 0, (101, 101, 101)),
+        (everywhere(V, W, X), 2, (101, 17, 211)),
+        (everywhere(0, HALF), 4, (204, 204, 204)),
+        (everywhere(V, W, X, HALF), 6, (224, 207, 246)),
+    ],
+)
+def test_png_of_16_bits(samples: np.ndarray, colour: int, expected: tuple[int, int, int]):
+    pixels = decode(png(samples, colour=colour))
+    assert pixels.shape == (3, 5, 3)
+    np.testing.assert_allclose(pixels, np.broadcast_to(expected, pixels.shape), atol=1)
+
+
+def test_the_clear_level_of_a_16_bit_grey_png_is_white():
+    samples = everywhere(V).copy()
+    samples[1, 2] = W
+    pixels = decode(png(samples, colour=0, extra=struct.pack(">H", W)))
+    assert pixels[1, 2].tolist() == [255] * 3
+    assert pixels[0, 0].tolist() == [101] * 3
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("samples", "photometric", "alpha", "expected"),
+    [
+        (everywhere(V), 1, None, (101, 101, 101)),
+        (everywhere(V, W, X), 2, None, (101, 17, 211)),
+        (everywhere(V, W, X, HALF), 2, 2, (224, 207, 246)),
+        (everywhere(0, 65_535, 65_535, 0), 5, None, (255, 0, 0)),  # cyan, magenta, yellow, black
+    ],
+)
+def test_tiff_of_16_bits_in_either_byte_order(
+    order: str, samples: np.ndarray, photometric: int, alpha: int | None, expected: tuple[int, int, int]
+):
+    strip = samples.astype(f"{order}u2").tobytes()
+    depth = samples.shape[2]
+    content = tiff(strip, size=(3, 5), bits=16, samples=depth, photometric=photometric, order=order, alpha=alpha)
+    np.testing.assert_allclose(decode(content), np.broadcast_to(expected, (3, 5, 3)), atol=1)
+
+
+def test_tiff_whose_zero_is_white_is_turned_over():
+    strip = everywhere(V).astype("<u2").tobytes()
+    content = tiff(strip, size=(3, 5), bits=16, samples=1, photometric=0, order="<")
+    np.testing.assert_array_equal(decode(content), 255 - 101)
+
+
+def test_tiff_of_12_bits_reaches_white():
+    strip = bytes([0xFF, 0xF0, 0x00] * 9)  # levels 4095 and 0, 6 in a row
+    content = tiff(strip, size=(3, 6), bits=12, samples=1, photometric=1, order="<")
+    np.testing.assert_array_equal(decode(content)[:, :, 0], [[255, 0] * 3] * 3)
+
+
+def test_tiff_of_8_bit_cmyk():
+    content = tiff(bytes([0, 255, 255, 0] * 15), size=(3, 5), bits=8, samples=4, photometric=5, order=">")
+    np.testing.assert_allclose(decode(content), np.broadcast_to((255, 0, 0), (3, 5, 3)), atol=1)
+
+
+def cmyk_profile() -> bytes:
+    """A printer's ICC v2 profile whose paper is L* = 100 and whose every ink alone leaves L* = 50 (lut8, 6.5.8)."""
+
+    def signed(value: float) -> bytes:
+        return struct.pack(">i", round(value * 65_536))
+
+    grid = b"".join(
+        bytes([255 if inks == 0 else 128 if inks.bit_count() == 1 else 0, 128, 128]) for inks in range(16)
+    )  # the last ink varies fastest; 128 is a* = b* = 0
+    ramp = bytes(range(256))
+    identity = b"".join(signed(value) for value in (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + ramp * 4 + grid + ramp * 3
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 4) + b"ink\0" + b"\0" * 79,
+        b"wtpt": b"XYZ \0\0\0\0" + signed(0.9642) + signed(1.0) + signed(0.8249),
+        b"A2B0": table,
+    }
+    directory, body, start = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        content += b"\0" * (-len(content) % 4)
+        directory += name + struct.pack(">II", start + len(body), len(content))
+        body += content
+    head = struct.pack(">I", start + len(body)) + b"\0\0\0\0\x02\x40\0\0prtrCMYKLab " + b"\0" * 12 + b"acsp"
+    head += b"\0" * 28 + struct.pack(">3i", 63_190, 65_536, 54_061)
+    return head.ljust(128, b"\0") + directory + body
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+def test_the_profile_of_a_cmyk_image_is_used(form: str):
+    """L* = 50 is 119 of 255 in sRGB (CIE 15 and IEC 61966-2-1); without the profile cyan would be (0, 255, 255)."""
+    settings = {"quality": 100} if form == "JPEG" else {}
+    content = encoded(Image.new("CMYK", (5, 3), (255, 0, 0, 0)), form, icc_profile=cmyk_profile(), **settings)
+    np.testing.assert_allclose(decode(content), 119, atol=3)
+
+
+def test_transparent_grey_keeps_its_place_in_front_of_white():
+    np.testing.assert_array_equal(decode(encoded(Image.new("LA", (5, 3), (101, 255)), "PNG")), 101)
+
+
+@needs_heic
+@pytest.mark.parametrize(
+    ("name", "corners"), [("plain", (RED, GREEN, BLUE, WHITE)), ("turned", (BLUE, RED, WHITE, GREEN))]
+)
+def test_heic_is_read_upright(name: str, corners: tuple):
+    """The turned file holds a rotation by 90 degrees and EXIF that says so too: it has to be turned once."""
+    pixels = decode((HEIC / f"{name}.heic").read_bytes())
+    assert pixels.shape == ((HEIGHT, WIDTH, 3) if name == "plain" else (WIDTH, HEIGHT, 3))
+    found = [pixels[3, 3], pixels[3, -4], pixels[-4, 3], pixels[-4, -4]]
+    np.testing.assert_allclose(found, corners, atol=3)
+
+
+@needs_heic
+def test_heic_with_a_profile_and_with_transparency():
+    np.testing.assert_allclose(decode((HEIC / "profile.heic").read_bytes()), 188, atol=1)  # linear light 128 / 255
+    pixels = decode((HEIC / "alpha.heic").read_bytes())
+    np.testing.assert_allclose([pixels[3, 3], pixels[3, -4]], [(255, 255, 255), GREEN], atol=3)
+
+
+def test_heic_without_its_library_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    register_heic.cache_clear()
+    (tmp_path / "a.heic").write_bytes((HEIC / "plain.heic").read_bytes())
+    images = FolderImages(tmp_path)
+    for look in (images.read, images.verify):
+        with pytest.raises(FusiqaError, match=r"^a\.heic: a HEIC image, .*pip install 'fusiqa\[heic\]'$"):
+            look("a.heic")
+
+
+@needs_heic
+def test_a_heic_bomb_is_refused(monkeypatch: pytest.MonkeyPatch):
+    content = (HEIC / "plain.heic").read_bytes()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 3)
+    for read in (decode, prove_readable):
+        with pytest.raises(Image.DecompressionBombError, match=str(HEIGHT * WIDTH)):
+            read(content)
+
+
+def test_other_formats_are_refused_even_if_pillow_would_start_a_program_for_them(tmp_path: Path):
+    Image.new("RGB", (5, 3)).save(tmp_path / "a.eps")
+    with pytest.raises(FusiqaError, match=r"a\.eps: not an image in a format that can be read"):
+        FolderImages(tmp_path).verify("a.eps")
+
+
+# --- damaged files: verifying refuses what reading refuses, and nothing else -----------------------------------------
+
+
+def is_refused(read, content: bytes) -> bool:
+    try:
+        read(content)
+    except Exception:  # whatever Pillow raises
+        return True
+    return False
+
+
+DAMAGED = {
+    "jpeg": encoded(picture(), "JPEG"),
+    "progressive": encoded(picture(), "JPEG", progressive=True),
+    "grey jpeg": encoded(picture("L"), "JPEG"),
+    "cmyk jpeg": encoded(picture("CMYK"), "JPEG"),
+    "mpo": encoded(picture(), "MPO", save_all=True, append_images=[Image.new("RGB", (WIDTH, HEIGHT))]),
+    "png": encoded(picture(), "PNG"),
+    "webp": encoded(picture(), "WEBP"),
+    "tiff": encoded(picture(), "TIFF", compression="tiff_lzw"),
+    "bmp": encoded(picture(), "BMP"),
+    "avif": encoded(picture(), "AVIF") if features.check("avif") else b"",
+    "heic": (HEIC / "alpha.heic").read_bytes() if find_spec("pi_heif") else b"",
+}
+
+
+@pytest.mark.parametrize("name", [name for name, content in DAMAGED.items() if content])
+def test_verifying_a_damaged_file_agrees_with_reading_it(name: str):
+    """Only JPEG and MPO are verified by another way than reading; they are damaged 400 times each."""
+    whole, rng = DAMAGED[name], np.random.default_rng(0)
+    assert not is_refused(decode, whole)
+    assert not is_refused(prove_readable, whole)
+    times = 400 if "jp" in name or name in ("progressive", "mpo") else 40
+    refused = 0
+    for time in range(times):
+        content = bytearray(whole[: rng.integers(len(whole))] if time % 4 == 0 else whole)
+        for _ in range(rng.integers(1, 4)):  # in the head as often as in the whole, where most bytes are pixels
+            reach = len(content) if time % 2 else min(len(content), 640)
+            if reach:
+                content[rng.integers(reach)] ^= 1 << rng.integers(8)
+        outcome = is_refused(decode, bytes(content))
+        assert is_refused(prove_readable, bytes(content)) == outcome, f"damage {time}"
+        refused += outcome
+    assert refused > 0
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> FolderImages:
+    Image.fromarray(noise(37, 53)).save(tmp_path / "whole.png")
+    Image.fromarray(noise(37, 53)).save(tmp_path / "whole.jpg")
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.jpg").write_text("not an image")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "dangling.jpg").symlink_to(tmp_path / "gone.jpg")
+    Image.fromarray(np.full((3, 5), 0.5, np.float32)).save(tmp_path / "float.tiff")
+    return FolderImages(tmp_path)
+
+
+def test_reading_gives_the_pixels(folder: FolderImages):
+    np.testing.assert_array_equal(folder.read("whole.png"), noise(37, 53))
+
+
+def test_names_may_be_absolute_or_in_a_folder_below(folder: FolderImages):
+    below = FolderImages(folder.root.parent)
+    np.testing.assert_array_equal(below.read(f"{folder.root.name}/whole.png"), noise(37, 53))
+    np.testing.assert_array_equal(FolderImages(Path("elsewhere")).read(str(folder.root / "whole.png")), noise(37, 53))
+
+
+@pytest.mark.parametrize("image", ["whole.png", "whole.jpg"])
+def test_verifying_gives_the_hash_of_the_file(folder: FolderImages, image: str):
+    assert folder.verify(image) == hashlib.sha256((folder.root / image).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("cut.jpg", "truncated"),
+        ("text.jpg", "not an image"),
+        ("empty.jpg", "empty"),
+        ("folder.jpg", "is a folder"),
+        ("pipe.jpg", "is a pipe"),
+        ("dangling.jpg", "no such file in .*"),
+        ("missing.jpg", "no such file in .*"),
+        ("float.tiff", "floating-point"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_name_and_reason(folder: FolderImages, image: str, reason: str):
+    for use in (folder.read, folder.verify):
+        with pytest.raises(FusiqaError, match=f"^{image}: .*{reason}"):
+            use(image)
+
+
+def test_a_decompression_bomb_is_refused_with_its_name(folder: FolderImages, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 37 * 53 // 3)
+    for use in (folder.read, folder.verify):
+        with pytest.raises(FusiqaError, match=r"^whole\.png: too large .*1961"):
+            use("whole.png")
+
+
+def test_images_are_picklable(folder: FolderImages):
+    copy = pickle.loads(pickle.dumps(folder))
+    assert copy == folder
+    np.testing.assert_array_equal(copy.read("whole.png"), folder.read("whole.png"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_file_that_may_not_be_read_says_so(folder: FolderImages):
+    (folder.root / "whole.png").chmod(0)
+    with pytest.raises(FusiqaError, match=r"^whole\.png: may not be read"):
+        folder.read("whole.png")
+
+
+def test_the_reason_for_a_refused_file_is_in_the_users_words():
+    assert reason_of(PermissionError(13, "Permission denied")) == "may not be read (permission denied)"
+    assert reason_of(FileNotFoundError()) == "no such file"
+    assert reason_of(ValueError("odd chunk")) == "cannot be read (odd chunk)"
+    assert reason_of(ValueError()) == "cannot be read (ValueError)"
+
+
+# --- resize, padding, crops -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("none", (1013, 769)),
+        ("384", (506, 384)),  # 1013 * 384 / 769 = 505.8
+        ("512x384", (384, 512)),
+        ("384x512", (512, 384)),
+        ("769", (1013, 769)),
+    ],
+)
+def test_resize_gives_height_and_width_in_their_order(text: str, expected: tuple[int, int]):
+    resize = Resize.parse(text)
+    assert resize.size(height=1013, width=769) == expected
+    assert resize.apply(np.zeros((1013, 769, 3), np.uint8)).shape == (*expected, 3)
+
+
+def test_resize_keeps_rows_rows_and_columns_columns():
+    rows = np.repeat(np.linspace(0, 255, 101).astype(np.uint8)[:, None, None], 67, axis=1).repeat(3, axis=2)
+    resized = Resize.parse("43x31").apply(rows)
+    assert resized.shape == (31, 43, 3)
+    assert np.ptp(resized, axis=1).max() == 0
+    assert np.ptp(resized, axis=0).min() > 240
+
+
+def test_resize_is_anti_aliased():
+    board = np.indices((64, 64)).sum(axis=0) % 2 * 255
+    small = Resize.parse("16").apply(board[..., None].repeat(3, axis=2).astype(np.uint8))
+    np.testing.assert_allclose(small[4:12, 4:12], np.full((8, 8, 3), 127.5), atol=1)  # picking pixels gives 0 or 255
+
+
+@pytest.mark.parametrize("text", ["none", "37", "53x37"])
+def test_a_image_of_the_right_size_is_not_resampled(text: str):
+    pixels = noise(37, 53)
+    assert Resize.parse(text).apply(pixels) is pixels
+
+
+def test_resizing_a_sliver_stays_within_memory():
+    assert Resize.parse("384").apply(noise(1, 911)).shape == (384, LARGEST_SIDE, 3)
+
+
+@pytest.mark.parametrize("text", ["none", "384", "512x384"])
+def test_resize_prints_the_words_that_it_was_read_from(text: str):
+    assert str(Resize.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "auto", "0", "-5", "384x", "x384", "512x0", "512x384x3", "3e2", "16385", "٣٨٤", "384 "]
+)
+def test_other_words_are_refused(text: str):
+    with pytest.raises(FusiqaError) as caught:
+        Resize.parse(text)
+    assert str(caught.value).startswith("`resize` must be none, the short side in pixels (384) or WIDTHxHEIGHT")
+    assert str(caught.value).endswith(f"got {text}")
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "crop"), [(7, 7, 7), (11, 7, 7), (31, 43, 7), (211, 13, 13), (2, 3, 1), (97, 89, 83)]
+)
+def test_crops_cover_every_pixel_with_as_few_as_can_be(height: int, width: int, crop: int):
+    corners = cover(height, width, crop)
+    seen = np.zeros((height, width), int)
+    for top, left in corners:
+        assert seen[top : top + crop, left : left + crop].shape == (crop, crop)
+        seen[top : top + crop, left : left + crop] += 1
+    assert seen.min() >= 1
+    assert len(set(corners)) == len(corners) == -(-height // crop) * -(-width // crop)
+
+
+def test_crops_are_spread_evenly_from_edge_to_edge():
+    assert cover(224, 500, 224) == [(0, 0), (0, 138), (0, 276)]
+    assert cover(384, 512, 224) == [(0, 0), (0, 144), (0, 288), (160, 0), (160, 144), (160, 288)]
+
+
+def test_random_corners_reach_every_position():
+    rng = np.random.default_rng(0)
+    found = {random_corner(rng, height=13, width=11, crop=7) for _ in range(1000)}
+    assert found == {(top, left) for top in range(7) for left in range(5)}
+
+
+def test_a_crop_larger_than_the_image_is_refused():
+    with pytest.raises(FusiqaError, match=r"crop of 17 pixels .* 13x19"):
+        cover(13, 19, 17)
+    with pytest.raises(FusiqaError, match=r"crop of 17 pixels .* 19x13"):
+        random_corner(np.random.default_rng(0), 19, 13, 17)
+
+
+def test_padding_mirrors_outwards():
+    row = np.array([1, 2, 3], np.uint8)[None, :, None].repeat(3, axis=2)
+    assert pad_to(row, height=1, width=8)[0, :, 0].tolist() == [2, 1, 1, 2, 3, 3, 2, 1]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 23), (23, 1), (5, 7)])
+def test_padding_keeps_the_image_in_the_middle(height: int, width: int):
+    pixels = noise(height, width)
+    padded = pad_to(pixels, height=31, width=29)
+    assert padded.shape == (31, 29, 3)
+    top, left = (31 - height) // 2, (29 - width) // 2
+    np.testing.assert_array_equal(padded[top : top + height, left : left + width], pixels)
+
+
+def test_padding_leaves_the_longer_side_and_a_large_image_alone():
+    assert pad_to(noise(41, 5), height=31, width=29).shape == (41, 29, 3)
+    large = noise(41, 43)
+    assert pad_to(large, height=31, width=29) is large
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 7), (40, 60), (HEIGHT, 211)])
+def test_crop_views_cover_the_image_and_weigh_the_same(height, width):
+    views = crop_views(noise(height, width), 31)
+    assert all(view.shape == (31, 31, 3) for view in views)
+    assert views.weights.sum() == pytest.approx(1)
+    assert np.ptp(views.weights) == 0
+    assert views.boxes.min() == 0
+    assert views.boxes[:, 2].max() == views.boxes[:, 3].max() == 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 7), (64, 96), (331, 487), (320, 3 * LARGEST_PIECE + 1)])
+def test_a_whole_view_is_mirrored_to_the_stride_and_cut_only_where_it_is_long(height, width):
+    pixels = noise(height, width)
+    views = whole_views(pixels)
+    assert len(views) == -(-height // LARGEST_PIECE) * -(-width // LARGEST_PIECE)
+    assert all(side % STRIDE == 0 and side <= LARGEST_PIECE + STRIDE for view in views for side in view.shape[:2])
+    np.testing.assert_array_equal(views.pixels[:height, :width], pixels)
+    np.testing.assert_array_equal(
+        views.pixels[height : height + 1, :width], pixels[-1:][: views.pixels.shape[0] - height]
+    )
+    areas = np.prod(views.boxes[:, 2:] - views.boxes[:, :2], axis=1)
+    assert areas.sum() == pytest.approx(1)
+    np.testing.assert_allclose(views.weights, areas)
+
+
+def test_odd_exif_beside_the_orientation_does_not_keep_an_image_from_being_turned():
+    """Pillow cannot write such a tag back, as turning with all of the EXIF would have to."""
+    exif = struct.pack(">2sHIH", b"MM", 42, 8, 2)
+    exif += struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack(">HHII", 0x8769, 2, 1, 0xFFFF) + bytes(4)
+    content = encoded(picture(), "JPEG", exif=b"Exif\0\0" + exif)
+    assert decode(content).shape == (WIDTH, HEIGHT, 3)
