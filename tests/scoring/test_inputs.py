@@ -1,4 +1,6 @@
 import io
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import torch
 from PIL import Image
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.inputs import image_files, image_of, images_in, is_many, printable
+from fusiqa.scoring.inputs import image_files, image_of, images_in, is_many, printable, walk
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (13, 17, 3), dtype=np.uint8)
 
@@ -134,6 +136,22 @@ def test_names_fit_into_one_line_of_a_table():
     assert printable("caf\udce9.jpg") == r"caf\xe9.jpg"
     assert printable("a\nb\t.jpg") == r"a\nb\t.jpg"
     assert printable("grün 花.jpg") == "grün 花.jpg"
+    for name in (
+        "shot 4.42.48\u202fPM.png",
+        "obrazovka\u00a0v.png",
+        "\u5199\u771f\u3000\u4e00.png",
+        "\U0001f468\u200d\U0001f469.png",
+    ):
+        assert printable(name) == name  # a table holds what a file system gives, or the path opens nothing
+
+
+def test_inputs_of_files_bytes_and_arrays_can_be_pickled(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded())
+    for given in (tmp_path / "a.png", encoded(), PIXELS, Image.fromarray(PIXELS)):
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(image_of(given))).read(), PIXELS)
+
+
+# --- files and folders -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -181,3 +199,27 @@ def test_images_of_telephones_are_found(folder):
         (folder / name).write_bytes(b"found by its ending")
     found = {path.name for path in image_files([folder])}
     assert {"e.HEIC", "f.heif", "g.avif"} < found
+
+
+def test_walking_goes_by_name_keeps_what_is_missing_and_leaves_out_what_is_hidden(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for name in (".hidden.png", "sub/old.jfif"):
+        Image.new("RGB", (5, 7)).save(name, "PNG")
+    everything = ["./a.png", "./b.JPG", "./sub/c.jpeg", "./sub/old.jfif", "./sub/deep/d.webp"]
+    assert [image.name for image in walk(["."])] == everything
+    assert [image.name for image in walk(["gone.jpg", "a.png", "a.png", "sub/*.jpeg"])] == [
+        "gone.jpg",
+        "a.png",
+        "sub/c.jpeg",
+    ]
+    assert [image.name for image in walk(["-"], io.StringIO("b.JPG\n\nsub/deep\n"))] == ["b.JPG", "sub/deep/d.webp"]
+
+
+def test_a_folder_that_cannot_be_listed_costs_one_row(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (image,) = walk([str(folder)])
+    with pytest.raises(FusiqaError, match=r"holiday: may not be read \(permission denied\)"):
+        image.read()

@@ -1,43 +1,28 @@
-import io
 import math
+import multiprocessing
 import random
 import re
+import warnings
+from concurrent.futures import ProcessPoolExecutor
 from itertools import count, islice
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from tiny_models import CROP, RANGE, make_model, noise
 
-import fusiqa
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import load_checkpoint
-from fusiqa.scoring.image import FolderImages
-from fusiqa.scoring.scorer import Scorer
+from fusiqa.scoring.image import NO_VIEWS, FolderImages, Resize
+from fusiqa.scoring.models import ModelInfo
+from fusiqa.scoring.scorer import Scorer, score_views
 from fusiqa.scoring.torch import TorchNetwork
 from fusiqa.training.predict import predict
 
 TOLERANCE = 1e-4 * RANGE.width
 """What batch and order may change of a score."""
-
-
-def test_a_score_says_what_it_means(scorer, images):
-    score = scorer(images[0])
-    assert score.name == str(images[0])
-    assert RANGE.low <= score.score <= RANGE.high
-    assert score.score_range == RANGE
-    assert score.higher_is_better
-    assert score.ok
-    assert score.error is None
-    assert (score.height, score.width) == (53, 71)
-    assert score.scale_weights is not None
-    assert len(score.scale_weights) == 4
-    assert sum(score.scale_weights) == pytest.approx(1)
-    assert score.model.startswith("tiny@")
-    assert float(score) == score.score
 
 
 def test_a_score_is_the_mean_over_its_crops_and_the_spread_their_standard_deviation(scorer, images):
@@ -103,13 +88,6 @@ def test_a_large_image_goes_through_in_passes_of_bounded_size(tmp_path):
     assert sum(sizes) == len(score.crops.scores) > 1000
 
 
-def test_a_heat_map_is_the_mean_of_the_crops_over_a_place():
-    from fusiqa.scoring.result import CropScores
-
-    crops = CropScores(np.array([[0, 0, 0.75, 1], [0.25, 0, 1, 1]]), np.array([1.0, 3.0]))
-    np.testing.assert_allclose(crops.heat_map(1, 4), [[1, 2, 2, 3]])
-
-
 def test_a_list_gives_a_list_and_one_gives_one(scorer, images):
     assert [score.name for score in scorer.many(images)] == [str(path) for path in images]
     assert len(scorer.many(images[:1])) == 1
@@ -146,33 +124,6 @@ def test_a_fusion_that_does_not_weigh_has_no_weights(tmp_path):
     assert score.row()["scale_0"] is None
 
 
-def test_a_row_has_numbers_where_there_is_a_score_and_else_the_reason(scorer, images):
-    good, bad = (score.row() for score in scorer.many([images[0], b"no"]))
-    assert good["score"] == scorer(images[0]).score
-    assert good["error"] is None
-    assert (good["width"], good["height"]) == (71, 53)
-    assert [bad[name] for name in ("score", "spread", "scale_0", "width", "height")] == [None] * 5
-    assert "not an image" in bad["error"]
-
-
-def test_a_notebook_shows_the_score_and_the_image(scorer, images):
-    score = scorer(images[0])
-    html = score._repr_html_()
-    assert f"{score.score:.4g}" in html
-    assert html.count("data:image/jpeg;base64,") == 2
-    assert html.count("scale ") >= 4
-    assert "<script" not in html
-
-
-def test_a_notebook_shows_names_as_text_and_reasons_as_they_are(scorer):
-    (bad,) = scorer.many(["<b>.jpg"])
-    assert bad._repr_html_() == "<div><b>&lt;b&gt;.jpg</b>: no such file</div>"
-    file = io.BytesIO()
-    Image.fromarray(noise(9, 9)).save(file, "PNG")
-    file.seek(0)
-    assert "data:image" not in scorer(file)._repr_html_()  # read once, and gone
-
-
 def test_unknown_devices_models_and_backends_are_refused(model_folder, tmp_path):
     with pytest.raises(FusiqaError, match=r"device warp cannot be used.*try cpu or auto"):
         Scorer(model_folder, device="warp")
@@ -185,9 +136,75 @@ def test_unknown_devices_models_and_backends_are_refused(model_folder, tmp_path)
         Scorer(tmp_path / "old.pth")
 
 
-def test_the_scorer_is_a_public_name():
-    assert fusiqa.Scorer is Scorer
-
-
 def test_a_scorer_says_what_it_is():
     assert re.fullmatch(r"Scorer\(biq2021@[0-9a-f]{8}, scores 0 to 1, higher is better\)", repr(Scorer()))
+
+
+def test_one_is_for_a_call_and_several_for_many(scorer, images):
+    with pytest.raises(FusiqaError, match="expected one image; `many` or `stream` score several"):
+        scorer(images)
+    for several in (scorer.many, scorer.stream):
+        with pytest.raises(FusiqaError, match="expected several images; call the scorer itself with one"):
+            several(images[0])
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_scorers_and_results_cross_processes(scorer, images, method):
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method))
+    with warnings.catch_warnings(), pool:
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while threads run
+        for each in (Scorer(device="cpu"), scorer):
+            (result,) = pool.map(each, [str(images[0])])
+            assert result.score == pytest.approx(each(images[0]).score, abs=TOLERANCE)
+
+
+def test_another_default_type_of_torch_changes_no_score(model_folder, images):
+    expected = Scorer(model_folder, device="cpu")(images[0]).score
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        assert Scorer(model_folder, device="cpu")(images[0]).score == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_autocast_around_it_changes_neither_score_nor_loss(scorer):
+    tensor = (torch.from_numpy(noise(48, 60)).permute(2, 0, 1) / 255)[None]
+    with torch.autocast("cpu", torch.bfloat16):
+        score, loss = scorer(tensor[0]).score, scorer.loss(tensor).item()
+    assert (score, loss) == (scorer(tensor[0]).score, scorer.loss(tensor).item())
+
+
+class Darkness:
+    """A network that says how dark a view is, and remembers the shapes that it saw."""
+
+    def __init__(self, view: str) -> None:
+        self.info = ModelInfo("dark", RANGE, CROP, "none", view)
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, views):
+        self.shapes.append(views.shape)
+        return views.mean(axis=(1, 2, 3)), None
+
+    def at_once(self, shape) -> int:
+        return max(1, 4 * 64**2 // (shape[0] * shape[1]))
+
+
+def test_a_model_of_whole_images_sees_each_once_and_parts_weigh_by_their_area(scorer, monkeypatch):
+    network = Darkness("whole")
+    monkeypatch.setattr(scorer, "network", network)
+    monkeypatch.setattr(scorer, "_resize", Resize())
+    same, other = np.full((64, 64, 3), 7, np.uint8), np.full((50, 90, 3), 11, np.uint8)
+    long = np.zeros((32, 1_100, 3), np.uint8)
+    long[:, 576:] = 200  # two parts, of 576 and 524 pixels
+    results = scorer.many([same, same, other, long])
+    assert network.shapes == [(2, 64, 64, 3), (1, 64, 96, 3), (1, 32, 576, 3), (1, 32, 544, 3)]
+    assert [result.score for result in results] == pytest.approx([7, 7, 11, 200 * 524 / 1_100])
+    assert results[3].crops.heat_map(1, 1_100)[0, [0, 575, 576, -1]].tolist() == [0, 0, 200, 200]
+
+
+def test_views_that_cannot_be_read_score_nan_beside_others():
+    crops = np.full((3, CROP, CROP, 3), 5, np.uint8)
+    first, none, last = score_views(Darkness("crops"), [crops, NO_VIEWS, crops[:1]])
+    assert (first.score, first.spread, len(first.scores)) == (5, 0, 3)
+    assert math.isnan(none.score)
+    assert last.score == 5

@@ -1,6 +1,7 @@
 """What is exported scores as torch does, in batches of any size, and without torch."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,10 @@ from fusiqa.models import export as exporting
 from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.export import TOLERANCE, load_exported
 from fusiqa.models.quality import QualityModel
+from fusiqa.scoring.models import source_of
+from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.scorer import Scorer
-from fusiqa.scoring.torch import load_torch_network
+from fusiqa.scoring.torch import TorchNetwork, load_torch_network
 
 pytest.importorskip("onnxscript")
 CLOSE = TOLERANCE * RANGE.width
@@ -94,18 +97,61 @@ def test_differences_are_told_apart(scorer):
     assert exporting.difference(scorer.network, lambda crops: scorer.network(crops[:0])) == float("inf")
 
 
-def test_onnx_scores_without_torch(tmp_path, model_folder):
+HEAVY = ["torch", "timm", "lightning", "pandas", "scipy", "matplotlib", "huggingface_hub"]
+
+
+def without(modules: list[str], code: str) -> subprocess.CompletedProcess:
+    """Run a program in which modules cannot be imported."""
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({modules!r})); "
+    return subprocess.run([sys.executable, "-c", blocked + code], capture_output=True, text=True)
+
+
+def test_the_packaged_model_scores_without_torch_in_python_and_on_the_command_line(tmp_path):
+    Image.fromarray(noise(253, 271)).save(tmp_path / "a.png")
+    path = str(tmp_path / "a.png")
+    expected = Scorer(device="cpu", backend="torch")(path).score
+    done = without(HEAVY, f"import fusiqa; print(fusiqa.Scorer()({path!r}).score, len(fusiqa.list_models()))")
+    assert float(done.stdout.split()[0]) == pytest.approx(expected, abs=1e-4), done.stderr
+    done = without(HEAVY, f"from fusiqa.cli import main; main(['score', {path!r}])")
+    assert float(done.stdout.splitlines()[1].split(",")[1]) == pytest.approx(expected, abs=1e-4), done.stderr
+
+
+def test_without_torch_a_model_that_needs_it_says_what_to_install(model_folder):
+    done = without(HEAVY, f"import fusiqa; fusiqa.Scorer({str(model_folder)!r})")
+    assert "tiny needs torch, as it has no model.onnx: pip install 'fusiqa[torch]'" in done.stderr
+    assert done.stderr.count("Traceback") == 1
+
+
+def test_a_run_folder_is_scored_by_the_onnx_file_in_it_unless_that_is_stale(tmp_path, model_folder, capsys):
+    folder = shutil.copytree(model_folder, tmp_path / "run")
+    network = load_torch_network(folder, name="run", device="cpu")
+    exporting.export(network, folder / "model.onnx", source=source_of(folder), half=True)
+    image, expected = noise(53, 71), Scorer(model_folder, device="cpu")(noise(53, 71)).score
+    assert isinstance(Scorer(folder, device="cpu").network, OnnxNetwork)
+    assert isinstance(Scorer(folder, device="cpu", backend="torch").network, TorchNetwork)
+    assert Scorer(folder, device="cpu")(image).score == pytest.approx(expected, abs=0.01 * RANGE.width)
+    stated = json.loads((folder / "model.json").read_text())
+    stated["model"]["score_range"] = [10, 50]
+    (folder / "model.json").write_text(json.dumps(stated))
+    scorer = Scorer(folder, device="cpu")
+    assert "is not of the model beside it and is not used" in capsys.readouterr().err
+    assert isinstance(scorer.network, TorchNetwork)
+    assert scorer(image).score == pytest.approx(10 * expected, abs=0.01)
+
+
+def test_a_forked_process_opens_its_own_session(tmp_path, model_folder):
     export(model_folder, name="mine", output=tmp_path / "model.onnx")
-    Image.fromarray(noise(53, 71)).save(tmp_path / "a.png")
-    code = (
-        "import sys; from fusiqa.scoring.scorer import Scorer; "
-        f"print(Scorer({str(tmp_path / 'model.onnx')!r}, backend='onnx')({str(tmp_path / 'a.png')!r}).score); "
-        "print(*sorted({'torch', 'timm', 'lightning'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    score, loaded = done.stdout.split("\n")[:2]
-    assert 1 <= float(score) <= 5
-    assert loaded == ""
+    network, crops = OnnxNetwork(tmp_path / "model.onnx", device="cpu"), noise(32, 32)[None]
+    expected = network(crops)[0]
+    network._process = -1  # as a child sees it
+    kept = network._session
+    np.testing.assert_array_equal(network(crops)[0], expected)
+    assert network._session is not kept
+
+
+def test_devices_that_onnx_runtime_lacks_are_refused(tmp_path):
+    with pytest.raises(FusiqaError, match=r"device cuda:7 cannot be used by ONNX Runtime here; try cpu or auto"):
+        Scorer(device="cuda:7", backend="onnx")
 
 
 def test_another_model_is_exported_once_and_kept(model_folder, scorer, capsys):

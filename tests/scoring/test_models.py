@@ -1,0 +1,132 @@
+"""Models by name and their descriptions; the model in the package is small, safe to load, and as its card says."""
+
+import json
+import re
+import shutil
+import socket
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from fusiqa.config import ScoreRange
+from fusiqa.data.distortions import distort
+from fusiqa.data.synthetic import dead_leaves
+from fusiqa.errors import FusiqaError
+from fusiqa.scoring.models import (
+    DEFAULT,
+    IN_THE_PACKAGE,
+    describe,
+    fingerprint_of,
+    list_models,
+    names,
+    source_of,
+)
+from fusiqa.scoring.onnx import OnnxNetwork
+from fusiqa.scoring.scorer import Scorer
+
+FOLDER = IN_THE_PACKAGE / DEFAULT
+LARGEST = 10_000_000  # bytes
+SCORE = 0.7267  # of one picture, when the model was put into the package
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Scorer(device="cpu")
+
+
+def test_it_is_small_and_no_pickle():
+    assert DEFAULT in names()
+    assert {path.name for path in FOLDER.iterdir()} == {"README.md", "model.json", "model.onnx", "model.safetensors"}
+    assert max(path.stat().st_size for path in FOLDER.iterdir()) < LARGEST
+    with safe_open(FOLDER / "model.safetensors", "pt") as file:
+        types = {file.get_tensor(name).dtype for name in file.keys() if file.get_tensor(name).ndim > 1}  # noqa: SIM118
+    assert types == {torch.float16}
+
+
+def test_it_needs_no_network(monkeypatch):
+    def refuse(self, address):
+        raise AssertionError(f"a socket was opened to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    score = Scorer(device="cpu")(dead_leaves(1, size=240))
+    assert score.score_range == ScoreRange(0, 1)
+    assert 0 <= score.score <= 1
+    assert score.model.startswith("biq2021@")
+
+
+def test_its_score_falls_with_blur(shipped):
+    sharp = dead_leaves(3, size=400)
+    scores = [shipped(distort(sharp, "gaussian_blur", level, seed=0)).score for level in (1, 3, 5)]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] - scores[2] > 0.1
+
+
+def test_its_card_says_where_it_comes_from_as_its_description_does():
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    stated = json.loads((FOLDER / "model.json").read_text(encoding="utf-8"))
+    provenance = stated["provenance"]
+    for value in (provenance["commit"][:7], f"{provenance['val_srcc']:.4f}", stated["model"]["fusion"]):
+        assert value in card
+    (test_srcc,) = re.findall(r"\| SRCC \| (0\.\d+) \[", card)
+    assert float(test_srcc) >= 0.87
+    for word in ("BIQ2021", "licence", "JPEG", "ImageNet"):
+        assert word in card
+
+
+def test_unchanged_scores(shipped):
+    """A change of preprocessing or of the network would change every user's numbers: say so in the changelog then."""
+    assert shipped(dead_leaves(5, size=400)).score == pytest.approx(SCORE, abs=2e-4)
+
+
+def test_both_files_of_it_give_the_same_scores(shipped):
+    """The ONNX file is made by `fusiqa export`; make it anew whenever the weights or the description change."""
+    by_torch = Scorer(device="cpu", backend="torch")
+    assert isinstance(shipped.network, OnnxNetwork)
+    assert shipped.network.stated["source"] == source_of(FOLDER)
+    assert shipped.info.name == by_torch.info.name
+    assert shipped.info.scale_sizes == by_torch.info.scale_sizes
+    for seed in (1, 2):
+        one, other = (scorer(dead_leaves(seed, size=300)) for scorer in (shipped, by_torch))
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+        np.testing.assert_allclose(one.scale_weights, other.scale_weights, atol=1e-4)
+
+
+def test_models_are_listed_with_what_is_known_of_them():
+    (info,) = list_models()
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert info.name == Scorer(device="cpu").info.name
+    assert (info.data, info.backbone, info.fusion) == ("biq2021", "mobilenetv2_100", "cross-scale")
+    assert info.score_range == ScoreRange(0, 1)
+    assert info.licence in card
+    assert f"{info.figures['test_srcc']:.4f}" in card
+    assert (info.crop_size, info.resize, info.view) == (224, "320", "crops")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{", "is not JSON"), ("[]", "lacks"), ('{"model": {}, "preprocessing": {}}', "lacks 'score_range'")],
+)
+def test_a_broken_description_is_one_line(tmp_path, text, reason):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(FusiqaError, match=rf"model\.json {reason}"):
+        describe(tmp_path, "mine")
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(FusiqaError, match=r"model\.json is missing"):
+        describe(tmp_path, "mine")
+    with pytest.raises(FusiqaError, match=r"no model at .*: expected a run folder with model\.safetensors"):
+        fingerprint_of(tmp_path)
+
+
+def test_the_source_of_an_export_changes_with_the_description_and_not_with_the_provenance(model_folder, tmp_path):
+    copy = shutil.copytree(model_folder, tmp_path / "copy")
+    stated = json.loads((copy / "model.json").read_text())
+    (copy / "model.json").write_text(json.dumps({**stated, "provenance": {"dataset": "other"}}))
+    assert source_of(copy) == source_of(model_folder)
+    stated["model"]["score_range"] = [0, 100]
+    (copy / "model.json").write_text(json.dumps(stated))
+    assert source_of(copy) != source_of(model_folder)
