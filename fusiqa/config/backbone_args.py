@@ -21,7 +21,7 @@ _SIZES = """
     pos_drop_rate pos_embed pretrained_window_sizes proj_drop_rate qk_norm qkv_bias reduction_ratio repeats
     replace_stem_pool rounding se_layer se_ratio sr_ratios stem_chs stem_kernel_size stem_pool stem_size stem_type
     stem_width strict_img_size token_mixers use_layer_scale use_pos_emb wa_ratio width width_multiplier widths
-    window_ratio window_size
+    window_ratio window_size zero_init_last
 """
 ARCHITECTURE = frozenset(_SIZES.split())
 """Arguments that say what a backbone is. No other may be given: some make timm download, open or unpickle a file."""

@@ -1,4 +1,4 @@
-"""The heart: how four feature scales become one map, the fusions side by side. It knows no backbone and no score.
+"""How four feature scales become one map: the fusions, side by side.
 
 Every fusion takes the four maps of a pyramid and gives `Fused(map, scale_weights)`; `map` goes to the hypernetwork.
 """
@@ -13,8 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusiqa.config import COARSEST, FUSIONS, SEED_WEIGHING, ModelConfig, ScaleWeighing
-from fusiqa.errors import FusiqaError
+from fusiqa.config import COARSEST, SEED_WEIGHING, ModelConfig, ScaleWeighing
 from fusiqa.models.backbone import Maps
 
 GRID = 7  # G: cells on each side of the fused map
@@ -22,13 +21,13 @@ ATTENTION_HIDDEN = 256
 
 
 class Fused(NamedTuple):
-    """One map for the hypernetwork, and what it was made of.
+    """One map for the hypernetwork, and how it was made.
 
     Attributes:
         map: (batch, C, 7, 7).
         scale_weights: how much each scale counted, rows sum to one; None where a fusion does not weigh.
-        attention: what a fusion attended to beyond that: the gates of `spatial` (batch, 4, 7, 7) in 0-1, or the matrix
-            of `cross-scale` (batch, 4, 4), whose row i says where scale i looked and sums to one; else None.
+        attention: the gates of `spatial` (batch, 4, 7, 7) in 0-1, or the matrix of `cross-scale` (batch, 4, 4), whose
+            row i is the attention of scale i to each scale and sums to one; else None.
     """
 
     map: Float[Tensor, "batch fused 7 7"]
@@ -77,12 +76,12 @@ class AttentionFusion(Fusion):
 
     w = softmax(Linear(256, 4)(Dropout(ReLU(Linear(C_3, 256)(GAP(f_3)))))); the four weights of an image sum to one.
     The weighing can be varied (`ScaleWeighing`): p_i over its root mean square, w times a gain, the logits over a
-    temperature, sigmoid gates in place of the softmax (their shares are then the scale weights).
+    temperature, sigmoid gates in place of the softmax (the scale weights are then their fractions of the sum).
 
     Args:
         channels: channels C_i of the maps.
-        dropout: share of the 256 hidden units dropped in training, 0-1.
-        weighing: how the weights are made of the logits, and what they multiply.
+        dropout: fraction of the 256 hidden units dropped in training.
+        weighing: how the weights follow from the logits, and what they multiply.
 
     Example:
         >>> fusion = AttentionFusion([2, 3, 5, 7])
@@ -108,18 +107,18 @@ class AttentionFusion(Fusion):
         pooled = [unit_power(pool(m)) if self.weighing.normalised else pool(m) for m in maps]
         factors = (self.weighing.gain * gates).unbind(dim=1)
         weighed = [p * factor.view(-1, 1, 1, 1) for p, factor in zip(pooled, factors, strict=True)]
-        return Fused(torch.cat(weighed, dim=1), shares(gates))
+        return Fused(torch.cat(weighed, dim=1), fractions(gates))
 
 
 class SpatialFusion(Fusion):
-    """All scales, each with a gate for every place: fused = [pool(g_0 f_0), ..., pool(g_3 f_3)].
+    """All scales, each gated at every position: fused = [pool(g_0 f_0), ..., pool(g_3 f_3)].
 
     g_i = sigmoid(Conv1x1(C_i / 4, 1)(ReLU(Conv1x1(C_i, C_i / 4)(f_i)))), (batch, 1, H_i, W_i). The scale weights are
-    the gates' means over a map as shares of their sum.
+    the gates' means over a map, divided by their sum.
 
     Args:
         channels: channels C_i of the maps.
-        on_pools: gate the p_i in place of the f_i: 7x7 places on every scale, as heads on a frozen backbone do.
+        on_pools: gate the p_i instead of the f_i: 7x7 positions on every scale, as heads on a frozen backbone do.
     """
 
     def __init__(self, channels: Sequence[int], *, on_pools: bool = False) -> None:
@@ -135,18 +134,18 @@ class SpatialFusion(Fusion):
         gates = [gate(m).float().sigmoid() for gate, m in zip(self.gates, maps, strict=True)]
         gated = torch.cat([pool(m * g.to(m.dtype)) for m, g in zip(maps, gates, strict=True)], dim=1)
         attention = torch.cat([pool(g) for g in gates], dim=1)
-        return Fused(gated, shares(attention.mean(dim=(2, 3))), attention)
+        return Fused(gated, fractions(attention.mean(dim=(2, 3))), attention)
 
 
 class CrossScaleFusion(Fusion):
-    """All scales, each cell informed by every cell of every scale: fused = [p_0 + a_0, ..., p_3 + a_3].
+    """All scales, every cell attending to every cell of every scale: fused = [p_0 + a_0, ..., p_3 + a_3].
 
-    The 4 x 49 cells of the p_i become tokens of width 128, with a learned position and scale; a_i is what multi-head
-    attention (4 heads) among all of them gives the tokens of scale i, brought back to C_i channels. The matrix sums the
-    attention over the cells looked at, and averages it over heads and the cells that look; the scale weights are the
-    means of its rows, how much each scale was looked at.
+    The 4 x 49 cells of the p_i become tokens of width 128, with a learned position and scale; a_i is the output
+    of multi-head self-attention (4 heads) for the tokens of scale i, projected back to C_i channels. The matrix (4, 4) is
+    the attention summed over key cells and averaged over heads and query cells; the scale weights are its column
+    means, the attention that each scale received.
 
-    Source: Vaswani et al., NeurIPS 2017.
+    Source: Vaswani et al., NeurIPS 2017, doi:10.48550/arXiv.1706.03762.
     """
 
     WIDTH = 128
@@ -155,38 +154,38 @@ class CrossScaleFusion(Fusion):
     def __init__(self, channels: Sequence[int], dropout: float = 0.1) -> None:
         super().__init__()
         self.out_channels = sum(channels)
-        self.inwards = nn.ModuleList(nn.Conv2d(c, self.WIDTH, 1) for c in channels)
+        self.in_proj = nn.ModuleList(nn.Conv2d(c, self.WIDTH, 1) for c in channels)
         self.position = nn.Parameter(0.02 * torch.randn(len(channels) * GRID**2, self.WIDTH))
         self.norm = nn.LayerNorm(self.WIDTH)
         self.attention = nn.MultiheadAttention(self.WIDTH, self.HEADS, dropout=dropout, batch_first=True)
-        self.outwards = nn.ModuleList(nn.Conv2d(self.WIDTH, c, 1) for c in channels)
+        self.out_proj = nn.ModuleList(nn.Conv2d(self.WIDTH, c, 1) for c in channels)
 
     def forward(self, maps: Maps) -> Fused:
         pooled = [pool(m) for m in maps]
-        cells = [project(p).flatten(2) for project, p in zip(self.inwards, pooled, strict=True)]
+        cells = [project(p).flatten(2) for project, p in zip(self.in_proj, pooled, strict=True)]
         tokens = self.norm(torch.cat(cells, dim=2).transpose(1, 2) + self.position)
-        told, looks = self.attention(tokens, tokens, tokens)
+        attended, weights = self.attention(tokens, tokens, tokens)
         scales = len(maps)
-        grids = told.transpose(1, 2).unflatten(2, (scales, GRID, GRID)).unbind(dim=2)
-        informed = [p + project(grid) for p, project, grid in zip(pooled, self.outwards, grids, strict=True)]
-        matrix = looks.float().unflatten(2, (scales, -1)).sum(dim=3).unflatten(1, (scales, -1)).mean(dim=2)
-        matrix = matrix / matrix.sum(dim=2, keepdim=True)  # dropout of attention in training scales what is left
+        grids = attended.transpose(1, 2).unflatten(2, (scales, GRID, GRID)).unbind(dim=2)
+        informed = [p + project(grid) for p, project, grid in zip(pooled, self.out_proj, grids, strict=True)]
+        matrix = weights.float().unflatten(2, (scales, -1)).sum(dim=3).unflatten(1, (scales, -1)).mean(dim=2)
+        matrix = matrix / matrix.sum(dim=2, keepdim=True)  # dropout of attention in training rescales the rest
         return Fused(torch.cat(informed, dim=1), matrix.mean(dim=1), matrix)
 
 
-def shares(values: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:
-    """Positive values as shares of their sum: rows sum to one."""
+def fractions(values: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:
+    """Positive values as fractions of their sum: rows sum to one."""
     return values / values.sum(dim=1, keepdim=True)
 
 
 def unit_power(features: Float[Tensor, "batch channels 7 7"]) -> Float[Tensor, "batch channels 7 7"]:
-    """A map over its root mean square, image by image, so that no scale counts for more by its numbers' size alone."""
+    """A map over its root mean square, image by image, so that larger values alone give a scale no more weight."""
     power = features.float().square().mean(dim=(1, 2, 3), keepdim=True)
     return (features * (power + 1e-6).rsqrt()).to(features.dtype)
 
 
 def pool(features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels 7 7"]:
-    """p_i: the adaptive average of a map on the G x G grid; a map of that size is its own."""
+    """p_i: the adaptive average of a map on the G x G grid; a map of that size is returned as it is."""
     return features if features.shape[-2:] == (GRID, GRID) else F.adaptive_avg_pool2d(features, GRID)
 
 
@@ -200,7 +199,5 @@ BUILDERS: dict[str, Callable[[Sequence[int], ModelConfig], Fusion]] = {
 
 
 def build_fusion(channels: Sequence[int], config: ModelConfig) -> Fusion:
-    """The fusion that the configuration names. Raises FusiqaError for an unknown one."""
-    if config.fusion not in BUILDERS:
-        raise FusiqaError(f"unknown fusion {config.fusion!r}; there are {', '.join(FUSIONS)}")
+    """The fusion that the configuration names."""
     return BUILDERS[config.fusion](channels, config)

@@ -1,10 +1,11 @@
-"""Where a backbone's pretrained weights come from: the hub, a local file, or nowhere. It builds no network."""
+"""Pretrained weights of a backbone: from the hub, a local file, or none."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import timm
 from safetensors import SafetensorError, safe_open
@@ -14,6 +15,7 @@ from fusiqa.config import ModelConfig
 from fusiqa.errors import FusiqaError
 
 HUB_FILE = "model.safetensors"
+STATED = ("timm_args", "mean", "std")
 
 
 @dataclass(frozen=True)
@@ -39,26 +41,24 @@ class BackboneWeights:
         """
         architecture = self.metadata.get("architecture", config.backbone)
         if architecture.split(".")[0] != config.backbone.split(".")[0]:
-            raise FusiqaError(f"{self.path} holds {architecture}, not {config.backbone}: add --backbone {architecture}")
+            raise FusiqaError(f"{self.path} is for `backbone` {architecture}, got {config.backbone}")
         try:
-            stated = {
-                name: json.loads(self.metadata[name]) for name in ("timm_args", "mean", "std") if name in self.metadata
-            }
-            arguments = {**stated.get("timm_args", {}), **dict(config.timm_args)}
-        except (json.JSONDecodeError, TypeError) as reason:
-            raise FusiqaError(
-                f"{self.path}: its metadata is not JSON ({reason}); mend timm_args, mean or std"
-            ) from reason
-        return replace(
-            config,
-            timm_args=tuple(sorted(arguments.items())),
-            mean=config.mean or (tuple(stated["mean"]) if "mean" in stated else None),
-            std=config.std or (tuple(stated["std"]) if "std" in stated else None),
-        )
+            stated = {name: json.loads(self.metadata[name]) for name in STATED if name in self.metadata}
+            arguments = {**stated.pop("timm_args", {}), **dict(config.timm_args)}
+            pairs = tuple((name, as_tuple(value)) for name, value in sorted(arguments.items()))
+            colours = {name: getattr(config, name) or as_tuple(stated.get(name)) for name in ("mean", "std")}
+            return replace(config, timm_args=pairs, **colours)
+        except (ValueError, TypeError, RecursionError) as reason:  # FusiqaError is a ValueError
+            raise FusiqaError(f"{self.path}: its metadata cannot be used: {reason}") from reason
+
+
+def as_tuple(value: Any) -> Any:
+    """A list of JSON as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def find_weights(words: str, backbone: str) -> BackboneWeights | None:
-    """The weights that `--backbone_weights` names.
+    """The weights that `backbone_weights` names.
 
     Args:
         words: "imagenet", "none", or the path of a safetensors file.
@@ -76,7 +76,7 @@ def find_weights(words: str, backbone: str) -> BackboneWeights | None:
         return BackboneWeights(download_imagenet(backbone), {})
     path = Path(words).expanduser()
     if not path.is_file():
-        raise FusiqaError(f"no weights at {words}: --backbone_weights takes imagenet, none, or a safetensors file")
+        raise FusiqaError(f"`backbone_weights` must be imagenet, none, or a safetensors file; {words} does not exist")
     return BackboneWeights(path, read_metadata(path))
 
 
@@ -87,8 +87,8 @@ def read_metadata(path: Path) -> dict[str, str]:
             return file.metadata() or {}
     except (SafetensorError, OSError) as reason:
         raise FusiqaError(
-            f"{path} is not a safetensors file ({reason}). A .pth or .bin is a pickle, which can run code: load it "
-            "where you trust it and write its state dict with safetensors.torch.save_file"
+            f"{path} is not a safetensors file ({reason}). Pickles (.pth, .bin) can run code and are never loaded; "
+            "convert them with safetensors.torch.save_file"
         ) from reason
 
 
@@ -117,4 +117,4 @@ def download_imagenet(backbone: str) -> Path:
 
 
 def other_ways() -> str:
-    return "Two other ways: --backbone_weights FILE.safetensors (a local file) or --backbone_weights none (random)"
+    return "Set `backbone_weights` to a local safetensors file, or to none (random)"

@@ -99,14 +99,14 @@ def test_cross_scale_is_multi_head_attention_among_all_cells(maps):
     fusion = CrossScaleFusion(CHANNELS).eval()
     fused, weights, matrix = fusion(maps)
     pooled = ConcatFusion(CHANNELS)(maps).map.split(CHANNELS, dim=1)
-    tokens = torch.cat([project(p).flatten(2).mT for project, p in zip(fusion.inwards, pooled, strict=True)], dim=1)
+    tokens = torch.cat([project(p).flatten(2).mT for project, p in zip(fusion.in_proj, pooled, strict=True)], dim=1)
     tokens = fusion.norm(tokens + fusion.position)
     packed, bias = fusion.attention.in_proj_weight, fusion.attention.in_proj_bias
     q, k, v = (t.unflatten(2, (4, 32)).transpose(1, 2) for t in F.linear(tokens, packed, bias).chunk(3, dim=2))
     looks = (q @ k.mT / 32**0.5).softmax(dim=-1)
     told = fusion.attention.out_proj((looks @ v).transpose(1, 2).flatten(2))
     third = told[:, 98:147].mT.reshape(5, 128, 7, 7)
-    assert torch.allclose(fused[:, 5:10], pooled[2] + fusion.outwards[2](third), atol=1e-5)
+    assert torch.allclose(fused[:, 5:10], pooled[2] + fusion.out_proj[2](third), atol=1e-5)
     mean_looks = looks.mean(dim=1)  # over heads
     assert torch.allclose(matrix[:, 2, 1], mean_looks[:, 98:147, 49:98].sum(dim=2).mean(dim=1), atol=1e-5)
     assert torch.allclose(weights, matrix.mean(dim=1), atol=1e-6)

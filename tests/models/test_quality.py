@@ -54,7 +54,7 @@ def test_every_fusion_has_a_builder():
 
 
 def test_an_unknown_fusion_is_named():
-    with pytest.raises(FusiqaError, match=r"'sum'; there are single, concat, attention"):
+    with pytest.raises(FusiqaError, match=r"'single', 'concat', 'attention', 'spatial', 'cross-scale', got 'sum'"):
         small_model("sum")
 
 
