@@ -141,8 +141,8 @@ class CrossScaleFusion(Fusion):
     """All scales, every cell attending to every cell of every scale: fused = [p_0 + a_0, ..., p_3 + a_3].
 
     The 4 x 49 cells of the p_i become tokens of width 128, with a learned position and scale; a_i is the output
-    of multi-head self-attention (4 heads) for the tokens of scale i, projected back to C_i channels. The matrix (4, 4) is
-    the attention summed over key cells and averaged over heads and query cells; the scale weights are its column
+    of multi-head self-attention (4 heads) for the tokens of scale i, projected back to C_i channels. The matrix is the
+    attention summed over key cells and averaged over heads and query cells, (4, 4); the scale weights are its column
     means, the attention that each scale received.
 
     Source: Vaswani et al., NeurIPS 2017, doi:10.48550/arXiv.1706.03762.
