@@ -1,19 +1,19 @@
-# make demo: the whole loop in minutes, without data. make test: all checks. Both make their environment first.
+# Every target makes the environment in .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env demo test lint clean
+.PHONY: env demo test lint docs clean
 
 env: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
-	  uv pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[train,heic,dev]'; \
+	  uv pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && \
-	  $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[train,heic,dev]'; \
+	  $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
 	fi
 	@touch $@
 
@@ -27,6 +27,10 @@ lint: env
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+docs: env
+	$(BIN)/python -m mkdocs build --strict --quiet --site-dir build/site
+	@echo "build/site/index.html"
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
