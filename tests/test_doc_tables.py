@@ -60,7 +60,7 @@ def test_the_parts_are_those_of_the_built_network():
         "chain of 1x1 convolutions, concat and attention": chain,
         "scale attention": parameters(attention.fusion),
         "the rest of the hypernetwork": parameters(attention.hypernetwork) - chain,
-        "numbers that it writes for each image (not parameters)": sum(
+        "values generated for each image (not parameters)": sum(
             into * out + out for into, out in pairwise(SIZES)
         ),
     }
@@ -126,7 +126,7 @@ def test_the_data_sets_are_those_of_the_catalog():
 
 
 def test_the_presets_are_those_of_the_ablations():
-    rows = table(ROOT / "docs" / "ablation.md", "presets")
+    rows = table(ROOT / "docs" / "compare.md", "presets")
     assert {row["preset"].strip("`"): row["compared with"] for row in rows} == {
         name: preset.reference for name, preset in PRESETS.items()
     }
