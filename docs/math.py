@@ -14,4 +14,6 @@ def on_page_markdown(markdown: str, **_: object) -> str:
         markdown,
         flags=re.MULTILINE | re.DOTALL,
     )
-    return re.sub(r"\$`(.*?)`\$", lambda span: f"<span>{convert(span[1].replace(chr(10), ' '))}</span>", markdown, flags=re.DOTALL)
+    return re.sub(
+        r"\$`(.*?)`\$", lambda span: f"<span>{convert(span[1].replace(chr(10), ' '))}</span>", markdown, flags=re.DOTALL
+    )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fusiqa.config import ModelConfig
     from fusiqa.errors import FusiqaError
     from fusiqa.models.quality import QualityModel, build_model
+    from fusiqa.scoring.loss import QualityLoss, QualityMetric
     from fusiqa.scoring.models import list_models
     from fusiqa.scoring.result import Result
     from fusiqa.scoring.scorer import Scorer
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 HOMES = {
     "FusiqaError": "fusiqa.errors",
     "ModelConfig": "fusiqa.config",
+    "QualityLoss": "fusiqa.scoring.loss",
+    "QualityMetric": "fusiqa.scoring.loss",
     "QualityModel": "fusiqa.models.quality",
     "Result": "fusiqa.scoring.result",
     "Scorer": "fusiqa.scoring.scorer",
@@ -38,6 +41,8 @@ HOMES = {
 __all__ = [
     "FusiqaError",
     "ModelConfig",
+    "QualityLoss",
+    "QualityMetric",
     "QualityModel",
     "Result",
     "Scorer",

@@ -60,9 +60,7 @@ def test_the_parts_are_those_of_the_built_network():
         "chain of 1x1 convolutions, concat and attention": chain,
         "scale attention": parameters(attention.fusion),
         "the rest of the hypernetwork": parameters(attention.hypernetwork) - chain,
-        "values generated for each image (not parameters)": sum(
-            into * out + out for into, out in pairwise(SIZES)
-        ),
+        "values generated for each image (not parameters)": sum(into * out + out for into, out in pairwise(SIZES)),
     }
     assert {row["part"]: integer(row["parameters"]) for row in table(NETWORK, "parts")} == counts
 

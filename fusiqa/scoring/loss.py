@@ -1,16 +1,96 @@
-"""A score as a loss: the same preprocessing as scoring, but in tensors, so that gradients reach the pixels."""
+"""A score as a differentiable loss and as a metric: what people who train image generators or restorers use."""
 
 from __future__ import annotations
 
+from os import PathLike
+from typing import Any
+
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import Metric
 
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import OVERLAP, Resize, cover
-from fusiqa.scoring.models import Network
-from fusiqa.scoring.torch import TorchNetwork, in_float32
+from fusiqa.scoring.models import Network, find
+from fusiqa.scoring.scorer import Scorer
+from fusiqa.scoring.torch import TorchNetwork, in_float32, load_torch_network
+
+
+class QualityLoss(nn.Module):
+    """How far images fall short of the best score, 0 (best) to 1, averaged over the batch; gradients reach the pixels.
+
+    The scores are those of `Scorer` except for rounding to 8 bits after the resize. The model is fixed and no part of the
+    module's state. Scores outside the range give values outside 0-1.
+
+    Args:
+        model: as for `Scorer`.
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps"; images are moved there.
+
+    Raises:
+        FusiqaError: no such model or device.
+
+    Example:
+        >>> images = torch.rand(1, 3, 64, 64, requires_grad=True)
+        >>> QualityLoss(device="cpu")(images).backward()
+        >>> images.grad.shape
+        torch.Size([1, 3, 64, 64])
+    """
+
+    def __init__(self, model: str | PathLike[str] | None = None, *, device: str = "auto") -> None:
+        super().__init__()
+        path, name = find(model)
+        self.network = load_torch_network(path, name=name, device=device)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, ""]:
+        """The loss of floats in 0-1 of any size. Raises FusiqaError for other types, shapes or values."""
+        return quality_loss(self.network, images)
+
+
+class QualityMetric(Metric):
+    """Mean score over all images seen, on the model's score range, higher is better; a torchmetrics metric.
+
+    Args:
+        model: as for `Scorer`.
+        device: as for `Scorer`.
+        **options: of `torchmetrics.Metric`, such as `dist_sync_on_step`.
+
+    Raises:
+        FusiqaError: no such model or device; in `compute`, no images.
+
+    Example:
+        >>> metric = QualityMetric(device="cpu")
+        >>> metric.update(torch.rand(2, 3, 64, 64))
+        >>> metric.compute().shape
+        torch.Size([])
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, model: str | PathLike[str] | None = None, *, device: str = "auto", **options: Any) -> None:
+        super().__init__(**options)
+        self.scorer = Scorer(model, device=device)
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, images: Tensor) -> None:
+        """Add images: (batch, 3, height, width), uint8 in 0-255 or floats in 0-1. Raises FusiqaError for others."""
+        for result in self.scorer.many(images):
+            if not result.ok:
+                raise FusiqaError(f"{result.name}: {result.error}")
+            self.total += result.score
+            self.count += 1
+
+    def compute(self) -> Tensor:
+        """The mean score, a scalar."""
+        if not self.count:
+            raise FusiqaError("no images to compute a mean score of; call `update` first")
+        return (self.total / self.count).float()
 
 
 def quality_loss(network: Network, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, ""]:

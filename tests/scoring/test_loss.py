@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import noise
+from torchmetrics.utilities import dim_zero_sum
 
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import pad_to
-from fusiqa.scoring.loss import mirrored
+from fusiqa.scoring.loss import QualityLoss, QualityMetric, mirrored
+from fusiqa.scoring.scorer import Scorer
 
 
 def images(*shape: int) -> torch.Tensor:
@@ -62,3 +64,27 @@ def test_tensors_are_mirrored_outwards_as_images_are(shape):
 def test_other_tensors_are_refused(scorer, given, reason):
     with pytest.raises(FusiqaError, match=reason):
         scorer.loss(given)
+
+
+def test_the_loss_module_gives_the_loss_of_the_scorer_and_carries_no_weights(model_folder):
+    images = torch.rand(2, 3, 71, 53)
+    loss = QualityLoss(model_folder, device="cpu")
+    assert loss.state_dict() == {}
+    assert loss(images).item() == pytest.approx(Scorer(model_folder, device="cpu", backend="torch").loss(images).item())
+
+
+def test_the_metric_is_the_mean_score_of_all_updates_and_of_all_processes(model_folder):
+    scorer = Scorer(model_folder, device="cpu")
+    images = [torch.randint(256, (count, 3, 53, 71), dtype=torch.uint8) for count in (1, 3)]
+    metrics = [QualityMetric(model_folder, device="cpu") for _ in images]
+    for metric, batch in zip(metrics, images, strict=True):
+        metric.update(batch)
+    expected = sum(scorer(image).score for batch in images for image in batch) / 4
+    reduced = [sum(getattr(metric, name) for metric in metrics) for name in ("total", "count")]
+    assert float(reduced[0] / reduced[1]) == pytest.approx(expected, rel=1e-6)
+    assert all(metrics[0]._reductions[name] is dim_zero_sum for name in ("total", "count"))
+    metrics[0].update(images[1])
+    assert metrics[0].compute().item() == pytest.approx(expected, rel=1e-5)
+    metrics[0].reset()
+    with pytest.raises(FusiqaError, match="no images"):
+        metrics[0].compute()
