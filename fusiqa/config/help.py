@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -87,7 +87,7 @@ def options_of(settings: type, group: str = "options", prefix: str = "") -> Iter
                 group, name, _invocation(name, kind, default), f"{texts[field.name]} {_default(default)}".strip()
             )
     for kind, title, names in nested:
-        yield from options_of(kind, title, names)
+        yield from options_of(cast(type, kind), title, names)
 
 
 def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COLUMNS = ("image", "mos", "split", "group")
 
 
+@runtime_checkable
 class ImageReader(Protocol):
     """Where images are read from, by name. Must be picklable: loader workers carry a copy."""
 

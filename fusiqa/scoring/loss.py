@@ -21,8 +21,8 @@ from fusiqa.scoring.torch import TorchNetwork, in_float32, load_torch_network
 class QualityLoss(nn.Module):
     """How far images fall short of the best score, 0 (best) to 1, averaged over the batch; gradients reach the pixels.
 
-    The scores are those of `Scorer` except for rounding to 8 bits after the resize. The model is fixed and no part of the
-    module's state. Scores outside the range give values outside 0-1.
+    The scores are those of `Scorer` except for rounding to 8 bits after the resize. The model is fixed and not part of
+    the module's state. Scores outside the range give values outside 0-1.
 
     Args:
         model: as for `Scorer`.

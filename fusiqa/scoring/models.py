@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -68,6 +68,7 @@ class ModelInfo:
         return cls(**{**known, "score_range": ScoreRange(*stated["score_range"]), "scale_sizes": sizes})
 
 
+@runtime_checkable
 class Network(Protocol):
     """A trained network in some runtime.
 

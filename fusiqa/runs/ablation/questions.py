@@ -120,7 +120,7 @@ def parse_edits(stated: object, *, where: str) -> dict[str, Any]:
     edits: dict[str, Any] = {}
     for group, kind in KINDS.items():
         own = {name: value for name, value in stated.items() if groups()[name] == group}
-        parsed = from_plain(kind, own, where=where)
+        parsed: Any = from_plain(kind, own, where=where)
         edits |= {name: getattr(parsed, name) for name in own}
     return {name: edits[name] for name in stated}
 
