@@ -101,7 +101,7 @@ class NetworkSettings:
         parse_backbone_args(self.backbone_args)
 
     @property
-    def chosen_fusion(self) -> str:
+    def chosen_fusion(self) -> Fusion:
         """The fusion that the flags come to. Raises FusiqaError where they contradict each other."""
         if self.fusion is None:
             return "single" if not self.multiscale else "attention" if self.attention_fusion else "concat"

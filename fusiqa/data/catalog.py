@@ -83,9 +83,10 @@ class DatasetInfo:
 
 
 def _dataset_info(name: str, entry: dict[str, Any]) -> DatasetInfo:
-    values = {"name": name, **entry, "group": entry["group"] or NO_GROUPS}
+    values: dict[str, Any] = {"name": name, **entry, "group": entry["group"] or NO_GROUPS}
     values["score_range"] = ScoreRange(*map(float, entry["score_range"]))
-    return DatasetInfo(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return DatasetInfo(**values)
 
 
 _TABLE = tomllib.loads(resources.files("fusiqa.data").joinpath("catalog.toml").read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,9 @@ def reading(path: Path, kind: str, *, extra: str = "") -> Iterator[None]:
     except ImportError as error:
         raise FusiqaError(f"{path}: reading {kind} needs more packages: pip install 'fusiqa[{extra}]'") from error
     except Exception as error:  # openpyxl, pyarrow and scipy raise errors of any kind for malformed files
-        raise FusiqaError(f"{path}: cannot be read as {kind} ({(str(error).splitlines() or [error])[0]})") from error
+        raise FusiqaError(
+            f"{path}: cannot be read as {kind} ({(str(error).splitlines() or [type(error).__name__])[0]})"
+        ) from error
 
 
 def read_cells(path: Path) -> pd.DataFrame:
@@ -47,6 +50,8 @@ def read_cells(path: Path) -> pd.DataFrame:
     Raises:
         FusiqaError: no such file, not UTF-8, not a table, no row, or a row longer than the header.
     """
+    rows: list[list[Any]]
+    header: list[Any]
     match path.suffix.lower():
         case ".xlsx":
             header, *rows = read_sheet(path, 0) or [[]]

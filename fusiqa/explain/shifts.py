@@ -82,7 +82,7 @@ def format_shifts(shifts: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for group, part in shifts.groupby("group", sort=False):
         cells = {f"scale {r.scale}": f"{r.shift:+.3f} [{r.low:+.3f}, {r.high:+.3f}]" for r in part.itertuples()}
-        most = part.loc[part["shift"].idxmax()]
+        most = part.iloc[int(part["shift"].to_numpy().argmax())]
         gains = f"scale {most['scale']}" if most["low"] > 0 else "none significantly"
         rows.append({"group": group, **cells, "gains most": gains})
     return pd.DataFrame(rows)

@@ -6,6 +6,7 @@ A table of weights has one row an image: `image`, `mos` (may be NaN), `score`, `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,12 +122,12 @@ def summarise_weights(table: pd.DataFrame) -> pd.DataFrame:
         rows = [str(row) for row in np.flatnonzero(table["group"].isna())]
         raise FusiqaError(f"every image needs a group; row {listed(rows)} has none")
     in_order = isinstance(table["group"].dtype, pd.CategoricalDtype)
-    rows = []
+    cells: list[tuple[Any, ...]] = []
     for group, part in table.assign(effective=effective).groupby("group", sort=in_order, observed=True):
         for scale, column in enumerate(SCALES):
             found = mean_interval(part[column])
-            rows.append((group, found.n, scale, found.mean, found.low, found.high, part["effective"].mean()))
-    summary = pd.DataFrame(rows, columns=["group", "n", "scale", "mean", "low", "high", "effective"])
+            cells.append((group, found.n, scale, found.mean, found.low, found.high, part["effective"].mean()))
+    summary = pd.DataFrame(cells, columns=["group", "n", "scale", "mean", "low", "high", "effective"])
     summary[["low", "high"]] = summary[["low", "high"]].clip(0, 1)
     return summary.astype({"group": table["group"].dtype})
 

@@ -64,6 +64,7 @@ class Pyramid(nn.Module):
                 f"needed (for instance swin_tiny_patch4_window7_224, convnext_tiny, resnet50, mobilenetv2_100)"
             )
         self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
+        self._sizes: list[tuple[int, int]] | None = None
         mean, std = normalisation(config)
         self.mean: Tensor
         self.std: Tensor
@@ -78,8 +79,15 @@ class Pyramid(nn.Module):
 
     def scale_sizes(self) -> list[tuple[int, int]]:
         """Height and width of each map at the size that it was built for; Swin-Tiny at 224: 56, 28, 14, 7 squared."""
-        cells = [-(-self.crop_size // stride) for stride in self.strides]
-        return [(side, side) for side in cells]
+        if self._sizes is None:  # not crop_size / stride: some backbones lose or add a row at their edges
+            modes = [(module, module.training) for module in self.modules()]
+            self.eval()
+            with torch.no_grad():
+                maps = self(torch.zeros(1, 3, self.crop_size, self.crop_size, device=self.mean.device))
+            for module, training in modes:
+                module.training = training
+            self._sizes = [(m.shape[2], m.shape[3]) for m in maps]
+        return self._sizes
 
     def _check_size(self, height: int, width: int) -> None:
         if min(height, width) < SMALLEST_SIDE:

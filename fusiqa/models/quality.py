@@ -105,7 +105,9 @@ class QualityModel(nn.Module, ModelHubMixin):
         return self.fusion(self.pyramid(images))
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, revision: str | None = None) -> QualityModel:
+    def from_pretrained(  # type: ignore[override]  # fewer arguments: no pickle, no class of the hub's choice
+        cls, name: str | Path, *, revision: str | None = None
+    ) -> QualityModel:
         """A trained model, in evaluation mode.
 
         Overrides the mixin's, which reads a config.json as the model's settings: a run folder's is the training run's.
@@ -119,7 +121,9 @@ class QualityModel(nn.Module, ModelHubMixin):
         """
         return load_checkpoint(Path(name) if Path(name).exists() else download_model(str(name), revision=revision))
 
-    def save_pretrained(self, folder: str | Path, *, half: bool = False, **card: Any) -> None:
+    def save_pretrained(  # type: ignore[override]
+        self, folder: str | Path, *, half: bool = False, **card: Any
+    ) -> None:
         """Write what `from_pretrained` reads: model.safetensors and model.json.
 
         Overrides the mixin's, which deletes a config.json in the folder.
@@ -133,7 +137,9 @@ class QualityModel(nn.Module, ModelHubMixin):
         if card.get("model_card_kwargs"):
             self.generate_model_card(**card["model_card_kwargs"]).save(Path(folder, "README.md"))
 
-    def push_to_hub(self, name: str, *, token: str | None = None, private: bool = False) -> str:
+    def push_to_hub(  # type: ignore[override]
+        self, name: str, *, token: str | None = None, private: bool = False
+    ) -> str:
         """Publish the model, with a model card, as "owner/name"; the repository is created if it does not exist.
 
         Args:

@@ -63,7 +63,7 @@ def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Itera
     """
     parts = [network(batch) for batch in _passes(network, chain.from_iterable(images))]
     scores = np.concatenate([part for part, _ in parts]) if parts else np.empty(0)
-    scales = np.concatenate([part for _, part in parts]) if parts and parts[0][1] is not None else None  # type: ignore[misc]
+    scales = np.concatenate([part for _, part in parts]) if parts and parts[0][1] is not None else None
     weights = [each.weights if isinstance(each, Views) else np.ones(len(each)) for each in images]
     ends = np.cumsum([len(each) for each in weights])
     for each, end in zip(weights, ends, strict=True):

@@ -100,9 +100,9 @@ def score_packed(model: QualityModel, packed: Packed) -> Prediction:
 class Heads(TorchNetwork):
     """The heads of a model as a `Network` whose views are packed maps."""
 
-    def __call__(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def __call__(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         with torch.inference_mode(), in_float32(self.device):
-            score, weights = score_packed(self.model, torch.from_numpy(packed).to(self.device))
+            score, weights = score_packed(self.model, torch.from_numpy(views).to(self.device))
         return score.double().cpu().numpy(), None if weights is None else weights.double().cpu().numpy()
 
     def at_once(self, shape: tuple[int, ...]) -> int:

@@ -102,7 +102,7 @@ def test_timm_arguments_of_the_file_reach_timm(tmp_path):
 
 def test_a_file_of_another_architecture_is_refused(tmp_path):
     save_backbone(tmp_path / "w.safetensors", "test_resnet", architecture="test_resnet")
-    with pytest.raises(FusiqaError, match=r"holds test_resnet, not resnet50: add --backbone test_resnet"):
+    with pytest.raises(FusiqaError, match=r"is for `backbone` test_resnet, got resnet50"):
         build_model(ModelConfig(backbone="resnet50"), str(tmp_path / "w.safetensors"))
 
 
@@ -125,5 +125,14 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path):
 
 
 def test_a_missing_file_names_the_three_choices():
-    with pytest.raises(FusiqaError, match=r"no weights at nowhere.bin: --backbone_weights takes imagenet, none"):
+    with pytest.raises(FusiqaError, match=r"`backbone_weights` must be imagenet, none, .*; nowhere.bin does not exist"):
         find_weights("nowhere.bin", "test_resnet")
+
+
+@pytest.mark.parametrize("backbone", ["inception_v3", "mobilenetv2_100"])
+def test_the_sizes_of_the_scales_are_those_of_a_forward_pass(backbone):
+    pyramid = Pyramid(ModelConfig(backbone=backbone, crop_size=107)).train()
+    sizes = pyramid.scale_sizes()
+    assert all(module.training for module in pyramid.modules())
+    with torch.no_grad():
+        assert sizes == [tuple(m.shape[2:]) for m in pyramid.eval()(torch.rand(1, 3, 107, 107))]

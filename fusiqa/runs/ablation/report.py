@@ -104,8 +104,8 @@ def differences(results: pd.DataFrame, *, reference: str, measure: str) -> dict[
     table = results.pivot(index="seed", columns="variant", values=measure)
     found = {}
     for variant in dict.fromkeys(results["variant"]):
-        both = table[[reference, variant]].dropna() if reference in table and variant != reference else ()
-        if len(both):
+        both = table[[reference, variant]].dropna() if reference in table and variant != reference else None
+        if both is not None and len(both):
             found[str(variant)] = paired_over_seeds(both[variant], both[reference])
     return found
 
