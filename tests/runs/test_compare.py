@@ -133,7 +133,7 @@ def test_an_output_that_cannot_be_written_is_one_line(runs, tmp_path, capsys):
 
 def test_the_table_says_which_backbone_was_frozen(runs, tmp_path):
     for run, resolved in zip(runs, ({"backbone": "frozen"}, {"backbone": "fine-tuned"}, {}), strict=True):
-        (run / "config.json").write_text(json.dumps({"settings": {}, "resolved": resolved}))
+        (run / "config.json").write_text(json.dumps({"settings": {}, "resolved": resolved, "provenance": {}}))
     said: list[str] = []
     table = compare_runs(CompareConfig(runs, output=tmp_path / "out"), say=said.append)
     assert table["backbone"].tolist() == ["frozen", "fine-tuned", "fine-tuned"]
