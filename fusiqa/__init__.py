@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from fusiqa.config import ModelConfig
     from fusiqa.errors import FusiqaError
     from fusiqa.models.quality import QualityModel, build_model
-    from fusiqa.scoring.loss import QualityLoss, QualityMetric
+    from fusiqa.scoring.loss import QualityLoss
+    from fusiqa.scoring.metric import QualityMetric
     from fusiqa.scoring.models import list_models
     from fusiqa.scoring.result import Result
     from fusiqa.scoring.scorer import Scorer
@@ -27,7 +28,7 @@ HOMES = {
     "FusiqaError": "fusiqa.errors",
     "ModelConfig": "fusiqa.config",
     "QualityLoss": "fusiqa.scoring.loss",
-    "QualityMetric": "fusiqa.scoring.loss",
+    "QualityMetric": "fusiqa.scoring.metric",
     "QualityModel": "fusiqa.models.quality",
     "Result": "fusiqa.scoring.result",
     "Scorer": "fusiqa.scoring.scorer",

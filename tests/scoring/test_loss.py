@@ -6,7 +6,8 @@ from torchmetrics.utilities import dim_zero_sum
 
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import pad_to
-from fusiqa.scoring.loss import QualityLoss, QualityMetric, mirrored
+from fusiqa.scoring.loss import QualityLoss, mirrored
+from fusiqa.scoring.metric import QualityMetric
 from fusiqa.scoring.scorer import Scorer
 
 
