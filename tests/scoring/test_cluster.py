@@ -74,7 +74,7 @@ def test_a_killed_process_loses_nothing_and_the_numbers_are_those_of_one_process
     assert table["path"].is_unique
     assert set(table["path"][table["error"].notna()]) == broken
     scored = table[table["error"].isna()].sort_values("path")
-    alone = Scorer(model, device="cpu")(sorted(folder.glob("[0-9]*.png")))
+    alone = Scorer(model, device="cpu").many(sorted(folder.glob("[0-9]*.png")))
     assert scored["path"].tolist() == [score.name for score in alone]
     np.testing.assert_allclose(scored["score"], [score.score for score in alone], atol=1e-4 * RANGE.width)
 
