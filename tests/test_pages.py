@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from pages import (
     PAGES,
-    README,
     ROOT,
     blocks,
     cases,
@@ -87,7 +86,7 @@ def test_every_equation_names_its_code(name):
     assert set(re.findall(r"[\w/]+\.py::[\w.]+", text)) <= set(references(page)), "not all of them are looked up"
 
 
-def test_the_readme_names_every_file_of_a_run():
+def test_the_training_page_names_every_file_of_a_run():
     files = [
         value
         for module in (folder, checkpoint, fit, history)
@@ -95,7 +94,7 @@ def test_the_readme_names_every_file_of_a_run():
         if name.endswith("_FILE")
     ]
     assert len(set(files)) >= 9
-    first_cells = re.findall(r"^\| (`.*?) \|", README.read_text("utf-8"), re.MULTILINE)
+    first_cells = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "train.md").read_text("utf-8"), re.MULTILINE)
     named = [file for cell in first_cells for file in re.findall(r"`([^`]+)`", cell)]
     assert sorted(set(files) - set(named)) == []
 

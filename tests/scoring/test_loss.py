@@ -87,5 +87,5 @@ def test_the_metric_is_the_mean_score_of_all_updates_and_of_all_processes(model_
     metrics[0].update(images[1])
     assert metrics[0].compute().item() == pytest.approx(expected, rel=1e-5)
     metrics[0].reset()
-    with pytest.raises(FusiqaError, match="no images"):
+    with pytest.warns(UserWarning, match="before the ``update``"), pytest.raises(FusiqaError, match="no images"):
         metrics[0].compute()
