@@ -46,6 +46,11 @@ TERMINATED = 143
 PARSING = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone)
 DESCRIPTION = "No-reference image quality assessment: a score, and the feature scales it came from."
 HELP = {"-h", "--help"}
+EXTRAS = {
+    **dict.fromkeys(("torch", "timm", "safetensors", "huggingface_hub", "onnx", "onnxscript", "torchmetrics"), "torch"),
+    **dict.fromkeys(("pandas", "scipy", "lightning", "matplotlib", "statsmodels", "openpyxl"), "train"),
+}
+"""What installs a package that a command needs and the core does not have."""
 AGAIN = "progress is saved; run the same command "
 
 
@@ -266,6 +271,12 @@ def guard(run: Callable[[], object], *, flags: Collection[str] = (), after: str 
         with orderly_termination():
             run()
             sys.stdout.flush()
+    except ModuleNotFoundError as absent:
+        package = (absent.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        print(f"error: this needs {package}: pip install 'fusiqa[{EXTRAS[package]}]'", file=sys.stderr)
+        sys.exit(USER_MISTAKE)
     except FusiqaError as mistake:
         end(re.sub(r"`([\w.]+)`", lambda word: f"--{word[1]}" if word[1] in flags else word[0], f"error: {mistake}"))
     except BrokenPipeError:
