@@ -101,14 +101,16 @@ HEAVY = ["torch", "timm", "lightning", "pandas", "scipy", "matplotlib", "hugging
 
 
 def without(modules: list[str], code: str) -> subprocess.CompletedProcess:
-    """Run a program in which modules cannot be imported."""
+    """Run a program where modules are not installed: neither imported nor found."""
     blocked = (
         "import sys\n"
-        "class Absent:\n"
+        "from importlib.machinery import PathFinder\n"
+        "class Without:\n"
+        "    find_distributions = staticmethod(PathFinder.find_distributions)\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name.partition('.')[0] in {modules!r}:\n"
-        "            raise ModuleNotFoundError(f'No module named {name}', name=name)\n"
-        "sys.meta_path.insert(0, Absent())\n"
+        f"        hidden = name.partition('.')[0] in {modules!r}\n"
+        "        return None if hidden else PathFinder.find_spec(name, path, target)\n"
+        "sys.meta_path[sys.meta_path.index(PathFinder)] = Without()\n"
     )
     return subprocess.run([sys.executable, "-c", blocked + code], capture_output=True, text=True)
 
