@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from itertools import chain, islice
 from os import PathLike
@@ -142,6 +143,7 @@ class Scorer:
         backend: Backend = "auto",
         readers: int = READERS,
     ) -> None:
+        self._chosen = model, device, backend
         self.network: Network = load_network(model, device=device, backend=backend)
         self.readers = readers
         self._resize = Resize.parse(self.info.resize)
@@ -215,11 +217,21 @@ class Scorer:
             images: (batch, 3, height, width), floats in 0-1, of any size.
 
         Raises:
-            FusiqaError: other shapes or types, or another backend than torch.
+            FusiqaError: other shapes or types, or `backend` is onnx, which has no gradients.
         """
         from fusiqa.scoring.loss import quality_loss
 
-        return quality_loss(self.network, images)
+        return quality_loss(self._differentiable, images)
+
+    @cached_property
+    def _differentiable(self) -> Network:
+        """The network in torch where the runtime was left to us; else the one that was asked for."""
+        from fusiqa.scoring.torch import TorchNetwork
+
+        model, device, backend = self._chosen
+        if backend != "auto" or isinstance(self.network, TorchNetwork):
+            return self.network
+        return load_network(model, device=device, backend="torch")
 
     def _prepared(self, images: Iterable[ImageInput]) -> Iterator[Prepared]:
         """Images decoded ahead by the readers, in order; as many as there are readers, and one, are in memory."""

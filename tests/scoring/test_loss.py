@@ -89,3 +89,11 @@ def test_the_metric_is_the_mean_score_of_all_updates_and_of_all_processes(model_
     metrics[0].reset()
     with pytest.warns(UserWarning, match="before the ``update``"), pytest.raises(FusiqaError, match="no images"):
         metrics[0].compute()
+
+
+def test_the_default_scorer_has_a_loss_though_it_scores_by_onnx():
+    scorer, batch = Scorer(device="cpu"), torch.rand(1, 3, 64, 64, requires_grad=True)
+    loss = scorer.loss(batch)
+    loss.backward()
+    assert batch.grad.abs().max() > 0
+    assert loss.item() == pytest.approx(QualityLoss(device="cpu")(batch.detach()).item())
