@@ -83,7 +83,7 @@ class Pyramid(nn.Module):
             modes = [(module, module.training) for module in self.modules()]
             self.eval()
             with torch.no_grad():
-                maps = self(torch.zeros(1, 3, self.crop_size, self.crop_size, device=self.mean.device))
+                maps = self(self.mean.new_zeros(1, 3, self.crop_size, self.crop_size))
             for module, training in modes:
                 module.training = training
             self._sizes = [(m.shape[2], m.shape[3]) for m in maps]
