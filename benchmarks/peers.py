@@ -150,12 +150,12 @@ def task_ceiling(tool: str, kind: str, path: str) -> dict[str, float]:
     side = 512 if kind == "bf16" else 2048  # without native bfloat16 a large product takes minutes
     one = torch.rand(side, side)
     if kind == "int8":
-        left, right = (one * 127).to(torch.int8), (one * 127).to(torch.int8)
-        work = lambda: torch._int_mm(left, right)  # noqa: E731
+        left = (one * 127).to(torch.int8)
+        rate = per_second(lambda: torch._int_mm(left, left), 2)
     else:
         left = one.to({"fp32": torch.float32, "bf16": torch.bfloat16}[kind])
-        work = lambda: left @ left  # noqa: E731
-    return {"per second": per_second(work, 2) * side**3 / 1e9}
+        rate = per_second(lambda: left @ left, 2)
+    return {"per second": rate * side**3 / 1e9}
 
 
 TASKS = {

@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from fusiqa.config.require import require
+from fusiqa.config.checks import COUNT, NOT_NEGATIVE, Bounds, check_fields
 from fusiqa.config.train import TrainConfig
 from fusiqa.errors import FusiqaError
+
+LEVEL = Bounds(at_least=1, below=6)
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class AttentionConfig:
     """How images are grouped: distortion (of the synthetic set), quality (thirds by rating or score), make (blur, JPEG,
     colour and undistorted versions of each image), every-distortion (KADID-10k's 25 at 5 levels, with statistics).
     auto: make for images, distortion for synthetic, quality for other data sets."""
-    level: int = 4
+    level: Annotated[int, LEVEL] = 4
     """Level of the distortions of --groups make, 1 (hardly visible) to 5."""
-    seed: int = 0
+    seed: Annotated[int, NOT_NEGATIVE] = 0
     """Seed of the random distortions; each image has other noise, directions and places."""
-    limit: int | None = None
+    limit: Annotated[int | None, COUNT] = None
     """Use at most this many images, evenly spaced through the list."""
     other_seeds: tuple[Path, ...] = ()
     """With every-distortion: more runs of the same design; the hypothesis is then tested over seeds too."""
@@ -48,9 +50,7 @@ class AttentionConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range, and other seeds that no test would use."""
-        require("level", self.level, at_least=1, below=6)
-        require("seed", self.seed, at_least=0)
-        require("limit", self.limit, at_least=1)
+        check_fields(self)
         if self.other_seeds and self.groups != "every-distortion":
             raise FusiqaError("`other_seeds` needs `groups` every-distortion")
 
@@ -76,7 +76,7 @@ class EvaluateConfig:
     published set is resized by its own protocol, a table of one's own as the model was trained."""
     data_root: Path | None = None
     """Folder that holds the data sets' folders; by default $FUSIQA_DATA or ./data."""
-    worst: int = 12
+    worst: Annotated[int, NOT_NEGATIVE] = 12
     """Images on the sheet of the worst errors of each data set; 0 draws none."""
     output: Path | None = None
     """Folder for tables and figures; by default evaluation/ in the run folder."""
@@ -87,9 +87,9 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Refuse nothing to measure on."""
-        require("worst", self.worst, at_least=0)
+        check_fields(self)
         if not self.dataset:
-            raise FusiqaError("--dataset: name at least one data set to measure on")
+            raise FusiqaError("`dataset`: name at least one data set to measure on")
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,15 @@ class AblateConfig:
     """Settings of every run but for what its variant edits; --seed is the first seed, --run_dir the folder of all."""
     variants: tuple[str, ...] = ()
     """Only these variants of it, by name; the first is what the others are compared with."""
-    seeds: int = 5
+    seeds: Annotated[int, COUNT] = 5
     """Runs of each variant, with consecutive seeds; every variant has the same ones."""
-    jobs: int | None = None
+    jobs: Annotated[int | None, COUNT] = None
     """Runs at once, which share the cores; by default one for each GPU, and without any one, or of heads on a frozen
     backbone one a core (at most 8)."""
 
     def __post_init__(self) -> None:
         """Refuse settings that no ablation could use."""
-        require("seeds", self.seeds, at_least=1)
-        require("jobs", self.jobs, at_least=1)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -126,11 +125,11 @@ class DistortConfig:
     """Folder for the distorted images: <distortion>/<level>/<image>.png."""
     distortion: tuple[str, ...] = ()
     """Names of distortions, such as gaussian_blur; by default all 25."""
-    level: tuple[int, ...] = (1, 2, 3, 4, 5)
+    level: Annotated[tuple[int, ...], LEVEL] = (1, 2, 3, 4, 5)
     """Levels, 1 (hardly visible) to 5."""
     resize: str = "none"
     """Resize first: none, the short side in pixels, or WIDTHxHEIGHT; KADID-10k's images have 512x384."""
-    seed: int = 0
+    seed: Annotated[int, NOT_NEGATIVE] = 0
     """Seed of the random distortions; each image has other noise, directions and places."""
     sheet: bool = False
     """Write one sheet of all versions for each image instead."""
@@ -139,9 +138,7 @@ class DistortConfig:
 
     def __post_init__(self) -> None:
         """Refuse levels that do not exist."""
-        require("seed", self.seed, at_least=0)
-        for level in self.level:
-            require("level", level, at_least=1, below=6)
+        check_fields(self)
 
 
 @dataclass(frozen=True)

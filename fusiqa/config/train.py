@@ -77,7 +77,7 @@ class TrainConfig:
 @cache
 def groups() -> dict[str, str]:
     """The group of each setting."""
-    return {setting.name: group.name for group in fields(TrainConfig) for setting in fields(group.default_factory)}  # type: ignore
+    return {setting.name: group.name for group in fields(TrainConfig) for setting in fields(group.default_factory)}  # type: ignore[arg-type]
 
 
 def group_of(name: str) -> str:
