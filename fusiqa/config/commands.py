@@ -73,7 +73,7 @@ class EvaluateConfig:
     """A run folder, or a model.safetensors."""
     dataset: tuple[str, ...] = ()
     """Data sets by name, or paths of tables; of the run's own data set its test split is measured, of others all. A
-    published set is resized by its own protocol, a table of one's own as the model was trained."""
+    published set is resized by its own protocol, a custom table by the model's."""
     data_root: Path | None = None
     """Folder that holds the data sets' folders; by default $FUSIQA_DATA or ./data."""
     worst: Annotated[int, NOT_NEGATIVE] = 12

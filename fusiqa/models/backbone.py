@@ -170,14 +170,14 @@ def _creation_message(config: ModelConfig, weights: BackboneWeights | None, reas
     first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
     if weights is not None:
         return (
-            f"the weights in {weights.path} do not fit {config.backbone}: {first_line}. Name the backbone that they "
-            "were made for with --backbone, or start from --backbone_weights imagenet or none"
+            f"the weights in {weights.path} do not fit {config.backbone}: {first_line}. Name the `backbone` that they "
+            "were made for, or start from `backbone_weights` imagenet or none"
         )
     given = format_backbone_args(config.timm_args)
     return (
         f"{config.backbone}{f' with {given}' if given else ''} cannot give four pyramid stages at "
         f"`crop_size` {config.crop_size}: {first_line}. Use a backbone with four or more (for instance "
-        f"swin_tiny_patch4_window7_224, resnet50){', or mend --backbone_args' if given else ''}"
+        f"swin_tiny_patch4_window7_224, resnet50){', or correct `backbone_args`' if given else ''}"
     )
 
 
@@ -189,7 +189,7 @@ def check_loaded(body: nn.Module, weights: BackboneWeights) -> None:
     if absent:
         raise FusiqaError(
             f"{weights.path} lacks {listed(absent)}; it does not hold a whole backbone. "
-            "Start from another file, or --backbone_weights imagenet or none"
+            "Start from another file, or `backbone_weights` imagenet or none"
         )
 
 

@@ -49,8 +49,8 @@ class OnnxNetwork:
             self.stated: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA])
             self.info = ModelInfo.from_json(self.stated)
         except Exception as reason:  # onnxruntime raises its own
-            told = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
-            raise FusiqaError(f"{self.path} is no model that `fusiqa export` wrote: {told}") from reason
+            message = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
+            raise FusiqaError(f"{self.path} is not a model that `fusiqa export` wrote: {message}") from reason
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def test_another_model_is_exported_once_and_kept(model_folder, scorer, capsys):
 
 def test_what_is_no_model_of_ours_is_refused(tmp_path, capsys):
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
-    with pytest.raises(FusiqaError, match=r"broken\.onnx is no model that `fusiqa export` wrote"):
+    with pytest.raises(FusiqaError, match=r"broken\.onnx is not a model that `fusiqa export` wrote"):
         Scorer(tmp_path / "broken.onnx")
     with pytest.raises(SystemExit) as ended:
         main(["export", "--output", str(tmp_path / "model.pth")])
