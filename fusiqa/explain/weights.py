@@ -46,7 +46,7 @@ def collapse_warning(weights: ArrayLike) -> str | None:
     return (
         f"the scale weights have collapsed: {dominated[scale]:.0%} of {len(given):,} images put more than {DOMINANT:g} "
         f"on scale {scale}, so they say almost nothing about a single image. Scores may still be good; "
-        "an `entropy_weight` of 0.05 in training keeps the weights even (docs/ablation.md)"
+        "an `entropy_weight` of 0.05 in training keeps the weights even (docs/compare.md)"
     )
 
 

@@ -144,6 +144,6 @@ def test_a_selection_that_cannot_be_compared_is_refused(names, said):
 
 
 def test_the_question_in_the_docs_is_one(tmp_path):
-    (text,) = blocks(ROOT / "docs" / "ablation.md", "toml")
+    (text,) = blocks(ROOT / "docs" / "compare.md", "toml")
     found = find_question(str(question(tmp_path, text)))
     assert len(plan_runs(AblateConfig(seeds=1), found.variants, tmp_path)) == len(found.variants) == 3
