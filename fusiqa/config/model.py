@@ -75,7 +75,7 @@ class NetworkSettings:
     """imagenet (timm's, downloaded once), a safetensors file, or none (random)."""
     attention_fusion: bool = False
     """Weigh the four scales of every image by an attention network."""
-    multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use-multiscale",))] = True
+    multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use_multiscale", "--use-multiscale"))] = True
     """Feed all four scales to the hypernetwork; `--no_multiscale` only the last."""
     fusion: Fusion | None = None
     """How the four scales become one map; by default as the two flags above say."""

@@ -6,11 +6,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import tyro
 from PIL import Image
 from scipy import stats
 
-from fusiqa.cli import main
+from fusiqa.cli import main, parse
 from fusiqa.config import FUSIONS, ScaleWeighing, TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import load_checkpoint
@@ -143,12 +142,13 @@ def test_spaq_is_cross_tested_where_it_is(biq2021, tmp_path):
         ),
         ("--dataset koniq-10k --epochs 30 --no_multiscale --no_spaq", "single"),
         ("--dataset koniq-10k --use_multiscale --attention_fusion", "attention"),
+        ("--dataset koniq-10k --use-multiscale --attention_fusion", "attention"),
         ("--fusion single --no_multiscale --no_spaq", "single"),
         ("--fusion cross-scale --weighing.gate sigmoid --weighing.gain 4", "cross-scale"),
     ],
 )
 def test_the_published_command_lines_mean_what_they_say(line, expected):
-    config = tyro.cli(TrainConfig, args=line.split())
+    config = parse("train", line.split())
     assert config.network.chosen_fusion == expected
     assert config.run.spaq == ("--no_spaq" not in line)
     if "--weighing" in line:
@@ -171,14 +171,14 @@ def test_a_split_of_ones_own_is_used_in_place_of_the_published_one(biq2021, tmp_
     [("spatial", "--attention_fusion"), ("single", "--attention_fusion"), ("concat", "--no_multiscale")],
 )
 def test_flags_that_contradict_each_other_are_refused(fusion, switch):
-    config = tyro.cli(TrainConfig, args=["--fusion", fusion, switch])
+    config = parse("train", ["--fusion", fusion, switch])
     with pytest.raises(FusiqaError, match=f"`fusion` {fusion} contradicts `{switch[2:]}`"):
         config.network.chosen_fusion  # noqa: B018
 
 
 def test_settings_that_the_fusion_has_no_use_for_are_named():
     line = "--single_scale 0 --weighing.gain 4 --entropy_weight 0.1 --attention_dropout 0.2"
-    config = tyro.cli(TrainConfig, args=line.split())
+    config = parse("train", line.split())
     unread = {fusion: list(ignored(config.replace(fusion=fusion))) for fusion in FUSIONS}
     assert unread["concat"] == ["single_scale", "weighing", "attention_dropout", "entropy_weight"]
     assert unread["single"] == ["weighing", "attention_dropout", "entropy_weight"]
