@@ -66,5 +66,5 @@ def test_a_swin_of_other_sizes_is_built_and_read_again(tmp_path):
 @pytest.mark.parametrize("argument", ["embed_dims=16", "depths=1,1"])
 def test_arguments_that_the_backbone_does_not_take_are_named_as_typed(argument):
     config = ModelConfig("swin_tiny_patch4_window7_224", timm_args=parse_backbone_args([argument]))
-    with pytest.raises(FusiqaError, match=rf"with {argument} cannot .* or mend --backbone_args"):
+    with pytest.raises(FusiqaError, match=rf"with {argument} cannot .* or correct `backbone_args`"):
         build_model(config)

@@ -82,7 +82,7 @@ def test_what_the_hub_serves_broken_is_no_model(hub):
     hub.content = b"<html>sign in to the hotel's network</html>"
     with pytest.raises(FusiqaError, match=r"do not fit test_resnet: .*header") as caught:
         build_model(CONFIG, "imagenet")
-    assert "--backbone_weights imagenet or none" in str(caught.value)
+    assert "`backbone_weights` imagenet or none" in str(caught.value)
 
 
 @pytest.mark.parametrize(
