@@ -1,12 +1,9 @@
-"""Agreement of predicted scores with human ratings: five metrics with 95 % bootstrap intervals.
-
-The intervals are over images: how far a figure would move with other images of the same kind. They do not cover
-another training seed.
-"""
+"""Agreement of predicted scores with human ratings: five metrics, each with a 95 % bootstrap interval over images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -22,21 +19,11 @@ MetricName = Literal["srcc", "plcc", "plcc_logistic", "krcc", "rmse"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 
 FEWEST_IMAGES = 3  # two points always lie on a line
-# A network computes in float32: a spread within a few of its rounding steps is one value, not a ranking.
-CONSTANT_SPREAD = 4 * float(np.finfo(np.float32).eps)
+CONSTANT_SPREAD = 4 * float(np.finfo(np.float32).eps)  # rounding steps of a network, not a ranking
 
 
 class Agreement(NamedTuple):
-    """The metrics of one set of images, each with its interval.
-
-    Attributes:
-        n: number of images.
-        srcc: Spearman's rank correlation, -1 to 1.
-        plcc: Pearson's linear correlation of the raw scores, -1 to 1.
-        plcc_logistic: Pearson's linear correlation after the 4-parameter logistic, 0 to 1.
-        krcc: Kendall's rank correlation tau-b, -1 to 1.
-        rmse: root mean squared error of the raw scores, in the unit of the ratings.
-    """
+    """The metrics of a set of n images with their intervals; the functions of their names say what they are."""
 
     n: int
     srcc: Estimate
@@ -51,10 +38,7 @@ class Agreement(NamedTuple):
 
 
 class Logistic(NamedTuple):
-    """The curve f(s) = floor + (ceiling - floor) / (1 + exp(-(s - centre) / width)), width > 0.
-
-    ceiling < floor where ratings fall as scores rise.
-    """
+    """The curve f(s) = floor + (ceiling - floor) / (1 + exp(-(s - centre) / width)); it falls if ceiling < floor."""
 
     ceiling: float
     floor: float
@@ -70,12 +54,7 @@ class Logistic(NamedTuple):
 def srcc(scores: ArrayLike, mos: ArrayLike) -> float:
     """Spearman's rank correlation, -1 to 1: Pearson's correlation of the ranks; ties share their mean rank.
 
-    Args:
-        scores: (images,) predicted, at least 3, in any unit.
-        mos: (images,) rated, in any unit.
-
-    Raises:
-        FusiqaError: lengths differ, fewer than 3 images, a value is not finite, or scores or mos are constant.
+    Scores and mos: (images,), 3 or more, in any unit. FusiqaError: lengths differ, or values not finite or constant.
 
     Example:
         >>> round(srcc([1, 2, 3, 4], [10, 20, 40, 30]), 6)
@@ -83,18 +62,13 @@ def srcc(scores: ArrayLike, mos: ArrayLike) -> float:
 
     Source: Spearman, American Journal of Psychology 15, 1904, doi:10.2307/1412159.
     """
-    return _value("srcc", *_varying(scores, mos))
+    return _value("srcc", scores, mos)
 
 
 def plcc(scores: ArrayLike, mos: ArrayLike) -> float:
     """Pearson's linear correlation of the raw scores, -1 to 1.
 
-    Args:
-        scores: (images,) predicted, at least 3, in any unit.
-        mos: (images,) rated, in any unit.
-
-    Raises:
-        FusiqaError: lengths differ, fewer than 3 images, a value is not finite, or scores or mos are constant.
+    Scores and mos: (images,), 3 or more, in any unit. FusiqaError: lengths differ, or values not finite or constant.
 
     Example:
         >>> round(plcc([1, 2, 3], [2, 4, 6]), 6)
@@ -102,20 +76,13 @@ def plcc(scores: ArrayLike, mos: ArrayLike) -> float:
 
     Source: Pearson, Proceedings of the Royal Society 58, 1895, doi:10.1098/rspl.1895.0041.
     """
-    return _value("plcc", *_varying(scores, mos))
+    return _value("plcc", scores, mos)
 
 
 def krcc(scores: ArrayLike, mos: ArrayLike) -> float:
     """Kendall's tau-b, -1 to 1: (concordant - discordant) / sqrt(pairs untied in scores x pairs untied in mos).
 
-    A pair that is tied in either list is neither concordant nor discordant.
-
-    Args:
-        scores: (images,) predicted, at least 3, in any unit.
-        mos: (images,) rated, in any unit.
-
-    Raises:
-        FusiqaError: lengths differ, fewer than 3 images, a value is not finite, or scores or mos are constant.
+    Scores and mos: (images,), 3 or more, in any unit. FusiqaError: lengths differ, or values not finite or constant.
 
     Example:
         >>> round(krcc([1, 2, 3, 4], [10, 20, 40, 30]), 6)  # 5 pairs agree, 1 does not
@@ -123,38 +90,26 @@ def krcc(scores: ArrayLike, mos: ArrayLike) -> float:
 
     Source: Kendall, Biometrika 33, 1945, doi:10.1093/biomet/33.3.239.
     """
-    return _value("krcc", *_varying(scores, mos))
+    return _value("krcc", scores, mos)
 
 
 def rmse(scores: ArrayLike, mos: ArrayLike) -> float:
     """Root mean squared error sqrt(mean((scores - mos)^2)), 0 or more, in the unit of mos; 0 is perfect.
 
-    Args:
-        scores: (images,) predicted, at least 3, in the unit of mos: no curve is fitted. They may be constant.
-        mos: (images,) rated.
-
-    Raises:
-        FusiqaError: lengths differ, fewer than 3 images, or a value is not finite.
+    Scores and mos: (images,), 3 or more, in one unit. FusiqaError: lengths differ, or values not finite.
 
     Example:
         >>> rmse([1, 2, 3], [1, 2, 6])
         1.7320508075688772
     """
-    return _value("rmse", *_paired(scores, mos))
+    return _value("rmse", scores, mos)
 
 
 def plcc_logistic(scores: ArrayLike, mos: ArrayLike) -> float:
     """Pearson's correlation of mos with `logistic_fit` of the scores, 0 to 1; the sign of `plcc` is lost.
 
-    Four parameters are fitted on the images that are measured, so it is biased upwards on small sets: do not use it
-    below some 20 images.
-
-    Args:
-        scores: (images,) predicted, at least 3, in any unit.
-        mos: (images,) rated, in any unit.
-
-    Raises:
-        FusiqaError: lengths differ, fewer than 3 images, a value is not finite, or scores or mos are constant.
+    Scores and mos: (images,), 3 or more, in any unit. FusiqaError: lengths differ, or values not finite or constant.
+    Four parameters are fitted on the images that are measured: below some 20 of them it is biased upwards.
 
     Example:
         >>> round(plcc_logistic([1, 2, 3, 4], [1, 2, 9, 10]), 2)
@@ -162,59 +117,38 @@ def plcc_logistic(scores: ArrayLike, mos: ArrayLike) -> float:
 
     Source: VQEG, Final report on the validation of objective models of video quality assessment, phase I, 2000.
     """
-    scores, mos = _varying(scores, mos)
-    return _value("plcc_logistic", _fitted("plcc_logistic", scores, mos), mos)
+    return _value("plcc_logistic", scores, mos)
 
 
 def measure(scores: ArrayLike, mos: ArrayLike, *, resamples: int = 1000, seed: int = 0) -> Agreement:
-    """All metrics with 95 % percentile-bootstrap intervals over images.
+    """All metrics with 95 % percentile-bootstrap intervals over images; they do not cover another training seed.
 
     Ranks are taken anew in every resample. The logistic is fitted once, on all images: its interval leaves out the
     uncertainty of the fit and is slightly too narrow. Resamples in which scores or mos are constant (very few images)
     have no correlation and are left out.
 
-    Args:
-        scores: (images,) predicted, at least 3, in the unit of mos (only RMSE needs that).
-        mos: (images,) rated.
-        resamples: of the bootstrap, at least 40.
-        seed: of the resampling; the same seed gives the same intervals.
-
-    Raises:
-        FusiqaError: lengths differ, fewer than 3 images, a value is not finite, scores or mos are constant, or too few
-            resamples.
+    Scores and mos: (images,), 3 or more, in one unit (only RMSE needs that); 40 or more resamples, the same for one
+    seed. FusiqaError: lengths differ, values not finite or constant, or too few images or resamples.
 
     Example:
         >>> measure([1, 2, 3, 4], [1, 2, 3, 5]).rmse.value
         0.5
     """
-    scores, mos = _varying(scores, mos)
     found = {name: estimate(scores, mos, metric=name, resamples=resamples, seed=seed) for name in METRICS}
-    return Agreement(n=len(mos), **found)
+    return Agreement(n=len(np.asarray(mos)), **found)
 
 
 def estimate(
     scores: ArrayLike, mos: ArrayLike, *, metric: MetricName = "srcc", resamples: int = 1000, seed: int = 0
 ) -> Estimate:
-    """One metric with the 95 % interval that `measure` gives it.
-
-    Args:
-        scores: (images,) predicted, at least 3, in the unit of mos (only RMSE needs that).
-        mos: (images,) rated.
-        metric: which of the five.
-        resamples: of the bootstrap, at least 40.
-        seed: of the resampling.
-
-    Raises:
-        FusiqaError: another metric, or as `measure`.
+    """One metric with its 95 % interval: arguments, interval and errors are those of `measure`.
 
     Example:
         >>> estimate([1, 2, 3, 4], [1, 2, 3, 4], metric="rmse")
         Estimate(value=0.0, low=0.0, high=0.0)
     """
-    scores, mos = _varying(scores, mos)
-    fitted = _fitted(metric, scores, mos)
-    interval = bootstrap_interval(_ALONG_IMAGES[metric], fitted, mos, resamples=resamples, seed=seed)
-    return Estimate(_value(metric, fitted, mos), *interval)
+    samples = _prepared(metric, scores, mos)
+    return bootstrap_interval(_ALONG_IMAGES[metric], *samples, resamples=resamples, seed=seed)
 
 
 def paired_difference(
@@ -228,46 +162,28 @@ def paired_difference(
 ) -> Estimate:
     """metric(a) - metric(b) on the same images, with a 95 % percentile interval of the paired bootstrap.
 
-    Both are measured on every resample of images, so that what makes images hard for both cancels.
-
-    Args:
-        scores_a: (images,) predicted by one model, at least 3.
-        scores_b: (images,) predicted by the other.
-        mos: (images,) rated.
-        metric: a positive difference is better for the correlations and worse for RMSE.
-        resamples: of the bootstrap, at least 40.
-        seed: of the resampling.
-
-    Raises:
-        FusiqaError: another metric, or as `measure`.
+    Both are measured on every resample of images, so that what makes images hard for both cancels. A positive
+    difference is better for the correlations and worse for RMSE. Arguments and errors are those of `measure`.
 
     Example:
         >>> paired_difference([1, 2, 3, 4], [1, 2, 3, 4], [1, 3, 2, 4], metric="plcc")
         Estimate(value=0.0, low=0.0, high=0.0)
     """
-    scores_a, mos = _varying(scores_a, mos)
-    scores_b, mos = _varying(scores_b, mos)
-    first, second = _fitted(metric, scores_a, mos), _fitted(metric, scores_b, mos)
+    (first, rated), (second, _) = _prepared(metric, scores_a, mos), _prepared(metric, scores_b, mos)
     along = _ALONG_IMAGES[metric]
-    interval = bootstrap_interval(
-        lambda a, b, rated: along(a, rated) - along(b, rated), first, second, mos, resamples=resamples, seed=seed
-    )
-    return Estimate(_value(metric, first, mos) - _value(metric, second, mos), *interval)
+
+    def difference(a: np.ndarray, b: np.ndarray, mos: np.ndarray) -> np.ndarray:
+        return along(a, mos) - along(b, mos)
+
+    return bootstrap_interval(difference, first, second, rated, resamples=resamples, seed=seed)
 
 
 def logistic_fit(scores: ArrayLike, mos: ArrayLike) -> Logistic:
     """The 4-parameter logistic that predicts mos from scores with the least squared error.
 
-    For a given centre and width the other two parameters follow by linear regression, so a grid over those two finds
-    the valley and least squares descends in it. The width stays within 0.01 to 100 standard deviations of the scores:
-    a step at one end, a straight line at the other.
-
-    Args:
-        scores: (images,) predicted, at least 3, in any unit.
-        mos: (images,) rated, in any unit.
-
-    Raises:
-        FusiqaError: lengths differ, fewer than 3 images, a value is not finite, or scores or mos are constant.
+    Scores and mos: (images,), 3 or more, in any unit. FusiqaError: lengths differ, or values not finite or constant.
+    A grid of centres and widths finds the valley, least squares descends in it; floor and ceiling follow by linear
+    regression. The width is 0.01 (a step) to 100 (a straight line) standard deviations of the scores.
 
     Example:
         >>> scores = np.linspace(-3, 3, 50)
@@ -277,51 +193,29 @@ def logistic_fit(scores: ArrayLike, mos: ArrayLike) -> Logistic:
 
     Source: VQEG, Final report on the validation of objective models of video quality assessment, phase I, 2000.
     """
-    scores, mos = _varying(scores, mos)
-    mean, spread, low, high = scores.mean(), scores.std(), mos.min(), mos.max()
-    standard, unit = (scores - mean) / spread, (mos - low) / (high - low)
-    rise, floor, centre, log_width = _least_squares(standard, unit, _best_of_grid(standard, unit))
-    return Logistic(
-        ceiling=float(low + (high - low) * (floor + rise)),
-        floor=float(low + (high - low) * floor),
-        centre=float(mean + spread * centre),
-        width=float(spread * np.exp(log_width)),
-    )
+    scores, mos = _checked(scores, mos)
+    standard, unit = (scores - scores.mean()) / scores.std(), (mos - mos.min()) / np.ptp(mos)
 
+    def regressed(shape: np.ndarray) -> tuple[float, float, Vector]:
+        """The best rise and floor for a centre and log width, and the residuals."""
+        curve = special.expit((standard - shape[0]) / np.exp(shape[1]))
+        deviation = curve - curve.mean()
+        variance = np.sum(deviation**2)  # a dot product of BLAS would spread over all cores
+        rise = np.sum(deviation * unit) / variance if variance > 0 else 0.0
+        floor = unit.mean() - rise * curve.mean()
+        return rise, floor, floor + rise * curve - unit
 
-# The grid, in standard deviations of the scores.
-_CENTRES = np.linspace(-2.5, 2.5, 11)
-_LOG_WIDTHS = np.log(np.geomspace(0.01, 100, 17))
-
-
-def _best_of_grid(standard: Vector, unit: Vector) -> Float[np.ndarray, " 4"]:
-    """(rise, floor, centre, log width) of the least squared error; rise and floor by linear regression."""
-    centres, log_widths = (axis.reshape(-1, 1) for axis in np.meshgrid(_CENTRES, _LOG_WIDTHS))
-    curves = special.expit((standard - centres) / np.exp(log_widths))
-    means = curves.mean(axis=1, keepdims=True)
-    variances = np.sum((curves - means) ** 2, axis=1)
-    covariances = (curves - means) @ unit
-    rises = np.divide(covariances, variances, out=np.zeros_like(covariances), where=variances > 0)
-    floors = unit.mean() - rises * means[:, 0]
-    best = np.argmin(np.sum((floors[:, None] + rises[:, None] * curves - unit) ** 2, axis=1))
-    return np.array([rises[best], floors[best], centres[best, 0], log_widths[best, 0]])
-
-
-def _least_squares(standard: Vector, unit: Vector, start: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " 4"]:
-    """Least squares from `start`; the start itself where that is not improved on.
-
-    Not scipy's curve_fit: it also computes the parameters' covariance, warns where a straight line leaves that
-    undefined, and refuses fewer images than parameters.
-    """
-
-    def residual(parameters: Float[np.ndarray, " 4"]) -> Vector:
-        rise, floor, centre, log_width = parameters
-        return floor + rise * special.expit((standard - centre) / np.exp(log_width)) - unit
-
-    widest = np.abs(_LOG_WIDTHS).max() + 1e-9  # the start must lie inside the bounds
-    bounds = ([-np.inf, -np.inf, -np.inf, -widest], [np.inf, np.inf, np.inf, widest])
-    fit = optimize.least_squares(residual, start, bounds=bounds, x_scale="jac", max_nfev=200)
-    return fit.x if 2 * fit.cost < np.sum(residual(start) ** 2) else start
+    shapes = np.array(list(product(np.linspace(-2.5, 2.5, 11), np.log(np.geomspace(0.01, 100, 17)))))
+    errors = [np.sum(regressed(shape)[2] ** 2) for shape in shapes]
+    start, widest = shapes[int(np.argmin(errors))], np.log(100) + 1e-9  # the start lies inside the bounds
+    bounds = ([-np.inf, -widest], [np.inf, widest])
+    # Not curve_fit: it warns where a straight line leaves the covariance of the parameters undefined.
+    fit = optimize.least_squares(lambda shape: regressed(shape)[2], start, bounds=bounds, x_scale="jac", max_nfev=200)
+    centre, log_width = shape = fit.x if 2 * fit.cost < min(errors) else start
+    rise, floor, _ = regressed(shape)
+    ceiling, floor = mos.min() + np.ptp(mos) * np.array([floor + rise, floor])
+    centre, width = scores.mean() + scores.std() * centre, scores.std() * np.exp(log_width)
+    return Logistic(float(ceiling), float(floor), float(centre), float(width))
 
 
 # --- each metric along the last axis, for one set of images and for resamples of it ----------------------------------
@@ -331,58 +225,42 @@ def _pearson(scores: np.ndarray, mos: np.ndarray) -> np.ndarray:
     return stats.pearsonr(scores, mos, axis=-1).statistic
 
 
-def _spearman(scores: np.ndarray, mos: np.ndarray) -> np.ndarray:
-    return _pearson(stats.rankdata(scores, axis=-1), stats.rankdata(mos, axis=-1))
-
-
 @np.vectorize(signature="(n),(n)->()")
 def _kendall(scores: np.ndarray, mos: np.ndarray) -> float:
     return stats.kendalltau(scores, mos, method="asymptotic").statistic  # exact p-values are slow and not used
 
 
-def _root_mean_square(scores: np.ndarray, mos: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.mean((scores - mos) ** 2, axis=-1))
-
-
 _ALONG_IMAGES: Mapping[MetricName, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "srcc": _spearman,
+    "srcc": lambda scores, mos: _pearson(stats.rankdata(scores, axis=-1), stats.rankdata(mos, axis=-1)),
     "plcc": _pearson,
     "plcc_logistic": _pearson,  # of the scores on the fitted curve
     "krcc": _kendall,
-    "rmse": _root_mean_square,
+    "rmse": lambda scores, mos: np.sqrt(np.mean((scores - mos) ** 2, axis=-1)),
 }
 
 
-def _value(metric: MetricName, scores: Vector, mos: Vector) -> float:
-    return float(_ALONG_IMAGES[metric](scores, mos))
+def _value(metric: MetricName, scores: ArrayLike, mos: ArrayLike) -> float:
+    return float(_ALONG_IMAGES[metric](*_prepared(metric, scores, mos)))
 
 
-def _fitted(metric: MetricName, scores: Vector, mos: Vector) -> Vector:
-    """What the metric is computed on: for the logistic the scores on the fitted curve, else the scores."""
+def _prepared(metric: MetricName, scores: ArrayLike, mos: ArrayLike) -> tuple[Vector, Vector]:
+    """What the metric is computed on: checked, and for the logistic the scores on the fitted curve."""
     if metric not in METRICS:
         raise FusiqaError(f"`metric` must be one of {', '.join(METRICS)}, got {metric!r}")
-    return logistic_fit(scores, mos)(scores) if metric == "plcc_logistic" else scores
+    scores, mos = _checked(scores, mos, varying=metric != "rmse")
+    return (logistic_fit(scores, mos)(scores) if metric == "plcc_logistic" else scores), mos
 
 
-def _paired(scores: ArrayLike, mos: ArrayLike) -> tuple[Vector, Vector]:
-    """Both as finite float64 vectors of one length, at least 3."""
+def _checked(scores: ArrayLike, mos: ArrayLike, *, varying: bool = True) -> tuple[Vector, Vector]:
+    """Both as finite float64 vectors of one length; correlations also refuse constants, for 0 would hide a collapse."""
     scores, mos = np.asarray(scores, np.float64), np.asarray(mos, np.float64)
     if scores.ndim != 1 or scores.shape != mos.shape:
         raise FusiqaError(f"`scores` and `mos` must be 1-D and of one length, got shapes {scores.shape}, {mos.shape}")
     if len(mos) < FEWEST_IMAGES:
         raise FusiqaError(f"metrics need at least {FEWEST_IMAGES} rated images, got {len(mos)}")
-    for name, values in (("scores", scores), ("mos", mos)):
-        broken = [f"{values[row]} in row {row}" for row in np.flatnonzero(~np.isfinite(values))]
-        if broken:
+    for name, values, cause in (("scores", scores, "the model has collapsed"), ("mos", mos, "they rank nothing")):
+        if broken := [f"{values[row]} in row {row}" for row in np.flatnonzero(~np.isfinite(values))]:
             raise FusiqaError(f"`{name}` must be finite, got {listed(broken)} (rows count from 0)")
-    return scores, mos
-
-
-def _varying(scores: ArrayLike, mos: ArrayLike) -> tuple[Vector, Vector]:
-    """As `_paired`, and neither is constant: no correlation exists with a constant, and 0 would hide a collapse."""
-    scores, mos = _paired(scores, mos)
-    for name, values in (("scores", scores), ("mos", mos)):
-        if np.ptp(values) <= CONSTANT_SPREAD * np.abs(values).max():
-            cause = "the model has collapsed" if name == "scores" else "they rank nothing"
+        if varying and np.ptp(values) <= CONSTANT_SPREAD * np.abs(values).max():
             raise FusiqaError(f"`{name}` are all {values[0]:g} for {len(values)} images: {cause}")
     return scores, mos

@@ -39,8 +39,8 @@ def test_a_mean_is_significant_where_p_is_below_five_per_cent():
 
 
 def test_the_interval_of_a_mean_covers_the_expectation_95_times_in_100():
-    found = [mean_interval(values) for values in np.random.default_rng(2).normal(3, 2, (2000, 7))]
-    assert np.mean([mean.low <= 3 <= mean.high for mean in found]) == pytest.approx(0.95, abs=0.015)
+    found = [mean_interval(values) for values in np.random.default_rng(2).normal(3, 2, (1000, 7))]
+    assert np.mean([mean.low <= 3 <= mean.high for mean in found]) == pytest.approx(0.95, abs=0.02)
 
 
 def test_one_value_has_a_mean_and_no_spread():
@@ -71,7 +71,7 @@ def test_resamples_draw_pairs_and_repeat_with_the_seed():
     def ratio(one, other):
         return other.sum(axis=-1) / one.sum(axis=-1)
 
-    assert bootstrap_interval(ratio, first, twice, resamples=131) == (2, 2)
+    assert bootstrap_interval(ratio, first, twice, resamples=131) == (2, 2, 2)
 
     def mean(values):
         return values.mean(axis=-1)
@@ -79,7 +79,7 @@ def test_resamples_draw_pairs_and_repeat_with_the_seed():
     assert bootstrap_interval(mean, first, seed=5) == bootstrap_interval(mean, first, seed=5)
     assert bootstrap_interval(mean, first, seed=5) != bootstrap_interval(mean, first, seed=6)
     deviation = first.std() / math.sqrt(29)
-    assert bootstrap_interval(mean, first) == pytest.approx((14 - 1.96 * deviation, 14 + 1.96 * deviation), abs=0.3)
+    assert bootstrap_interval(mean, first) == pytest.approx((14, 14 - 1.96 * deviation, 14 + 1.96 * deviation), abs=0.3)
 
 
 def test_resamples_on_which_the_statistic_is_undefined_are_left_out():
@@ -92,12 +92,12 @@ def test_resamples_on_which_the_statistic_is_undefined_are_left_out():
 
     found = bootstrap_interval(sometimes, np.arange(5.0))
     assert np.isnan(drawn).any()
-    assert found == pytest.approx(np.nanpercentile(drawn[-1000:], (2.5, 97.5)))
+    assert found[1:] == pytest.approx(np.nanpercentile(drawn[:1000], (2.5, 97.5)))
 
 
 @pytest.mark.parametrize("metric", ["srcc", "plcc", "krcc"])
 def test_few_images_whose_resamples_may_be_constant_have_an_interval(metric):
-    found = estimate([1e6, 1.0, 2.0, 3.0], [4.0, 1.0, 2.0, 3.0], metric=metric)
+    found = estimate([1e6, 1.0, 2.0, 3.0], [4.0, 1.0, 2.0, 3.0], metric=metric, resamples=200)
     assert -1 <= found.low <= found.value <= found.high <= 1
 
 
