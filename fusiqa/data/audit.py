@@ -1,14 +1,11 @@
-"""Looks through the images and ratings of a data set: `check` before training, `audit` to report on a copy.
-
-Neither changes a file.
-"""
+"""Looks through a data set, changing no file: `check` before training, `audit` to report on a copy."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -29,12 +26,8 @@ from fusiqa.machine import cores
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.image import ENDINGS, FolderImages
 
-BARS = 10
-"""Intervals of the histogram of ratings."""
-BAR_LENGTH = 40
-"""Length of the longest bar of the histogram, characters."""
-ANY_SCORE = ScoreRange(-math.inf, math.inf)
-
+BARS, BAR_LENGTH = 10, 40  # of the histogram of ratings: intervals, and characters of the longest bar
+MARKS = {"lowest": 0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "highest": 1}
 
 # --- before training -------------------------------------------------------------------------------------------------
 
@@ -48,19 +41,12 @@ class Broken(NamedTuple):
 
 @dataclass(frozen=True)
 class Checked:
-    """Ratings of which every row can be used.
+    """Ratings of which every row can be used."""
 
-    Attributes:
-        ratings: the usable rows, in their order.
-        broken: the others, in their order.
-        fingerprint: 16 hex digits of the usable rows (name, content and rating), in whatever order.
-        contents: SHA-256 (hex) of the content of each usable image, by its name.
-    """
-
-    ratings: Ratings
-    broken: list[Broken]
-    fingerprint: str
-    contents: dict[str, str]
+    ratings: Ratings  # the usable rows, in their order
+    broken: list[Broken]  # the others, in their order
+    fingerprint: str  # 16 hex digits of the usable rows (name, content and rating), in whatever order
+    contents: dict[str, str]  # SHA-256 (hex) of the content of each usable image, by its name
 
 
 def check(
@@ -73,7 +59,7 @@ def check(
         skip_broken: leave out rows that cannot be used, instead of raising an error.
         progress: show a bar on standard error.
         rated: whether every row needs a rating; images that are only scored have none.
-        workers: threads; by default one per core that this process may use.
+        workers: threads; one per core by default.
 
     Raises:
         FusiqaError: rows that cannot be used (the first five, then how many), unless `skip_broken`; no usable row.
@@ -81,11 +67,14 @@ def check(
     images, mos = ratings.table["image"].tolist(), ratings.table["mos"].tolist()
     verify = partial(_verify, ratings.images, rated)
     outcomes = _in_threads(verify, images, mos, what=f"checking {ratings.name}", progress=progress, workers=workers)
-    outcome_of = dict(zip(images, outcomes, strict=True))
-    broken = [outcome for outcome in outcome_of.values() if isinstance(outcome, Broken)]
-    if broken and (not skip_broken or len(broken) == len(images)):
-        raise FusiqaError(_complaint(ratings.name, broken, total=len(images)))
-    contents = {image: outcome for image, outcome in outcome_of.items() if not isinstance(outcome, Broken)}
+    broken = [outcome for outcome in outcomes if isinstance(outcome, Broken)]
+    reasons = _first_few([f"{row.image}: {row.reason}" for row in broken])
+    if len(broken) == len(images):
+        raise FusiqaError("\n".join([f"{ratings.name}: none of the {len(images)} rows can be used:", *reasons]))
+    if broken and not skip_broken:
+        heading = f"{ratings.name}: {len(broken)} of {len(images)} rows cannot be used:"
+        raise FusiqaError("\n".join([heading, *reasons, "Fix or remove them, or leave them out with `skip_broken`"]))
+    contents = {i: outcome for i, outcome in zip(images, outcomes, strict=True) if not isinstance(outcome, Broken)}
     rows = [f"{i}\t{contents[i]}\t{rating!r}" for i, rating in zip(images, mos, strict=True) if i in contents]
     return Checked(ratings.without([row.image for row in broken]), broken, fingerprint(sorted(rows)), contents)
 
@@ -112,16 +101,6 @@ def _in_threads(
         threads.shutdown(cancel_futures=True)  # else Ctrl-C would wait for the rest
 
 
-def _complaint(name: str, broken: list[Broken], *, total: int) -> str:
-    count = f"none of the {total}" if len(broken) == total else f"{len(broken)} of {total}"
-    lines = [
-        f"{name}: {count} rows can{'' if len(broken) == total else 'not'} be used:",
-        *_first_few([f"{row.image}: {row.reason}" for row in broken]),
-    ]
-    advice = [] if len(broken) == total else ["Fix or remove them, or leave them out with `skip_broken`"]
-    return "\n".join(lines + advice)
-
-
 def _first_few(offenders: Sequence[str]) -> list[str]:
     more = [f"  ... ({len(offenders):,} in all)"] if len(offenders) > LISTED_AT_MOST else []
     return [f"  {offender}" for offender in offenders[:LISTED_AT_MOST]] + more
@@ -132,42 +111,21 @@ def _first_few(offenders: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that an audit found.
+    """Something that an audit found."""
 
-    Attributes:
-        what: what is wrong, as a heading.
-        offenders: everything that it is wrong with; None where the heading says it all.
-        advice: what to do.
-        notice: worth knowing, but not a fault of the copy: it was published like this, or it does no harm.
-    """
-
-    what: str
-    offenders: Sequence[str] | None = None
+    what: str  # is wrong, as a heading
+    offenders: Sequence[str] | None = None  # everything that it is wrong with; None where the heading says it all
     advice: str = ""
-    notice: bool = False
-
-    def lines(self) -> list[str]:
-        """The heading with the number of offenders, the first five of them, and the advice."""
-        offenders = self.offenders or []
-        count = f": {len(offenders):,}" if offenders else ""
-        heading = f"{'notice' if self.notice else 'problem'}: {self.what}{count}"
-        return [heading, *_first_few(offenders), *([f"  -> {self.advice}"] if self.advice else [])]
+    notice: bool = False  # worth knowing, but not a fault of the copy: it was published like this, or does no harm
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that an audit found.
+    """Everything that an audit found."""
 
-    Attributes:
-        name: of the data set.
-        facts: numbers and words by their names; a value may be a mapping of them.
-        histogram: (lower edge, upper edge, count) of each bar, in order.
-        findings: problems and notices.
-    """
-
-    name: str
-    facts: Mapping[str, object]
-    histogram: Sequence[tuple[float, float, int]] = ()
+    name: str  # of the data set
+    facts: Mapping[str, object]  # numbers and words by their names; a value may be a mapping of them
+    histogram: Sequence[tuple[float, float, int]] = ()  # lower edge, upper edge, count of each bar, in order
     findings: Sequence[Finding] = field(default_factory=list)
 
     @property
@@ -178,20 +136,20 @@ class Report:
     def text(self) -> str:
         """For the terminal: facts, histogram, findings, result."""
         width = max(map(len, self.facts), default=0)
-        facts = [f"  {name:<{width}}  {_words(value)}" for name, value in self.facts.items()]
-        problems = sum(not finding.notice for finding in self.findings)
-        found = [line for finding in self.findings for line in finding.lines()]
-        result = f"{self.name}: {f'{problems} problems' if problems else 'no problem found'}"
-        return "\n".join([self.name, *facts, *self._bars(), *found, result])
-
-    def _bars(self) -> list[str]:
+        lines = [self.name, *(f"  {name:<{width}}  {_words(value)}" for name, value in self.facts.items())]
         highest = max((count for *_, count in self.histogram), default=0) or 1
         edges = [f"{low:g} to {high:g}" for low, high, _ in self.histogram]
-        width = max(map(len, edges), default=0)
-        return [
-            f"  {edge:>{width}}  {'#' * math.ceil(BAR_LENGTH * count / highest)} {count:,}"
-            for edge, (*_, count) in zip(edges, self.histogram, strict=True)
-        ]
+        for edge, (*_, count) in zip(edges, self.histogram, strict=True):
+            lines.append(f"  {edge:>{max(map(len, edges))}}  {'#' * math.ceil(BAR_LENGTH * count / highest)} {count:,}")
+        problems = sum(not finding.notice for finding in self.findings)
+        for each in self.findings:
+            number = f": {len(each.offenders):,}" if each.offenders else ""
+            lines += [
+                f"{'notice' if each.notice else 'problem'}: {each.what}{number}",
+                *_first_few(each.offenders or []),
+            ]
+            lines += [f"  -> {each.advice}"] if each.advice else []
+        return "\n".join([*lines, f"{self.name}: {f'{problems} problems' if problems else 'no problem found'}"])
 
     def to_json(self) -> str:
         """Everything, with all offenders, as indented JSON."""
@@ -201,30 +159,16 @@ class Report:
 
 
 def _words(value: object) -> str:
-    match value:
-        case Mapping():
-            return ", ".join(f"{name} {_words(each)}" for name, each in value.items())
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:g}"
-        case _:
-            return str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_words(each)}" for name, each in value.items())
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def audit(name: str, *, data_dir: Path | None, progress: bool, workers: int | None = None) -> Report:
     """Report on a copy: is it complete, readable and plausible, and is no image on two sides of the split?
 
-    Everything is looked at and reported, whereas reading for training stops at the first fault.
-
-    Args:
-        name: of a published data set, or the path of a custom table.
-        data_dir: its folder, as for `catalog.read`.
-        progress: show bars on standard error.
-        workers: threads; by default one per core that this process may use.
-
-    Returns:
-        What was found; a copy that cannot be read at all is a finding too, not an error.
+    Everything is looked at and reported, whereas reading for training stops at the first fault; a copy that cannot be
+    read at all is a finding too, not an error. Arguments are those of `catalog.read` and `check`.
     """
     if name.lower() == SYNTHETIC:
         return Report(name, {"files": "none: it is generated on use, so there is nothing to check"})
@@ -233,19 +177,34 @@ def audit(name: str, *, data_dir: Path | None, progress: bool, workers: int | No
         labels = catalog.read_labels(name, data_dir=data_dir)
     except FusiqaError as error:
         return Report(name, {}, findings=[Finding(str(error), advice="nothing else could be checked")])
-    twice = labels.table["image"][labels.table["image"].duplicated()].tolist()
+    root, twice = labels.root, labels.table["image"][labels.table["image"].duplicated()].tolist()
     table = labels.table.drop_duplicates("image", ignore_index=True)
-    ratings = Ratings(name, table, ANY_SCORE, FolderImages(labels.root), "none")
-    facts: dict[str, object] = _facts(info, labels.root, table)
-    missing = [image for image in table["image"] if not (labels.root / image).is_file()]
-    no_rating = table["image"][table["mos"].isna()].tolist()
+    ratings = Ratings(name, table, ScoreRange(-math.inf, math.inf), FolderImages(root), "none")
+    facts = _facts(info, root, table)
+    missing = [image for image in table["image"] if not (root / image).is_file()]
+    unrated = table["image"][table["mos"].isna()].tolist()
     findings = [
         Finding("images that are rated more than once", twice, "keep one row per image"),
-        Finding("images whose rating is missing or not a number", no_rating, "fix or remove their rows"),
-        *([] if info is None else _unlike_published(info, table)),
-        *_leaks(ratings),
+        Finding("images whose rating is missing or not a number", unrated, "fix or remove their rows"),
+    ]
+    if info is not None:
+        low, high = info.score_range
+        outside = table[(table["mos"] < low) | (table["mos"] > high)]
+        rows = [f"{row.image} ({row.mos:g})" for row in outside.itertuples()]
+        findings.append(
+            Finding(f"ratings outside {low:g} to {high:g}", rows, "get the rating file again, or fix the rows")
+        )
+        if len(table) != info.images:
+            what = f"{len(table):,} images are rated, {info.images:,} were published"
+            advice = f"the rating file is incomplete or another edition; get it from {info.source}"
+            findings.append(Finding(what, advice=advice))
+    try:
+        check_no_leak(ratings)
+    except FusiqaError as error:
+        findings.append(Finding(str(error), advice="put all images of a group on one side"))
+    findings += [
         Finding("rated images without a file", missing, "copy or unpack the data set again"),
-        Finding("images without a rating", _unrated(labels.root, table["image"]), "they are not used", notice=True),
+        Finding("images without a rating", _beside(root, table), "they are not used", notice=True),
     ]
     if len(missing) < len(table):
         try:
@@ -258,10 +217,11 @@ def audit(name: str, *, data_dir: Path | None, progress: bool, workers: int | No
             findings.append(Finding("images that cannot be read", broken, "copy or unpack them again"))
             images = checked.ratings.table["image"].tolist()
             look = partial(_look, ratings.images)
-            looked = _in_threads(look, images, what="comparing", progress=progress, workers=workers)
-            hashes = np.array([seen[0] for seen in looked], np.uint64)
-            facts |= {"sizes": _sizes([seen[1] for seen in looked]), "fingerprint": checked.fingerprint}
-            findings += _across_the_split(checked, hashes, published=info is not None)
+            hashes, sizes = zip(
+                *_in_threads(look, images, what="comparing", progress=progress, workers=workers), strict=True
+            )
+            facts |= {"sizes": _sizes(sizes), "fingerprint": checked.fingerprint}
+            findings += _across_the_split(checked, np.array(hashes, np.uint64), published=info is not None)
     return Report(name, facts, _histogram(info, table), [each for each in findings if each.offenders != []])
 
 
@@ -271,51 +231,30 @@ def _look(images: ImageReader, image: str) -> tuple[int, tuple[int, int]]:
     return perceptual_hash(pixels), pixels.shape[:2]
 
 
-def _unlike_published(info: DatasetInfo, table: pd.DataFrame) -> list[Finding]:
-    low, high = info.score_range
-    outside = table[(table["mos"] < low) | (table["mos"] > high)]
-    rows = [f"{row.image} ({row.mos:g})" for row in outside.itertuples()]
-    findings = [Finding(f"ratings outside {low:g} to {high:g}", rows, "get the rating file again, or fix the rows")]
-    if len(table) != info.images:
-        what = f"{len(table):,} images are rated, {info.images:,} were published"
-        advice = f"the rating file is incomplete or another edition; get it from {info.source}"
-        findings.append(Finding(what, advice=advice))
-    return findings
-
-
-def _leaks(ratings: Ratings) -> list[Finding]:
-    try:
-        check_no_leak(ratings)
-    except FusiqaError as error:
-        return [Finding(str(error), advice="put all images of a group on one side")]
-    return []
-
-
-def _unrated(root: Path, images: Iterable[str]) -> list[str]:
+def _beside(root: Path, table: pd.DataFrame) -> list[str]:
     """Images beside the rated ones, in the same folders only: the other sizes of a data set are not meant."""
-    rated = {root / image for image in images}
+    rated = {root / image for image in table["image"]}
     folders = sorted({path.parent for path in rated if path.parent.is_dir()})
-    beside = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in ENDINGS]
-    return [str(path.relative_to(root)) for path in beside if path not in rated]
+    found = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in ENDINGS]
+    return [str(path.relative_to(root)) for path in found if path not in rated]
 
 
 def _across_the_split(checked: Checked, hashes: Hashes, *, published: bool) -> list[Finding]:
     """Files of the same content, and images that look the same, that are or may be drawn on two sides."""
-    rows, contents = list(checked.ratings.table.itertuples()), checked.contents
-    copies: dict[str, list[Any]] = defaultdict(list)
-    for row in rows:
-        copies[contents[str(row.image)]].append(row)
-    files = [" = ".join(map(_with_side, alike)) for alike in copies.values() if _may_be_apart(alike)]
+    table = checked.ratings.table.assign(content=checked.ratings.table["image"].map(checked.contents))
+    rows: list[Any] = list(table.itertuples())
+    alike = [[rows[place] for place in places] for places in table.groupby("content", sort=False).indices.values()]
+    files = [" = ".join(map(_with_side, copies)) for copies in alike if _may_be_apart(copies)]
     scenes = [
         f"{_with_side(rows[i])} ~ {_with_side(rows[j])}, {distance} of 64 bits differ"
         for i, j, distance in sorted(near_duplicates(hashes, SAME_SCENE), key=lambda pair: pair.distance)
-        if _may_be_apart([rows[i], rows[j]]) and contents[str(rows[i].image)] != contents[str(rows[j].image)]
+        if _may_be_apart([rows[i], rows[j]]) and rows[i].content != rows[j].content
     ]
     advice = "look at them; if they show one scene, give them one group (or report it beside the result)"
-    as_published = published and bool(checked.ratings.table["split"].notna().any())
+    notice = published and bool(table["split"].notna().any())
     return [
         Finding("files with the same content across the split", files, "keep one, or give them one group"),
-        Finding("pairs that look the same across the split", scenes, advice, notice=as_published),
+        Finding("pairs that look the same across the split", scenes, advice, notice=notice),
     ]
 
 
@@ -333,23 +272,19 @@ def _facts(info: DatasetInfo | None, root: Path, table: pd.DataFrame) -> dict[st
     facts: dict[str, object] = {"folder": str(root), "images": len(table)}
     if info is not None:
         facts |= {"published": info.images, "published split": info.official_split}
+    groups, mos = table["group"].nunique(), table["mos"].dropna()
     facts["split"] = {str(split): int(n) for split, n in table["split"].value_counts().items()} or "none"
-    groups = table["group"].nunique()
     facts["groups"] = "none" if groups == len(table) else groups
-    mos = table["mos"].dropna()
     if len(mos):
-        marks = {"lowest": 0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "highest": 1}
-        facts["ratings"] = {word: float(mos.quantile(fraction)) for word, fraction in marks.items()}
+        facts["ratings"] = {word: float(mos.quantile(fraction)) for word, fraction in MARKS.items()}
     return facts
 
 
 def _sizes(sizes: Sequence[tuple[int, int]]) -> dict[str, int]:
     """The three most frequent sizes, width x height, and how many others there are."""
-    counted = Counter(sizes)
-    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))  # ties must not depend on threads
+    ranked = sorted(Counter(sizes).items(), key=lambda item: (-item[1], item[0]))  # ties must not depend on threads
     common = {f"{width} x {height}:": times for (height, width), times in ranked[:3]}
-    others = len(counted) - len(common)
-    return {**common, "others:": others} if others else common
+    return common | ({"others:": len(ranked) - 3} if len(ranked) > 3 else {})
 
 
 def _histogram(info: DatasetInfo | None, table: pd.DataFrame) -> list[tuple[float, float, int]]:
@@ -358,4 +293,5 @@ def _histogram(info: DatasetInfo | None, table: pd.DataFrame) -> list[tuple[floa
     if not len(mos):
         return []
     counts, edges = np.histogram(mos, BARS, info.score_range if info else (mos.min(), mos.max()))
-    return [(round(float(edges[k]), 9), round(float(edges[k + 1]), 9), int(n)) for k, n in enumerate(counts)]
+    bars = edges[:-1].tolist(), edges[1:].tolist(), counts.tolist()
+    return [(round(low, 9), round(high, 9), n) for low, high, n in zip(*bars, strict=True)]

@@ -1,22 +1,23 @@
 """Resized images and feature maps kept on disk, so that later epochs and runs need not compute them again.
 
 An image is kept, lossless, under the SHA-256 of its encoded content and what was done to it: one that has changed,
-another resize and another decoder are other entries. An array is one .npy that is written whole or not at all, so that
-processes which share the cache do no harm, also when one is killed.
+another resize and another decoder are other entries. An array is one .npy followed by its checksum, written whole or
+not at all, so that processes which share the cache do no harm, also when one is killed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import PIL
@@ -29,43 +30,31 @@ from fusiqa.scoring.image import DECODING, Resize
 logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "FUSIQA_CACHE"
-GIGABYTE = 10**9
-FREE_FRACTION = 0.05
-"""Fraction of the disk that stays free whatever the limit."""
-HEADER_BYTES = 128  # of an .npy
-RECENT_SECONDS = 60
-"""What was used so shortly before a run began is not removed: file systems' clocks lag, and runs start together."""
-STORED_BETWEEN_SCANS = 64
-"""Arrays that a process stores before it looks again at what others have stored."""
-
-
-class Entry(NamedTuple):
-    """A stored array: when it was last used (seconds since 1970), its bytes, its file."""
-
-    used: float
-    size: int
-    path: Path
+FREE_FRACTION = 0.05  # of the disk that stays free whatever the limit
+CHECKSUM_BYTES = 4  # CRC-32 of all that stands before
+RECENT_SECONDS = 60  # used so shortly before a run began, nothing is removed: clocks lag, and runs start together
+STORED_BETWEEN_SCANS = 64  # arrays that a process stores before it looks again at what others have stored
 
 
 @dataclass
 class Store:
-    """A bounded folder of arrays by key, shared by processes: the longest unused make room for new ones.
-
-    Attributes:
-        folder: of the arrays.
-        limit: bytes that they may take; each process that stores may exceed it by `STORED_BETWEEN_SCANS` arrays.
-        since: seconds since 1970; what has been used after that is never removed.
-    """
+    """A bounded folder of arrays by key, shared by processes: the longest unused make room for new ones."""
 
     folder: Path
-    limit: int
-    since: float
+    limit: int  # bytes that the arrays may take; each process may exceed it by `STORED_BETWEEN_SCANS` of them
+    since: float = field(default_factory=lambda: time.time() - RECENT_SECONDS)  # what was used later stays
     _taken: int = 0
     _unseen: int = STORED_BETWEEN_SCANS
+    _sound: set[str] = field(default_factory=set)  # keys whose checksum this process has looked at
 
     def get(self, key: str) -> np.ndarray | None:
-        """The array, read-only and mapped into memory; None where it is missing or not whole."""
+        """The array, read-only and mapped into memory; None where it is missing, not whole or damaged."""
         try:
+            if key not in self._sound:
+                content = self.path(key).read_bytes()
+                if zlib.crc32(content[:-CHECKSUM_BYTES]).to_bytes(CHECKSUM_BYTES) != content[-CHECKSUM_BYTES:]:
+                    return None
+                self._sound.add(key)
             return np.load(self.path(key), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):  # missing, unreadable, or half an array after a power cut
             return None
@@ -74,10 +63,14 @@ class Store:
         """Store the array if there is room, and return whether it was stored; a failing disk only ends the storing."""
         if self.limit <= 0:
             return False
+        file = io.BytesIO()
+        np.save(file, array, allow_pickle=False)
+        file.write(zlib.crc32(file.getbuffer()).to_bytes(CHECKSUM_BYTES))
+        content = file.getvalue()
         try:
-            if self._has_room(array.nbytes + HEADER_BYTES):
-                write_atomically(self.path(key), lambda temporary: np.save(temporary, array, allow_pickle=False))
-                self._taken += array.nbytes + HEADER_BYTES
+            if self._has_room(len(content)):
+                write_atomically(self.path(key), lambda temporary: temporary.write_bytes(content))
+                self._taken += len(content)
                 self._unseen += 1
                 return True
         except OSError as error:
@@ -85,16 +78,11 @@ class Store:
             self.limit = 0
         return False
 
-    def touch(self, keys: Iterable[str]) -> int:
-        """Mark arrays as used now, and return how many exist."""
-        there = 0
+    def touch(self, keys: Iterable[str]) -> None:
+        """Mark arrays as used now."""
         for key in keys:
-            try:
+            with suppress(OSError):  # never stored, or removed
                 os.utime(self.path(key))
-                there += 1
-            except OSError:
-                continue  # never stored, or removed
-        return there
 
     @contextmanager
     def alone(self, task: str) -> Iterator[None]:
@@ -112,56 +100,43 @@ class Store:
             lock.release()
 
     def path(self, key: str) -> Path:
+        """Where an array lies, or would lie."""
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.folder / name[:2] / f"{name[2:]}.npy"
 
-    def entries(self) -> list[Entry]:
-        """Every stored array."""
+    def entries(self) -> list[tuple[float, int, Path]]:
+        """When each stored array was last used (seconds since 1970), its bytes and its file; the oldest first."""
         found = []
         for path in self.folder.glob("*/*.npy"):
-            try:
-                about = path.stat()
-            except OSError:
-                continue  # removed meanwhile
-            found.append(Entry(about.st_mtime, about.st_size, path))
-        return found
+            with suppress(OSError):  # removed meanwhile
+                found.append((path.stat().st_mtime, path.stat().st_size, path))
+        return sorted(found)
 
     def _has_room(self, size: int) -> bool:
         """Whether so many more bytes may be stored, after the longest unused arrays are removed."""
         if self._unseen >= STORED_BETWEEN_SCANS or self._taken + size > self.limit:
             entries = self.entries()
-            self._taken, self._unseen = sum(entry.size for entry in entries), 0
+            self._taken, self._unseen = sum(taken for _, taken, _ in entries), 0
             if self._taken + size > self.limit:
-                self._remove(entries, self._taken + size * STORED_BETWEEN_SCANS - self.limit)
+                target = self.limit - size * STORED_BETWEEN_SCANS
+                for used, taken, path in entries:
+                    if self._taken <= target or used >= self.since:
+                        break
+                    path.unlink(missing_ok=True)
+                    self._taken -= taken
         self.folder.mkdir(parents=True, exist_ok=True)
         disk = shutil.disk_usage(self.folder)
         return self._taken + size <= self.limit and disk.free - size >= FREE_FRACTION * disk.total
 
-    def _remove(self, entries: list[Entry], size: int) -> None:
-        """Remove arrays, the longest unused first, until so many bytes are free or all are in use."""
-        for entry in sorted(entries):
-            if size <= 0 or entry.used >= self.since:
-                return
-            entry.path.unlink(missing_ok=True)
-            self._taken -= entry.size
-            size -= entry.size
-
 
 @dataclass(frozen=True)
 class CachedImages:
-    """Images after their resize protocol: an ImageReader of ratings.py. `Resize.apply` leaves them as they are.
+    """Images after their resize protocol: an ImageReader of ratings.py. `Resize.apply` leaves them as they are."""
 
-    Attributes:
-        source: where an image that is not stored yet is read from.
-        contents: SHA-256 (hex) of each image's encoded content; one that is not named is not stored.
-        resize: the resize protocol.
-        store: where the resized images lie. What it has no room for is read from the source each time.
-    """
-
-    source: ImageReader
-    contents: Mapping[str, str]
+    source: ImageReader  # where an image that is not stored yet is read from
+    contents: Mapping[str, str]  # SHA-256 (hex) of each image's encoded content; one not named is not stored
     resize: Resize
-    store: Store
+    store: Store  # what it has no room for is read from the source each time
 
     def read(self, image: str) -> np.ndarray:
         """Pixels of one resized image: uint8, (height, width, 3), sRGB; read-only where they are mapped."""
@@ -186,31 +161,25 @@ class CachedImages:
 def cached(
     source: ImageReader, contents: Mapping[str, str], resize: Resize, *, folder: Path | None, gigabytes: float
 ) -> ImageReader:
-    """The images behind a cache on disk.
+    """The images behind a cache on disk; those held in memory come back as they are.
 
     Args:
-        source: the images; those held in memory come back as they are.
+        source: the images.
         contents: SHA-256 (hex) of each one's encoded content.
         resize: the resize protocol.
-        folder: of the cache; by default $FUSIQA_CACHE, else fusiqa in $XDG_CACHE_HOME or ~/.cache.
+        folder: of the cache; by default `default_folder`.
         gigabytes: that the cache may take, in 1e9 bytes; 0 is no cache.
     """
     if gigabytes <= 0 or getattr(source, "in_memory", False):
         return source
-    store = open_store(folder, gigabytes)
-    images = CachedImages(source, dict(contents), resize, store)
-    store.touch(key for key in map(images.key, contents) if key)
+    images = CachedImages(source, dict(contents), resize, open_store(folder, gigabytes))
+    images.store.touch(key for key in map(images.key, contents) if key)
     return images
 
 
 def open_store(folder: Path | None, gigabytes: float) -> Store:
-    """The store of a cache; all that is kept in it shares its limit."""
-    return new_store((folder or default_folder()).expanduser() / "arrays", int(gigabytes * GIGABYTE))
-
-
-def new_store(folder: Path, limit: int) -> Store:
-    """The store in a folder, for a run that begins now."""
-    return Store(folder, limit, time.time() - RECENT_SECONDS)
+    """The store of a cache, in 1e9 bytes; all that is kept in it shares its limit."""
+    return Store((folder or default_folder()).expanduser() / "arrays", int(gigabytes * 10**9))
 
 
 def default_folder() -> Path:

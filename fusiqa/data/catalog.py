@@ -8,7 +8,7 @@ import os
 import re
 import textwrap
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -18,8 +18,8 @@ import pandas as pd
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.ratings import Ratings
-from fusiqa.data.readers import READERS, Labels, Place, custom_table
-from fusiqa.data.table import TABLE_ENDINGS
+from fusiqa.data.readers import READERS, Place
+from fusiqa.data.table import TABLE_ENDINGS, Labels, custom_table
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.image import FolderImages
 from fusiqa.scoring.inputs import image_files
@@ -29,53 +29,28 @@ SYNTHETIC = "synthetic"
 NO_GROUPS = "nothing: each image is its own group"
 CUSTOM_RESIZE = "384"
 """Short side of the images of a custom table, pixels: KonIQ-10k's protocol for any aspect ratio."""
-BUILT_IN: Mapping[str, str] = {
-    "name": SYNTHETIC,
-    "images": "5,400, generated on use: 150 contents, each undistorted and under 7 distortions at 5 levels",
-    "ratings": "1 to 5, higher is better: KADID-10k's mean rating of the distortion and level, not of the image",
-    "images of a group share": "a content",
-    "official split": "by content: training 3,780, validation 540, test 1,080; the contents depend on the seed",
-    "resolution": "128x128",
-    "download": "not needed: there are no files",
-}
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
     """What is known about a published data set, in the order in which `fusiqa data info` shows it."""
 
-    name: str
-    """Its value of --dataset."""
-    aliases: tuple[str, ...]
-    """Other accepted names, of the data set and of its folder."""
-    images: int
-    """Number of rated images as published."""
-    score_range: ScoreRange
-    """Range of the published ratings."""
-    higher_is_better: bool
-    """Direction of the published ratings; ratings where lower is better are inverted when they are read."""
-    group: str
-    """What the images of a group share."""
+    name: str  # its value of --dataset
+    aliases: tuple[str, ...]  # other accepted names, of the data set and of its folder
+    images: int  # number of rated images as published
+    score_range: ScoreRange  # of the published ratings
+    higher_is_better: bool  # as published; ratings where lower is better are inverted when they are read
+    group: str  # what the images of a group share
     official_split: str
-    """The published split."""
-    resolution: str
-    """Size of the images, pixels, width by height."""
-    resize: str
-    """The resize protocol, as --resize takes it."""
-    licence: str
-    """What its authors allow."""
-    redistributable: bool
-    """Whether its terms allow others to redistribute it unchanged, at least for research."""
-    citation: str
-    """Authors, title, venue, year, DOI."""
-    source: str
-    """Where to get it."""
-    layout: str
-    """The files and folders that are read."""
-    rating_files: tuple[str, ...]
-    """Any one of these identifies the folder of the data set; patterns are allowed."""
-    hub_archive: str
-    """Its file in the collection that `fusiqa data download` uses; empty if there is none."""
+    resolution: str  # of the images, pixels, width by height
+    resize: str  # the resize protocol, as --resize takes it
+    licence: str  # what its authors allow
+    redistributable: bool  # whether its terms allow others to redistribute it unchanged, at least for research
+    citation: str  # authors, title, venue, year, DOI
+    source: str  # where to get it
+    layout: str  # the files and folders that are read
+    rating_files: tuple[str, ...]  # any one of these identifies the folder of the data set; patterns are allowed
+    hub_archive: str  # its file in the collection that `fusiqa data download` uses; empty if there is none
 
     @property
     def downloadable(self) -> bool:
@@ -83,13 +58,15 @@ class DatasetInfo:
 
 
 def _dataset_info(name: str, entry: dict[str, Any]) -> DatasetInfo:
-    values: dict[str, Any] = {"name": name, **entry, "group": entry["group"] or NO_GROUPS}
-    values["score_range"] = ScoreRange(*map(float, entry["score_range"]))
-    values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return DatasetInfo(**values)
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    low, high = map(float, entry["score_range"])
+    return DatasetInfo(
+        name=name, **values | {"group": entry["group"] or NO_GROUPS, "score_range": ScoreRange(low, high)}
+    )
 
 
 _TABLE = tomllib.loads(resources.files("fusiqa.data").joinpath("catalog.toml").read_text(encoding="utf-8"))
+BUILT_IN: dict[str, str] = _TABLE.pop(SYNTHETIC)
 CATALOG: tuple[DatasetInfo, ...] = tuple(_dataset_info(name, entry) for name, entry in _TABLE.items())
 
 
@@ -115,12 +92,7 @@ def is_custom(name: str) -> bool:
 
 
 def unknown_dataset(name: str, *, also: str = "") -> FusiqaError:
-    """The error for a name that is not in the catalog, with the closest name that is.
-
-    Example:
-        >>> str(unknown_dataset("konik-10k"))
-        "unknown data set 'konik-10k', did you mean koniq-10k? Expected one of agiqa-3k, bid, ..."
-    """
+    """The error for a name that is not in the catalog, with the closest name that is."""
     spellings = dataset_names() + [alias for info in CATALOG for alias in info.aliases]
     close = difflib.get_close_matches(name.lower(), spellings, n=1)
     hint = f", did you mean {close[0]}? Expected" if close else "; expected"
@@ -129,35 +101,30 @@ def unknown_dataset(name: str, *, also: str = "") -> FusiqaError:
 
 def list_text() -> str:
     """The published data sets as a table of text, one a line."""
-    table = pd.DataFrame(
-        {
-            "name": info.name,
-            "images": f"{info.images:,}",
-            "ratings": f"{info.score_range.low:g} to {info.score_range.high:g}",
-            "better": "higher" if info.higher_is_better else "lower",
-            "groups": "none" if info.group == NO_GROUPS else re.sub("their |undistorted |[()]", "", info.group),
-            "official split": textwrap.shorten(info.official_split.partition(" (")[0], 34, placeholder="..."),
-            "licence": textwrap.shorten(info.licence, 28, placeholder="..."),
-        }
+    rows = [("name", "images", "ratings", "better", "groups", "official split", "licence")] + [
+        (
+            info.name,
+            f"{info.images:,}",
+            f"{info.score_range.low:g} to {info.score_range.high:g}",
+            "higher" if info.higher_is_better else "lower",
+            "none" if info.group == NO_GROUPS else re.sub("their |undistorted |[()]", "", info.group),
+            textwrap.shorten(info.official_split.partition(" (")[0], 34, placeholder="..."),
+            textwrap.shorten(info.licence, 28, placeholder="..."),
+        )
         for info in CATALOG
-    )
-    left_aligned = table.apply(lambda column: column.str.ljust(column.str.len().max()))
-    text = left_aligned.to_string(index=False, justify="left")
-    return f"{text}\n\nDetails: fusiqa data info NAME. Check a copy: fusiqa data check NAME."
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, "", "Details: fusiqa data info NAME. Check a copy: fusiqa data check NAME."])
 
 
 def info_text(name: str) -> str:
-    """Everything known about a data set, one fact a line.
-
-    Raises:
-        FusiqaError: unknown name.
-    """
+    """Everything known about a data set, one fact a line. Raises FusiqaError for an unknown name."""
     info = find_dataset(name)
     if info is None and name.lower() != SYNTHETIC:
         raise unknown_dataset(name)
     shown = BUILT_IN if info is None else _shown(info)
-    width = max(map(len, shown))
-    return "\n".join(f"{title.ljust(width)}  {value}" for title, value in shown.items())
+    return "\n".join(f"{title.ljust(max(map(len, shown)))}  {value}" for title, value in shown.items())
 
 
 def _shown(info: DatasetInfo) -> dict[str, str]:
@@ -194,8 +161,7 @@ def read(
     """Read the ratings of a data set, with its official split if it has one; no image is opened.
 
     Args:
-        dataset: a name or alias of the catalog, "synthetic", or the path of a CSV, Parquet or Excel table with an
-            image and a rating column.
+        dataset: a name or alias of the catalog, "synthetic", or the path of a table with an image and a rating column.
         data_dir: its folder, or one above or below; by default $FUSIQA_DATA/<name> or ./data/<name>. For a table, the
             folder that its image names are relative to, by default the table's own.
         score_range: lowest and highest possible rating; by default the published one, for a table that of its rows.
@@ -219,25 +185,23 @@ def read(
 
         ratings = read_synthetic(seed=seed)
         return ratings if asked is None else replace(ratings, score_range=asked)
-    labels = read_labels(dataset, data_dir=data_dir)
+    table, root = read_labels(dataset, data_dir=data_dir)
     if info is not None:
-        name, resize, known_range, inverted = info.name, info.resize, info.score_range, not info.higher_is_better
+        name, resize, known, inverted = info.name, info.resize, info.score_range, not info.higher_is_better
     else:
-        name, resize, known_range, inverted = (
-            dataset,
-            CUSTOM_RESIZE,
-            asked or _range_of(dataset, labels),
-            lower_is_better,
-        )
-    table = labels.table.assign(mos=_inverted(labels.table["mos"], known_range)) if inverted else labels.table
-    return Ratings(name, table, asked or known_range, FolderImages(labels.root), resize)
+        known = asked or _range_of(dataset, table["mos"].dropna())
+        name, resize, inverted = dataset, CUSTOM_RESIZE, lower_is_better
+    if inverted:  # low + high - mos, exactly within the range: rounding would put the ends outside
+        low, high = known
+        mos = table["mos"]
+        table = table.assign(mos=(low + high - mos).mask(mos == low, high).mask(mos == high, low))
+    return Ratings(name, table, asked or known, FolderImages(root), resize)
 
 
 def read_images(paths: Sequence[Path]) -> Ratings:
     """Images without ratings as a table whose `mos` is NaN; their names are relative to their common folder.
 
-    Raises:
-        FusiqaError: as `scoring.inputs.image_files`, or names that cannot be written to a table.
+    Raises FusiqaError as `scoring.inputs.image_files`, and for names that cannot be written to a table.
     """
     files = image_files(paths)
     root = Path(os.path.commonpath([file.parent for file in files]))
@@ -253,8 +217,7 @@ def read_images(paths: Sequence[Path]) -> Ratings:
 def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
     """The rating files of a data set as published, with nothing refused except what cannot be read at all.
 
-    Raises:
-        FusiqaError: unknown data set (the built-in one has no files), not found, wrong column, no rows.
+    Raises FusiqaError: unknown data set (the built-in one has no files), not found, wrong column, no rows.
     """
     data_dir = None if data_dir is None else data_dir.expanduser()
     info = find_dataset(dataset)
@@ -270,8 +233,7 @@ def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
     return custom_table(path, data_dir or path.parent)
 
 
-def _range_of(dataset: str, labels: Labels) -> ScoreRange:
-    mos = labels.table["mos"].dropna()
+def _range_of(dataset: str, mos: pd.Series) -> ScoreRange:
     if mos.empty:
         raise FusiqaError(f"{dataset}: its rating column contains no number")
     return _valid_range(dataset, float(mos.min()), float(mos.max()))
@@ -286,23 +248,16 @@ def _valid_range(dataset: str, low: float, high: float) -> ScoreRange:
     return ScoreRange(low, high)
 
 
-def _inverted(mos: pd.Series, score_range: ScoreRange) -> pd.Series:
-    """low + high - mos, exactly within the range: rounding would put the ends outside."""
-    low, high = score_range
-    return (low + high - mos).mask(mos == low, high).mask(mos == high, low)
-
-
 def usual_folders(info: DatasetInfo) -> list[Path]:
     """Where a data set is looked for if its folder is not given; the first is the one that it is downloaded to."""
-    homes = [Path(home) for home in (os.environ.get("FUSIQA_DATA"), "data") if home]
-    return [home / name for home in homes for name in (info.name, *info.aliases)]
+    homes = filter(None, (os.environ.get("FUSIQA_DATA"), "data"))
+    return [Path(home) / name for home in homes for name in (info.name, *info.aliases)]
 
 
 def _locate(info: DatasetInfo, data_dir: Path | None) -> Place:
     """The first folder that holds one of the rating files, itself or one folder below or above.
 
-    Raises:
-        FusiqaError: not found, or several folders below one of those that were looked in have one.
+    Raises FusiqaError where there is none, or several below one of the folders that were looked in.
     """
     looked_in = [data_dir] if data_dir is not None else usual_folders(info)
     for pointed in filter(Path.is_dir, looked_in):

@@ -1,17 +1,18 @@
-"""Any images, distorted on the fly: the four groups of the published figure, or all of KADID-10k's distortions."""
+"""Distorted images: any images distorted on the fly, and the distortion of each image of a published data set."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from fusiqa.data.catalog import SYNTHETIC
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, Pixels, distort
-from fusiqa.data.kinds import KADID10K_KINDS
 from fusiqa.data.ratings import ImageReader, Ratings
 from fusiqa.scoring.image import Resize
 
@@ -19,22 +20,22 @@ SEPARATOR = "::"
 PRISTINE = "Pristine"
 GROUPS = {"Gaussian blur": "gaussian_blur", "JPEG compression": "jpeg", "Color distortion": "color_saturation_lab"}
 """The distortion of each group, beside `PRISTINE`; the words are those of the published figure."""
+KADID10K_KINDS = (
+    *("blur",) * 3, *("colour",) * 5, *("compression",) * 2, *("noise",) * 5, *("brightness",) * 3, *("spatial",) * 5,
+    *("sharpness and contrast",) * 2,
+)  # fmt: skip
 KIND_OF_DISTORTION = dict(zip(DISTORTIONS, KADID10K_KINDS, strict=True))
-"""The kind of each distortion, as KADID-10k groups them."""
+"""The kind of each distortion, of the seven of KADID-10k (Lin, Hosu and Saupe, QoMEX 2019, table 1)."""
 
 
 class Treatment(NamedTuple):
-    """A distortion at one of KADID-10k's levels."""
+    """A distortion at one of KADID-10k's levels, or between two of them."""
 
     distortion: str
-    level: int
+    level: float
 
 
-Treatments = Mapping[str, tuple[Treatment, ...]]
-"""The distortions that each group applies, one after the other; none for undistorted images."""
-EVERY: Treatments = {PRISTINE: ()} | {
-    f"{name} {level}": (Treatment(name, level),) for name in DISTORTIONS for level in LEVELS
-}
+EVERY = {PRISTINE: ()} | {f"{name} {level}": (Treatment(name, level),) for name in DISTORTIONS for level in LEVELS}
 """Every distortion at every level, named such as "gaussian_blur 3", and none."""
 
 
@@ -48,19 +49,18 @@ class DistortedImages:
 
     source: ImageReader
     resize: Resize
-    treatments: Treatments
+    treatments: Mapping[str, tuple[Treatment, ...]]  # that each group applies, one after the other
     seed: int = 0
     last: dict[str, Pixels] = field(default_factory=dict, compare=False, repr=False)
 
     def read(self, image: str) -> Pixels:
         """Pixels of one image under one group's distortions; the same ones each time."""
         name, _, group = image.rpartition(SEPARATOR)
-        treatments = self.treatments[group]
         if name not in self.last:
             self.last.clear()
             self.last[name] = self.resize.apply(self.source.read(name))
         pixels = self.last[name]
-        for distortion, level in treatments:
+        for distortion, level in self.treatments[group]:
             pixels = distort(pixels, distortion, level, seed=image_seed(name, self.seed))
         return pixels
 
@@ -76,7 +76,7 @@ def image_seed(name: str, seed: int) -> int:
     return zlib.crc32(f"{seed} {name}".encode())
 
 
-def distorted(ratings: Ratings, *, resize: Resize, level: int, seed: int = 0) -> Ratings:
+def distorted(ratings: Ratings, *, resize: Resize, level: float, seed: int = 0) -> Ratings:
     """Every image in each of the four groups; its rating, which no longer holds, becomes NaN."""
     treatments = {group: (Treatment(name, level),) for group, name in GROUPS.items()} | {PRISTINE: ()}
     pairs = [(group, row) for group in treatments for row in ratings.table.itertuples()]
@@ -105,8 +105,48 @@ def treatment_of(image: str) -> tuple[str, Treatment | None]:
 
 def _distorted(ratings: Ratings, pairs: Iterable[tuple[str, Any]], images: DistortedImages) -> Ratings:
     """Ratings of (group, row of the undistorted image); all versions of an image keep its content group."""
-    rows = [
-        {"image": f"{row.image}{SEPARATOR}{group}", "mos": float("nan"), "split": row.split, "group": row.group}
-        for group, row in pairs
-    ]
-    return replace(ratings, table=pd.DataFrame(rows), images=images, resize="none")
+    rows = [(f"{row.image}{SEPARATOR}{group}", float("nan"), row.split, row.group) for group, row in pairs]
+    table = pd.DataFrame(rows, columns=["image", "mos", "split", "group"])
+    return replace(ratings, table=table, images=images, resize="none")
+
+
+# --- published data sets ---------------------------------------------------------------------------------------------
+
+KADID10K = (
+    "Gaussian blur", "lens blur", "motion blur", "color diffusion", "color shift", "color quantization",
+    "color saturation HSV", "color saturation Lab", "JPEG2000", "JPEG", "white noise", "white noise YCbCr",
+    "impulse noise", "multiplicative noise", "denoise", "brighten", "darken", "mean shift", "jitter",
+    "non-eccentricity patch", "pixelate", "quantization", "color block", "high sharpen", "contrast change",
+)  # fmt: skip
+"""KADID-10k's distortions in the order of their numbers (ibid.)."""
+CSIQ = {
+    "awgn": "white noise", "blur": "Gaussian blur", "contrast": "contrast", "fnoise": "pink noise", "jpeg": "JPEG",
+    "jpeg2000": "JPEG2000",
+}  # fmt: skip
+LIVE = {"jp2k": "JPEG2000", "jpeg": "JPEG", "wn": "white noise", "gblur": "Gaussian blur", "fastfading": "fast fading"}
+NUMBERED = r"[A-Za-z]\d+_(\d+)_\d+"
+KIND_OF: dict[str, tuple[str, Callable[[str], str | None]]] = {
+    "kadid-10k": (NUMBERED, lambda number: dict(enumerate(KADID10K, start=1)).get(int(number))),
+    "tid2013": (NUMBERED, lambda number: f"distortion {int(number):02d}"),
+    "pipal": (NUMBERED, lambda number: f"distortion {int(number):02d}"),
+    "csiq": (r"\.([^./]+)\.[^/]*\.[^./]+$", lambda word: CSIQ.get(word.lower())),
+    "live": (r"^([^/]+)/", LIVE.get),
+    "agiqa-3k": (r"(?:^|/)([^/_]+)[^/]*$", str),
+    SYNTHETIC: (r"^content\d+-(\w+)", lambda word: word.replace("_", " ")),
+}
+"""What finds the distortion, or the model that generated the image, in an image's name, and its words."""
+
+
+def kinds(dataset: str, images: list[str]) -> list[str] | None:
+    """The distortion or generator of each image; None if one of the names does not say it.
+
+    Example:
+        >>> kinds("kadid-10k", ["I01_01_01.png", "I81_25_05.png"])
+        ['Gaussian blur', 'contrast change']
+        >>> kinds("csiq", ["awgn/1600.AWGN.1.png"])
+        ['white noise']
+    """
+    pattern, in_words = KIND_OF.get(dataset, ("()", lambda _: None))
+    found = [in_words(match[1]) for image in images if (match := re.search(pattern, image))]
+    told = [kind for kind in found if kind]
+    return told if told and len(told) == len(images) else None

@@ -1,7 +1,7 @@
 """KADID-10k's 25 distortions at five levels: a function each, and a table of their parameters.
 
 A distortion is a function of (float32 pixels in 0-1, parameter, random generator) and a row of `DISTORTIONS`. Results
-may leave 0-1; `distort` clips them.
+may leave 0-1; `distort` clips them. Parameters may lie between those of two levels; counts are rounded.
 
 Source of the parameters: Lin, Hosu and Saupe, KADID-10k: A large-scale artificially distorted IQA database, QoMEX 2019,
 https://doi.org/10.1109/QoMEX.2019.8743252, and public re-implementations of its generator. Where the publication leaves
@@ -25,7 +25,6 @@ from fusiqa.errors import FusiqaError
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 
-
 LEVELS = (1, 2, 3, 4, 5)
 JITTER_PIXELS = 5.0  # standard deviation of the displacement at strength 1
 PATCH = 16  # side of a patch that is moved, and the farthest that it moves along each axis, pixels
@@ -38,15 +37,13 @@ def to_bytes(image: Unit) -> Pixels:
 
 
 def to_pillow(image: Unit) -> Image.Image:
+    """0-1 as a Pillow image."""
     return Image.fromarray(to_bytes(image))
 
 
 def to_unit(image: Image.Image | Pixels) -> Unit:
     """0-255 as 0-1."""
     return np.asarray(image, np.float32) / np.float32(255)
-
-
-# --- blur ------------------------------------------------------------------------------------------------------------
 
 
 def gaussian_blur(image: Unit, sd: float, _: np.random.Generator) -> Unit:
@@ -56,19 +53,22 @@ def gaussian_blur(image: Unit, sd: float, _: np.random.Generator) -> Unit:
 
 def lens_blur(image: Unit, radius: float, _: np.random.Generator) -> Unit:
     """Average over a disc of `radius` pixels; pixels on its rim count by the fraction that lies within it."""
-    reach = int(np.ceil(radius))
-    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    return convolve(image, np.clip(radius + 0.5 - np.hypot(rows, columns), 0, 1))
+    return convolve(image, np.clip(radius + 0.5 - np.hypot(*offsets(radius)), 0, 1))
 
 
 def motion_blur(image: Unit, length: float, random: np.random.Generator) -> Unit:
     """Average along a straight line of `length` pixels in a random direction."""
     angle = random.uniform(0, np.pi)
-    reach = int(np.ceil(length / 2))
-    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    rows, columns = offsets(length / 2)
     along = columns * np.cos(angle) + rows * np.sin(angle)
     across = rows * np.cos(angle) - columns * np.sin(angle)
     return convolve(image, np.clip(length / 2 + 0.5 - abs(along), 0, 1) * np.clip(1 - abs(across), 0, 1))
+
+
+def offsets(radius: float) -> np.ndarray:
+    """Rows and columns of a square kernel, counted from its centre, (2, side, side)."""
+    reach = int(np.ceil(radius))
+    return np.mgrid[-reach : reach + 1, -reach : reach + 1]
 
 
 def convolve(image: Unit, kernel: np.ndarray) -> Unit:
@@ -77,13 +77,9 @@ def convolve(image: Unit, kernel: np.ndarray) -> Unit:
     height, width, _ = image.shape
     up, left = (side // 2 for side in weights.shape)
     mirrored = np.pad(image, ((up, up), (left, left), (0, 0)), mode="symmetric")
-    # SciPy 1.17's own "reflect" reads past the end of the array where the kernel is more than twice as large as the
-    # image
+    # SciPy 1.17's "reflect" reads past the end of the array where the kernel is more than twice the image's size
     whole = ndimage.convolve(mirrored, weights[..., None], mode="nearest")
     return whole[up : up + height, left : left + width]
-
-
-# --- colour ----------------------------------------------------------------------------------------------------------
 
 
 def color_diffusion(image: Unit, sd: float, _: np.random.Generator) -> Unit:
@@ -108,9 +104,8 @@ def color_quantization(image: Unit, colors: float, _: np.random.Generator) -> Un
 
     KADID-10k's numbers of colours are not published; 64, 48, 32, 16 and 8 are chosen here.
     """
-    few = to_pillow(image).quantize(int(colors), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    dithered = to_pillow(image).quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG)
-    return to_unit(dithered.convert("RGB"))
+    few = to_pillow(image).quantize(round(colors), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return to_unit(to_pillow(image).quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB"))
 
 
 def color_saturation_hsv(image: Unit, factor: float, _: np.random.Generator) -> Unit:
@@ -124,9 +119,6 @@ def color_saturation_lab(image: Unit, factor: float, _: np.random.Generator) -> 
     return lab_to_rgb(rgb_to_lab(image) * np.array((1, factor, factor), np.float32))
 
 
-# --- compression -----------------------------------------------------------------------------------------------------
-
-
 def jpeg2000(image: Unit, ratio: float, _: np.random.Generator) -> Unit:
     """Compress as JPEG 2000 by a factor of `ratio`, and decode."""
     file = io.BytesIO()
@@ -137,11 +129,8 @@ def jpeg2000(image: Unit, ratio: float, _: np.random.Generator) -> Unit:
 def jpeg(image: Unit, quality: float, _: np.random.Generator) -> Unit:
     """Compress as JPEG at a `quality` of 1-100, and decode."""
     file = io.BytesIO()
-    to_pillow(image).save(file, "JPEG", quality=int(quality))
+    to_pillow(image).save(file, "JPEG", quality=round(quality))
     return to_unit(Image.open(file))
-
-
-# --- noise -----------------------------------------------------------------------------------------------------------
 
 
 def white_noise(image: Unit, variance: float, random: np.random.Generator) -> Unit:
@@ -179,9 +168,6 @@ def gaussian(image: Unit, variance: float, random: np.random.Generator) -> Unit:
     return np.sqrt(np.float32(variance)) * random.standard_normal(image.shape, np.float32)
 
 
-# --- brightness and contrast -----------------------------------------------------------------------------------------
-
-
 def brighten(image: Unit, strength: float, _: np.random.Generator) -> Unit:
     """Map lightness l of CIELAB, in 0-1, to l ** (1 / (1 + strength)): black and white stay."""
     return map_lightness(image, lambda lightness: lightness ** (1 / (1 + strength)))
@@ -213,9 +199,6 @@ def map_lightness(image: Unit, curve: Callable[[np.ndarray], np.ndarray]) -> Uni
     return lab_to_rgb(lab)
 
 
-# --- spatial ---------------------------------------------------------------------------------------------------------
-
-
 def jitter(image: Unit, strength: float, random: np.random.Generator) -> Unit:
     """Displace each pixel by a Gaussian of 5 x `strength` pixels along each axis."""
     places = np.indices(image.shape[:2], dtype=np.float32)
@@ -229,7 +212,7 @@ def non_eccentricity_patch(image: Unit, patches: float, random: np.random.Genera
     result = image.copy()
     size = np.minimum(PATCH, image.shape[:2])
     room = np.array(image.shape[:2]) - size
-    for _ in range(int(patches)):
+    for _ in range(round(patches)):
         top, left = start = random.integers(room + 1)
         to_top, to_left = np.clip(start + random.integers(-PATCH, PATCH + 1, 2), 0, room)
         patch = image[top : top + size[0], left : left + size[1]]
@@ -249,28 +232,22 @@ def pixelate(image: Unit, strength: float, _: np.random.Generator) -> Unit:
 def quantization(image: Unit, levels: float, _: np.random.Generator) -> Unit:
     """Round each channel to `levels` values, evenly spaced from its lowest to its highest."""
     low, high = image.min(axis=(0, 1)), image.max(axis=(0, 1))
-    step = np.maximum(high - low, 1e-6) / (levels - 1)
+    step = np.maximum(high - low, 1e-6) / (round(levels) - 1)
     return (low + step * np.round((image - low) / step)).astype(np.float32)
 
 
 def color_block(image: Unit, blocks: float, random: np.random.Generator) -> Unit:
     """Paste blocks of 32 x 32 pixels, each of one random colour, at random places."""
     result = image.copy()
-    for _ in range(int(blocks)):
+    for _ in range(round(blocks)):
         top, left = (int(random.integers(max(1, side - BLOCK + 1))) for side in image.shape[:2])
         result[top : top + BLOCK, left : left + BLOCK] = random.random(3, np.float32)
     return result
 
 
-# --- sharpness -------------------------------------------------------------------------------------------------------
-
-
 def high_sharpen(image: Unit, amount: float, _: np.random.Generator) -> Unit:
     """Unsharp masking: add `amount` times the difference from a Gaussian blur of one pixel."""
     return image + amount * (image - ndimage.gaussian_filter(image, (1, 1, 0), mode="reflect"))
-
-
-# --- the table -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -310,13 +287,13 @@ DISTORTIONS = {  # in the order of KADID-10k's numbers
 }
 
 
-def distort(pixels: Pixels, name: str, level: int, *, seed: int) -> Pixels:
+def distort(pixels: Pixels, name: str, level: float, *, seed: int) -> Pixels:
     """Apply one distortion to an image.
 
     Args:
         pixels: uint8, sRGB.
         name: a key of `DISTORTIONS`.
-        level: KADID-10k's, 1 (hardly visible) to 5.
+        level: KADID-10k's, 1 (hardly visible) to 5; between two levels, their parameters are interpolated linearly.
         seed: of the noise, direction or place, where the distortion has one.
 
     Returns:
@@ -327,13 +304,15 @@ def distort(pixels: Pixels, name: str, level: int, *, seed: int) -> Pixels:
 
     Example:
         >>> grey = np.full((8, 8, 3), 128, np.uint8)
-        >>> int(distort(grey, "mean_shift", 1, seed=0)[0, 0, 0])
-        166
+        >>> [int(distort(grey, "mean_shift", level, seed=0)[0, 0, 0]) for level in (1, 1.5, 2)]
+        [166, 157, 148]
     """
     if name not in DISTORTIONS:
         raise FusiqaError(f"unknown distortion {name!r}; there are {', '.join(DISTORTIONS)}")
-    if level not in LEVELS:
+    if not LEVELS[0] <= level <= LEVELS[-1]:
         raise FusiqaError(f"`level` of a distortion must be {LEVELS[0]} to {LEVELS[-1]}, got {level}")
     distortion = DISTORTIONS[name]
-    random = np.random.default_rng((seed, level))
-    return to_bytes(distortion.apply(to_unit(pixels), distortion.parameters[level - 1], random))
+    parameter = float(np.interp(level, LEVELS, distortion.parameters))
+    drawn_by = (int(level),) if level in LEVELS else float(level).as_integer_ratio()
+    random = np.random.default_rng((seed, *drawn_by))
+    return to_bytes(distortion.apply(to_unit(pixels), parameter, random))

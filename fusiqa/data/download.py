@@ -19,7 +19,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple, cast
 
@@ -27,6 +26,7 @@ from fusiqa import hub
 from fusiqa.data import catalog
 from fusiqa.data.catalog import SYNTHETIC, DatasetInfo, find_dataset, unknown_dataset
 from fusiqa.errors import FusiqaError
+from fusiqa.io import hold
 from fusiqa.progress import progress_bar
 
 REPOSITORY = "chaofengc/IQA-PyTorch-Datasets"
@@ -35,13 +35,15 @@ ATTEMPTS = 5
 """Connections in a row that bring nothing before a download is given up; the pause before each is a second longer."""
 HTTP_SECONDS = 30.0  # without a byte, before a connection counts as broken
 MEGABYTE = 10**6
+HOW_TO_ASK = """fusiqa does not download {0.name}: {reason}.
+  1. get it from {0.source}
+  2. put it in {folder}: {0.layout}
+  3. use it with --dataset {0.name}"""
+REASONS = {True: "no public collection has it", False: "its terms do not clearly allow redistribution"}
 
 
 class DamagedArchiveError(FusiqaError):
     """The file is not an archive, or only a part of one: another copy may be whole."""
-
-
-# --- the command -----------------------------------------------------------------------------------------------------
 
 
 def download(name: str, *, folder: Path | None = None, accept: bool = False, progress: bool = True) -> Path:
@@ -68,15 +70,15 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
     folder = (folder or catalog.usual_folders(info)[0]).expanduser().absolute()
     print(f"{info.name}\n  licence: {info.licence}\n  cite: {info.citation}\n  source: {info.source}")
     if not info.downloadable:
-        print(_how_to_ask(info, folder))
+        print(HOW_TO_ASK.format(info, reason=REASONS[info.redistributable], folder=folder))
         return folder
     if _holds_something(folder):
         print(f"{_found(info, folder)}; nothing is downloaded")
         return folder
-    _require_acceptance(info, accept)
+    if not accept:
+        _require_acceptance(info)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _only_one(folder):
+        with hold(folder):
             archive = fetch(info.hub_archive, folder.parent, progress=progress)
             try:
                 unpack(archive, folder, progress=progress)
@@ -93,19 +95,7 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
     return folder
 
 
-def _how_to_ask(info: DatasetInfo, folder: Path) -> str:
-    reason = "no public collection has it" if info.redistributable else "its terms do not clearly allow redistribution"
-    return (
-        f"fusiqa does not download {info.name}: {reason}.\n"
-        f"  1. get it from {info.source}\n"
-        f"  2. put it in {folder}: {info.layout}\n"
-        f"  3. use it with --dataset {info.name}"
-    )
-
-
-def _require_acceptance(info: DatasetInfo, accept: bool) -> None:
-    if accept:
-        return
+def _require_acceptance(info: DatasetInfo) -> None:
     if not sys.stdin.isatty():
         raise FusiqaError(f"the licence of {info.name} has to be accepted: read it above and set `accept_licence`")
     with suppress(EOFError):
@@ -121,54 +111,28 @@ def _holds_something(folder: Path) -> bool:
 def _found(info: DatasetInfo, folder: Path) -> str:
     """How many rated images are in the folder. Raises FusiqaError if the data set cannot be read from it."""
     try:
-        ratings = catalog.read(info.name, data_dir=folder)
+        rated = catalog.read(info.name, data_dir=folder).table["mos"].count()
     except FusiqaError as reason:
         raise FusiqaError(
             f"{folder} exists and cannot be read as {info.name}: {reason}. "
             "Complete it, move it away, or choose another folder"
         ) from reason
-    rated = int(ratings.table["mos"].notna().sum())
     return f"{info.name} is in {folder}: {rated:,} rated images ({info.images:,} are published)"
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """One download of a data set at a time: two would write into each other's files."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as reason:
-        raise FusiqaError(f"another download into {folder} is running") from reason
-    try:
-        yield
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def require_space(folder: Path, size: int, purpose: str) -> None:
     """Raise FusiqaError if the disk of a folder has less than `size` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < size:
-        raise FusiqaError(
-            f"{folder} has {free / 1e9:.2f} GB free, but {purpose} needs {size / 1e9:.2f} GB: free some, or choose a "
-            "folder on another disk"
-        )
+        needs = f"{purpose} needs {size / 1e9:.2f} GB: free some, or choose a folder on another disk"
+        raise FusiqaError(f"{folder} has {free / 1e9:.2f} GB free, but {needs}")
 
 
 # --- the archive -----------------------------------------------------------------------------------------------------
 
 
 class Remote(NamedTuple):
-    """A file on the hub, at one commit.
-
-    Attributes:
-        url: of the file at that commit.
-        size: bytes.
-        sha256: 64 hex digits.
-    """
+    """A file on the hub at one commit: its address, bytes and SHA-256 (hex)."""
 
     url: str
     size: int
@@ -178,14 +142,8 @@ class Remote(NamedTuple):
 def fetch(name: str, folder: Path, *, progress: bool = True) -> Path:
     """A file of the collection, complete and with the checksum of the hub; it is not fetched again if it is there.
 
-    Args:
-        name: of the file in the repository.
-        folder: to put it in, as <name>.<start of its SHA-256>.part until it is complete, then under its name.
-        progress: show a bar on standard error.
-
-    Raises:
-        FusiqaError: the hub cannot be reached or refuses, the connection breaks (what has arrived is kept), no space,
-            or what arrived is not the file (it is discarded).
+    It is `folder`/<name>.<start of its SHA-256>.part until it is complete. FusiqaError: the hub cannot be reached or
+    refuses, the connection breaks (what has arrived is kept), no space, or another file arrived (it is discarded).
     """
     remote = _look_up(name)
     complete, part = folder / name, folder / f"{name}.{remote.sha256[:12]}.part"
@@ -220,7 +178,7 @@ def _look_up(name: str) -> Remote:
             "Does this network want you to sign in?"
         )
     url = huggingface_hub.hf_hub_url(REPOSITORY, name, repo_type="dataset", revision=stated.commit_hash)
-    return Remote(url=url, size=stated.size, sha256=str(stated.etag))
+    return Remote(url, stated.size, str(stated.etag))
 
 
 def _transfer(remote: Remote, part: Path, *, progress: bool) -> None:
@@ -229,17 +187,19 @@ def _transfer(remote: Remote, part: Path, *, progress: bool) -> None:
     part.touch()
     with progress_bar(what=part.name, total=remote.size // MEGABYTE, unit="MB", shown=progress) as bar:
         while (arrived := part.stat().st_size) < remote.size:
-            bar.update(arrived // MEGABYTE - bar.n)
             reason: Exception = EOFError("it ended too early")
             try:
                 _append(remote, part, lambda position: bar.update(position // MEGABYTE - bar.n))
-            except OSError as disk:
-                if disk.errno is not None:
-                    raise
-                reason = disk
             except Exception as broken:  # as in _look_up
+                if isinstance(broken, OSError) and broken.errno is not None:  # the disk's
+                    raise
                 reason = broken
-            _require_beginning(part)
+            if part.stat().st_size:
+                try:
+                    kind_of(part)
+                except DamagedArchiveError as other:  # such as a page to sign in
+                    part.unlink()
+                    raise FusiqaError(f"{other}; what arrived was discarded. Run the command again") from other
             idle = idle + 1 if part.stat().st_size <= arrived else 0
             if idle == ATTEMPTS:
                 raise FusiqaError(
@@ -263,23 +223,12 @@ def _append(remote: Remote, part: Path, report: Callable[[int], object]) -> None
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}  # a range of a compressed answer would be useless
     if start:
         headers["Range"] = f"bytes={start}-"
-    session = huggingface_hub.get_session()
-    with session.stream("GET", remote.url, headers=headers, timeout=HTTP_SECONDS) as answer:
+    with huggingface_hub.get_session().stream("GET", remote.url, headers=headers, timeout=HTTP_SECONDS) as answer:
         answer.raise_for_status()
         with open(part, "ab" if answer.status_code == 206 else "wb", buffering=0) as file:
             for chunk in answer.iter_raw():
                 file.write(chunk)
                 report(file.tell())
-
-
-def _require_beginning(part: Path) -> None:
-    """Discard what is not the beginning of an archive, such as a page to sign in, and raise FusiqaError."""
-    try:
-        if part.stat().st_size:
-            kind_of(part)
-    except DamagedArchiveError as reason:
-        part.unlink()
-        raise FusiqaError(f"{reason}; what arrived was discarded. Run the command again") from reason
 
 
 def _sha256(path: Path) -> str:
@@ -293,65 +242,40 @@ READ_AT_MOST = 16 * 2**20  # bytes at once; tarfile would read a header of any s
 HEADER_BYTES = 4 * tarfile.BLOCKSIZE  # of a .tar that a member takes beside its content, on average at most
 DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
 """What the standard library raises for a damaged archive; ValueError for a name that is not UTF-8, for example."""
-KINDS = {
-    tarfile.SYMTYPE: "symbolic link",
-    tarfile.LNKTYPE: "hard link",
-    tarfile.FIFOTYPE: "FIFO",
-    tarfile.CHRTYPE: "device",
-    tarfile.BLKTYPE: "device",
-}
+KINDS = {tarfile.SYMTYPE: "symbolic link", tarfile.LNKTYPE: "hard link", tarfile.FIFOTYPE: "FIFO"}
+KINDS |= {tarfile.CHRTYPE: "device", tarfile.BLKTYPE: "device"}
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What an archive may hold; the defaults are above the largest image data sets."""
-
-    members: int = 1_000_000
-    """Files and folders; AVA, the largest rated data set, has 255,000 images."""
-    size: int = 128 * 2**30
-    """Bytes when unpacked; the largest archive of the collection, SPAQ, has 35 GB."""
-    ratio: float = 20.0
-    """Bytes unpacked per byte of the archive; images shrink to no less than a third."""
-
-    @property
-    def decompressed(self) -> int:
-        """Bytes of a decompressed .tar: its contents, its headers, and zeros at its end."""
-        return self.size + HEADER_BYTES * (self.members + 10)
+MEMBERS_AT_MOST = 1_000_000  # files and folders; AVA, the largest rated data set, has 255,000 images
+BYTES_AT_MOST = 128 * 2**30  # unpacked; the largest archive of the collection, SPAQ, has 35 GB
+RATIO_AT_MOST = 20.0  # bytes unpacked per byte of the archive; images shrink to no less than a third
 
 
-def unpack(archive: Path, folder: Path, *, limits: Limits | None = None, progress: bool = False) -> None:
-    """Unpack a .tgz or .tar into a new folder, completely or not at all.
+def unpack(archive: Path, folder: Path, *, progress: bool = False) -> None:
+    """Unpack a .tgz or .tar into a new or empty folder, completely or not at all.
 
     Every member is checked before it is written. They are written to a temporary folder beside the new one, which is
-    renamed when it is complete.
-
-    Args:
-        archive: its kind is told by its first bytes, not by its name.
-        folder: an empty one is replaced.
-        limits: of what is unpacked.
-        progress: show a bar on standard error.
+    renamed when it is complete. The kind of archive is told by its first bytes, not by its name.
 
     Raises:
         DamagedArchiveError: not an archive, cut off, or with a wrong checksum inside.
         FusiqaError: the folder is not empty, an unsafe member, over a limit, or no space on the disk.
         OSError: from the disk; nothing is left behind.
     """
-    limits = limits or Limits()
     if _holds_something(folder):
         raise FusiqaError(f"{folder} is not empty: move it away or choose another folder")
     temporary = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed; it takes space
     folder.parent.mkdir(parents=True, exist_ok=True)
     require_space(folder.parent, archive.stat().st_size, "unpacking")
-    unpacked = temporary / "unpacked"  # too deep to be taken for a data set
+    unpacked, total = temporary / "unpacked", 0  # too deep to be taken for a data set
     try:
         unpacked.mkdir(parents=True)
-        with _damage_named(archive), _open(archive, limits) as tar:
-            total = 0
+        with _opened(archive) as tar:
             shown = progress_bar(tar, what=f"unpacking {archive.name}", unit="files", shown=progress)
             for number, member in enumerate(shown, start=1):
                 total += member.size
-                reason = _unsafe(member, unpacked) or _over(limits, archive, number=number, total=total)
+                reason = _unsafe(member, unpacked) or _over(archive.stat().st_size, number, total)
                 if reason is not None:
                     raise FusiqaError(f"{archive} was not unpacked: its member {member.name!r} {reason}")
                 tar.extract(member, unpacked, filter="data")
@@ -360,20 +284,6 @@ def unpack(archive: Path, folder: Path, *, limits: Limits | None = None, progres
         os.replace(unpacked, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
-def _damage_named(archive: Path) -> Iterator[None]:
-    try:
-        yield
-    except FusiqaError:
-        raise
-    except DAMAGE as reason:
-        raise DamagedArchiveError(f"{archive} is damaged ({reason or type(reason).__name__})") from reason
-    except OSError as reason:
-        if reason.errno != errno.EINVAL:  # which is what seeking to before the start of the file raises
-            raise
-        raise DamagedArchiveError(f"{archive} is damaged ({reason})") from reason
 
 
 def kind_of(archive: Path) -> str:
@@ -387,14 +297,14 @@ def kind_of(archive: Path) -> str:
     raise DamagedArchiveError(f"{archive} is not a .tgz or .tar: it begins with {start[:16]!r}")
 
 
-def _over(limits: Limits, archive: Path, *, number: int, total: int) -> str | None:
-    if number > limits.members:
-        return f"is more than {limits.members:,} members, unlike any image data set"
-    if total > limits.size:
-        return f"brings it to more than {limits.size:,} bytes, unlike any image data set"
-    if total > limits.ratio * archive.stat().st_size:
-        return f"brings it to more than {limits.ratio:g} times the size of the archive, unlike any image data set"
-    return None
+def _over(packed: int, members: int, unpacked: int) -> str | None:
+    """Which limit is exceeded; None if none is."""
+    exceeded = {
+        f"is more than {MEMBERS_AT_MOST:,} members": members > MEMBERS_AT_MOST,
+        f"brings it to more than {BYTES_AT_MOST:,} bytes": unpacked > BYTES_AT_MOST,
+        f"brings it to more than {RATIO_AT_MOST:g} times the size of the archive": unpacked > RATIO_AT_MOST * packed,
+    }
+    return next((f"{what}, unlike any image data set" for what, over in exceeded.items() if over), None)
 
 
 def _unsafe(member: tarfile.TarInfo, into: Path) -> str | None:
@@ -413,16 +323,24 @@ def _unsafe(member: tarfile.TarInfo, into: Path) -> str | None:
 
 
 @contextmanager
-def _open(archive: Path, limits: Limits) -> Iterator[tarfile.TarFile]:
-    """The archive; whoever has gone through its members learns at the end whether it was complete."""
-    with gzip.open(archive) if kind_of(archive) == "gzip" else open(archive, "rb") as plain:
-        stream = _Bounded(cast(IO[bytes], plain), limits.decompressed)
-        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as tar:
-            yield tar
-            if stream.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a damaged header for the end
-                raise tarfile.ReadError(f"it breaks off after {len(tar.getnames()):,} members")
-            while stream.read(READ_AT_MOST):  # to the end: the checksum of a .tgz is there
-                pass
+def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
+    """The archive; damage found while it is open, or at its end, is a DamagedArchiveError."""
+    at_most = BYTES_AT_MOST + HEADER_BYTES * (MEMBERS_AT_MOST + 10)  # contents, headers, and zeros at the end
+    try:
+        with gzip.open(archive) if kind_of(archive) == "gzip" else open(archive, "rb") as plain:
+            stream = _Bounded(cast(IO[bytes], plain), at_most)
+            with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as tar:
+                yield tar
+                if stream.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a damaged header for the end
+                    raise tarfile.ReadError(f"it breaks off after {len(tar.getnames()):,} members")
+                while stream.read(READ_AT_MOST):  # to the end: the checksum of a .tgz is there
+                    pass
+    except FusiqaError:
+        raise
+    except (*DAMAGE, OSError) as reason:
+        if isinstance(reason, OSError) and not isinstance(reason, DAMAGE) and reason.errno != errno.EINVAL:
+            raise  # the disk's; EINVAL comes from seeking to before the start of the file
+        raise DamagedArchiveError(f"{archive} is damaged ({str(reason) or type(reason).__name__})") from reason
 
 
 class _Bounded:
@@ -445,6 +363,4 @@ class _Bounded:
 
     def _check(self, position: int) -> None:
         if position > self.limit:
-            raise FusiqaError(
-                f"the archive has more than {self.limit:,} bytes when decompressed, which is over the limit"
-            )
+            raise FusiqaError(f"the archive has more than {self.limit:,} bytes when decompressed, over the limit")

@@ -52,27 +52,20 @@ class Draw(NamedTuple):
     crop: int
 
 
+@dataclass(eq=False, kw_only=True)
 class TrainingOrder(Sampler[Draw]):
     """Every crop of every image once per epoch, in an order drawn from (seed, epoch), shared among ranks.
 
     All ranks draw the same order and take every world-size-th crop of it, so that together they see the batches that
     one process would. The order wraps where it does not divide evenly.
-
-    Args:
-        images: number of rows.
-        crops_per_image: random crops of each image per epoch.
-        seed: of the order.
-        rank: of this process.
-        world_size: number of processes.
     """
 
-    def __init__(self, *, images: int, crops_per_image: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        self.images = images
-        self.crops_per_image = crops_per_image
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
+    images: int  # number of rows
+    crops_per_image: int  # random crops of each image per epoch
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of every epoch."""
@@ -98,37 +91,29 @@ class TrainingCrops(Dataset):
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
         """The crop, uint8 (crop, crop, 3), and the rating of its image."""
-        size = self.crop_size
-        pixels = pad_to(self.resize.apply(self.ratings.images.read(self.images[draw.row])), size, size)
+        size, (images, mos) = self.crop_size, self.columns
+        pixels = pad_to(self.resize.apply(self.ratings.images.read(images[draw.row])), size, size)
         random = np.random.default_rng((self.seed, *draw))
         top, left = random_corner(random, pixels.shape[0], pixels.shape[1], size)
         crop = torch.from_numpy(np.array(pixels[top : top + size, left : left + size]))
         mirrored = crop.flip(1) if random.random() < 0.5 else crop  # 15 times as fast as numpy's reversed view
-        return mirrored, self.mos[draw.row]
+        return mirrored, mos[draw.row]
 
     @cached_property
-    def images(self) -> list[str]:
-        """Names by row: a list, because pandas takes longer to give one cell than a crop takes to copy."""
-        return self.ratings.table["image"].astype(str).tolist()
-
-    @cached_property
-    def mos(self) -> list[float]:
-        """Ratings by row."""
-        return self.ratings.table["mos"].astype(float).tolist()
+    def columns(self) -> tuple[list[str], list[float]]:
+        """Names and ratings as lists, because pandas takes longer to give one cell than a crop takes to copy."""
+        return self.ratings.table["image"].astype(str).tolist(), self.ratings.table["mos"].astype(float).tolist()
 
 
 @dataclass(frozen=True)
 class EvaluationCrops(Dataset):
-    """The parts of each image that its score is the average of: the same ones each time.
-
-    `overlap` is the least fraction of a crop that its neighbour covers too, 0 to below 1; `view` as in `views_of`.
-    """
+    """The parts of each image that its score is the average of: the same ones each time."""
 
     ratings: Ratings
     resize: Resize
     crop_size: int
-    overlap: float = 0.0
-    view: str = "crops"
+    overlap: float = 0.0  # least fraction of a crop that its neighbour covers too, 0 to below 1
+    view: str = "crops"  # as in `views_of`
 
     def __len__(self) -> int:
         return len(self.ratings)
@@ -145,12 +130,10 @@ def training_loader(dataset: Dataset, order: TrainingOrder, *, batch_size: int, 
     An image is read anew for each of its crops. From the cache on disk that costs little; without it, an epoch with
     20 crops per image decodes every image 20 times.
     """
-    return DataLoader(
-        dataset, batch_size=batch_size, sampler=order, num_workers=num_workers, collate_fn=collate_training
-    )
+    return DataLoader(dataset, batch_size, sampler=order, num_workers=num_workers, collate_fn=_training_batch)
 
 
-def collate_training(items: list[tuple[Tensor, float]]) -> TrainingBatch:
+def _training_batch(items: list[tuple[Tensor, float]]) -> TrainingBatch:
     crops, mos = zip(*items, strict=True)
     batch = torch.stack(crops)
     return TrainingBatch(channels_first(batch) if batch.ndim == 4 else batch, torch.tensor(mos, dtype=torch.float32))
@@ -166,18 +149,11 @@ def evaluation_loader(
 ) -> DataLoader:
     """Batches of whole images, every world-size-th one; none is repeated."""
     rows = range(rank, len(dataset), world_size)
-    return DataLoader(
-        dataset,  # type: ignore[arg-type]
-        batch_size=images_at_once,
-        sampler=rows,
-        num_workers=num_workers,
-        collate_fn=collate_evaluation,
-    )
+    return DataLoader(dataset, images_at_once, sampler=rows, num_workers=num_workers, collate_fn=_evaluation_batch)  # type: ignore[arg-type]
 
 
-def collate_evaluation(items: list[tuple[Views, int]]) -> EvaluationBatch:
-    views, rows = zip(*items, strict=True)
-    return EvaluationBatch(list(views), list(rows))
+def _evaluation_batch(items: list[tuple[Views, int]]) -> EvaluationBatch:
+    return EvaluationBatch([views for views, _ in items], [row for _, row in items])
 
 
 def channels_first(crops: Tensor) -> Tensor:
@@ -189,6 +165,5 @@ def choose_workers(asked: int | None, ratings: Ratings, *, devices: int = 1) -> 
     """Processes that read images: as asked, none for images held in memory, else the cores to spare."""
     if asked is not None:
         return asked
-    if getattr(ratings.images, "in_memory", False):
-        return 0
-    return max(0, min(WORKERS_AT_MOST, cores() // devices - 1))
+    in_memory = getattr(ratings.images, "in_memory", False)
+    return 0 if in_memory else max(0, min(WORKERS_AT_MOST, cores() // devices - 1))

@@ -41,6 +41,10 @@ class Ratings:
         score_range: the interval of the ratings.
         images: reads the pixels.
         resize: the resize protocol of the data set, as `--resize` takes it.
+
+    Raises:
+        FusiqaError: missing columns, no rows, duplicate images, ratings outside the range (NaN is kept: `audit.check`
+            reports it with the unreadable images), or unknown splits.
     """
 
     name: str
@@ -50,30 +54,24 @@ class Ratings:
     resize: str
 
     def __post_init__(self) -> None:
-        """Check the table.
-
-        Raises:
-            FusiqaError: no rows, duplicate images, or ratings outside the range (NaN ratings are kept: `audit.check`
-                reports them with the unreadable images).
-        """
-        missing = [column for column in COLUMNS if column not in self.table.columns]
+        (low, high), table = self.score_range, self.table
+        missing = [column for column in COLUMNS if column not in table.columns]
         if missing:
             raise FusiqaError(f"{self.name}: the columns {listed(missing)} are missing; expected {', '.join(COLUMNS)}")
-        if self.table.empty:
+        if table.empty:
             raise FusiqaError(f"{self.name}: no rated image found")
-        duplicates = self.table["image"][self.table["image"].duplicated()].astype(str).tolist()
-        if duplicates:
-            raise FusiqaError(f"{self.name}: rated more than once: {listed(duplicates)}; keep one row per image")
-        outside = self.table[(self.table["mos"] < self.score_range.low) | (self.table["mos"] > self.score_range.high)]
-        if len(outside):
-            rows = [f"{row.image} ({row.mos:g})" for row in outside.itertuples()]
-            raise FusiqaError(
-                f"{self.name}: ratings outside {self.score_range.low:g} to {self.score_range.high:g}: {listed(rows)}; "
-                "give the true range as `score_range`, or fix the rows"
-            )
-        unknown = sorted(set(self.table["split"].dropna()) - set(SPLITS))
-        if unknown:
-            raise FusiqaError(f"{self.name}: unknown split {listed(unknown)}; expected one of {', '.join(SPLITS)}")
+        duplicates = listed(table["image"][table["image"].duplicated()].astype(str).tolist())
+        outside = table[(table["mos"] < low) | (table["mos"] > high)]
+        rows = listed([f"{row.image} ({row.mos:g})" for row in outside.itertuples()])
+        unknown = listed(sorted(set(table["split"].dropna()) - set(SPLITS)))
+        given = f"ratings outside {low:g} to {high:g}: {rows}; give the true `score_range`, or fix the rows"
+        for offenders, what in (
+            (duplicates, f"rated more than once: {duplicates}; keep one row per image"),
+            (rows, given),
+            (unknown, f"unknown split {unknown}; expected one of {', '.join(SPLITS)}"),
+        ):
+            if offenders:
+                raise FusiqaError(f"{self.name}: {what}")
 
     def __len__(self) -> int:
         return len(self.table)

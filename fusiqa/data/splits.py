@@ -7,17 +7,14 @@ the rows, and removing one image leaves (almost) all others where they were.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from fusiqa.data.ratings import SPLITS, Ratings, Split, fingerprint
 from fusiqa.data.table import column, image_names, read_cells
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.io import write_atomically
+from fusiqa.io import write_csv
 
 TEST_FRACTION = 0.2
 """Of the images, drawn for the test split if a data set publishes none: the usual 80 / 20."""
@@ -50,7 +47,16 @@ def assign(ratings: Ratings, *, validation_fraction: float, seed: int, redraw: b
     """
     if redraw:
         ratings = replace(ratings, table=ratings.table.assign(split=None))
-    published = _published(ratings)
+    name, splits = ratings.name, ratings.table["split"]
+    published = set(splits.dropna())
+    if published and splits.isna().any():
+        rows = listed(ratings.table["image"][splits.isna()].tolist())
+        raise FusiqaError(f"{name}: no split given for {rows}; give one to every row, or to none")
+    if published and not {"train", "test"} <= published:
+        missing = "test" if "train" in published else "train"
+        raise FusiqaError(
+            f"{name}: its split has {listed(sorted(published))}, but no {missing}; both or none is needed"
+        )
     if "validation" not in published and not 0 < validation_fraction < 1:
         raise FusiqaError(f"`validation_fraction` must be above 0 and below 1, got {validation_fraction:g}")
     if not published:
@@ -84,57 +90,28 @@ def group_copies(ratings: Ratings, contents: Mapping[str, str]) -> Ratings:
     return replace(ratings, table=table.assign(group=table["group"].map(root)))
 
 
-def _published(ratings: Ratings) -> set[Split]:
-    """The splits that the data set comes with. Raises FusiqaError if they are incomplete."""
-    splits = ratings.table["split"]
-    published: set[Split] = set(splits.dropna())
-    if published and splits.isna().any():
-        rows = ratings.table["image"][splits.isna()].tolist()
-        raise FusiqaError(f"{ratings.name}: no split given for {listed(rows)}; give one to every row, or to none")
-    for needed in ("train", "test"):
-        if published and needed not in published:
-            raise FusiqaError(
-                f"{ratings.name}: its split has {listed(sorted(published))}, but no {needed}; "
-                "both are needed (or no split at all, to draw one)"
-            )
-    return published
-
-
 def _cut(ratings: Ratings, name: Split, *, fraction: float, seed: int) -> Ratings:
-    """Move whole groups with about this fraction of the training images, at least one group, to a new split.
+    """Move about this fraction of the training images to a new split, at least one group: FusiqaError if it is alone.
 
-    Raises:
-        FusiqaError: fewer than two groups.
+    Groups are moved whole, the first ones in an order by hash, until the number of images is closest to the fraction.
     """
-    split = ratings.table["split"]
-    table = ratings.table.assign(split=split.where(split.notna(), "train"))
-    sizes = Counter(table["group"][table["split"] == "train"])
+    table = ratings.table.assign(split=ratings.table["split"].where(ratings.table["split"].notna(), "train"))
+    sizes = table["group"][table["split"] == "train"].value_counts()
     if len(sizes) < 2:
         raise FusiqaError(
             f"{ratings.name}: {len(sizes)} group of images is left for train and {name}, which need one each; "
             "add images of other contents"
         )
-    moved = _draw(sizes, fraction=fraction, seed=f"{seed}/{name}")
+    order = sorted(sizes.index, key=lambda group: hashlib.sha256(f"{seed}/{name}/{group}".encode()).digest())
+    reached = sizes[order[:-1]].cumsum()  # the last group stays behind
+    moved = order[: int((reached - fraction * sizes.sum()).abs().argmin()) + 1]
     table.loc[table["group"].isin(moved), "split"] = name  # they are in train only: `assign` has checked for leaks
     return replace(ratings, table=table)
 
 
-def _draw(sizes: Mapping[str, int], *, fraction: float, seed: str) -> list[str]:
-    """The first groups in an order by hash, until the number of their images is closest to the fraction.
-
-    Example:
-        >>> len(_draw({"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}, fraction=0.4, seed="0"))
-        2
-    """
-    order = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}/{group}".encode()).digest())
-    reached = pd.Series([sizes[group] for group in order[:-1]]).cumsum()  # the last group stays behind
-    return order[: int((reached - fraction * sum(sizes.values())).abs().argmin()) + 1]
-
-
 def check_no_leak(ratings: Ratings) -> None:
     """Raise FusiqaError if a group is on two sides; rows without a split are on none."""
-    table = ratings.table.dropna(subset="split")
-    sides = table.groupby("group", sort=True)["split"].unique()
+    sides = ratings.table.dropna(subset="split").groupby("group", sort=True)["split"].unique()
     leaking = [f"{group} ({', '.join(sorted(on))})" for group, on in sides.items() if len(on) > 1]
     if leaking:
         raise FusiqaError(
@@ -151,8 +128,7 @@ def split_fingerprint(ratings: Ratings) -> str:
 
 def save(ratings: Ratings, path: Path) -> None:
     """Write the split as a CSV with the columns image and split, sorted by image."""
-    rows = ratings.table[["image", "split"]].sort_values("image")
-    write_atomically(path, lambda temporary: rows.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n"))
+    write_csv(ratings.table[["image", "split"]].sort_values("image"), path)
 
 
 def load(ratings: Ratings, path: Path) -> Ratings:
@@ -162,19 +138,17 @@ def load(ratings: Ratings, path: Path) -> Ratings:
         FusiqaError: a wrong column, an unknown split, images that the file does not name, or names twice.
     """
     rows = read_cells(path)
-    images, splits = image_names(column(rows, path, "image"), path), [str(s) for s in column(rows, path, "split")]
-    unknown = sorted(set(splits) - set(SPLITS))
-    if unknown:
-        raise FusiqaError(
-            f"{path}: unknown split {listed([repr(s) for s in unknown])}; expected one of {', '.join(SPLITS)}"
-        )
-    twice = [image for image, times in Counter(images).items() if times > 1]
-    if twice:
-        raise FusiqaError(f"{path}: named more than once: {listed(twice)}")
-    split_of = dict(zip(images, splits, strict=True))
-    missing = [image for image in ratings.table["image"] if image not in split_of]
-    if missing:
-        raise FusiqaError(f"{ratings.name}: {path} gives no split for {listed(missing)}")
-    loaded = replace(ratings, table=ratings.table.assign(split=[split_of[image] for image in ratings.table["image"]]))
+    split_of = column(rows, path, "split").astype(str).set_axis(image_names(column(rows, path, "image"), path))
+    unknown = listed([repr(split) for split in sorted(set(split_of) - set(SPLITS))])
+    twice = listed(split_of.index[split_of.index.duplicated()].unique().tolist())
+    missing = listed([image for image in ratings.table["image"] if image not in split_of.index])
+    for offenders, what in (
+        (unknown, f"{path}: unknown split {unknown}; expected one of {', '.join(SPLITS)}"),
+        (twice, f"{path}: named more than once: {twice}"),
+        (missing, f"{ratings.name}: {path} gives no split for {missing}"),
+    ):
+        if offenders:
+            raise FusiqaError(what)
+    loaded = replace(ratings, table=ratings.table.assign(split=ratings.table["image"].map(split_of)))
     check_no_leak(loaded)
     return loaded

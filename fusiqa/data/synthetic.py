@@ -11,6 +11,7 @@ database, QoMEX 2019, https://doi.org/10.1109/QoMEX.2019.8743252.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -25,22 +26,16 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 
 NAME = "synthetic"
-OPINIONS_FILE = "kadid10k_mean_dmos.csv"
 PRISTINE = "pristine"
 UNCHANGED = ("mean_shift", 3)  # parameter 0: its viewers saw the undistorted image
 USED = (
-    "gaussian_blur",
-    "jpeg",
-    "white_noise",
-    "color_saturation_hsv",
-    "color_saturation_lab",
-    "color_shift",
-    "contrast_change",
+    *("gaussian_blur", "jpeg", "white_noise", "color_saturation_hsv", "color_saturation_lab"),
+    *("color_shift", "contrast_change"),
 )
 CONTENTS = 150
 SIZE = 128  # pixels
 SCORE_RANGE = ScoreRange(1.0, 5.0)
-FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
+TRAINING, VALIDATION = 0.7, 0.1  # of the contents; the rest is tested
 
 OVERSAMPLING = 2  # drawn at twice the size and averaged down, for anti-aliased edges
 SMALLEST_RADIUS = 2.0  # pixels of the oversampled drawing
@@ -54,22 +49,19 @@ LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 @lru_cache(maxsize=1)
 def mean_opinions() -> dict[tuple[str, int], float]:
     """Mean opinion by distortion and level, 1 (bad) to 5 (excellent), for all 25 of KADID-10k's distortions."""
-    with resources.files("fusiqa.data").joinpath(OPINIONS_FILE).open(encoding="utf-8") as file:
+    with resources.files("fusiqa.data").joinpath("kadid10k_mean_dmos.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file)
     keys = zip(table["distortion"].astype(str), table["level"].astype(int), strict=True)
     return dict(zip(keys, table["mean_dmos"].astype(float), strict=True))
 
 
-@lru_cache(maxsize=CONTENTS)
-def _pristine(content: int, size: int, seed: int) -> Pixels:
-    return dead_leaves(content, size=size, seed=seed)
-
-
 @lru_cache(maxsize=CONTENTS * (len(USED) * len(LEVELS) + 1))  # all of it: 265 MB at 128 pixels
 def _image(image: str, size: int, seed: int) -> Pixels:
     content, distortion, level = parts_of(image)
-    pristine = _pristine(content, size, seed)
-    pixels = pristine if distortion == PRISTINE else distort(pristine, distortion, level, seed=content)
+    if distortion == PRISTINE:
+        pixels = dead_leaves(content, size=size, seed=seed)
+    else:
+        pixels = distort(_image(f"content{content:03d}-{PRISTINE}", size, seed), distortion, level, seed=content)
     pixels.setflags(write=False)  # it is shared by all who read it
     return pixels
 
@@ -96,19 +88,15 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
 
     Args:
         seed: of the images; the labels do not depend on it.
-        contents: number of different images, 10 and more.
+        contents: number of different images; FusiqaError for fewer than 10, which could not be split.
         size: side, pixels.
 
     Returns:
         Ratings in 1-5, named such as "content017-jpeg-4", with the content as `group`.
-
-    Raises:
-        FusiqaError: fewer than ten contents, which could not be split.
     """
     if contents < 10:
         raise FusiqaError(f"`contents` must be at least 10 to be split three ways, got {contents}")
-    opinions = mean_opinions()
-    rows = []
+    opinions, rows = mean_opinions(), []
     for content in range(contents):
         group, split = f"content{content:03d}", split_of(content, contents)
         rows.append((f"{group}-{PRISTINE}", opinions[UNCHANGED], split, group))
@@ -120,9 +108,7 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
 def split_of(content: int, contents: int) -> str:
     """The split of a content: the first ones train, the last ones test; contents are alike, so any cut is fair."""
     place = (content + 0.5) / contents
-    if place < FRACTIONS["train"]:
-        return "train"
-    return "validation" if place < FRACTIONS["train"] + FRACTIONS["validation"] else "test"
+    return "train" if place < TRAINING else "validation" if place < TRAINING + VALIDATION else "test"
 
 
 def parts_of(image: str) -> tuple[int, str, int]:
@@ -132,17 +118,10 @@ def parts_of(image: str) -> tuple[int, str, int]:
         >>> parts_of("content017-jpeg-4")
         (17, 'jpeg', 4)
     """
-    content, _, rest = image.removeprefix("content").partition("-")
-    distortion, _, level = rest.partition("-")
-    known = (distortion == PRISTINE and not level) or (distortion in USED and level in map(str, LEVELS))
-    if not (image.startswith("content") and content.isdecimal() and known):
+    found = re.fullmatch(rf"content([0-9]+)-(?:({PRISTINE})|({'|'.join(USED)})-([1-5]))", image)
+    if found is None:
         raise FusiqaError(f"{image!r} is no image of the synthetic data set; names are such as content017-jpeg-4")
-    return int(content), distortion, int(level or 0)
-
-
-def distortion_of(image: str) -> str:
-    """The distortion of an image in words: "gaussian blur", ..., "pristine"."""
-    return parts_of(image)[1].replace("_", " ")
+    return int(found[1]), found[2] or found[3], int(found[4] or 0)
 
 
 # --- dead leaves -----------------------------------------------------------------------------------------------------
@@ -159,9 +138,6 @@ def dead_leaves(content: int, *, size: int = SIZE, seed: int = 0) -> Pixels:
         content: which image, 0 and more.
         size: side, pixels.
         seed: of the whole collection.
-
-    Returns:
-        uint8, (size, size, 3), sRGB.
 
     Example:
         >>> image = dead_leaves(3, size=32)
@@ -182,8 +158,7 @@ def dead_leaves(content: int, *, size: int = SIZE, seed: int = 0) -> Pixels:
 def leaf_radii(random: np.random.Generator, side: int) -> Float[np.ndarray, " leaves"]:
     """Radii in pixels with density r^-3, after 24 large ones that cover the canvas."""
     lowest, highest = SMALLEST_RADIUS, LARGEST_RADIUS * side
-    quantile = random.uniform(0, 1, LEAVES)
-    drawn = (lowest**-2 - quantile * (lowest**-2 - highest**-2)) ** -0.5
+    drawn = (lowest**-2 - random.uniform(0, 1, LEAVES) * (lowest**-2 - highest**-2)) ** -0.5
     ground = highest * random.uniform(0.5, 1, 24)
     return np.concatenate([ground, random.permutation(drawn)])
 
@@ -195,7 +170,7 @@ def draw_leaf(
     palette: Float[np.ndarray, " hues"],
     random: np.random.Generator,
 ) -> None:
-    """Draw one elliptical leaf, in place."""
+    """Draw one elliptical leaf in place: a hue near one of the palette's, any lightness, a usual saturation."""
     side = len(canvas)
     row, column = random.uniform(-0.1 * side, 1.1 * side, 2)
     angle, squeeze = random.uniform(0, np.pi), random.uniform(0.45, 1)
@@ -203,21 +178,16 @@ def draw_leaf(
     left, right = max(0, int(column - radius)), min(side, int(column + radius) + 2)
     if top >= bottom or left >= right:
         return
-    y = np.arange(top, bottom)[:, None] - row
-    x = np.arange(left, right)[None, :] - column
+    y, x = np.arange(top, bottom)[:, None] - row, np.arange(left, right)[None, :] - column
     along, across = (np.cos(angle) * x + np.sin(angle) * y) / radius, (np.cos(angle) * y - np.sin(angle) * x) / radius
     inside = along**2 + (across / squeeze) ** 2 <= 1
     relief = random.uniform(0.0, 0.16) * textures[random.integers(len(textures)), top:bottom, left:right]
     light = 1 + relief + random.uniform(-0.25, 0.25) * along + random.uniform(-0.25, 0.25) * across
-    canvas[top:bottom, left:right][inside] = light[inside][:, None] * leaf_colour(palette, random)
-
-
-def leaf_colour(palette: Float[np.ndarray, " hues"], random: np.random.Generator) -> Float[np.ndarray, 3]:
-    """RGB of one leaf: a hue near one of the palette's, any lightness, and saturations as leaves, skin and sky have."""
     hue = palette[random.integers(len(palette))] + random.normal(0, 0.04)
-    saturation, value = random.beta(2.0, 2.2), random.uniform(0.06, 1.0)
+    saturation, value = random.beta(2.0, 2.2), random.uniform(0.06, 1.0)  # saturation as leaves, skin and sky have it
     ramp = np.abs((hue + np.array([0, 2, 1]) / 3) % 1 * 6 - 3) - 1
-    return value * (1 - saturation + saturation * np.clip(ramp, 0, 1))
+    colour = value * (1 - saturation + saturation * np.clip(ramp, 0, 1))
+    canvas[top:bottom, left:right][inside] = light[inside][:, None] * colour
 
 
 def fractal_noise(random: np.random.Generator, side: int) -> Float[np.ndarray, "{side} {side}"]:

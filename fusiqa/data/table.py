@@ -1,16 +1,19 @@
-"""Tables of ratings: CSV, Excel and Parquet files read as cells, their columns, and the images that they name."""
+"""Files of ratings read as cells: CSV, Excel, Parquet, JSON, MATLAB, lists of words; and the labels that they hold."""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import unicodedata
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +24,12 @@ TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".xlsx")
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 """Of a CSV file: the one that gives its header the most columns, the first of them on a tie."""
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
+SPLIT_WORDS |= {"validation": "validation", "test": "test"}
+"""Names that data sets and users give the three splits."""
+IMAGE_COLUMNS = ("image", "image_name", "filename", "file_name", "file", "path", "name")
+MOS_COLUMNS = ("mos", "mos_zscore", "quality_mos", "mos_quality")
+"""Columns of a custom table, the first that exists."""
 
 
 @contextmanager
@@ -37,28 +46,21 @@ def reading(path: Path, kind: str, *, extra: str = "") -> Iterator[None]:
     except ImportError as error:
         raise FusiqaError(f"{path}: reading {kind} needs more packages: pip install 'fusiqa[{extra}]'") from error
     except Exception as error:  # openpyxl, pyarrow and scipy raise errors of any kind for malformed files
-        raise FusiqaError(
-            f"{path}: cannot be read as {kind} ({(str(error).splitlines() or [type(error).__name__])[0]})"
-        ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FusiqaError(f"{path}: cannot be read as {kind} ({reason})") from error
 
 
 def read_cells(path: Path) -> pd.DataFrame:
-    """The cells of a .csv, .xlsx (first sheet) or .parquet file as they are written; empty rows are left out.
+    """The cells of a .csv, .xlsx (first sheet), .parquet or .json file (a list of objects); empty rows are left out.
 
-    The separator of a CSV is a comma, a semicolon or a tab. With the latter two, a decimal comma is read as a point.
+    Cells are as they are written. The separator of a CSV is a comma, a semicolon or a tab; with the latter two, a
+    decimal comma is read as a point.
 
     Raises:
         FusiqaError: no such file, not UTF-8, not a table, no row, or a row longer than the header.
     """
-    rows: list[list[Any]]
-    header: list[Any]
-    match path.suffix.lower():
-        case ".xlsx":
-            header, *rows = read_sheet(path, 0) or [[]]
-        case ".parquet":
-            header, *rows = _parquet(path)
-        case _:
-            header, *rows = _csv(path)
+    read = {".xlsx": read_sheet, ".parquet": _parquet, ".json": _json}.get(path.suffix.lower(), _csv)
+    header, *rows = read(path) or [[]]
     names = [str(cell).strip() for cell in header]
     rows = [row for row in rows if any(str(cell).strip() for cell in row)]
     if not rows:
@@ -66,7 +68,7 @@ def read_cells(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names, dtype=object)
 
 
-def _csv(path: Path) -> list[list[str]]:
+def _csv(path: Path) -> list[list[Any]]:
     with reading(path, "CSV"), open(path, encoding="utf-8-sig", newline="") as file:
         first = file.readline()
         separator = max(SEPARATORS, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
@@ -85,7 +87,7 @@ def _csv(path: Path) -> list[list[str]]:
     return rows
 
 
-def read_sheet(path: Path, sheet: str | int) -> list[list[object]]:
+def read_sheet(path: Path, sheet: str | int = 0) -> list[list[Any]]:
     """All cells of a sheet of an Excel workbook. Raises FusiqaError if it is not one, or has no such sheet."""
     with reading(path, "an Excel workbook", extra="train"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl warns of styles that it does not support
@@ -93,10 +95,76 @@ def read_sheet(path: Path, sheet: str | int) -> list[list[object]]:
     return cells.to_numpy().tolist()
 
 
-def _parquet(path: Path) -> list[list[object]]:
+def _parquet(path: Path) -> list[list[Any]]:
     with reading(path, "Parquet", extra="parquet"):
-        table = pd.read_parquet(path, engine="pyarrow")
+        return _with_header(pd.read_parquet(path, engine="pyarrow"))
+
+
+def _json(path: Path) -> list[list[Any]]:
+    with reading(path, "JSON"):
+        records = json.loads(path.read_text(encoding="utf-8-sig"))
+    if not records or not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise FusiqaError(f"{path}: expected a list of objects, one per image")
+    return _with_header(pd.DataFrame(records))
+
+
+def _with_header(table: pd.DataFrame) -> list[list[Any]]:
     return [list(table.columns), *table.astype(object).where(table.notna(), "").to_numpy().tolist()]
+
+
+def read_mat(path: Path, name: str) -> list:
+    """The elements of a variable of a MATLAB file, version 4 to 7.2: a row, a column, or cells of one element each.
+
+    Raises FusiqaError: no such file, not a MATLAB file, or no such variable.
+    """
+    from scipy.io import loadmat
+
+    with reading(path, "a MATLAB file"):
+        variables = loadmat(path)
+    if name not in variables:
+        found = [key for key in variables if not key.startswith("__")]
+        raise FusiqaError(f"{path}: no variable {name!r}; its variables are {listed(found) or 'none'}")
+    return [_element(value) for value in variables[name].ravel()]
+
+
+def _element(value: object) -> object:
+    while isinstance(value, np.ndarray) and value.size == 1:
+        value = value.ravel()[0]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def read_pairs(*paths: Path, separator: str | None) -> tuple[list[str], list[str]]:
+    """The first and the second words of text files of two words a line; None separates at white space.
+
+    Raises FusiqaError: no such file, not UTF-8, no line, or a line that has not two words.
+    """
+    pairs = []
+    for path in paths:
+        with reading(path, "text"):
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        if not any(map(str.strip, lines)):
+            raise FusiqaError(f"{path}: it is empty")
+        for number, line in enumerate(lines, start=1):
+            words = [word.strip() for word in line.split(separator)]
+            if line.strip() and len(words) != 2:
+                raise FusiqaError(f"{path}, line {number}: expected a name and a rating, got {line!r}")
+            pairs += [words] if line.strip() else []
+    return [first for first, _ in pairs], [second for _, second in pairs]
+
+
+def read_table_below(path: Path, *, sheet: str, header: Sequence[str]) -> pd.DataFrame:
+    """A table somewhere in a sheet of an Excel workbook: the columns asked for, below their names.
+
+    Raises FusiqaError: no such file, sheet or header, or no row below it.
+    """
+    cells = read_sheet(path, sheet)
+    for number, row in enumerate(cells):
+        words = [str(cell).strip().lower() for cell in row]
+        if set(header) <= set(words):
+            below = [[line[words.index(name)] for name in header] for line in cells[number + 1 :]]
+            if rows := [line for line in below if str(line[0]).strip()]:
+                return pd.DataFrame(rows, columns=list(header), dtype=object)
+    raise FusiqaError(f"{path}: the sheet {sheet} has no table with the columns {', '.join(header)}")
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
@@ -114,11 +182,7 @@ def find_column(table: pd.DataFrame, path: Path, names: Sequence[str]) -> pd.Ser
 
 
 def column(table: pd.DataFrame, path: Path, *names: str) -> pd.Series:
-    """The first of some columns that exists, in any case.
-
-    Raises:
-        FusiqaError: none of them exists, or two have that name.
-    """
+    """As `find_column`, but a FusiqaError where none of them exists."""
     found = find_column(table, path, names)
     if found is None:
         existing = listed([str(each) for each in table if each])
@@ -146,39 +210,106 @@ def numbers(cells: Iterable[object]) -> pd.Series:
     return values.where(np.isfinite(values))
 
 
+def splits_of(cells: Iterable[object], path: Path) -> list[str] | None:
+    """The split of each row, or None if the column is empty. Raises FusiqaError for unknown splits."""
+    words = [str(cell).strip().lower() for cell in cells]
+    if not any(words):
+        return None
+    unknown = [f"{word!r} in row {row}" for row, word in enumerate(words, start=1) if word not in SPLIT_WORDS]
+    if unknown:
+        raise FusiqaError(f"{path}: unknown split {listed(unknown)}; expected one of {', '.join(SPLIT_WORDS)}")
+    return [SPLIT_WORDS[word] for word in words]
+
+
 def names_on_disk(root: Path, names: Sequence[str]) -> list[str]:
     """The names as their files are spelled, without `./` and `..` inside.
 
     `sub/a.jpg` finds `Sub/a.JPG`, and a composed accent finds a decomposed one, if that is the only file that can be
     meant. A name without a file is left as it is; data/audit.py reports it.
     """
-    listings: dict[str, dict[str, list[str]]] = {}
 
-    def spelled(folder: str, part: str) -> str:
-        if folder not in listings:
-            listings[folder] = _listing(root / folder)
-        found = listings[folder].get(_spelling_key(part), [])
-        return found[0] if part not in found and len(found) == 1 else part
+    def key(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
+
+    @cache
+    def listing(folder: str) -> dict[str, list[str]]:
+        found = defaultdict(list)
+        with suppress(OSError):  # not there, or not to be listed
+            for name in os.listdir(root / folder):
+                found[key(name)].append(name)
+        return found
 
     def on_disk(name: str) -> str:
         path = Path(os.path.normpath(name))
         found = path.anchor
         for part in path.relative_to(path.anchor).parts:
-            found = os.path.join(found, spelled(found, part))
+            alike = listing(found).get(key(part), [])
+            found = os.path.join(found, alike[0] if part not in alike and len(alike) == 1 else part)
         return found
 
     return [on_disk(name) for name in names]
 
 
-def _listing(folder: Path) -> dict[str, list[str]]:
-    names: dict[str, list[str]] = {}
-    try:
-        for name in os.listdir(folder):
-            names.setdefault(_spelling_key(name), []).append(name)
-    except OSError:  # not there, or not to be listed
-        pass
-    return names
+# --- labels ----------------------------------------------------------------------------------------------------------
 
 
-def _spelling_key(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+class Labels(NamedTuple):
+    """The columns of Ratings.table as published, ratings in the published direction, and the folder of the images."""
+
+    table: pd.DataFrame
+    root: Path
+
+
+def labels(
+    root: Path,
+    names: Sequence[str],
+    mos: Iterable[object],
+    *,
+    splits: Sequence[str] | None = None,
+    groups: Iterable[object] | None = None,
+) -> Labels:
+    """The labels of a data set; an image without a group is its own group.
+
+    Args:
+        root: the folder that the names are relative to; FusiqaError if there is none.
+        names: of the images; matched to their files in any case.
+        mos: their ratings, as written.
+        splits: train, validation or test for each; None if no split is published.
+        groups: the content of each; None if the data set has none.
+    """
+    if not root.is_dir():
+        raise FusiqaError(f"no images found: there is no folder {root}")
+    images = names_on_disk(root, names)
+    pairs = zip(images if groups is None else groups, images, strict=True)
+    given = [str(group).strip() or image for group, image in pairs]
+    columns = {"image": images, "mos": numbers(mos), "split": splits, "group": given}
+    return Labels(pd.DataFrame(columns, dtype=object).astype({"mos": float}), root)
+
+
+def labels_of_table(
+    path: Path,
+    root: Path,
+    *,
+    image: Sequence[str],
+    mos: Sequence[str],
+    split: Sequence[str] = (),
+    group: Sequence[str] = (),
+) -> Labels:
+    """The labels in a table that has a column of each; of several names of a column, the first that exists counts.
+
+    Raises FusiqaError as `read_cells`, for a missing image or rating column, or an unknown split.
+    """
+    rows = read_cells(path)
+    splits = find_column(rows, path, split)
+    return labels(
+        root,
+        image_names(column(rows, path, *image), path),
+        column(rows, path, *mos),
+        splits=None if splits is None else splits_of(splits, path),
+        groups=find_column(rows, path, group),
+    )
+
+
+def custom_table(path: Path, root: Path) -> Labels:
+    """Your own ratings: columns image and mos, optionally split and group, in any case."""
+    return labels_of_table(path, root, image=IMAGE_COLUMNS, mos=MOS_COLUMNS, split=("split",), group=("group",))

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from fusiqa.data.catalog import SYNTHETIC
-from fusiqa.data.kinds import kinds
+from fusiqa.data.distorted import kinds
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.stats.intervals import mean_interval
 

@@ -13,7 +13,7 @@ from fusiqa.config import EvaluateConfig
 from fusiqa.data import catalog
 from fusiqa.data.audit import check
 from fusiqa.data.catalog import find_dataset
-from fusiqa.data.kinds import kinds
+from fusiqa.data.distorted import kinds
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots.runs import score_scatter

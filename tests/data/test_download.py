@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from hub_server import point_to, serving, sha256
 from PIL import Image
 
@@ -19,6 +18,7 @@ from fusiqa.data import download as module
 from fusiqa.data.catalog import read
 from fusiqa.data.download import REPOSITORY, download, fetch
 from fusiqa.errors import FusiqaError
+from fusiqa.io import hold
 
 FILE = f"/datasets/{REPOSITORY}/resolve/main/koniq10k.tgz"
 HEADER = "image_name,c1,c2,c3,c4,c5,c_total,MOS,SD,set"
@@ -125,10 +125,9 @@ def test_a_disk_that_fills_up_is_one_line_and_the_archive_is_kept(hub, tmp_path,
 
 
 def test_two_downloads_of_one_data_set_do_not_mix(hub, tmp_path):
-    (tmp_path / "data").mkdir()
     with (
-        FileLock(tmp_path / "data" / ".koniq-10k.lock"),
-        pytest.raises(FusiqaError, match=r"another download into .*koniq-10k is running"),
+        hold(tmp_path / "data" / "koniq-10k"),
+        pytest.raises(FusiqaError, match=r"koniq-10k is being written by process \d+ on .*; wait for it"),
     ):
         download("koniq-10k", accept=True, progress=False)
     assert hub.asked == []

@@ -124,7 +124,7 @@ def test_koniqs_official_sets_win_over_the_older_lists(tmp_path: Path):
         ("[1", "cannot be read as JSON"),
         (
             '[{"image": "1.jpg", "quality": 3}]',
-            "none of the keys score, gt_score, mos, MOS; its keys are image, quality",
+            "no column 'score' or 'gt_score' or 'mos'; its columns are image, quality",
         ),
     ],
 )

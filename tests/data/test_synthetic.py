@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fusiqa.data import synthetic
+from fusiqa.data.distorted import kinds
 from fusiqa.data.distortions import DISTORTIONS, distort
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.splits import check_no_leak
@@ -17,7 +18,6 @@ from fusiqa.data.synthetic import (
     USED,
     SyntheticImages,
     dead_leaves,
-    distortion_of,
     draw_leaf,
     fractal_noise,
     leaf_radii,
@@ -90,7 +90,7 @@ def test_the_parameters_are_those_beside_the_labels():
 def test_each_content_comes_pristine_and_under_seven_distortions_at_five_levels(ratings):
     assert len(ratings) == 11 * 36
     assert ratings.table["group"].value_counts().unique().tolist() == [36]
-    counts = Counter(distortion_of(image) for image in ratings.table["image"])
+    counts = Counter(kinds("synthetic", ratings.table["image"].tolist()))
     assert counts.pop("pristine") == 11
     assert counts == dict.fromkeys(DISTORTED, 55)
     assert ratings.score_range == (1, 5)
@@ -114,7 +114,6 @@ def test_images_are_what_the_generators_draw_and_the_same_each_time():
     assert (images.read("content004-white_noise-5") == distort(pristine, "white_noise", 5, seed=4)).all()
     again = pickle.loads(pickle.dumps(images))  # as a loader's worker gets it
     synthetic._image.cache_clear()
-    synthetic._pristine.cache_clear()
     assert (again.read("content004-white_noise-5") == distort(pristine, "white_noise", 5, seed=4)).all()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fusiqa.data import download as module
-from fusiqa.data.download import DamagedArchiveError, Limits, unpack
+from fusiqa.data.download import DamagedArchiveError, unpack
 from fusiqa.errors import FusiqaError
 
 CONTENT = os.urandom(5_000)  # does not shrink
@@ -71,16 +71,14 @@ def test_a_member_that_is_no_plain_file_inside_is_refused_before_anything_is_wri
 
 
 @pytest.mark.parametrize(
-    ("limits", "said"),
-    [
-        (Limits(size=9_000), "more than 9,000 bytes"),
-        (Limits(members=1), "more than 1 members"),
-    ],
+    ("limit", "value", "said"),
+    [("BYTES_AT_MOST", 9_000, "more than 9,000 bytes"), ("MEMBERS_AT_MOST", 1, "more than 1 members")],
 )
-def test_limits_are_kept(tmp_path, limits, said):
+def test_limits_are_kept(tmp_path, monkeypatch, limit, value, said):
     archive = tar_of(tmp_path / "archive", ("a.jpg", CONTENT), ("b.jpg", CONTENT))
+    monkeypatch.setattr(module, limit, value)
     with pytest.raises(FusiqaError, match=said):
-        unpack(archive, tmp_path / "set", limits=limits)
+        unpack(archive, tmp_path / "set")
     assert nothing_left(tmp_path, "archive")
 
 
@@ -112,13 +110,14 @@ def test_a_damaged_archive_is_told_from_an_unsafe_one(tmp_path):
         assert nothing_left(tmp_path, "archive")
 
 
-def test_zeros_without_end_are_not_read_to_their_end(tmp_path):
+def test_zeros_without_end_are_not_read_to_their_end(tmp_path, monkeypatch):
     """The members are small, and what follows them is not: the ratio does not see it."""
     tar_of(tmp_path / "a.tar", ("a.jpg", CONTENT), compression="")
     (tmp_path / "a.tgz").write_bytes(gzip.compress((tmp_path / "a.tar").read_bytes() + bytes(5_000_000)))
-    limits = Limits(members=7, size=11_000)
+    monkeypatch.setattr(module, "MEMBERS_AT_MOST", 7)
+    monkeypatch.setattr(module, "BYTES_AT_MOST", 11_000)
     with pytest.raises(FusiqaError, match=f"more than {11_000 + 17 * 2_048:,} bytes when decompressed"):
-        unpack(tmp_path / "a.tgz", tmp_path / "set", limits=limits)
+        unpack(tmp_path / "a.tgz", tmp_path / "set")
     assert nothing_left(tmp_path, "a.tar", "a.tgz")
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fusiqa.cli import main
 from fusiqa.data.catalog import is_custom
-from fusiqa.data.kinds import KADID10K, kinds
+from fusiqa.data.distorted import KADID10K, kinds
 from fusiqa.runs.evaluate import measure_by
 from fusiqa.stats.metrics import measure, srcc
 
