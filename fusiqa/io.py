@@ -22,18 +22,13 @@ except ImportError:  # Windows: no locks
 if TYPE_CHECKING:
     import pandas as pd
 
-WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
-"""A trained model in a folder: its weights, and all that is needed to build and feed the network again."""
-MARK = "fusiqa"
-"""Stands inside every picture and exported model, by which a later run knows that it may replace the file."""
+WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"  # of a trained model in a folder
+MARK = "fusiqa"  # stands inside every picture and exported model, by which a later run knows that it may replace it
 
 
 def same_place(one: str | Path, other: str | Path) -> bool:
     """Whether two paths lead to one place, however they are spelled."""
     return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
-
-
-# --- what may be written ---------------------------------------------------------------------------------------------
 
 
 def is_marked(path: Path) -> bool:
@@ -56,10 +51,9 @@ def check_output(
 
     Args:
         path: the file to write.
-        replace: whether the user asked to replace or continue it.
+        replace: whether the user asked to replace or continue it; `how` to ask is said otherwise.
         ours: whether an existing file was written by fusiqa; others are never touched.
-        inputs: what the command reads.
-        how: what the user may add to ask for it.
+        inputs: what the command reads; none of it is written.
 
     Raises:
         FusiqaError: `path` is one of the inputs, is not ours, or exists and was not asked to be replaced.
@@ -76,12 +70,9 @@ def check_output(
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Keep a file or folder for this process; a second process is refused and told who holds it.
+    """Keep a file or folder for this process; a second one is refused (FusiqaError) and told who holds it.
 
     The lock is a file beside `path`, which the system releases when the process ends, however it does.
-
-    Raises:
-        FusiqaError: another process holds it.
     """
     if fcntl is None:
         yield
@@ -116,17 +107,11 @@ def _locked(lock: Path) -> Iterator[TextIO | None]:
                 return  # else its holder removed it after it was opened here: once more
 
 
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file beside `path`, then put it in its place in one step.
 
-    A process that is killed leaves the old file or the new one, never half of one.
-
-    Args:
-        path: where the file is to be; its folder is made if it is not there.
-        write: called with the path of the temporary file, which keeps the ending of `path`.
+    A process that is killed leaves the old file or the new one, never half of one. The folder is made if it is not
+    there; the temporary file keeps the ending of `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
