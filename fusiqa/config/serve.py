@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fusiqa.config.checks import COUNT, POSITIVE, Bounds, check_fields
+from fusiqa.errors import FusiqaError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -21,6 +23,11 @@ class ServeConfig:
     """Address to listen on. With another than this machine's own, others can use the server without a password."""
     port: Annotated[int, Bounds(at_least=0, below=65_536)] = 8000
     """Port to listen on; 0 takes a free one."""
+    root_path: str = ""
+    """Path at which a proxy shows this server, such as /quality."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names that a proxy passes on, such as photos.example.org; others than these and this machine's are refused.
+    Without any, other hosts are refused only where this machine alone can reach the server."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     backend: Literal["auto", "torch", "onnx"] = "auto"
@@ -39,8 +46,10 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if not re.fullmatch(r"(/[\w.~-]+)*", self.root_path):
+            raise FusiqaError(f"`root_path` must be a path such as /quality, got {self.root_path}")
 
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
-        return self.host in LOOPBACK
+        return self.host in LOOPBACK or self.host.startswith("127.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -54,23 +55,17 @@ def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
         docs_url=None,  # FastAPI's pages load their scripts from elsewhere; /openapi.json is served
         redoc_url=None,
         lifespan=lifespan,
+        root_path=config.root_path,
     )
-    add_pages(app)
+    for route, file in PAGES.items():
+        answer = partial(FileResponse, STATIC / file, headers=HEADERS)
+        app.add_route(route, lambda _, answer=answer: answer(), include_in_schema=False)
     add_api(app, queue, config)
     app.add_middleware(LargestBody, largest=int(config.max_files * config.max_megabytes * MEGA) + FORM)
-    if config.is_local:  # else a page elsewhere could reach this machine under a host name of its own
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
+    if config.is_local or config.allowed_hosts:  # else a page elsewhere could reach this machine under another name
+        hosts = [*LOOPBACK, "[::1]", config.host, *config.allowed_hosts]
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
     return app
-
-
-def add_pages(app: FastAPI) -> None:
-    """The page and its files, with headers that let it load nothing from elsewhere."""
-    for route, file in PAGES.items():
-
-        def page(path: Path = STATIC / file) -> FileResponse:
-            return FileResponse(path, headers=HEADERS)
-
-        app.add_api_route(route, page, include_in_schema=False, response_model=None)
 
 
 def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
@@ -82,10 +77,8 @@ def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
     registry = CollectorRegistry()
     images = Counter("fusiqa_images", "Images by outcome", ["outcome"], registry=registry)
     seconds = Histogram("fusiqa_request_seconds", "Seconds of scoring requests", registry=registry)
-    waiting = Gauge("fusiqa_waiting", "Images that wait for their score", registry=registry)
-    waiting.set_function(lambda: queue.waiting)
-    batches = Gauge("fusiqa_batches", "Groups of images scored together so far", registry=registry)
-    batches.set_function(lambda: queue.batches)
+    for name, what in (("waiting", "Images that wait for their score"), ("batches", "Groups of images scored so far")):
+        Gauge(f"fusiqa_{name}", what, registry=registry).set_function(partial(getattr, queue, name))
 
     @app.post("/v1/score", responses=PROBLEMS)
     async def score(files: Annotated[list[UploadFile], File(description="images")]) -> ScoresAnswer:
@@ -108,20 +101,12 @@ def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
     @app.get("/v1/model")
     def model() -> ModelAnswer:
         """The model, its feature scales, and the limits of this server."""
-        info = queue.scorer.info
+        stated = {**vars(queue.scorer.info), **vars(config)}
         scales = [
-            Scale(cells=cells, cell_pixels=max(1, round(info.crop_size / cells[0]))) for cells in info.scale_sizes
+            Scale(cells=cells, cell_pixels=max(1, round(stated["crop_size"] / cells[0])))
+            for cells in stated["scale_sizes"]
         ]
-        return ModelAnswer(
-            name=info.name,
-            score_range=info.score_range,
-            crop_size=info.crop_size,
-            resize=info.resize,
-            scales=scales,
-            max_megabytes=config.max_megabytes,
-            max_megapixels=config.max_megapixels,
-            max_files=config.max_files,
-        )
+        return ModelAnswer(scales=scales, **{name: stated[name] for name in ModelAnswer.model_fields if name in stated})
 
     @app.get("/health")
     def health() -> HealthAnswer:

@@ -1,4 +1,4 @@
-"""Bounds on what a request costs: its bytes while they arrive, and the size of each image before it is decoded."""
+"""What a request passes on its way in: bounds on its bytes while they arrive and on images before they are decoded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fusiqa.config.serve import ServeConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import Pixels, decode, size_of
+from fusiqa.scoring.image import size_of
 from fusiqa.scoring.inputs import ImageInput, printable
 
 MEGA = 1_000_000
@@ -35,7 +35,7 @@ class LargestBody:
         if stated.isdigit() and int(stated) > self.largest:
             await JSONResponse({"detail": refusal}, 413, {"Connection": "close"})(scope, receive, send)
             return
-        taken = 0
+        taken, is_head = 0, scope["method"] == "HEAD"
 
         async def counted() -> Message:
             nonlocal taken
@@ -45,15 +45,19 @@ class LargestBody:
                 raise HTTPException(413, refusal, {"Connection": "close"})
             return message
 
-        await self.app(scope, counted, send)
+        async def headers_alone(message: Message) -> None:
+            await send({**message, "body": b""} if "body" in message else message)
+
+        # HEAD is answered as GET is, on every route, without the body.
+        await self.app({**scope, "method": "GET"} if is_head else scope, counted, headers_alone if is_head else send)
 
 
 def limited_image(name: str, file: BinaryIO, limits: ServeConfig) -> ImageInput:
     """An image whose reading fails, before it is decoded, if it has more bytes or pixels than allowed."""
-    return ImageInput(printable(name), partial(_decoded, file, limits))
+    return ImageInput(printable(name), partial(_content, file, limits))
 
 
-def _decoded(file: BinaryIO, limits: ServeConfig) -> Pixels:
+def _content(file: BinaryIO, limits: ServeConfig) -> bytes:
     size = file.seek(0, os.SEEK_END)
     if not size:
         raise FusiqaError("is empty (0 bytes)")
@@ -62,7 +66,6 @@ def _decoded(file: BinaryIO, limits: ServeConfig) -> Pixels:
     file.seek(0)
     content = file.read()
     height, width = size_of(content)
-    if height * width > limits.max_megapixels * MEGA:
-        megapixels = height * width / MEGA
+    if (megapixels := height * width / MEGA) > limits.max_megapixels:
         raise FusiqaError(f"has {megapixels:.1f} megapixels; at most {limits.max_megapixels:g} are allowed")
-    return decode(content)
+    return content

@@ -20,21 +20,16 @@ class BusyError(Exception):
 
 
 class ScoringQueue:
-    """Scores images from any number of tasks, in order.
+    """Scores images from any number of tasks, in order; at most `max_waiting` wait.
 
     Images that wait at the same time share a pass of the network where it takes that many crops: on a GPU. On a CPU
     one image fills a pass.
-
-    Args:
-        scorer: scores them; an image's score does not depend on the others in its batch.
-        max_waiting: images that may wait; one more raises `BusyError`.
     """
 
     def __init__(self, scorer: Scorer, *, max_waiting: int) -> None:
         self.scorer = scorer
         self.max_waiting = max_waiting
-        self.waiting = 0
-        self.batches = 0
+        self.waiting = self.batches = 0
         self.closed = False
         self._room = asyncio.Semaphore(READY_AT_MOST)
         self._ready: deque[tuple[Prepared, Future[Result]]] = deque()
@@ -42,11 +37,7 @@ class ScoringQueue:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
 
     async def score(self, images: Sequence[ImageInput]) -> list[Result]:
-        """The results of images, in order, with its error for one that cannot be read.
-
-        Raises:
-            BusyError: more images would wait than may.
-        """
+        """The results of images, in order, with its error for one that cannot be read. Raises BusyError."""
         if self.waiting + len(images) > self.max_waiting:
             raise BusyError
         self.waiting += len(images)
@@ -57,8 +48,7 @@ class ScoringQueue:
 
     async def _score_one(self, image: ImageInput) -> Result:
         async with self._room:
-            loop = asyncio.get_running_loop()
-            prepared = await loop.run_in_executor(self._readers, self.scorer.prepare, image)
+            prepared = await asyncio.get_running_loop().run_in_executor(self._readers, self.scorer.prepare, image)
             result: Future[Result] = Future()
             self._ready.append((prepared, result))
             self._thread.submit(self._score_next)
@@ -77,11 +67,8 @@ class ScoringQueue:
         """
         batch: list[tuple[Prepared, Future[Result]]] = []
         crops = 0
-        while self._ready:
-            prepared, result = self._ready[0]
-            if batch and crops + len(prepared.views) > self.scorer.crops_at_once:
-                break
-            self._ready.popleft()
+        while self._ready and (not batch or crops + len(self._ready[0][0].views) <= self.scorer.crops_at_once):
+            prepared, result = self._ready.popleft()
             if result.set_running_or_notify_cancel():
                 batch.append((prepared, result))
                 crops += len(prepared.views)

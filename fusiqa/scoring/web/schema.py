@@ -32,13 +32,11 @@ class ScoreAnswer(BaseModel):
 
     @classmethod
     def of(cls, result: Result) -> ScoreAnswer:
-        crops = []
-        if result.crops is not None:
-            pairs = zip(result.crops.boxes.tolist(), result.crops.scores.tolist(), strict=True)
-            crops = [Crop(box=tuple(box), score=value) for box, value in pairs]
+        found = result.crops
+        pairs = zip(found.boxes.tolist(), found.scores.tolist(), strict=True) if found else ()
+        crops = [Crop(box=tuple(box), score=score) for box, score in pairs]
         weights = None if result.scale_weights is None else list(result.scale_weights)
-        row = result.row()
-        same = {name: row[name] for name in ("score", "spread", "width", "height", "model", "error")}
+        same = {name: value for name, value in result.row().items() if name in cls.model_fields}
         return cls(name=result.name, score_range=result.score_range, scale_weights=weights, crops=crops, **same)
 
 

@@ -1,6 +1,6 @@
 // The page: scores images, one request each, and shows the score, the heat map, a comparison and tables.
 
-import { draw } from "/heat.js";
+import { draw } from "./heat.js";
 
 const AT_ONCE = 4; // requests in progress
 const COLUMNS = ["path", "score", "spread", "scale_0", "scale_1", "scale_2", "scale_3", "width", "height", "model", "error"];
@@ -14,7 +14,7 @@ const wide = () => model.score_range[1] - model.score_range[0];
 
 async function start() {
   try {
-    model = await (await fetch("/v1/model")).json();
+    model = await (await fetch("v1/model")).json();
   } catch {
     $("model").textContent = "The server does not answer. Reload this page when it is running again.";
     return;
@@ -56,7 +56,7 @@ async function scoreOf(entry) {
   entry.picture = await createImageBitmap(entry.file, { imageOrientation: "from-image" }).catch(() => null);
   try {
     for (let attempt = 0; ; attempt++) {
-      const answer = await fetch("/v1/score", { method: "POST", body: form });
+      const answer = await fetch("v1/score", { method: "POST", body: form });
       if (answer.status === 503 && attempt < 20) {
         await new Promise((wake) => setTimeout(wake, 1000 * Number(answer.headers.get("Retry-After") || 2)));
         continue;
