@@ -143,7 +143,7 @@ class CachedImages:
         key = self.key(image)
         pixels = None if key is None else self.store.get(key)
         if pixels is None:
-            pixels = self.resize.apply(self.source.read(image))
+            pixels = self.resize.read(self.source, image)
             if key is not None:
                 self.store.put(key, pixels)
         return pixels
@@ -155,7 +155,8 @@ class CachedImages:
     def key(self, image: str) -> str | None:
         """What the resized image is stored under."""
         content = self.contents.get(image)
-        return content and f"{content} resize {self.resize} decoding {DECODING} Pillow {PIL.__version__}"
+        resize = f"{self.resize}{' reduced' * self.resize.reduced}"
+        return content and f"{content} resize {resize} decoding {DECODING} Pillow {PIL.__version__}"
 
 
 def cached(

@@ -8,7 +8,7 @@ import os
 import re
 import textwrap
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -198,12 +198,12 @@ def read(
     return Ratings(name, table, asked or known, FolderImages(root), resize)
 
 
-def read_images(paths: Sequence[Path]) -> Ratings:
+def read_images(paths: Sequence[Path], *, say: Callable[[str], object] = print) -> Ratings:
     """Images without ratings as a table whose `mos` is NaN; their names are relative to their common folder.
 
     Raises FusiqaError as `scoring.inputs.image_files`, and for names that cannot be written to a table.
     """
-    files = image_files(paths)
+    files = image_files(paths, say=say)
     root = Path(os.path.commonpath([file.parent for file in files]))
     names = [str(file.relative_to(root)) for file in files]
     undecoded = [ascii(name) for name in names if name != name.encode(errors="replace").decode()]

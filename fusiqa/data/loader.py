@@ -92,7 +92,7 @@ class TrainingCrops(Dataset):
     def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
         """The crop, uint8 (crop, crop, 3), and the rating of its image."""
         size, (images, mos) = self.crop_size, self.columns
-        pixels = pad_to(self.resize.apply(self.ratings.images.read(images[draw.row])), size, size)
+        pixels = pad_to(self.resize.read(self.ratings.images, images[draw.row]), size, size)
         random = np.random.default_rng((self.seed, *draw))
         top, left = random_corner(random, pixels.shape[0], pixels.shape[1], size)
         crop = torch.from_numpy(np.array(pixels[top : top + size, left : left + size]))
@@ -120,7 +120,7 @@ class EvaluationCrops(Dataset):
 
     def __getitem__(self, row: int) -> tuple[Views, int]:
         """The views of one image, and its row."""
-        pixels = self.resize.apply(self.ratings.images.read(str(self.ratings.table["image"].iat[row])))
+        pixels = self.resize.read(self.ratings.images, str(self.ratings.table["image"].iat[row]))
         return views_of(pixels, self.crop_size, view=self.view, overlap=self.overlap), row
 
 

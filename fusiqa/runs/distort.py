@@ -36,7 +36,7 @@ def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
         raise FusiqaError(f"`distortion`: unknown {listed(unknown)}; there are {', '.join(DISTORTIONS)}")
     names = config.distortion or tuple(DISTORTIONS)
     versions = [(name, level) for name in names for level in config.level]
-    ratings = usable(read_images(config.images), rated=False, progress=False, say=say)
+    ratings = usable(read_images(config.images, say=say), rated=False, progress=False, say=say)
     files = ratings.table["image"].tolist()
     for image in files:
         for path in [sheet_path(config, image)] if config.sheet else [output_path(config, image, *v) for v in versions]:

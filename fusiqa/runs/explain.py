@@ -35,7 +35,7 @@ from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import progress_bar
 from fusiqa.runs.data import usable
 from fusiqa.runs.folder import Say, folder_of, is_own, own_part
-from fusiqa.scoring.image import OVERLAP, Resize, crop_views
+from fusiqa.scoring.image import OVERLAP, Resize, views_of
 from fusiqa.scoring.torch import choose_device
 from fusiqa.training.predict import predict
 
@@ -93,7 +93,7 @@ def choose_images(config: AttentionConfig, model: QualityModel, say: Say) -> tup
     if config.images and config.dataset:
         raise FusiqaError("give either images or `dataset`, not both")
     if config.images:
-        ratings, resize = read_images(config.images), model.resize
+        ratings, resize = read_images(config.images, say=say), model.resize
     elif config.dataset and not is_own(config.model, config.dataset):
         ratings = catalog.read(config.dataset, data_dir=config.data_dir)
         ratings = splits.assign(ratings, validation_fraction=0.1, seed=0).part(config.split)
@@ -232,7 +232,7 @@ def with_treatments(table: pd.DataFrame) -> pd.DataFrame:
 def image_gates(model: QualityModel, ratings: Ratings, row: int, resize: Resize) -> ImageGates:
     """One image after its resize, and the gates of `spatial` fusion on its crops, combined."""
     size, name = model.config.crop_size, str(ratings.table["image"].iat[row])
-    views = crop_views(resize.apply(ratings.images.read(name)), size)
+    views = views_of(resize.read(ratings.images, name), size)
     crops = channels_first(torch.from_numpy(np.stack(list(views))))
     gates = attention_of(model, crops.to(next(model.parameters()).device)).cpu().numpy()
     corners = [(top, left) for top, left, _, _ in views.places]

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from fusiqa.config import ScoreRange
 from fusiqa.config.score import ScoreConfig
 from fusiqa.io import check_output
-from fusiqa.scoring.inputs import STANDARD_INPUT, walk
+from fusiqa.scoring.inputs import STANDARD_INPUT, skipped_in_folders, walk
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import draw_worst_and_best
 from fusiqa.scoring.table import Row, read_rows, recording, row_writer, select
@@ -21,10 +21,7 @@ HEAD = "   score  spread  scale weights        image"
 
 
 def score_images(config: ScoreConfig) -> int:
-    """Score what the settings name, and write or print the rows.
-
-    Returns:
-        The number of images without a score.
+    """Score what the settings name, and write or print the rows; how many have no score.
 
     Raises:
         FusiqaError: no model, no images, or an output that must not be written.
@@ -40,15 +37,15 @@ def score_images(config: ScoreConfig) -> int:
     with recording(config, model=scorer.info.name) as record:
         for row in _scored(scorer, config, counts, done=record.done):
             record.write(row)
-        if config.sheet is not None:
-            _draw(config, read_rows(record.path), scorer.score_range)
-    _say(counts, skipped=len(record.done), ending=f"; written to {config.output}")
+        _draw(config, read_rows(record.path), scorer.score_range)
+    _say(counts, done=len(record.done), ending=f"; written to {config.output}")
     return counts["failed"] + record.failed
 
 
 def _scored(scorer: Scorer, config: ScoreConfig, counts: Counter[str], *, done: set[str]) -> Iterator[Row]:
     """The rows of the images that have none yet, counted, with a bar that learns the total meanwhile."""
-    images = (image for image in walk(config.paths, listed_names(sys.stdin)) if image.name not in done)
+    skipped: Counter[str] = Counter()
+    images = (image for image in walk(config.paths, skipped) if image.name not in done)
     shown = config.progress and sys.stderr.isatty()
     with tqdm(desc="scoring", unit=" images", disable=not shown, initial=len(done)) as bar:
         if shown and STANDARD_INPUT not in config.paths:
@@ -57,27 +54,14 @@ def _scored(scorer: Scorer, config: ScoreConfig, counts: Counter[str], *, done: 
             counts["scored" if result.ok else "failed"] += 1
             yield result.row()
             bar.update()
+    if skipped:
+        print(skipped_in_folders(skipped), file=sys.stderr)
 
 
 def _count(paths: tuple[str, ...], bar: tqdm) -> None:
     """Tell the bar how many images there are, while the first of them are scored."""
     bar.total = sum(1 for _ in walk(paths))
     bar.refresh()
-
-
-def listed_names(lines: Iterable[str]) -> Iterator[str]:
-    """The paths of a list, one a line, or each ended by NUL as `find -print0` writes them.
-
-    A byte order mark is left out, and bytes that are not text in the file system's encoding stay as they are.
-    """
-    if hasattr(lines, "reconfigure"):  # a file, such as standard input
-        lines.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
-    for number, line in enumerate(lines):
-        line = line.removeprefix("\ufeff") if number == 0 else line
-        if number == 0 and "\0" in line:
-            yield from (line + "".join(lines)).split("\0")
-            return
-        yield line
 
 
 def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> None:
@@ -119,17 +103,13 @@ def line_of(row: Row) -> str:
 
 
 def _draw(config: ScoreConfig, rows: Iterable[Row], score_range: ScoreRange) -> None:
-    if config.sheet is None:
-        return
-    drawn = draw_worst_and_best(rows, config.sheet, score_range=score_range)
-    print(f"{config.sheet}: {drawn} images" if drawn else "no image to draw", file=sys.stderr)
+    if config.sheet is not None:
+        drawn = draw_worst_and_best(rows, config.sheet, score_range=score_range)
+        print(f"{config.sheet}: {drawn} images" if drawn else "no image to draw", file=sys.stderr)
 
 
-def _say(counts: Counter[str], *, skipped: int = 0, ending: str = "") -> None:
+def _say(counts: Counter[str], *, done: int = 0, ending: str = "") -> None:
     """One line on standard error, where it is in no table's way."""
-    parts = [f"{counts['scored']:,} scored"]
-    if counts["failed"]:
-        parts.append(f"{counts['failed']:,} without a score (their rows say why)")
-    if skipped:
-        parts.append(f"{skipped:,} had a row already")
-    print(f"{', '.join(parts)}{ending}", file=sys.stderr)
+    failed = f", {counts['failed']:,} without a score (their rows say why)" if counts["failed"] else ""
+    before = f", {done:,} had a row already" if done else ""
+    print(f"{counts['scored']:,} scored{failed}{before}{ending}", file=sys.stderr)

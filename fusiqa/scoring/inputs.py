@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +16,8 @@ from typing import Any, NoReturn
 import numpy as np
 from PIL import Image
 
-from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import ENDINGS, Pixels, content_of, decode, reason_of, upright_pixels
+from fusiqa.errors import FusiqaError, listed
+from fusiqa.scoring.image import ENDINGS, Pixels, Resize, content_of, decode_resized, naming, reason_of, upright_pixels
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
 HIGHEST = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65_535}
@@ -30,23 +32,25 @@ class ImageInput:
 
     Attributes:
         name: its path as given, or its place in what was given ("image 3").
-        load: reads it; raises whatever reading leads to.
+        load: gives its encoded bytes or its pixels; raises whatever reading leads to.
         path: the file, if it is one.
     """
 
     name: str
-    load: Callable[[], Pixels]
+    load: Callable[[], Pixels | bytes]
     path: str | None = None
 
     def read(self) -> Pixels:
         """Upright sRGB pixels, uint8 (height, width, 3). Raises FusiqaError with the name and the reason."""
-        try:
-            return self.load()
-        except Exception as error:  # Pillow's readers raise whatever a malformed file leads them to
-            raise FusiqaError(f"{self.name}: {reason_of(error)}") from error
+        return self.resized(Resize())[0]
 
-
-# --- what Python code passes -----------------------------------------------------------------------------------------
+    def resized(self, resize: Resize) -> tuple[Pixels, tuple[int, int]]:
+        """The image after its resize, and the (height, width) that it had. Raises what `read` does."""
+        with naming(self.name):
+            loaded = self.load()
+            if isinstance(loaded, bytes):
+                return decode_resized(loaded, resize)
+            return resize.apply(loaded), loaded.shape[:2]
 
 
 def is_many(given: Any) -> bool:
@@ -58,24 +62,16 @@ def is_many(given: Any) -> bool:
     return isinstance(given, Iterable) and not isinstance(given, Mapping)
 
 
-def images_in(given: Any) -> Iterator[ImageInput]:
-    """The images in what a user gave, one by one; a list's members are looked at when their turn comes."""
-    if not is_many(given):
-        yield image_of(given)
-        return
+def images_in(given: Iterable[Any]) -> Iterator[ImageInput]:
+    """The images in several, one by one; a list's members are looked at when their turn comes."""
     for place, each in enumerate(given):
-        if is_many(each):
-            yield from images_in(each)
-        else:
-            yield image_of(each, place=place)
+        yield from images_in(each) if is_many(each) else [image_of(each, place=place)]
 
 
 def image_of(given: Any, *, place: int = 0) -> ImageInput:
-    """One image, not read yet.
+    """One image, not read yet: a path, bytes, a file object, a PIL image, an array or a tensor.
 
-    Args:
-        given: a path, bytes, a file object, a PIL image, an array or a tensor.
-        place: its index in a list, for its name.
+    What has no name is called by its `place` in a list.
     """
     name = f"image {place}"
     match given:
@@ -84,7 +80,7 @@ def image_of(given: Any, *, place: int = 0) -> ImageInput:
         case str() | os.PathLike():
             return file_image(os.fspath(given))
         case bytes() | bytearray() | memoryview():
-            return ImageInput(name, partial(decode, bytes(given)))
+            return ImageInput(name, partial(bytes, given))
         case Image.Image():
             return ImageInput(getattr(given, "filename", "") or name, partial(upright_pixels, given))
         case np.ndarray():
@@ -101,7 +97,7 @@ def file_image(path: str) -> ImageInput:
     """An image in a file. A URL is refused when it is read: nothing here opens a connection."""
     if path.startswith(("http://", "https://")):
         return ImageInput(path, partial(_refuse, "URLs are not read; download the image and give its path"), path)
-    return ImageInput(printable(path), partial(_read_file, path), path)
+    return ImageInput(printable(path), partial(content_of, path), path)
 
 
 def printable(path: str) -> str:
@@ -127,7 +123,8 @@ def pixels_of_array(array: np.ndarray) -> Pixels:
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[2] not in CHANNELS or 0 in array.shape:
         raise FusiqaError(f"an array of shape {array.shape}; expected (height, width, 3), with 1 or 4 for grey or RGBA")
-    array = _as_bytes(array)
+    if array.dtype != np.uint8:
+        array = _as_bytes(array)
     if array.shape[2] == 1:
         return np.repeat(array, 3, axis=2)
     return upright_pixels(Image.fromarray(array)) if array.shape[2] == 4 else np.ascontiguousarray(array)
@@ -143,57 +140,59 @@ def pixels_of_tensor(tensor: Any) -> Pixels:
 
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:
-    """Values as uint8, rounded."""
-    if array.dtype == np.uint8:
-        return array
     if not np.issubdtype(array.dtype, np.floating) and array.dtype not in HIGHEST:
         raise FusiqaError(f"an array of {array.dtype}; expected uint8 (0-255), uint16 (0-65535) or floats in 0-1")
-    lowest, highest = float(array.min()), float(array.max())
-    allowed = HIGHEST.get(array.dtype, 1)
-    if not (lowest >= 0 and highest <= allowed):  # NaN is neither
-        raise FusiqaError(
-            f"values from {lowest:g} to {highest:g} in an array of {array.dtype}; expected 0 to {allowed}"
-        )
-    return np.round(array * (255 / allowed)).astype(np.uint8)
+    lowest, highest, most = float(array.min()), float(array.max()), HIGHEST.get(array.dtype, 1)
+    if not (lowest >= 0 and highest <= most):  # NaN is neither
+        raise FusiqaError(f"values from {lowest:g} to {highest:g} in an array of {array.dtype}; expected 0 to {most}")
+    return np.round(array * (255 / most)).astype(np.uint8)
 
 
-def _read_file(path: str) -> Pixels:
-    return decode(content_of(path))
-
-
-def _read_object(file: Any) -> Pixels:
+def _read_object(file: Any) -> bytes:
     content = file.read()
     if not isinstance(content, bytes):
         raise FusiqaError("the file object gives text; open it in binary mode ('rb')")
-    return decode(content)
+    return content
 
 
 def _refuse(reason: str) -> NoReturn:
     raise FusiqaError(reason)
 
 
-# --- what a command line names ---------------------------------------------------------------------------------------
+def listed_names(lines: Iterable[str] | None = None) -> Iterator[str]:
+    """The paths of a list (by default standard input), one a line, or each ended by NUL as `find -print0` writes them.
+
+    A byte order mark is left out, and bytes that are not text in the file system's encoding stay as they are.
+    """
+    lines = sys.stdin if lines is None else lines
+    if hasattr(lines, "reconfigure"):
+        lines.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
+    for number, line in enumerate(lines):
+        line = line.removeprefix("\ufeff") if number == 0 else line
+        if number == 0 and "\0" in line:
+            yield from filter(None, (line + "".join(lines)).split("\0"))
+            return
+        if line.strip():
+            yield line.rstrip("\r\n")
 
 
-def walk(paths: Iterable[str], standard_input: Iterable[str] | None = None) -> Iterator[ImageInput]:
+def walk(paths: Iterable[str], skipped: Counter[str] | None = None) -> Iterator[ImageInput]:
     """Images in the order named; in folders and below them by ending, sorted, without hidden files.
 
     A file that is named is taken whatever its ending. A missing file and a folder that may not be read come as an image
     whose reading fails, so that each costs one row. What is named twice comes once.
 
     Args:
-        paths: files, folders, patterns, or "-" for a list in `standard_input`.
-        standard_input: its lines, one path each.
+        paths: files, folders, patterns, or "-" for a list on standard input.
+        skipped: is given the number of files in folders that are not taken, by ending, and of linked folders.
 
     Raises:
         FusiqaError: at the end, if there was none at all.
     """
-    paths = list(paths)
-    seen: set[str] = set()
-    found = 0
-    for image in _named(paths, standard_input):
-        found += 1
-        if len(paths) == 1 or image.name not in seen:
+    paths, seen, found = list(paths), set(), False
+    for image in _named(paths, Counter() if skipped is None else skipped):
+        found = True
+        if image.name not in seen:
             yield image
         if len(paths) > 1:
             seen.add(image.name)
@@ -208,8 +207,18 @@ def nothing_in(paths: Iterable[str | Path]) -> str:
     )
 
 
-def image_files(paths: Sequence[Path]) -> list[Path]:
-    """The files that `walk` finds, as absolute paths, each once; what is not a file is left out.
+def skipped_in_folders(skipped: Counter[str]) -> str:
+    """What is said of the files in folders that were not taken; nothing where there are none.
+
+    Example:
+        >>> skipped_in_folders(Counter({".nef": 2, "linked folder": 1}))
+        'skipped in folders: 2 .nef, 1 linked folder'
+    """
+    return f"skipped in folders: {listed([f'{n:,} {what}' for what, n in skipped.most_common()])}" if skipped else ""
+
+
+def image_files(paths: Sequence[Path], *, say: Callable[[str], object] = lambda _: None) -> list[Path]:
+    """The files that `walk` finds, as absolute paths, each once; `say` is told what folders hold besides.
 
     Raises:
         FusiqaError: a path that does not exist, or no image at all.
@@ -217,37 +226,44 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists() and not glob.has_magic(str(path)):
             raise FusiqaError(f"no such file or folder: {path}")
-    found = [Path(image.path or image.name) for image in walk(map(str, paths))]
+    skipped: Counter[str] = Counter()
+    found = [Path(image.path or image.name) for image in walk(map(str, paths), skipped)]
     files = list(dict.fromkeys(path.resolve() for path in found if path.is_file()))
     if not files:
         raise FusiqaError(nothing_in(paths))
+    if skipped:
+        say(skipped_in_folders(skipped))
     return files
 
 
-def _named(paths: Iterable[str], standard_input: Iterable[str] | None) -> Iterator[ImageInput]:
+def _named(paths: Iterable[str], skipped: Counter[str]) -> Iterator[ImageInput]:
     for path in paths:
-        if path == STANDARD_INPUT and standard_input is not None:
-            yield from _named((line.rstrip("\r\n") for line in standard_input if line.strip()), None)
+        if path == STANDARD_INPUT:
+            yield from _named((f"./{name}" if name == path else name for name in listed_names()), skipped)
         elif not os.path.lexists(path) and glob.has_magic(path):
-            yield from _named(sorted(glob.iglob(path, recursive=True)), None)
+            yield from _named(sorted(glob.iglob(path, recursive=True)), skipped)
         elif os.path.isdir(path):
-            yield from _below(path)
+            yield from _below(path, skipped)
         else:
             yield file_image(path)
 
 
-def _below(folder: str) -> Iterator[ImageInput]:
+def _below(folder: str, skipped: Counter[str]) -> Iterator[ImageInput]:
     """The images of a folder, then those of its folders, each in the order of their names."""
     try:
         with os.scandir(folder) as entries:
-            inside = sorted(entries, key=lambda entry: entry.name)
+            visible = sorted((each for each in entries if not each.name.startswith(".")), key=lambda each: each.name)
     except OSError as error:
         yield ImageInput(printable(folder), partial(_refuse, reason_of(error)), folder)
         return
-    visible = [entry for entry in inside if not entry.name.startswith(".")]
-    folders = [entry for entry in visible if entry.is_dir(follow_symlinks=False)]
     for entry in visible:
-        if os.path.splitext(entry.name)[1].lower() in ENDINGS and not os.path.isdir(entry.path):
+        ending = os.path.splitext(entry.name)[1].lower()
+        if os.path.isdir(entry.path):
+            skipped.update(["linked folder"] * entry.is_symlink())
+        elif ending in ENDINGS:
             yield file_image(entry.path)
-    for entry in folders:
-        yield from _below(entry.path)
+        else:
+            skipped[ending or "without an ending"] += 1
+    for entry in visible:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(entry.path, skipped)

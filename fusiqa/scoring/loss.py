@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from os import PathLike
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import OVERLAP, Resize, cover
+from fusiqa.scoring.image import Resize, layout
 from fusiqa.scoring.models import Network, find
 from fusiqa.scoring.torch import TorchNetwork, in_float32, load_torch_network
 
@@ -46,17 +48,7 @@ class QualityLoss(nn.Module):
 
 
 def quality_loss(network: Network, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, ""]:
-    """Mean over the batch of (best score - score) / width of the score range: 0 is the best score.
-
-    The scores are those of `Scorer` but for rounding to 8 bits after the resize, which has no gradient.
-
-    Args:
-        network: in torch.
-        images: floats in 0-1.
-
-    Raises:
-        FusiqaError: a network in another runtime, integers, other shapes, values outside 0-1.
-    """
+    """The loss of `QualityLoss`: mean of (best score - score) / width of the score range. Raises FusiqaError as it."""
     if not isinstance(network, TorchNetwork):
         raise FusiqaError("only backend='torch' has gradients")
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
@@ -66,31 +58,25 @@ def quality_loss(network: Network, images: Float[Tensor, "batch 3 height width"]
     lowest, highest = images.detach().amin().item(), images.detach().amax().item()
     if not (lowest >= 0 and highest <= 1):
         raise FusiqaError(f"values from {lowest:g} to {highest:g}; expected 0 to 1")
-    info = network.info
-    crops, count = crops_of(images.to(network.device).float(), Resize.parse(info.resize), info.crop_size)
-    with in_float32(network.device):
-        scores = torch.cat([network.model(part).score for part in crops.split(network.at_once(tuple(crops.shape[2:])))])
-    return 1 - info.score_range.to_unit(scores.view(count, len(images)).mean(dim=0)).mean()
-
-
-def crops_of(
-    images: Float[Tensor, "batch 3 height width"], resize: Resize, side: int
-) -> tuple[Float[Tensor, "crops 3 side side"], int]:
-    """The crops of all images, one corner after the other, and how many each image has."""
-    size = resize.size(*images.shape[2:])
+    info, images = network.info, images.to(network.device).float()
+    size = Resize.parse(info.resize).size(*images.shape[2:])
     if size != tuple(images.shape[2:]):
         images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-    images = mirrored(images, side)
-    corners = cover(images.shape[2], images.shape[3], side, overlap=OVERLAP)
-    return torch.cat([images[:, :, top : top + side, left : left + side] for top, left in corners]), len(corners)
+    margins, places, _, weights = layout(*size, info.crop_size, view=info.view)
+    images = mirrored(images, margins)
+    scores = images.new_zeros(len(images))
+    for (high, wide), views in groupby(zip(places, weights.tolist(), strict=True), key=lambda view: view[0][2:]):
+        corners, shares = zip(*views, strict=True)
+        parts = torch.cat([images[:, :, top : top + high, left : left + wide] for top, left, _, _ in corners])
+        with in_float32(network.device):
+            each = torch.cat([network.model(part).score for part in parts.split(network.at_once((high, wide, 3)))])
+        scores = scores + (images.new_tensor(shares)[:, None] * each.view(len(shares), len(images))).sum(dim=0)
+    return 1 - info.score_range.to_unit(scores).mean()
 
 
-def mirrored(images: Float[Tensor, "batch 3 height width"], side: int) -> Tensor:
-    """Images mirrored outwards until they are one crop large, as `pad_to` does it: the edge's own pixel is repeated."""
-    for dimension in (2, 3):
-        length = images.shape[dimension]
-        missing = max(0, side - length)
-        places = torch.arange(-(missing // 2), length + missing - missing // 2, device=images.device)
-        folded = places % (2 * length)
-        images = images.index_select(dimension, torch.where(folded < length, folded, 2 * length - 1 - folded))
+def mirrored(images: Float[Tensor, "batch 3 height width"], margins: list[tuple[int, int]]) -> Tensor:
+    """Images mirrored outwards at top and bottom, left and right: the edge's own pixel is repeated."""
+    for dimension, margin in enumerate(margins, start=2):
+        places = np.pad(np.arange(images.shape[dimension]), margin, mode="symmetric")
+        images = images.index_select(dimension, torch.from_numpy(places).to(images.device))
     return images

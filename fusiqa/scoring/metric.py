@@ -21,9 +21,6 @@ class QualityMetric(Metric):
         device: as for `Scorer`.
         **options: of `torchmetrics.Metric`, such as `dist_sync_on_step`.
 
-    Raises:
-        FusiqaError: no such model or device; in `compute`, no images.
-
     Example:
         >>> metric = QualityMetric(device="cpu")
         >>> metric.update(torch.rand(2, 3, 64, 64))
@@ -52,7 +49,7 @@ class QualityMetric(Metric):
             self.count += 1
 
     def compute(self) -> Tensor:
-        """The mean score, a scalar."""
+        """The mean score, a scalar. Raises FusiqaError without images."""
         if not self.count:
             raise FusiqaError("no images to compute a mean score of; call `update` first")
         return (self.total / self.count).float()

@@ -27,7 +27,6 @@ HUB_FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
 
 Batch = UInt8[np.ndarray, "views height width 3"]
-"""Views of images, all of one size."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,8 @@ class ModelInfo:
         resize: the resize protocol, in the words of `Resize.parse`.
         view: "crops" that cover the resized image, or the "whole" of it in one pass.
         scale_sizes: (height, width) of each scale's map for one crop, finest first; empty where it is not loaded.
-        backbone: name of the timm model.
-        fusion: how the four scales become one map.
-        data: the data set that it learned from.
-        licence: of the weights.
+        backbone, fusion: name of the timm model, and how its four scales become one map.
+        data, licence: the data set that it learned from, and of the weights.
         figures: as measured in training and on the test split, by name.
     """
 
@@ -70,11 +67,7 @@ class ModelInfo:
 
 @runtime_checkable
 class Network(Protocol):
-    """A trained network in some runtime.
-
-    Attributes:
-        info: of the network.
-    """
+    """A trained network in some runtime."""
 
     info: ModelInfo
 
@@ -103,9 +96,7 @@ def names() -> list[str]:
 def find(model: str | PathLike[str] | None = None) -> tuple[Path, str]:
     """Where a model lies, and its name in tables.
 
-    Args:
-        model: as `Scorer` takes it. An existing path is that path; a name in the package comes next; "owner/name"
-            is looked up in the hub's cache, then downloaded.
+    An existing path is that path; a name in the package comes next; "owner/name" is downloaded from the hub.
 
     Raises:
         FusiqaError: nothing by that name, a pickle, or a hub that does not answer.
@@ -114,8 +105,8 @@ def find(model: str | PathLike[str] | None = None) -> tuple[Path, str]:
     path = Path(words).expanduser()
     if path.suffix in PICKLES:
         raise FusiqaError(
-            f"{words} is a pickle, which can run code when it is loaded, so it is not. Load it where you trust it, "
-            "write its weights with safetensors.torch.save_file, and put the model.json of its run beside it"
+            f"{words} is a pickle, which can run code when it is loaded: write its weights with "
+            "safetensors.torch.save_file where you trust it, and put the model.json of its run beside them"
         )
     if model is not None and path.exists():
         return path, (path if path.is_dir() else path.parent).resolve().name
@@ -133,7 +124,7 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
     """The folder, in the hub's cache, of the model "owner/name". Without a network, what the cache has is used.
 
     Raises:
-        FusiqaError: no such model, none in this format (a pickle is never loaded), or a hub that does not answer.
+        FusiqaError: no such model, none in this format, or a hub that does not answer.
     """
     import huggingface_hub
 
@@ -144,8 +135,7 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
     except huggingface_hub.errors.EntryNotFoundError as reason:
         raise FusiqaError(
             f"{name} on the Hugging Face hub is not a model of fusiqa: it lacks {' or '.join(HUB_FILES)}. Pickles "
-            "(.pth, .bin) are never loaded, as they can run code: write the weights with "
-            "safetensors.torch.save_file, and publish them with a model.json"
+            "(.pth, .bin) are never loaded: publish weights written with safetensors.torch.save_file, and a model.json"
         ) from reason
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
         if all(isinstance(path, str) for path in cached):
@@ -163,11 +153,11 @@ def describe(path: Path, name: str) -> ModelInfo:
     try:
         model, preprocessing, provenance = stated["model"], stated["preprocessing"], stated.get("provenance", {})
         return ModelInfo(
-            name=f"{name}@{fingerprint_of(path)}",
-            score_range=ScoreRange(*model["score_range"]),
-            crop_size=model["crop_size"],
-            resize=preprocessing["resize"],
-            view=preprocessing.get("view", "crops"),
+            f"{name}@{fingerprint_of(path)}",
+            ScoreRange(*model["score_range"]),
+            model["crop_size"],
+            preprocessing["resize"],
+            preprocessing.get("view", "crops"),
             backbone=model["backbone"],
             fusion=model["fusion"],
             data=provenance.get("dataset", ""),
@@ -179,11 +169,7 @@ def describe(path: Path, name: str) -> ModelInfo:
 
 
 def fingerprint_of(path: Path) -> str:
-    """First 8 hex digits of the SHA-256 of the weights of a run folder or of a file.
-
-    Raises:
-        FusiqaError: there are none.
-    """
+    """First 8 hex digits of the SHA-256 of the weights of a run folder or of a file. Raises FusiqaError without."""
     weights = path / WEIGHTS_FILE if path.is_dir() else path
     if not weights.is_file():
         raise FusiqaError(f"no model at {path}: expected a run folder with {WEIGHTS_FILE}, or that file")

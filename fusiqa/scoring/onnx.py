@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.machine import cores
 from fusiqa.scoring.models import Batch, ModelInfo
 
-METADATA = "fusiqa"
-"""Key of the model's description, as JSON, in the metadata of an ONNX file."""
+METADATA = "fusiqa"  # key of the model's description, as JSON, in the metadata of an ONNX file
 PIXELS_AT_ONCE = 8 * 224**2
 
 
@@ -24,11 +22,8 @@ class OnnxNetwork:
     """A `Network` in ONNX Runtime; pickled, it is its path, and a process that was forked opens the file again.
 
     Args:
-        path: a file that `fusiqa export` wrote.
-        device: "auto" (the GPU where the installed runtime has one), "cpu", "cuda", "cuda:1".
-
-    Raises:
-        FusiqaError: onnxruntime is not installed, the file is none that `fusiqa export` wrote, or no such device.
+        path: a file that `fusiqa export` wrote; FusiqaError for another, and without onnxruntime.
+        device: "auto" (the GPU where the installed runtime has one), "cpu", "cuda", "cuda:1"; FusiqaError for others.
     """
 
     def __init__(self, path: Path, *, device: str = "auto") -> None:
@@ -69,17 +64,11 @@ class OnnxNetwork:
         return max(1, PIXELS_AT_ONCE // (shape[0] * shape[1]))
 
 
-def is_installed() -> bool:
-    """Whether ONNX Runtime can be imported; it is not."""
-    return find_spec("onnxruntime") is not None
-
-
 def _providers(device: str, available: list[str]) -> list[Any]:
     """The execution providers of a device. Raises FusiqaError for one that is not there."""
     kind, _, number = device.partition(":")
-    if kind == "cuda" and "CUDAExecutionProvider" in available:
-        return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
-    if kind not in ("auto", "cpu"):
+    cuda = "CUDAExecutionProvider" in available
+    if kind not in ("auto", "cpu") and not (cuda and kind == "cuda"):
         raise FusiqaError(f"device {device} cannot be used by ONNX Runtime here; try cpu or auto")
-    gpu = kind == "auto" and "CUDAExecutionProvider" in available
-    return ["CUDAExecutionProvider"] * gpu + ["CPUExecutionProvider"]
+    gpu = [("CUDAExecutionProvider", {"device_id": int(number or 0)})] if cuda and kind != "cpu" else []
+    return [*gpu, "CPUExecutionProvider"]

@@ -1,7 +1,4 @@
-"""Any image, of any size, from anywhere -> its result: what the command line, the page and Python code score with.
-
-`score_views` is the one place where views of images become scores: evaluation and validation in training call it too.
-"""
+"""Any image, of any size, from anywhere -> its result: what the command line, the page and Python code score with."""
 
 from __future__ import annotations
 
@@ -36,18 +33,8 @@ GPU_FILES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda
 """One of them exists where there may be a GPU that torch can use: asking torch would import it."""
 
 
-# --- the engine: views of images to scores ---------------------------------------------------------------------------
-
-
 class Scored(NamedTuple):
-    """Of one image.
-
-    Attributes:
-        score: average over its views, on the score range.
-        spread: their standard deviation.
-        scale_weights: average over its views; None where the fusion does not weigh.
-        scores: of each view.
-    """
+    """Of one image: weighted mean and standard deviation over its views, mean scale weights, the score of each view."""
 
     score: float
     spread: float
@@ -66,8 +53,7 @@ def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Itera
     scores = np.concatenate([part for part, _ in parts]) if parts else np.empty(0)
     scales = np.concatenate([part for _, part in parts]) if parts and parts[0][1] is not None else None
     weights = [each.weights if isinstance(each, Views) else np.ones(len(each)) for each in images]
-    ends = np.cumsum([len(each) for each in weights])
-    for each, end in zip(weights, ends, strict=True):
+    for each, end in zip(weights, np.cumsum([len(each) for each in weights]), strict=True):
         mine = slice(end - len(each), end)
         if not len(each):
             yield Scored(np.nan, np.nan, None, scores[mine])
@@ -90,19 +76,9 @@ def _passes(network: Network, views: Iterable[np.ndarray]) -> Iterator[np.ndarra
         yield np.stack(batch)
 
 
-# --- images to results -----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Prepared:
-    """An image that is read and resized.
-
-    Attributes:
-        image: which one.
-        views: its parts as the network takes them; none where it could not be read.
-        size: (height, width) of the image as it came.
-        error: why it could not be read.
-    """
+    """An image that is read and resized: its views, none where it could not be read, and its (height, width) before."""
 
     image: ImageInput
     views: Views
@@ -145,8 +121,8 @@ class Scorer:
     ) -> None:
         self._chosen = model, device, backend
         self.network: Network = load_network(model, device=device, backend=backend)
-        self.readers = readers
-        self._resize = Resize.parse(self.info.resize)
+        self.readers = max(1, readers)
+        self._resize = Resize.parse(self.info.resize, view=self.info.view)
 
     def __repr__(self) -> str:
         low, high = self.score_range
@@ -188,10 +164,7 @@ class Scorer:
 
         Args:
             images: a list or generator of what a call takes, a 4-D array (images, height, width, 3), or a 4-D tensor
-                (images, 3, height, width).
-
-        Raises:
-            FusiqaError: a single image.
+                (images, 3, height, width). A single image raises FusiqaError.
         """
         return list(self.stream(images))
 
@@ -201,62 +174,31 @@ class Scorer:
             raise FusiqaError("expected several images; call the scorer itself with one")
         return self._stream(images_in(images))
 
-    def _stream(self, images: Iterable[ImageInput]) -> Iterator[Result]:
+    def _stream(self, images: Iterator[ImageInput]) -> Iterator[Result]:
+        """Images are decoded ahead by the readers, in order; as many as there are readers, and one, are in memory."""
         ready: list[Prepared] = []
-        for prepared in self._prepared(images):
-            ready.append(prepared)
-            if sum(len(each.views) for each in ready) >= self.crops_at_once or prepared.error is not None:
-                yield from self.score_prepared(ready)
-                ready = []
-        yield from self.score_prepared(ready)
-
-    def loss(self, images: Tensor) -> Tensor:
-        """How far images fall short of the best score, 0 (best) to 1, averaged; gradients reach the pixels.
-
-        Args:
-            images: (batch, 3, height, width), floats in 0-1, of any size.
-
-        Raises:
-            FusiqaError: other shapes or types, or `backend` is onnx, which has no gradients.
-        """
-        from fusiqa.scoring.loss import quality_loss
-
-        return quality_loss(self._differentiable, images)
-
-    @cached_property
-    def _differentiable(self) -> Network:
-        """The network in torch where the runtime was left to us; else the one that was asked for."""
-        from fusiqa.scoring.torch import TorchNetwork
-
-        model, device, backend = self._chosen
-        if backend != "auto" or isinstance(self.network, TorchNetwork):
-            return self.network
-        return load_network(model, device=device, backend="torch")
-
-    def _prepared(self, images: Iterable[ImageInput]) -> Iterator[Prepared]:
-        """Images decoded ahead by the readers, in order; as many as there are readers, and one, are in memory."""
-        waiting: deque[Future[Prepared]] = deque()
-        pool = ThreadPoolExecutor(max(1, self.readers), thread_name_prefix="reader")
+        pool = ThreadPoolExecutor(self.readers, thread_name_prefix="reader")
         try:
-            coming = iter(images)
-            waiting.extend(pool.submit(self.prepare, each) for each in islice(coming, max(1, self.readers)))
+            coming = (pool.submit(self.prepare, each) for each in images)
+            waiting: deque[Future[Prepared]] = deque(islice(coming, self.readers))
             while waiting:
-                prepared = waiting.popleft().result()
-                waiting.extend(pool.submit(self.prepare, each) for each in islice(coming, 1))
-                yield prepared
+                ready.append(waiting.popleft().result())
+                waiting.extend(islice(coming, 1))
+                if sum(len(each.views) for each in ready) >= self.crops_at_once or ready[-1].error is not None:
+                    yield from self.score_prepared(ready)
+                    ready = []
+            yield from self.score_prepared(ready)
         finally:
             pool.shutdown(cancel_futures=True)
 
     def prepare(self, image: ImageInput) -> Prepared:
         """Read and resize an image; the slow part that many threads can do at once. Raises nothing."""
         try:
-            pixels = image.read()
-            resized = self._resize.apply(pixels)
+            resized, size = image.resized(self._resize)
         except FusiqaError as error:
             reason = " ".join(str(error).removeprefix(f"{image.name}: ").split())
             return Prepared(image, NO_VIEWS, error=reason)
-        views = views_of(resized, self.info.crop_size, view=self.info.view)
-        return Prepared(image, views, pixels.shape[:2])
+        return Prepared(image, views_of(resized, self.info.crop_size, view=self.info.view), size)
 
     def score_prepared(self, prepared: Sequence[Prepared]) -> Iterator[Result]:
         """Score images that were prepared, together."""
@@ -277,12 +219,31 @@ class Scorer:
                 image=each.image if readable else None,
             )
 
+    def loss(self, images: Tensor) -> Tensor:
+        """How far images fall short of the best score, 0 (best) to 1, averaged; gradients reach the pixels.
 
-# --- which runtime ---------------------------------------------------------------------------------------------------
+        Args:
+            images: (batch, 3, height, width), floats in 0-1, of any size.
+
+        Raises:
+            FusiqaError: other shapes or types, or `backend` is onnx, which has no gradients.
+        """
+        from fusiqa.scoring.loss import quality_loss
+
+        return quality_loss(self._differentiable, images)
+
+    @cached_property
+    def _differentiable(self) -> Network:
+        """The network in torch where the runtime was left to us; else the one that was asked for."""
+        from fusiqa.scoring.torch import TorchNetwork
+
+        model, device, backend = self._chosen
+        keep = backend != "auto" or isinstance(self.network, TorchNetwork)
+        return self.network if keep else load_network(model, device=device, backend="torch")
 
 
 def load_network(model: str | PathLike[str] | None, *, device: str, backend: str) -> Network:
-    """A model by name, in the runtime asked for or the one that suits it (`Scorer`). Raises FusiqaError as `Scorer`."""
+    """A model by name, in the runtime asked for or the one that suits it. Raises FusiqaError as `Scorer`."""
     if backend not in ("auto", "torch", "onnx"):
         raise FusiqaError(f"`backend` must be auto, torch or onnx, got {backend!r}")
     path, name = find(model)

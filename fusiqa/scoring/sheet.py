@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +16,7 @@ from fusiqa.io import MARK, check_output, write_atomically
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.inputs import file_image
 
-CELL = 240  # pixels
-GAP = 12
-CAPTION = 40  # two lines of text
+CELL, GAP, CAPTION = 240, 12, 40  # pixels; a caption is two lines of text
 INK, PAPER, MISSING = "#222222", "white", 200
 EACH_END = 8  # images of a scoring run: the worst, and the best
 KEPT_AT_ONCE = 1_000  # rows in memory while the ends are found
@@ -33,22 +30,18 @@ class Shown(NamedTuple):
 
 
 def contact_sheet(shown: Sequence[Shown], path: Path, *, columns: int = 4, title: str = "") -> None:
-    """Draw images in rows, each fitted to its cell with its aspect kept.
+    """Draw images in rows, each fitted to its cell with its aspect kept, in reading order.
 
     Args:
-        shown: the images, in reading order.
-        path: the file to write; its ending is the format.
+        shown: the images.
+        path: the file to write; its ending is the format. FusiqaError if it exists and is not an earlier sheet.
         columns: images in a row.
         title: text above all of them.
-
-    Raises:
-        FusiqaError: the file exists and is not an earlier sheet.
     """
     columns = min(columns, max(1, len(shown)))
     rows = -(-len(shown) // columns)
     head = 34 if title else 0
-    width, height = columns * (CELL + GAP) + GAP, head + rows * (CELL + CAPTION + GAP) + GAP
-    sheet = Image.new("RGB", (width, height), PAPER)
+    sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, head + rows * (CELL + CAPTION + GAP) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     small, large = ImageFont.load_default(13), ImageFont.load_default(17)
     draw.text((GAP, 8), title, INK, large)
@@ -59,20 +52,14 @@ def contact_sheet(shown: Sequence[Shown], path: Path, *, columns: int = 4, title
         picture.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
         sheet.paste(picture, (left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2))
         for number, line in enumerate(each.lines[:2]):
-            draw.text((left, top + CELL + 4 + 16 * number), _fitting(draw, line, small), INK, small)
+            start = 0  # a line that is too wide loses its start: the ends of file names differ
+            while draw.textlength(text := "..." * (start > 0) + line[start:], small) > CELL:
+                start += 1
+            draw.text((left, top + CELL + 4 + 16 * number), text, INK, small)
     mark = PngInfo()
     mark.add_text("Software", MARK)
     check_output(path, replace=True)
     write_atomically(path, lambda temporary: sheet.save(temporary, pnginfo=mark, comment=MARK.encode()))
-
-
-def _fitting(draw: ImageDraw.ImageDraw, line: str, font: Any) -> str:
-    """The line, or its end where it is wider than a cell: the ends of file names differ."""
-    if draw.textlength(line, font) <= CELL:
-        return line
-    while line and draw.textlength(f"...{line}", font) > CELL:
-        line = line[1:]
-    return f"...{line}"
 
 
 def draw_worst_and_best(rows: Iterable[dict[str, Any]], path: Path, *, score_range: ScoreRange) -> int:
@@ -93,30 +80,25 @@ def draw_worst_and_best(rows: Iterable[dict[str, Any]], path: Path, *, score_ran
         if row["score"] is not None:
             kept.append(row)
         if len(kept) >= KEPT_AT_ONCE:
-            kept = both_ends(kept)
-    shown = both_ends(kept)
+            kept = _both_ends(kept)
+    shown = [_shown(row) for row in _both_ends(kept)]
     if shown:
         title = f"worst to best, on {score_range.low:g} to {score_range.high:g}, higher is better"
-        contact_sheet([_shown(row) for row in shown], path, title=title)
+        contact_sheet(shown, path, title=title)
     return len(shown)
 
 
-def both_ends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _both_ends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The worst and the best, in the order of their scores; all rows if there are no more."""
-
-    def order(row: dict[str, Any]) -> tuple[float, str]:
-        return row["score"], row["path"]
-
-    if len(rows) <= 2 * EACH_END:
-        return sorted(rows, key=order)
-    return heapq.nsmallest(EACH_END, rows, key=order) + heapq.nlargest(EACH_END, rows, key=order)[::-1]
+    rows = sorted(rows, key=lambda row: (row["score"], row["path"]))
+    return rows if len(rows) <= 2 * EACH_END else rows[:EACH_END] + rows[-EACH_END:]
 
 
 def _shown(row: dict[str, Any]) -> Shown:
     weights = [row[f"scale_{place}"] for place in range(4)]
     scales = "" if weights[0] is None else "  scales " + " ".join(f"{weight:.2f}" for weight in weights)
     try:
-        pixels = Resize(short_side=CELL).apply(file_image(row["path"]).read())
+        pixels = file_image(row["path"]).resized(Resize(short_side=CELL))[0]
     except FusiqaError:
         pixels = np.full((CELL, CELL, 3), MISSING, np.uint8)
     return Shown(pixels, [row["path"], f"{row['score']:.4g}{scales}"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import heapq
 import json
-import os
+import math
+import mmap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fusiqa.config.score import ScoreConfig
 from fusiqa.errors import FusiqaError
@@ -27,19 +28,8 @@ EXPECTED = f"is not a table of scores: expected the columns {', '.join(COLUMNS)}
 LONGEST_LINE = 1_000_000  # bytes that are looked at for the end of a first line
 
 
-# --- a run's table ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Record:
-    """The rows of a scoring run so far, with those of the runs that it continues.
-
-    Attributes:
-        path: the file.
-        done: paths of images that had a row before.
-        failed: how many of those rows have no score.
-        write: adds a row.
-    """
+class Record(NamedTuple):
+    """The rows of a scoring run so far: their file, the paths that had one before, how many of those have no score."""
 
     path: Path
     done: set[str]
@@ -55,20 +45,15 @@ def recording(config: ScoreConfig, *, model: str) -> Iterator[Record]:
     `<output>.all.jsonl` beside it, from which the output is made at the end. That file stays where the output leaves
     rows out, for `resume`; otherwise it is removed when the output is complete.
 
-    Args:
-        config: the output, and which rows it is to have.
-        model: name and fingerprint of the model, which earlier rows must have as well.
-
     Raises:
         FusiqaError: the output exists and neither `resume` nor `overwrite` was given, it is not a table of scores, it
-            has scores of another model, or another process is writing it.
+            has scores of another `model` (name and fingerprint), or another process is writing it.
     """
     output = config.table
-    if output.suffix.lower() == ".parquet":
+    if is_parquet(output):
         parquet_library()
-    in_place = output.suffix.lower() != ".parquet" and not config.chooses
+    in_place = not is_parquet(output) and not config.chooses
     path = output if in_place else output.with_name(output.name + RECORD_ENDING)
-    complete = False
     with hold(output):
         done, failed = _earlier(path, config, model)
         try:
@@ -76,11 +61,10 @@ def recording(config: ScoreConfig, *, model: str) -> Iterator[Record]:
                 yield Record(path, done, failed, row_writer(file, path.suffix, header=file.tell() == 0))
                 if not path.exists():
                     raise FusiqaError(f"{path} was removed while it was written")
-            complete = True
         finally:
             if not in_place:
                 write_rows(output, select(read_rows(path), config))
-        if complete and not in_place and not config.leaves_out:
+        if not in_place and not config.leaves_out:
             path.unlink()
 
 
@@ -94,12 +78,11 @@ def _earlier(record: Path, config: ScoreConfig, model: str) -> tuple[set[str], i
         for path in found:
             path.unlink()
         return set(), 0
-    if found[0].suffix.lower() != ".parquet":
+    if not is_parquet(found[0]):
         drop_torn_line(found[0])
     if found[0] != record:
         write_rows(record, read_rows(found[0]))
-    done: set[str] = set()
-    failed = 0
+    done, failed = set(), 0
     for row in read_rows(record):
         check_model(record, row["model"], model)
         done.add(row["path"])
@@ -113,54 +96,35 @@ def check_model(table: str | Path, found: str, model: str) -> None:
         raise FusiqaError(f"{table} has scores of {found}, not of {model}; choose another output for another model")
 
 
-# --- which rows, in which order --------------------------------------------------------------------------------------
-
-
 def select(rows: Iterable[Row], config: ScoreConfig) -> Iterable[Row]:
     """The rows that the settings ask for, in the order they ask for; rows without a score come last if kept."""
     if config.leaves_out:
-        rows = (row for row in rows if row["score"] is not None and _is_within(row["score"], config))
-    if config.top is not None:
-        return heapq.nsmallest(config.top, rows, key=best_first)
-    if config.bottom is not None:
-        return heapq.nsmallest(config.bottom, rows, key=worst_first)
-    match config.sort:
-        case "worst":
-            return sorted(rows, key=worst_first)
-        case "best":
-            return sorted(rows, key=best_first)
-        case "path":
-            return sorted(rows, key=lambda row: row["path"])
-        case _:
-            return rows
+        high = math.inf if config.below is None else config.below
+        low = -math.inf if config.above is None else config.above
+        rows = (row for row in rows if row["score"] is not None and low < row["score"] < high)
+    worst, best = _by_score(1), _by_score(-1)
+    if config.top or config.bottom:
+        return heapq.nsmallest(config.top or config.bottom or 0, rows, key=best if config.top else worst)
+    if config.sort == "given":
+        return rows
+    return sorted(rows, key={"worst": worst, "best": best, "path": lambda row: row["path"]}[config.sort])
 
 
-def _is_within(score: float, config: ScoreConfig) -> bool:
-    return (config.below is None or score < config.below) and (config.above is None or score > config.above)
-
-
-def worst_first(row: Row) -> tuple[bool, float, str]:
-    """Sort key: ties by path, rows without a score last."""
-    return row["score"] is None, row["score"] or 0.0, row["path"]
-
-
-def best_first(row: Row) -> tuple[bool, float, str]:
-    """Sort key: ties by path, rows without a score last."""
-    return row["score"] is None, -(row["score"] or 0.0), row["path"]
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
+def _by_score(sign: int) -> Callable[[Row], tuple[bool, float, str]]:
+    """A sort key: ties by path, rows without a score last."""
+    return lambda row: (row["score"] is None, sign * (row["score"] or 0.0), row["path"])
 
 
 def row_writer(file: Any, ending: str, *, header: bool) -> Callable[[Row], None]:
     """A function that adds a row to an open .csv or .jsonl file and flushes it."""
     table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    if ending.lower() == ".csv" and header:
+    is_csv = ending.lower() == ".csv"
+    if is_csv and header:
         table.writeheader()
         file.flush()
 
     def write(row: Row) -> None:
-        if ending.lower() == ".csv":
+        if is_csv:
             table.writerow(row)
         else:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
@@ -173,8 +137,13 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write a whole table in one step; the ending of the path is its format."""
 
     def write(temporary: Path) -> None:
-        if path.suffix.lower() == ".parquet":
-            _write_parquet(temporary, rows)
+        if is_parquet(path):
+            import pyarrow as pa
+
+            schema, coming = parquet_schema(), iter(rows)
+            with parquet_library().ParquetWriter(temporary, schema) as table:
+                while some := list(islice(coming, ROWS_AT_ONCE)):
+                    table.write_table(pa.Table.from_pylist(some, schema))
             return
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             add = row_writer(file, path.suffix, header=True)
@@ -184,44 +153,26 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     write_atomically(path, write)
 
 
-def _write_parquet(path: Path, rows: Iterable[Row]) -> None:
-    import pyarrow as pa
-
-    schema = parquet_schema()
-    waiting: list[Row] = []
-    with parquet_library().ParquetWriter(path, schema) as table:
-        for row in rows:
-            waiting.append(row)
-            if len(waiting) == ROWS_AT_ONCE:
-                table.write_table(pa.Table.from_pylist(waiting, schema))
-                waiting = []
-        table.write_table(pa.Table.from_pylist(waiting, schema))
-
-
 def is_table(path: Path) -> bool:
     """Whether a file begins as a table of scores does; an empty one, or a header that was cut short, counts."""
-    if path.suffix.lower() == ".parquet":
+    if is_parquet(path):
         try:
             return tuple(parquet_library().read_schema(path).names) == COLUMNS
         except (OSError, ValueError):
             return False
+    is_csv = path.suffix.lower() == ".csv"
+    begin = (",".join(COLUMNS) if is_csv else '{"path": "').encode()
     with open(path, "rb") as file:
         line = file.readline(LONGEST_LINE)
     first = line.rstrip(b"\r\n")
-    begin = ",".join(COLUMNS) if path.suffix.lower() == ".csv" else '{"path": "'
     if not line.endswith(b"\n"):
-        return first.startswith(begin.encode()) or begin.encode().startswith(first)
-    if path.suffix.lower() == ".csv":
-        return first == begin.encode()
-    try:
-        return tuple(json.loads(first)) == COLUMNS
-    except (ValueError, TypeError):
-        return False
+        return first.startswith(begin) or begin.startswith(first)
+    return first == begin if is_csv else tuple(_from_json(first) or ()) == COLUMNS
 
 
 def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a table of scores. Raises FusiqaError for a file that is none."""
-    if path.suffix.lower() == ".parquet":
+    if is_parquet(path):
         if not is_table(path):
             raise FusiqaError(f"{path} {EXPECTED}")
         for batch in parquet_library().ParquetFile(path).iter_batches():
@@ -230,40 +181,36 @@ def read_rows(path: Path) -> Iterator[Row]:
     with open(path, encoding="utf-8", newline="") as file:
         lines = csv.DictReader(file) if path.suffix.lower() == ".csv" else map(_from_json, file)
         for number, row in enumerate(lines, start=1):
-            if not isinstance(row, dict) or tuple(row) != COLUMNS:
+            if row is None or tuple(row) != COLUMNS:
                 raise FusiqaError(f"{path}, row {number}, {EXPECTED}")
-            yield {name: _value(path, name, value) for name, value in row.items()}
+            try:
+                values = {n: None if v in (None, "") else NUMBERS.get(n, str)(v) for n, v in row.items()}
+            except (TypeError, ValueError) as reason:
+                raise FusiqaError(f"{path}, row {number}, is not a row of scores: {reason}") from reason
+            yield values
 
 
-def _from_json(line: str) -> Any:
+def _from_json(line: str | bytes) -> dict[str, Any] | None:
     try:
-        return json.loads(line)
-    except json.JSONDecodeError:
+        value = json.loads(line)
+    except ValueError:
         return None
-
-
-def _value(path: Path, name: str, value: Any) -> Any:
-    if value in (None, ""):
-        return None
-    try:
-        return NUMBERS[name](value) if name in NUMBERS else value
-    except (TypeError, ValueError) as reason:
-        raise FusiqaError(f"{path}: {name} {value!r} is not a number") from reason
+    return value if isinstance(value, dict) else None
 
 
 def drop_torn_line(path: Path) -> None:
     """Cut off a last line that a killed process left without its end."""
+    if not path.stat().st_size:
+        return
     with open(path, "rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(0, end - 65_536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                file.truncate(start + newline + 1)
-                return
-            end = start
-        file.truncate(0)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            end = content.rfind(b"\n") + 1
+        file.truncate(end)
+
+
+def is_parquet(path: str | Path) -> bool:
+    """Whether a path or URL, of a file or a folder of files, ends as Parquet does."""
+    return str(path).rstrip("/").lower().endswith(".parquet")
 
 
 def parquet_schema() -> Any:
@@ -272,7 +219,7 @@ def parquet_schema() -> Any:
     import pyarrow as pa
 
     types = {int: pa.int32(), float: pa.float64()}
-    return pa.schema([(name, types[NUMBERS[name]] if name in NUMBERS else pa.string()) for name in COLUMNS])
+    return pa.schema([(name, types.get(NUMBERS.get(name), pa.string())) for name in COLUMNS])
 
 
 def parquet_library() -> Any:

@@ -24,11 +24,8 @@ PROCESS = os.getpid()
 class TorchNetwork:
     """A `Network` in torch, in float32 on every device: autocast and TensorFloat-32 are off in its own passes.
 
-    The model is run as it is and where it is, so that a model in training can be validated with it.
-
-    Args:
-        model: in evaluation mode when it is called.
-        info: its description; by default what the model's configuration says.
+    The model is run as it is and where it is, so that a model in training can be validated with it; `info` is by
+    default what its configuration says.
     """
 
     def __init__(self, model: QualityModel, info: ModelInfo | None = None) -> None:

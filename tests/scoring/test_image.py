@@ -24,14 +24,13 @@ from fusiqa.scoring.image import (
     FolderImages,
     Resize,
     cover,
-    crop_views,
     decode,
     pad_to,
     prove_readable,
     random_corner,
     reason_of,
     register_heic,
-    whole_views,
+    views_of,
 )
 
 needs_heic = pytest.mark.skipif(find_spec("pi_heif") is None, reason="the extra heic is not installed")
@@ -684,7 +683,7 @@ def test_padding_leaves_the_longer_side_and_a_large_image_alone():
 
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (40, 60), (HEIGHT, 211)])
 def test_crop_views_cover_the_image_and_weigh_the_same(height, width):
-    views = crop_views(noise(height, width), 31)
+    views = views_of(noise(height, width), 31)
     assert all(view.shape == (31, 31, 3) for view in views)
     assert views.weights.sum() == pytest.approx(1)
     assert np.ptp(views.weights) == 0
@@ -695,7 +694,7 @@ def test_crop_views_cover_the_image_and_weigh_the_same(height, width):
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (64, 96), (331, 487), (320, 3 * LARGEST_PIECE + 1)])
 def test_a_whole_view_is_mirrored_to_the_stride_and_cut_only_where_it_is_long(height, width):
     pixels = noise(height, width)
-    views = whole_views(pixels)
+    views = views_of(pixels, 224, view="whole")
     assert len(views) == -(-height // LARGEST_PIECE) * -(-width // LARGEST_PIECE)
     assert all(side % STRIDE == 0 and side <= LARGEST_PIECE + STRIDE for view in views for side in view.shape[:2])
     np.testing.assert_array_equal(views.pixels[:height, :width], pixels)

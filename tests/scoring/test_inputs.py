@@ -212,7 +212,8 @@ def test_walking_goes_by_name_keeps_what_is_missing_and_leaves_out_what_is_hidde
         "a.png",
         "sub/c.jpeg",
     ]
-    assert [image.name for image in walk(["-"], io.StringIO("b.JPG\n\nsub/deep\n"))] == ["b.JPG", "sub/deep/d.webp"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("b.JPG\n\nsub/deep\n"))
+    assert [image.name for image in walk(["-"])] == ["b.JPG", "sub/deep/d.webp"]
 
 
 def test_a_folder_that_cannot_be_listed_costs_one_row(folder, monkeypatch):

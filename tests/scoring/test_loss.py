@@ -5,7 +5,7 @@ from tiny_models import noise
 from torchmetrics.utilities import dim_zero_sum
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import pad_to
+from fusiqa.scoring.image import layout, pad_to
 from fusiqa.scoring.loss import QualityLoss, mirrored
 from fusiqa.scoring.metric import QualityMetric
 from fusiqa.scoring.scorer import Scorer
@@ -50,7 +50,8 @@ def test_a_step_against_the_gradient_betters_the_score(scorer):
 def test_tensors_are_mirrored_outwards_as_images_are(shape):
     pixels = noise(*shape)
     given = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    np.testing.assert_array_equal(mirrored(given, 31)[0].permute(1, 2, 0).numpy(), pad_to(pixels, 31, 31))
+    margins = layout(*shape, 31)[0]
+    np.testing.assert_array_equal(mirrored(given, margins)[0].permute(1, 2, 0).numpy(), pad_to(pixels, 31, 31))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tiny_models import CROP, make_model, noise
 
 from fusiqa.cli import SOME_UNREADABLE, USER_MISTAKE, main
 from fusiqa.io import hold
-from fusiqa.scoring.batch import listed_names
+from fusiqa.scoring.inputs import listed_names
 from fusiqa.scoring.result import COLUMNS
 
 PROGRAM = [sys.executable, "-m", "fusiqa", "score"]
