@@ -13,6 +13,7 @@ from fusiqa.errors import FusiqaError
 
 Fusion = Literal["single", "concat", "attention", "spatial", "cross-scale"]
 FUSIONS: tuple[str, ...] = get_args(Fusion)
+View = Literal["crops", "whole"]
 COARSEST = 3  # of the four scales, which are counted from the finest, 0
 DEFAULT_BACKBONE = "swin_tiny_patch4_window7_224"
 
@@ -81,6 +82,9 @@ class NetworkSettings:
     """How the four scales become one map; by default as the two flags above say."""
     crop_size: Annotated[int, COUNT] = 224
     """Side of the square crops that the network sees, pixels."""
+    view: View = "crops"
+    """What is scored: crops that cover the image, or the whole image in one pass (for backbones that take any
+    size). Training sees random crops either way."""
     backbone_args: tuple[str, ...] = ()
     """Other sizes of the backbone, NAME=VALUE for timm, such as embed_dim=24 depths=1,1,3,1."""
     single_scale: Annotated[int, Bounds(at_least=0, below=COARSEST + 1)] = COARSEST
@@ -128,6 +132,8 @@ class ModelConfig:
     """Let spatial fusion gate the 7x7 pools of the maps instead of the maps: what heads on a frozen backbone train."""
     crop_size: Annotated[int, Bounds(at_least=1, below=16_385)] = 224
     """Side of the square crops, pixels."""
+    view: View = "crops"
+    """What is scored: crops that cover the image, or the whole image in one pass."""
     score_range: ScoreRange = UNIT_RANGE
     """The interval of the scores that the network gives."""
     dropout: Annotated[float, FRACTION] = 0.3

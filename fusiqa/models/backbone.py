@@ -89,7 +89,7 @@ class Pyramid(nn.Module):
             self._sizes = [(m.shape[2], m.shape[3]) for m in maps]
         return self._sizes
 
-    def _check_size(self, height: int, width: int) -> None:
+    def _check_size(self, height: int | torch.SymInt, width: int | torch.SymInt) -> None:
         if min(height, width) < SMALLEST_SIDE:
             raise FusiqaError(
                 f"{self.name} needs images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, got {height}x{width}"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fusiqa.models.quality import QualityModel
 
 FORMAT = 1
+CROPS = "crops, deterministic, covering the image to its edges, overlapping by 2/3; scores are averaged"
+WHOLE = "the whole image in one pass, mirrored to multiples of 32 pixels; above 1024 pixels in parts"
 MOST_BYTES = 1_000_000
 """Of a model.json, which has some 1,000: JSON that large is no description, and reading it could exhaust the memory."""
 
@@ -57,7 +59,7 @@ def save_checkpoint(model: QualityModel, folder: Path, *, half: bool = False) ->
         "preprocessing": {
             "colour": "sRGB, values 0-1; the network normalises",
             "resize": model.resize,
-            "crops": "deterministic, covering the image to its edges, overlapping by 2/3; scores are averaged",
+            "view": WHOLE if model.config.view == "whole" else CROPS,
         },
         "higher_is_better": True,
         "provenance": model.provenance,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from collections.abc import Callable
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically
 from fusiqa.models.crops import to_unit_range
 from fusiqa.models.quality import QualityModel
-from fusiqa.scoring.image import OVERLAP
+from fusiqa.scoring.image import OVERLAP, STRIDE
 from fusiqa.scoring.models import Batch
 from fusiqa.scoring.onnx import METADATA, OnnxNetwork
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Largest difference to torch, as a fraction of the score range, with which a file is kept."""
 BATCHES = (1, 2, 5)  # with which it is tried
+WHOLE_SIZES = ((224, 288), (64, 64), (160, 96))
 INPUT, OUTPUTS = "crops", ("score", "scale_weights")
 Outputs = tuple[Tensor] | tuple[Tensor, Tensor]
 
@@ -37,18 +40,37 @@ class CropScorer(nn.Module):
 
     def __init__(self, model: QualityModel) -> None:
         super().__init__()
-        self.model = model
+        self.model = with_fixed_padding(copy.deepcopy(model)) if model.config.view == "whole" else model
 
     def forward(self, crops: UInt8[Tensor, "batch height width 3"]) -> Outputs:
         score, weights = self.model(to_unit_range(crops.permute(0, 3, 1, 2)))
         return (score,) if weights is None else (score, weights)
 
 
+def with_fixed_padding(module: nn.Module) -> nn.Module:
+    """Give "same" convolutions the padding that they compute for every even side; the sides are multiples of 32.
+
+    As an expression in the sides it grows with every layer, beyond what the exporter can simplify.
+    """
+    for name, child in list(module.named_children()):
+        if isinstance(child, Conv2dSame):
+            missing = [max(0, k - s) for k, s in zip(child.kernel_size, child.stride, strict=True)][::-1]
+            pads = [each for total in missing for each in (total // 2, total - total // 2)]
+            channels, kernel, groups = (child.in_channels, child.out_channels), child.kernel_size, child.groups
+            convolution = nn.Conv2d(*channels, kernel, child.stride, groups=groups, bias=child.bias is not None)
+            convolution.load_state_dict(child.state_dict())
+            setattr(module, name, nn.Sequential(nn.ZeroPad2d(tuple(pads)), convolution))
+        else:
+            with_fixed_padding(child)
+    return module
+
+
 def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool = False) -> float:
     """Write a model as .onnx or .pt2.
 
     Its input is `crops`, uint8 (batch, side, side, 3), RGB; its outputs are `score` (batch,), on the score range, and
-    for a fusion that weighs `scale_weights` (batch, 4). The batch may have any size.
+    for a fusion that weighs `scale_weights` (batch, 4). The batch may have any size; with `view` whole the height and
+    width too, in multiples of 32 from 64.
 
     Args:
         network: the model, on the CPU.
@@ -133,12 +155,15 @@ def write_exported(network: TorchNetwork, path: Path, stated: dict[str, Any], *,
 
 
 def traced(network: TorchNetwork) -> torch.export.ExportedProgram:
-    """The network as a graph whose batch may have any size."""
-    crops = torch.zeros(3, network.info.crop_size, network.info.crop_size, 3, dtype=torch.uint8)
-    batch = torch.export.Dim("batch", min=1)
+    """The network as a graph whose batch may have any size, and its images where it sees them whole."""
+    sizes = {0: torch.export.Dim("batch", min=1)}
+    if network.info.view == "whole":
+        sizes |= {side: STRIDE * torch.export.Dim(f"cells_{side}", min=2) for side in (1, 2)}
+    height, width = WHOLE_SIZES[0] if network.info.view == "whole" else (network.info.crop_size,) * 2
+    crops = torch.zeros(3, height, width, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.export.export(CropScorer(network.model).eval(), (crops,), dynamic_shapes=({0: batch},))
+        return torch.export.export(CropScorer(network.model).eval(), (crops,), dynamic_shapes=(sizes,))
 
 
 def metadata(network: TorchNetwork, source: str) -> dict[str, Any]:
@@ -150,6 +175,7 @@ def metadata(network: TorchNetwork, source: str) -> dict[str, Any]:
         "colour": "upright sRGB, bytes; the graph normalises",
         "crops": f"square, to the image's edges, overlapping by {OVERLAP:.4f} of a crop; scores are averaged",
         "smaller": "an image smaller than a crop is mirrored outwards",
+        "whole": "with view whole instead of crops: the image, mirrored at the right and bottom to multiples of 32",
     }
 
 
@@ -168,10 +194,10 @@ def load_exported(path: Path) -> Callable[[Batch], Any]:
 def difference(network: TorchNetwork, other: Callable[[Batch], Any]) -> float:
     """The largest difference of scores and scale weights, as fractions of their range, over several batch sizes."""
     random = np.random.default_rng(0)
-    side, width = network.info.crop_size, network.info.score_range.width
+    width, sizes = network.info.score_range.width, [(network.info.crop_size,) * 2] * 3
     worst = 0.0
-    for batch in BATCHES:
-        crops = random.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
+    for batch, size in zip(BATCHES, WHOLE_SIZES if network.info.view == "whole" else sizes, strict=True):
+        crops = random.integers(0, 256, (batch, *size, 3), dtype=np.uint8)
         expected, found = network(crops), other(crops)
         worst = max(worst, _largest(expected[0], found[0]) / width)
         if expected[1] is not None:

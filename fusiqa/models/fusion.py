@@ -184,9 +184,24 @@ def unit_power(features: Float[Tensor, "batch channels 7 7"]) -> Float[Tensor, "
     return (features * (power + 1e-6).rsqrt()).to(features.dtype)
 
 
-def pool(features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels 7 7"]:
-    """p_i: the adaptive average of a map on the G x G grid; a map of that size is returned as it is."""
-    return features if features.shape[-2:] == (GRID, GRID) else F.adaptive_avg_pool2d(features, GRID)
+def pool(features: Float[Tensor, "batch channels height width"], grid: int = GRID) -> Tensor:
+    """The adaptive average of a map on a grid, p_i on G x G cells; a map of that size is returned as it is.
+
+    Returns:
+        (batch, channels, grid, grid).
+    """
+    sides = features.shape[-2:]
+    if any(isinstance(side, torch.SymInt) for side in sides):  # ONNX has no adaptive pooling of an unknown size
+        down, across = (averages(side, grid).to(features.dtype) for side in sides)
+        return down @ features @ across.T
+    return features if sides == (grid, grid) else F.adaptive_avg_pool2d(features, grid)
+
+
+def averages(side: int | torch.SymInt, grid: int) -> Float[Tensor, "grid side"]:
+    """The matrix of adaptive average pooling along one side: row i averages floor(i s / g) to ceil((i + 1) s / g)."""
+    place, cell = torch.arange(side), torch.arange(grid).unsqueeze(1)
+    inside = ((place >= cell * side // grid) & (place < ((cell + 1) * side + grid - 1) // grid)).float()
+    return inside / inside.sum(dim=1, keepdim=True)
 
 
 BUILDERS: dict[str, Callable[[Sequence[int], ModelConfig], Fusion]] = {

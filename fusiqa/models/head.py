@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusiqa.models.backbone import Maps
-from fusiqa.models.fusion import GRID
+from fusiqa.models.fusion import GRID, pool
 
 VECTOR = 224  # length of v, the input of the target network
 SCALE_VECTOR = 16  # numbers of v that each of the first three scales gives
@@ -21,6 +21,17 @@ SIZES = (VECTOR, 112, 56, 28, 14, 1)  # d_0 .. d_5 of the target network
 DROPPED_LAYERS = 3  # dropout follows the first three layers of the target network in training
 CHAIN = (512, 256, 112)  # channels of the hypernetwork's 1x1 convolutions
 MID_RANGE = 0.5  # an untrained network scores in the middle of the range
+
+
+class Pool(nn.Module):
+    """`pool` as a layer."""
+
+    def __init__(self, grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, features: Float[Tensor, "batch channels height width"]) -> Tensor:
+        return pool(features, self.grid)
 
 
 class LocalDistortionVector(nn.Module):
@@ -37,7 +48,7 @@ class LocalDistortionVector(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(into, width, kernel_size=1, bias=False),
-                nn.AdaptiveAvgPool2d(grid),
+                Pool(grid),
                 nn.Flatten(),
                 nn.Linear(width * grid * grid, SCALE_VECTOR),
             )

@@ -29,7 +29,7 @@ tags: [image-quality-assessment, no-reference]
 # {title}
 
 Scores the quality of an image without a reference, on {low:g} to {high:g}; higher is better.
-{config.backbone} with {config.fusion} fusion; crops of {config.crop_size} pixels after the resize {resize}.
+{config.backbone} with {config.fusion} fusion; {seen} after the resize {resize}.
 
 ```python
 import fusiqa
@@ -83,6 +83,11 @@ class QualityModel(nn.Module, ModelHubMixin):
         self.resize = resize
         self.provenance = dict(provenance or {})
         self.pyramid = Pyramid(config, weights)
+        if config.view == "whole" and self.pyramid.fixed_size:
+            raise FusiqaError(
+                f"`view` whole needs a backbone that takes images of any size (convolutional ones do), not "
+                f"{config.backbone}, whose input has {config.crop_size}x{config.crop_size} pixels"
+            )
         self.fusion = build_fusion(self.pyramid.channels, config)
         self.distortion = LocalDistortionVector(self.pyramid.channels)
         self.hypernetwork = HyperNetwork(self.fusion.out_channels, config.dropout)
@@ -162,7 +167,14 @@ class QualityModel(nn.Module, ModelHubMixin):
         """The README.md of the model as "owner/name" on the hub."""
         low, high = self.config.score_range
         provenance = "\n".join(f"- {key}: {value}" for key, value in self.provenance.items())
-        texts = {"name": name, "title": name.rpartition("/")[2], "resize": self.resize, "provenance": provenance}
+        seen = "the whole image" if self.config.view == "whole" else f"crops of {self.config.crop_size} pixels"
+        texts = {
+            "seen": seen,
+            "name": name,
+            "title": name.rpartition("/")[2],
+            "resize": self.resize,
+            "provenance": provenance,
+        }
         return ModelCard(CARD.format(low=low, high=high, config=self.config, **texts))
 
 

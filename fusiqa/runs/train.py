@@ -224,6 +224,7 @@ def build(config: TrainConfig, recipe: Recipe, ratings: Ratings) -> QualityModel
         weighing=network.weighing,
         gates_on_pools=network.chosen_fusion == "spatial" and recipe.frozen,
         crop_size=network.crop_size,
+        view=network.view,
         score_range=ratings.score_range,
         dropout=recipe.regularisation.dropout,
         drop_path=recipe.regularisation.drop_path,

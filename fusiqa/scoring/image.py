@@ -292,39 +292,43 @@ class Resize:
         exact: (height, width) afterwards, pixels; None to not go by it. Neither: the size is kept.
         reduced: whether large JPEGs are decoded at 1/2, 1/4 or 1/8, 4 times as fast. It moved scores of a model of
             crops by up to 0.015 of the range, so it is for models of whole images, which learn from such pixels.
+        enlarge: whether an image with a smaller short side is enlarged, or kept as it is.
     """
 
     short_side: int | None = None
     exact: tuple[int, int] | None = None
     reduced: bool = False
+    enlarge: bool = True
 
     @classmethod
     def parse(cls, text: str, *, view: str = "crops") -> Resize:
-        """Read the words of `resize`: none, the short side in pixels, or WIDTHxHEIGHT, sides from 1 to 16384.
+        """Read the words of `resize`: none, the short side in pixels, max512 (at most), or WIDTHxHEIGHT; up to 16384.
 
         Anything else raises FusiqaError.
 
         Example:
             >>> Resize.parse("512x384")
-            Resize(short_side=None, exact=(384, 512), reduced=False)
+            Resize(short_side=None, exact=(384, 512), reduced=False, enlarge=True)
         """
         if text == "none":
             return cls()
         reduced = view == "whole"
-        match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text, re.ASCII)
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})|(?:max)?(\d{1,5})", text, re.ASCII)
         sides = [int(side) for side in match.groups() if side] if match else []
         if not sides or not all(1 <= side <= LARGEST_SIDE for side in sides):
             raise FusiqaError(
-                "`resize` must be none, the short side in pixels (384) or WIDTHxHEIGHT (512x384), sides from 1 to "
-                f"{LARGEST_SIDE}; got {text}"
+                "`resize` must be none, the short side in pixels (384), max384 (never enlarge) or WIDTHxHEIGHT "
+                f"(512x384), sides from 1 to {LARGEST_SIDE}; got {text}"
             )
-        return cls(sides[0], None, reduced) if len(sides) == 1 else cls(None, (sides[1], sides[0]), reduced)
+        if len(sides) == 2:
+            return cls(None, (sides[1], sides[0]), reduced)
+        return cls(sides[0], None, reduced, enlarge=not text.startswith("max"))
 
     def __str__(self) -> str:
         """The words that `parse` reads back."""
         if self.exact is not None:
             return f"{self.exact[1]}x{self.exact[0]}"
-        return "none" if self.short_side is None else str(self.short_side)
+        return "none" if self.short_side is None else f"{'' if self.enlarge else 'max'}{self.short_side}"
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) that an image of this height and width gets.
@@ -335,7 +339,7 @@ class Resize:
         """
         if self.exact is not None:
             return self.exact
-        if self.short_side is None:
+        if self.short_side is None or (min(height, width) <= self.short_side and not self.enlarge):
             return height, width
         scale = self.short_side / min(height, width)
         long_side = min(LARGEST_SIDE, max(self.short_side, round(max(height, width) * scale)))
@@ -393,11 +397,11 @@ def layout(height: int, width: int, crop: int, *, view: str = "crops", overlap: 
     """How a resized image is mirrored, ((above, below), (before, after)), and its parts as `Views` has them.
 
     With view "crops" they are square crops that cover it to its edges. With "whole" it is mirrored at the right and
-    bottom to a multiple of 32, and a side of more than 1024 pixels is cut into the fewest parts of at most that. They
-    weigh by their area.
+    bottom to a multiple of 32, at least 64, and a side of more than 1024 pixels is cut into the fewest parts of at
+    most that. They weigh by their area.
     """
     if view == "whole":
-        margins = [(0, -side % STRIDE) for side in (height, width)]
+        margins = [(0, max(-side % STRIDE, 2 * STRIDE - side)) for side in (height, width)]
         rows, columns = (_cuts(side + after) for side, (_, after) in zip((height, width), margins, strict=True))
         places = [(t, x, b - t, r - x) for t, b in pairwise(rows) for x, r in pairwise(columns)]
     else:

@@ -157,7 +157,7 @@ def describe(path: Path, name: str) -> ModelInfo:
             ScoreRange(*model["score_range"]),
             model["crop_size"],
             preprocessing["resize"],
-            preprocessing.get("view", "crops"),
+            model.get("view", "crops"),
             backbone=model["backbone"],
             fusion=model["fusion"],
             data=provenance.get("dataset", ""),

@@ -39,6 +39,7 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cores()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores free
+        options.log_severity_level = 3  # errors: the warnings are about steps of its optimiser
         try:
             self._session = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
             self.stated: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA])

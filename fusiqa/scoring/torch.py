@@ -31,7 +31,7 @@ class TorchNetwork:
     def __init__(self, model: QualityModel, info: ModelInfo | None = None) -> None:
         self.model = model
         config = model.config
-        self.info = info or ModelInfo(config.backbone, config.score_range, config.crop_size, model.resize)
+        self.info = info or ModelInfo(config.backbone, config.score_range, config.crop_size, model.resize, config.view)
 
     @property
     def device(self) -> torch.device:

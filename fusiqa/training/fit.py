@@ -109,7 +109,7 @@ def fit(
             TrainingCrops(training, resize, size, run.seed), order, batch_size=batch_size // world, num_workers=workers
         ),
         evaluation_loader(
-            EvaluationCrops(validation, resize, size),
+            EvaluationCrops(validation, resize, size, view=model.config.view),
             num_workers=workers,
             rank=trainer.global_rank,
             world_size=world,

@@ -28,7 +28,7 @@ def predict(
     num_workers: int | None = None,
     progress: bool,
 ) -> pd.DataFrame:
-    """Score every image, on crops that cover it and overlap their neighbours by two thirds.
+    """Score every image as `Scorer` does: whole, or on crops that cover it and overlap their neighbours by two thirds.
 
     Args:
         model: the model.
@@ -43,7 +43,8 @@ def predict(
         scale_0 .. scale_3 (NaN for a fusion that does not weigh).
     """
     model.eval().to(choose_device(device)).to(memory_format=torch.channels_last)
-    crops = EvaluationCrops(ratings, Resize.parse(resize or model.resize), model.config.crop_size, OVERLAP)
+    config, protocol = model.config, Resize.parse(resize or model.resize)
+    crops = EvaluationCrops(ratings, protocol, config.crop_size, OVERLAP, config.view)
     network, table = TorchNetwork(model), empty_table(ratings)
     with progress_bar(what=f"scoring {ratings.name}", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
