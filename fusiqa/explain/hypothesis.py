@@ -1,8 +1,4 @@
-"""A test of the design's hypothesis about scale weights, on one model or over training seeds.
-
-The hypothesis: blur shifts weight to the fine scales, JPEG to the middle ones, colour distortions to the coarse ones,
-and undistorted images rely on the coarse ones.
-"""
+"""A test of what the design assumes of scale weights (`CLAUSES`), on one model or over training seeds."""
 
 from __future__ import annotations
 
@@ -16,41 +12,28 @@ from fusiqa.explain.weights import SCALES
 from fusiqa.stats.intervals import Mean, mean_interval
 
 SUPPORTED, CONTRADICTED, NO_EFFECT, INCONCLUSIVE = "supported", "contradicted", "no effect", "inconclusive"
-LEAST_SHIFT = 0.01
-"""A smaller shift of two scales' weight, out of 1, is no effect, however significant."""
-EQUAL_WEIGHT = 0.5  # of two scales among four
+LEAST_SHIFT = 0.01  # of two scales' weight, out of 1: a smaller one is no effect, however significant
 
 
 class Clause(NamedTuple):
-    """What is expected of some images: that two scales together gain weight, or hold more than half of it.
-
-    Attributes:
-        words: the expectation.
-        column: of the table that selects the images, such as `kind`.
-        value: in that column, such as "blur".
-        scales: the two that are expected to gain.
-    """
+    """What is expected of the images with a value in a column: that two scales together gain weight, or hold most."""
 
     words: str
     column: str
     value: str
     scales: tuple[int, int]
 
+    @property
+    def about_pristine(self) -> bool:
+        return self.value == UNDISTORTED
+
 
 class Finding(NamedTuple):
-    """What was found for a clause.
-
-    Attributes:
-        clause: what was expected. verdict: "supported" if the 95 % interval of `pair` is above 0 and its mean at least
-        0.01, "contradicted" if it is
-            below 0 and its mean at most -0.01, "no effect" if the interval lies within 0.01 of 0, else "inconclusive".
-        pair: gain of the clause's two scales together, over images; for undistorted ones, their weight less a half.
-        by_scale: gain of each scale; for undistorted images, its weight.
-    """
+    """What was found for a clause over images: gains in weight, or of undistorted images the weights."""
 
     clause: Clause
-    verdict: str
-    pair: Mean
+    verdict: str  # as `verdict_of` defines it, on `pair`
+    pair: Mean  # of the clause's two scales together; of undistorted images, less a half
     by_scale: list[Mean]
 
 
@@ -63,30 +46,19 @@ CLAUSES = (
 
 
 def assess(table: pd.DataFrame) -> list[Finding]:
-    """Assess each clause on one model. The versions of an image are averaged first; images are taken as independent.
-
-    Args:
-        table: as for `distortion_shifts`.
-    """
+    """Assess each clause by a table as for `distortion_shifts`: versions averaged, images taken as independent."""
     pristine = table[table["distortion"] == UNDISTORTED].set_index("original")[list(SCALES)].sort_index()
     findings = []
     for clause in CLAUSES:
         weights = table[table[clause.column] == clause.value].groupby("original")[list(SCALES)].mean()
-        about_pristine = clause.value == UNDISTORTED
-        gains = weights if about_pristine else weights - pristine
-        pair = mean_interval(
-            gains[[SCALES[scale] for scale in clause.scales]].sum(axis=1) - EQUAL_WEIGHT * about_pristine
-        )
+        gains = weights if clause.about_pristine else weights - pristine
+        pair = mean_interval(gains.iloc[:, list(clause.scales)].sum(axis=1) - 0.5 * clause.about_pristine)
         findings.append(Finding(clause, verdict_of(pair), pair, [mean_interval(gains[scale]) for scale in SCALES]))
     return findings
 
 
 def assess_runs(runs: Sequence[list[Finding]]) -> list[Finding]:
-    """Assess each clause over training seeds: each run counts once, by its mean over images.
-
-    Args:
-        runs: the findings of `assess` for each run, on the same images; at least one.
-    """
+    """Assess each clause over training seeds: each run's `assess` counts once, by its mean over the same images."""
     findings = []
     for of_runs in zip(*runs, strict=True):
         pair = mean_interval([each.pair.mean for each in of_runs])
@@ -96,7 +68,7 @@ def assess_runs(runs: Sequence[list[Finding]]) -> list[Finding]:
 
 
 def verdict_of(gain: Mean) -> str:
-    """The verdict on an expected gain, as `Finding` defines it."""
+    """Supported: interval above 0 and mean at least 0.01; contradicted: so below; no effect: within 0.01 of 0."""
     if gain.low > 0 and gain.mean >= LEAST_SHIFT:
         return SUPPORTED
     if gain.high < 0 and gain.mean <= -LEAST_SHIFT:
@@ -107,7 +79,7 @@ def verdict_of(gain: Mean) -> str:
 def runs_table(runs: Mapping[str, list[Finding]]) -> pd.DataFrame:
     """One row a run and clause: run, clause, verdict, n images, gain of the clause's pair of scales, low, high."""
     rows = [
-        (run, each.clause.words, each.verdict, each.pair.n, each.pair.mean, each.pair.low, each.pair.high)
+        (run, each.clause.words, each.verdict, each.pair.n, *each.pair.estimate)
         for run, findings in runs.items()
         for each in findings
     ]
@@ -144,22 +116,17 @@ seeds of this design on these images.
 
 def _clauses(findings: list[Finding]) -> str:
     """A list item for each clause: its verdict and numbers."""
+
+    def cell(mean: Mean, form: str) -> str:
+        return f"{mean.mean:{form}} (no interval: n = 1)" if mean.n == 1 else f"{mean.estimate:{form}}"
+
     items = []
     for clause, verdict, pair, by_scale in findings:
-        about_pristine = clause.value == UNDISTORTED
-        what = "weight above one half" if about_pristine else "shift"
-        effect = f", d = {pair.mean / pair.sd:+.2f}" if pair.sd > 0 else ""
-        form = ".3f" if about_pristine else "+.3f"
-        scales = ", ".join(f"{scale}: {_interval(mean, form)}" for scale, mean in enumerate(by_scale))
+        what, form = ("weight above one half", ".3f") if clause.about_pristine else ("shift", "+.3f")
+        effect = f", d = {pair.effect:+.2f}" if pair.sd > 0 else ""
+        scales = ", ".join(f"{scale}: {cell(mean, form)}" for scale, mean in enumerate(by_scale))
         items.append(
             f"- {clause.words}: **{verdict}**. Scales {clause.scales[0]} and {clause.scales[1]} together: {what} "
-            f"{_interval(pair, '+.3f')}{effect}, n = {pair.n}. By scale: {scales}."
+            f"{cell(pair, '+.3f')}{effect}, n = {pair.n}. By scale: {scales}."
         )
     return "\n".join(items)
-
-
-def _interval(mean: Mean, form: str) -> str:
-    """A mean with its interval."""
-    if mean.n == 1:
-        return f"{mean.mean:{form}} (no interval: n = 1)"
-    return f"{mean.mean:{form}} [{mean.low:{form}}, {mean.high:{form}}]"

@@ -7,14 +7,12 @@ import pandas as pd
 from scipy import stats
 
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.weights import weights_array
+from fusiqa.explain.weights import SCALES, weights_array
 from fusiqa.stats.intervals import mean_interval
 
-ROUNDING = 1e-5
-"""Smaller shifts count as 0: the batch alone changes the last digits of a float."""
+ROUNDING = 1e-5  # smaller shifts count as 0: the batch alone changes the last digits of a float
 UNDISTORTED = "none"
-SIGNIFICANT_BELOW = 0.05
-"""False discovery rate: of the shifts with a smaller q, 5 % are expected to be none."""
+SIGNIFICANT_BELOW = 0.05  # false discovery rate: of the shifts with a smaller q, 5 % are expected to be none
 
 
 def scale_shifts(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
@@ -25,27 +23,25 @@ def scale_shifts(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
         reference: the group of undistorted images.
 
     Returns:
-        One row a group and scale: group, scale, n images, shift (mean difference, -1 to 1), low and high (95 %
-        interval of the mean, Student's t; NaN for one image), effect (mean over standard deviation; NaN for one
-        image, 0 where nothing shifts), p_value (paired t-test, two-sided). The shifts of a group sum to zero.
+        One row a group and scale: group, scale, n images, shift (mean difference, -1 to 1; of a group they sum to 0),
+        low and high (95 % interval), effect (mean over standard deviation, 0 where nothing shifts), p_value (paired
+        t-test, two-sided). Of one image, the last four are NaN.
 
     Raises:
         FusiqaError: no reference group, or an original that is not in every group exactly once.
     """
-    per_group = {group: part.set_index("original").sort_index() for group, part in table.groupby("group", sort=False)}
-    if reference not in per_group:
-        raise FusiqaError(f"no reference group {reference!r}; the groups are {', '.join(map(str, per_group))}")
-    originals = per_group[reference].index
-    if any(part.index.has_duplicates or not part.index.equals(originals) for part in per_group.values()):
+    parts = {group: part.set_index("original").sort_index() for group, part in table.groupby("group", sort=False)}
+    if reference not in parts:
+        raise FusiqaError(f"no reference group {reference!r}; the groups are {', '.join(map(str, parts))}")
+    originals, before = parts[reference].index, weights_array(parts[reference])
+    if any(part.index.has_duplicates or not part.index.equals(originals) for part in parts.values()):
         raise FusiqaError("paired shifts need every original in every group exactly once")
-    before = weights_array(per_group.pop(reference))
     rows = []
-    for group, part in per_group.items():
-        shifted = weights_array(part) - before
+    for group in (group for group in parts if group != reference):
+        shifted = weights_array(parts[group]) - before
         shifted[np.abs(shifted).max(axis=1) < ROUNDING] = 0
-        for scale, differences in enumerate(shifted.T):
-            found = mean_interval(differences)
-            rows.append((group, scale, found.n, found.mean, found.low, found.high, found.effect, found.p_value))
+        found = [mean_interval(shifted[:, scale]) for scale in range(len(SCALES))]
+        rows += [(group, scale, m.n, *m.estimate, m.effect, m.p_value) for scale, m in enumerate(found)]
     return pd.DataFrame(rows, columns=["group", "scale", "n", "shift", "low", "high", "effect", "p_value"])
 
 
@@ -63,18 +59,15 @@ def distortion_shifts(table: pd.DataFrame) -> pd.DataFrame:
     Raises:
         FusiqaError: no undistorted images, or an original that is not in every group exactly once.
 
-    Source: Benjamini and Hochberg, Controlling the false discovery rate, Journal of the Royal Statistical Society B 57,
-    1995, https://doi.org/10.1111/j.2517-6161.1995.tb02031.x.
+    Source: Benjamini and Hochberg, J. R. Stat. Soc. B 57, 1995, https://doi.org/10.1111/j.2517-6161.1995.tb02031.x.
     """
     labels = [f"{name} {level}".removesuffix(" 0") for name, level in table[["distortion", "level"]].to_numpy()]
     table = table.assign(group=labels)
     found = scale_shifts(table, reference=UNDISTORTED)
-    keys = table.drop_duplicates("group").set_index("group")[["kind", "distortion", "level"]]
-    p_values = found["p_value"]
-    q_values = stats.false_discovery_control(p_values) if p_values.notna().all() else p_values
-    return pd.concat([keys.loc[found["group"]].reset_index(drop=True), found.drop(columns="group")], axis=1).assign(
-        q_value=q_values
-    )
+    keys = table.drop_duplicates("group")[["group", "kind", "distortion", "level"]]
+    p = found["p_value"]
+    q = stats.false_discovery_control(p) if p.notna().all() else p
+    return keys.merge(found.assign(q_value=q), on="group").drop(columns="group")
 
 
 def format_shifts(shifts: pd.DataFrame) -> pd.DataFrame:

@@ -1,12 +1,8 @@
-"""Scale weights of images: groups of images, their means, the number of effective scales, gates and attention matrices.
-
-A table of weights has one row an image: `image`, `mos` (may be NaN), `score`, `group` and `scale_0` to `scale_3`.
-"""
+"""Tables of scale weights, one row an image: `image`, `mos` (may be NaN), `score`, `group`, `scale_0` to `scale_3`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,20 +13,16 @@ from scipy import special
 from fusiqa.data.catalog import SYNTHETIC
 from fusiqa.data.distorted import kinds
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.stats.intervals import mean_interval
+from fusiqa.stats.intervals import Mean, mean_interval
 
 SCALES = ("scale_0", "scale_1", "scale_2", "scale_3")
 DOMINANT = 0.9  # a weight that leaves nothing to the other scales
-MOST = 0.5  # the fraction of images from which dominance of one scale is a collapse
 SUM_TOLERANCE = 0.01  # what half precision and four decimals in a CSV lose of a row's sum, generously
 THIRDS = ("lowest third", "middle third", "highest third")
 
 
 def collapse_warning(weights: ArrayLike) -> str | None:
-    """A warning if one scale dominates most images, else None.
-
-    Args:
-        weights: (images, 4), each row 0-1 and summing to 1.
+    """A warning if one scale dominates most images, else None. Weights: (images, 4), each row 0-1 and summing to 1.
 
     Example:
         >>> collapse_warning([[0.95, 0.05, 0, 0], [0.97, 0.01, 0.01, 0.01], [0.25, 0.25, 0.25, 0.25]]).partition(":")[0]
@@ -39,9 +31,9 @@ def collapse_warning(weights: ArrayLike) -> str | None:
         True
     """
     given = np.asarray(weights, np.float64)
-    dominated = (given > DOMINANT).mean(axis=0) if len(given) else np.zeros(len(SCALES))
+    dominated = (given > DOMINANT).sum(axis=0) / max(1, len(given))
     scale = int(dominated.argmax())
-    if dominated[scale] <= MOST:
+    if dominated[scale] <= 0.5:
         return None
     return (
         f"the scale weights have collapsed: {dominated[scale]:.0%} of {len(given):,} images put more than {DOMINANT:g} "
@@ -51,16 +43,9 @@ def collapse_warning(weights: ArrayLike) -> str | None:
 
 
 def effective_scales(weights: ArrayLike) -> Float[np.ndarray, " images"]:
-    """Number of scales in effect: exp(-sum_i w_i ln w_i), from 1 (one scale) to 4 (equal weights).
+    """Number of scales in effect for each image: exp(-sum_i w_i ln w_i), from 1 (one scale) to 4 (equal weights).
 
-    Args:
-        weights: (images, 4), each row 0-1 and summing to 1.
-
-    Returns:
-        One number an image; empty for no images.
-
-    Raises:
-        FusiqaError: a weight is negative or not finite, or a row does not sum to 1.
+    Weights: (images, 4). FusiqaError: a weight is negative or not finite, or a row does not sum to 1.
 
     Example:
         >>> effective_scales([[0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0], [0, 0, 1, 0]])
@@ -68,25 +53,18 @@ def effective_scales(weights: ArrayLike) -> Float[np.ndarray, " images"]:
 
     Source: Hill, Diversity and evenness, Ecology 54, 1973, https://doi.org/10.2307/1934352 (order 1).
     """
-    checked = np.asarray(weights, np.float64)
-    if checked.ndim != 2 or checked.shape[1] != len(SCALES):
-        raise FusiqaError(f"scale weights must have the shape (images, {len(SCALES)}), got {checked.shape}")
-    sound = np.isfinite(checked).all(axis=1) & (checked >= 0).all(axis=1)
-    sound &= np.abs(checked.sum(axis=1) - 1) <= SUM_TOLERANCE
-    if not sound.all():
-        broken = [f"row {row}: {checked[row].tolist()}" for row in np.flatnonzero(~sound)]
+    given = np.asarray(weights, np.float64)
+    if given.ndim != 2 or given.shape[1] != len(SCALES):
+        raise FusiqaError(f"scale weights must have the shape (images, {len(SCALES)}), got {given.shape}")
+    sound = (given >= 0).all(axis=1) & (np.abs(given.sum(axis=1) - 1) <= SUM_TOLERANCE)  # NaN is neither
+    if broken := [f"row {row}: {given[row].tolist()}" for row in np.flatnonzero(~sound)]:
         raise FusiqaError(f"scale weights must be 0 to 1 and sum to 1 for each image, got {listed(broken)}")
-    return np.exp(special.entr(checked).sum(axis=1))
+    return np.exp(special.entr(given).sum(axis=1))
 
 
 def weights_array(table: pd.DataFrame) -> Float[np.ndarray, "images 4"]:
-    """The weights of a table.
-
-    Raises:
-        FusiqaError: a scale column is missing, or the table has no rows.
-    """
-    missing = [column for column in SCALES if column not in table.columns]
-    if missing:
+    """The weights of a table. FusiqaError: a scale column is missing, or the table has no rows."""
+    if missing := [column for column in SCALES if column not in table.columns]:
         raise FusiqaError(f"a table of scale weights needs the columns {', '.join(SCALES)}; missing: {listed(missing)}")
     if table.empty:
         raise FusiqaError("a table of scale weights needs at least one row, got none")
@@ -96,13 +74,11 @@ def weights_array(table: pd.DataFrame) -> Float[np.ndarray, "images 4"]:
 def summarise_weights(table: pd.DataFrame) -> pd.DataFrame:
     """Mean weight of each scale in each group of images.
 
-    Args:
-        table: of weights. Groups keep their order if they are categorical, else come as they appear.
+    Groups keep their order if they are categorical, else come as they appear.
 
     Returns:
-        One row a group and scale: `group`, `n` (images), `scale` (0-3), `mean` (0-1), `low` and `high` (95 % interval
-        of the mean by Student's t, images taken as independent, clipped to 0-1; NaN for a group of one image) and
-        `effective` (mean over the group's images of `effective_scales`, which equal means say nothing about).
+        One row a group and scale: `group`, `n` (images), `scale` (0-3), `mean` (0-1), `low` and `high` (95 % t
+        interval over images, clipped to 0-1; NaN for one image) and `effective` (mean of `effective_scales`).
 
     Raises:
         FusiqaError: a column is missing, an image has no group, or a row's weights are not weights.
@@ -115,32 +91,28 @@ def summarise_weights(table: pd.DataFrame) -> pd.DataFrame:
         0  blur  2      0   0.5
         1  blur  2      1   0.5
     """
-    effective = effective_scales(weights_array(table))
+    table = table.assign(effective=effective_scales(weights_array(table)))
     if "group" not in table.columns:
         raise FusiqaError(f"a summary needs a column 'group'; the table has {listed(list(map(str, table.columns)))}")
-    if table["group"].isna().any():
-        rows = [str(row) for row in np.flatnonzero(table["group"].isna())]
-        raise FusiqaError(f"every image needs a group; row {listed(rows)} has none")
-    in_order = isinstance(table["group"].dtype, pd.CategoricalDtype)
-    cells: list[tuple[Any, ...]] = []
-    for group, part in table.assign(effective=effective).groupby("group", sort=in_order, observed=True):
-        for scale, column in enumerate(SCALES):
-            found = mean_interval(part[column])
-            cells.append((group, found.n, scale, found.mean, found.low, found.high, part["effective"].mean()))
-    summary = pd.DataFrame(cells, columns=["group", "n", "scale", "mean", "low", "high", "effective"])
+    if ungrouped := [str(row) for row in np.flatnonzero(table["group"].isna())]:
+        raise FusiqaError(f"every image needs a group; row {listed(ungrouped)} has none")
+    kind = table["group"].dtype
+    rows = [
+        (group, scale, *mean_interval(part[column]), part["effective"].mean())
+        for group, part in table.groupby("group", sort=isinstance(kind, pd.CategoricalDtype), observed=True)
+        for scale, column in enumerate(SCALES)
+    ]
+    summary = pd.DataFrame(rows, columns=["group", "scale", *Mean._fields, "effective"]).astype({"group": kind})
     summary[["low", "high"]] = summary[["low", "high"]].clip(0, 1)
-    return summary.astype({"group": table["group"].dtype})
+    return summary[["group", "n", "scale", "mean", "low", "high", "effective"]]
 
 
 def format_summary(summary: pd.DataFrame) -> pd.DataFrame:
     """One row a group for reading: images, mean weight of each scale with its interval, effective number of scales."""
     rows = [
-        {
-            "group": group,
-            "images": int(part["n"].iloc[0]),
-            **{f"scale {row.scale}": f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in part.itertuples()},
-            "effective scales": float(part["effective"].iloc[0]),
-        }
+        {"group": group, "images": int(part["n"].iloc[0])}
+        | {f"scale {row.scale}": f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in part.itertuples()}
+        | {"effective scales": float(part["effective"].iloc[0])}
         for group, part in summary.groupby("group", sort=False, observed=True)
     ]
     return pd.DataFrame(rows)
@@ -155,26 +127,21 @@ def with_groups(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
 def with_quality_thirds(table: pd.DataFrame) -> pd.DataFrame:
     """Add a column `group`: thirds by rating where every image has one, else by score; sizes differ by at most one.
 
-    Ties are split in the order of the rows. Fewer than three images, or equal ones, are one group.
-
-    Raises:
-        FusiqaError: a score that is not finite.
+    Ties are split in order; fewer than three images, or equal ones, are one group. FusiqaError: a score is not finite.
 
     Example:
         >>> list(with_quality_thirds(pd.DataFrame({"mos": float("nan"), "score": [0.9, 0.1, 0.5]}))["group"])
         ['scored highest third', 'scored lowest third', 'scored middle third']
     """
-    rated = table["mos"].notna().all()
-    quality = table["mos" if rated else "score"].to_numpy(np.float64)
-    if not np.isfinite(quality).all():
-        broken = [f"{quality[row]} in row {row}" for row in np.flatnonzero(~np.isfinite(quality))]
+    column, how = ("mos", "rated") if table["mos"].notna().all() else ("score", "scored")
+    quality = table[column].to_numpy(np.float64)
+    if broken := [f"{quality[row]} in row {row}" for row in np.flatnonzero(~np.isfinite(quality))]:
         raise FusiqaError(f"groups by quality need finite scores, got {listed(broken)}")
     if len(table) < len(THIRDS) or np.ptp(quality) == 0:
         return table.assign(group="all images")
-    rank = np.argsort(np.argsort(quality, kind="stable"))
-    names = [f"{'rated' if rated else 'scored'} {third}" for third in THIRDS]
-    codes = rank * len(THIRDS) // len(table)
-    return table.assign(group=pd.Categorical.from_codes(codes, pd.Index(names), ordered=True))
+    codes = np.argsort(np.argsort(quality, kind="stable")) * len(THIRDS) // len(table)
+    names = pd.Index([f"{how} {third}" for third in THIRDS])
+    return table.assign(group=pd.Categorical.from_codes(codes, names, ordered=True))
 
 
 def stitch_gates(
@@ -187,19 +154,11 @@ def stitch_gates(
 ) -> Float[np.ndarray, "scales height width"]:
     """Combine the gates of an image's crops into one map for each scale; overlapping crops are averaged.
 
-    Args:
-        gates: of each crop, on a grid over it.
-        corners: (top, left) of each crop, pixels.
-        height: of the image, pixels.
-        width: of the image, pixels.
-        crop_size: side of a crop, pixels.
-
-    Raises:
-        FusiqaError: crops that do not cover the image.
+    Gates are on a grid over each crop; corners are (top, left) of each, in pixels. FusiqaError: a pixel in no crop.
 
     Example:
-        >>> left, right = np.full((2, 1, 1, 1), 0.2), np.full((2, 1, 1, 1), 0.6)
-        >>> gates = np.concatenate([left[:1], right[:1]])
+        >>> left, right = np.full((1, 1, 1, 1), 0.2), np.full((1, 1, 1, 1), 0.6)
+        >>> gates = np.concatenate([left, right])
         >>> stitch_gates(gates, [(0, 0), (0, 1)], height=2, width=3, crop_size=2)[0].round(1).tolist()
         [[0.2, 0.4, 0.6], [0.2, 0.4, 0.6]]
     """
@@ -216,20 +175,16 @@ def stitch_gates(
 
 
 def mean_matrices(matrices: Float[np.ndarray, "images 4 4"], groups: Sequence[str]) -> pd.DataFrame:
-    """Mean attention of each scale to each scale, in each group of images.
-
-    Args:
-        matrices: one an image; row i is the attention of scale i to the four scales, and sums to one.
-        groups: of each image.
+    """Mean attention of each scale (row of a matrix, which sums to one) to each scale, in each group of images.
 
     Returns:
-        One row a group and pair of scales: group, scale, attends_to (0-3), n images, mean (0-1), low and high (95 %
-        interval by Student's t, images taken as independent; NaN for one).
+        One row a group and pair of scales: group, scale, attends_to (0-3), n images, mean (0-1), low and high (95 % t
+        interval over images; NaN for one).
     """
-    rows = []
-    for group in dict.fromkeys(groups):
-        members = matrices[np.array([name == group for name in groups])]
-        for scale, attends_to in np.ndindex(len(SCALES), len(SCALES)):
-            found = mean_interval(members[:, scale, attends_to])
-            rows.append((group, scale, attends_to, found.n, found.mean, found.low, found.high))
-    return pd.DataFrame(rows, columns=["group", "scale", "attends_to", "n", "mean", "low", "high"])
+    rows = [
+        (group, *pair, *mean_interval(matrices[np.array(groups) == group][:, *pair]))
+        for group in dict.fromkeys(groups)
+        for pair in np.ndindex(len(SCALES), len(SCALES))
+    ]
+    found = pd.DataFrame(rows, columns=["group", "scale", "attends_to", *Mean._fields])
+    return found.drop(columns=["sd", "p_value"])

@@ -78,9 +78,9 @@ def mean_interval(values: ArrayLike) -> Mean:
         [3, 2.0, 1.0, -0.484, 4.484, 0.074]
     """
     given = np.asarray(values, np.float64)
-    if not len(given):
+    if not (n := len(given)):
         raise FusiqaError("the mean of no values is undefined")
-    n, mean = len(given), float(given.mean())
+    mean = float(given.mean())
     if n == 1:
         return Mean(n, mean, math.nan, math.nan, math.nan)
     sd = float(given.std(ddof=1))
@@ -89,7 +89,8 @@ def mean_interval(values: ArrayLike) -> Mean:
     with warnings.catch_warnings():  # SciPy warns of values that are nearly equal
         warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
         found = stats.ttest_1samp(given, 0)
-    return Mean(n, mean, sd, *map(float, found.confidence_interval(CONFIDENCE)), float(found.pvalue))
+    low, high = map(float, found.confidence_interval(CONFIDENCE))
+    return Mean(n, mean, sd, low, high, float(found.pvalue))
 
 
 def bootstrap_interval(

@@ -46,6 +46,13 @@ def weights_table(groups: dict[str, list[float]], images: int) -> pd.DataFrame:
     return table.assign(image=[f"{row}.jpg" for row in range(len(names))])
 
 
+@pytest.fixture(autouse=True)
+def coarse(request, monkeypatch):
+    """Draw on few pixels, but where their number is the question."""
+    if "300" not in request.node.name:
+        monkeypatch.setattr(style, "DOTS_PER_INCH", 50)
+
+
 def look(path: Path) -> tuple[tuple[int, int], float]:
     """Decode the whole picture: its size in pixels and its dots per inch."""
     with Image.open(path) as picture:
@@ -147,7 +154,7 @@ def test_a_small_heat_map_shows_every_image_in_the_order_of_its_score(tmp_path):
     assert colour_bar.get_ylim()[0] == 0
     assert f"{table['scale_0'][1]:.2f}" in {text.get_text() for text in heat.texts}
     assert "mean of" not in figure.get_suptitle()
-    assert look(tmp_path / "heat.png")[1] == pytest.approx(300, abs=0.1)
+    look(tmp_path / "heat.png")
 
 
 @pytest.mark.parametrize("name", ["20260501_{}.png", "holiday_in_the_north/2026/IMG_20260501_{}_edited_by_hand.png"])
@@ -194,7 +201,7 @@ def test_training_curves_mark_the_best_epoch(tmp_path):
     assert rank.lines[0].get_ydata().tolist() == [0.5, 0.8125, 0.7]
     assert (rank.lines[1].get_xdata().tolist(), rank.lines[1].get_ydata().tolist()) == ([2], [0.8125])
     assert rank.get_title() == "Best: 0.8125 after epoch 2"
-    assert look(tmp_path / "curves.png")[1] == pytest.approx(300, abs=0.1)
+    look(tmp_path / "curves.png")
 
 
 def test_one_epoch_has_curves_and_none_has_not(tmp_path):
@@ -216,7 +223,7 @@ def test_the_scatter_draws_the_fitted_curve_and_says_the_measures(tmp_path):
         f"SRCC {srcc(scores, mos):.3f}, PLCC {plcc(scores, mos):.3f} "
         f"({plcc_logistic(scores, mos):.3f} after the logistic), n = 71"
     )
-    assert look(tmp_path / "scatter.png")[1] == pytest.approx(300, abs=0.1)
+    look(tmp_path / "scatter.png")
 
 
 def test_a_scatter_of_a_collapsed_model_is_refused(tmp_path):

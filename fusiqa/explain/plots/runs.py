@@ -8,29 +8,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.plots.style import COLOURS, GREY, INK, new_figure, plain, saved, wrapped
+from fusiqa.explain.plots.style import COLOURS, DASHED, INK, new_figure, plain, saved, whole_ticks, wrapped
 from fusiqa.stats.metrics import logistic_fit, plcc, srcc
 
-LONGEST_LEVEL = 14  # characters of a name that fit beside the next one's
 LINE = 60  # characters of a line that fit below the differences; a name has half
 
 
 def training_curves(history: pd.DataFrame, path: Path) -> Figure:
-    """Error and validation SRCC over the epochs, the best epoch marked.
-
-    Args:
-        history: one row an epoch, as history.csv: `epoch`, `train_mae`, `val_mae` (in units of MOS), `val_srcc`.
-        path: the file to write.
-
-    Raises:
-        FusiqaError: no finished epoch.
-    """
+    """Error and validation SRCC over the epochs of history.csv, the best marked. FusiqaError: no finished epoch."""
     if history.empty:
         raise FusiqaError("training curves need at least one finished epoch, got none")
     figure, (error, rank) = new_figure(9.0, 4.0, widths=(1, 1))
@@ -45,17 +34,13 @@ def training_curves(history: pd.DataFrame, path: Path) -> Figure:
     rank.set(ylabel="Validation SRCC", title=f"Best: {best['val_srcc']:.4f} after epoch {best['epoch']:.0f}")
     for axes in (error, rank):
         axes.set_xlabel("Epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        whole_ticks(axes)
         axes.margins(x=0.05)
     return saved(figure, path)
 
 
 def score_scatter(scores: ArrayLike, mos: ArrayLike, path: Path) -> Figure:
-    """Ratings (images,) against predicted scores (images,), with the fitted 4-parameter logistic.
-
-    Raises:
-        FusiqaError: constant or NaN values, different lengths, or fewer than 3 images.
-    """
+    """Ratings (images,) against predicted scores (images,), with their `logistic_fit`, which refuses constants."""
     predicted, rated = np.asarray(scores, np.float64), np.asarray(mos, np.float64)
     curve = logistic_fit(predicted, rated)
     figure, (axes,) = new_figure(6.0, 5.4)
@@ -74,92 +59,65 @@ def score_scatter(scores: ArrayLike, mos: ArrayLike, path: Path) -> Figure:
 def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figure:
     """Test SRCC of each design: the mean over seeds with its 95 % interval, and every seed as a point.
 
-    An interval beyond -1 or 1, as two seeds may give, is clipped there and ends in an arrowhead.
-
-    Args:
-        summary: one row a design: `variant`, `srcc`, `srcc_low`, `srcc_high` (NaN with one seed).
-        results: one row a run: `variant`, `srcc`.
-        path: the file to write.
+    Summary: a row a design, `variant`, `srcc`, `srcc_low`, `srcc_high` (NaN with one seed); results: a row a run. An
+    interval beyond -1 or 1, as two seeds may give, is clipped there and ends in an arrowhead.
     """
     figure, (axes,) = new_figure(max(5.0, 2 + 1.2 * len(summary)), 4.4)
-    places = np.arange(len(summary))
-    means = summary[["srcc", "srcc_low", "srcc_high"]].to_numpy(float)
-    for place, name, (mean, low, high) in zip(places, summary["variant"], means, strict=True):
-        values = results.loc[results["variant"] == name, "srcc"].to_numpy(float)
+    label = "Points: seeds; bar: mean with 95 % interval"
+    for place, (mean, *ends) in enumerate(summary[["srcc", "srcc_low", "srcc_high"]].to_numpy(float)):
+        values = results.loc[results["variant"] == summary["variant"].iloc[place], "srcc"].to_numpy(float)
         spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
         axes.plot(place + spread, values, "o", color=COLOURS[0], alpha=0.55, markersize=4, markeredgewidth=0)
         axes.plot([place - 0.28, place + 0.28], [mean, mean], color=INK, linewidth=2)
+        low, high = np.clip(ends, -1, 1)
         if np.isfinite(low):
-            _interval(axes, float(place), mean, low, high)
-    crowded = len(summary) > 5 or summary["variant"].str.len().max() > LONGEST_LEVEL
-    names = [plain(wrapped(name, LINE // 2)) for name in summary["variant"]]
-    axes.set_xticks(places, names, rotation=20 if crowded else 0)
-    for text in axes.get_xticklabels() if crowded else ():
-        text.set_horizontalalignment("right")
-    clipped = (summary["srcc_low"] < -1).any() or (summary["srcc_high"] > 1).any()
-    label = "Points: seeds; bar: mean with 95 % interval"
-    axes.set(
-        ylabel="Test SRCC",
-        xlabel=f"{label}\n(arrowhead: interval extends beyond the range of SRCC)" if clipped else label,
-    )
+            errors = [[mean - low], [high - mean]]
+            axes.errorbar(place, mean, errors, fmt="none", ecolor=INK, capsize=5, elinewidth=1.2)
+        for end, shown, arrowhead in zip(ends, (low, high), "v^", strict=True):
+            if abs(end) > 1:
+                axes.plot(place, shown, arrowhead, color=INK, markersize=8)
+                label = "Points: seeds; bar: mean with 95 % interval\n(arrowhead: it extends beyond the range of SRCC)"
+    crowded = len(summary) > 5 or summary["variant"].str.len().max() > 14  # characters that fit side by side
+    names = [wrapped(name, LINE // 2) for name in summary["variant"]]
+    turned: dict[str, Any] = {"rotation": 20, "ha": "right"} if crowded else {}
+    axes.set_xticks(range(len(names)), names, **turned)
+    axes.set(ylabel="Test SRCC", xlabel=label)
     axes.margins(x=0.08, y=0.12)
     lowest, highest = axes.get_ylim()
     axes.set_ylim(max(lowest, -1.05), min(highest, 1.05))  # room for the arrowhead at 1
     return saved(figure, path)
 
 
-def _interval(axes: Axes, place: float, mean: float, low: float, high: float) -> None:
-    """The interval of an SRCC, clipped to -1 and 1, with an arrowhead in place of the cap where it is clipped."""
-    least, most = max(low, -1.0), min(high, 1.0)
-    axes.errorbar(place, mean, [[mean - least], [most - mean]], fmt="none", ecolor=INK, capsize=5, elinewidth=1.2)
-    for clipped, end, arrowhead in ((low < -1, least, "v"), (high > 1, most, "^")):
-        if clipped:
-            axes.plot(place, end, arrowhead, color=INK, markersize=8)
-
-
 def difference_bars(differences: pd.DataFrame, *, reference: str, path: Path) -> Figure:
     """Paired differences of test SRCC from the reference, with 95 % intervals over seeds.
 
-    Args:
-        differences: one row a design: `variant`, `difference`, `low`, `high` (NaN with one seed).
-        reference: the design that they are differences from.
-        path: the file to write.
+    Differences: one row a design: `variant`, `difference`, `low`, `high` (NaN with one seed).
     """
     figure, (axes,) = new_figure(7.0, 1.6 + 0.55 * len(differences))
-    places = np.arange(len(differences))[::-1]
-    axes.axvline(0, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-    found = differences[["difference", "low", "high"]].to_numpy(float)
-    for place, (mean, low, high) in zip(places, found, strict=True):
-        axes.plot(mean, place, "o", color=COLOURS[0], markersize=7)
-        if np.isfinite(low):
-            errors = [[mean - low], [high - mean]]
-            axes.errorbar(mean, place, xerr=errors, fmt="none", ecolor=COLOURS[0], capsize=4, elinewidth=1.8)
-    axes.set_yticks(places, [plain(wrapped(name, LINE // 2)) for name in differences["variant"]])
+    axes.axvline(0, **DASHED)
+    mean, places = differences["difference"].astype(float), np.arange(len(differences))[::-1]
+    errors = np.stack([mean - differences["low"], differences["high"] - mean]).astype(float)
+    style: dict[str, Any] = {"color": COLOURS[0], "markersize": 7, "capsize": 4, "elinewidth": 1.8}
+    axes.errorbar(mean, places, xerr=errors, fmt="o", **style)
+    axes.set_yticks(places, [wrapped(name, LINE // 2) for name in differences["variant"]])
     label = f"Test SRCC minus that of {reference} (paired over seeds, 95 % interval)"
-    axes.set(xlabel=plain(wrapped(label, LINE)))
+    axes.set(xlabel=wrapped(label, LINE))
     axes.margins(x=0.1, y=0.25)
     return saved(figure, path)
 
 
 def validation_curves(histories: Sequence[tuple[str, pd.DataFrame]], path: Path) -> Figure:
-    """Validation SRCC over the epochs: mean over each design's seeds as a line, minimum to maximum as a band.
-
-    Args:
-        histories: (design, history.csv) of every run.
-        path: the file to write.
-    """
+    """Validation SRCC by epoch, from (design, history.csv) of each run: mean over seeds, with extremes as a band."""
     figure, (axes,) = new_figure(7.0, 4.4)
     for number, name in enumerate(dict.fromkeys(name for name, _ in histories)):
         runs = [history.set_index("epoch")["val_srcc"] for own, history in histories if own == name]
         table = pd.concat(runs, axis=1)
-        colour = COLOURS[number % len(COLOURS)]
-        line = "-" if number < len(COLOURS) else "--"
+        colour, line = COLOURS[number % len(COLOURS)], "-" if number < len(COLOURS) else "--"
         mean = table.mean(axis=1, skipna=False)  # where one has stopped early, the mean of the others would jump
         axes.plot(mean.index, mean, line, marker="o", markersize=3, color=colour, linewidth=1.8, label=plain(name))
         axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, linewidth=0)
-    axes.set(
-        xlabel="Epoch (line: mean over seeds, while all train; band: minimum to maximum)", ylabel="Validation SRCC"
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel("Epoch (line: mean over seeds, while all train; band: minimum to maximum)")
+    axes.set_ylabel("Validation SRCC")
+    whole_ticks(axes)
     axes.legend(frameon=False, fontsize=9)
     return saved(figure, path)

@@ -1,7 +1,4 @@
-"""The style of all figures: size, colours, fonts, and how they are saved.
-
-No display and no pyplot state; 300 dots an inch; colours that readers with colour-vision deficiencies can distinguish.
-"""
+"""The style of all figures: 300 dots an inch, colours for all kinds of colour vision, no display, no pyplot state."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
 from fusiqa.io import write_atomically
 
@@ -23,6 +21,7 @@ DOTS_PER_INCH = 300
 # Okabe and Ito, 2008, without black and with the palest last: eight groups, then the same colours hatched.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#F0E442")
 INK, GREY, PALE = "#333333", "#777777", "#999999"
+DASHED: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": (0, (4, 3))}
 LATIN_FONT = "DejaVu Sans"  # comes with matplotlib
 # For other scripts: what Linux, macOS and Windows install for Chinese, Japanese and Korean.
 OTHER_FONTS = (
@@ -34,12 +33,12 @@ OTHER_FONTS = (
 
 def new_figure(width: float, height: float, widths: Sequence[float] = (1,)) -> tuple[Figure, list[Axes]]:
     """A white figure, inches, with one plain plot per relative width."""
-    figure, grid = new_grid(width, height, 1, len(widths), width_ratios=list(widths))
-    for axes in grid[0]:
+    figure, (row,) = new_grid(width, height, 1, len(widths), width_ratios=list(widths))
+    for axes in row:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color=PALE, alpha=0.3, linewidth=0.7)
         axes.set_axisbelow(True)
-    return figure, grid[0]
+    return figure, row
 
 
 def new_grid(width: float, height: float, rows: int, columns: int, **ratios: Any) -> tuple[Figure, list[list[Axes]]]:
@@ -55,9 +54,15 @@ def bare(axes: Axes) -> None:
     axes.tick_params(left=False, labelleft=False, bottom=False)
 
 
+def whole_ticks(axes: Axes) -> None:
+    """Ticks at whole numbers, such as epochs."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
 def saved(figure: Figure, path: Path) -> Figure:
     """Save the figure; a character that no installed font has is drawn as an empty box, without a warning."""
-    fonts = _fonts()
+    installed = {font.name for font in fontManager.ttflist}  # matplotlib logs each that is not
+    fonts = [LATIN_FONT, *(name for name in OTHER_FONTS if name in installed)]
     for text in figure.findobj(Text):
         text.set_fontfamily(fonts)
     with warnings.catch_warnings():
@@ -66,25 +71,19 @@ def saved(figure: Figure, path: Path) -> Figure:
     return figure
 
 
-def _fonts() -> list[str]:
-    """The fonts to use, first choice first; matplotlib logs each that is not installed."""
-    installed = {font.name for font in fontManager.ttflist}
-    return [LATIN_FONT, *(name for name in OTHER_FONTS if name in installed)]
-
-
 def plain(text: str) -> str:
     """Escape text that matplotlib would interpret: dollars are formulas, and legends skip a leading underscore."""
     return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
 
 
 def wrapped(text: str, characters: int) -> str:
-    """Wrap text at blanks; a word that is longer than a line is broken.
+    """Plain text, wrapped at blanks; a word that is longer than a line is broken.
 
     Example:
         >>> wrapped("minus that of swin_tiny_patch4_window7_224", 20)
         'minus that of swin_t\\niny_patch4_window7_2\\n24'
     """
-    return "\n".join(textwrap.wrap(text, characters)) or text
+    return plain("\n".join(textwrap.wrap(text, characters)) or text)
 
 
 def shortened(names: Sequence[str], characters: int) -> list[str]:
@@ -96,10 +95,10 @@ def shortened(names: Sequence[str], characters: int) -> list[str]:
         >>> shortened(["a_long_name_1_of_a_image", "a_long_name_2_of_a_image"], 12)
         ['a_long_name_1...a_image', 'a_long_name_2...a_image']
     """
-    attempts = ([_without_middle(name, most) for name in names] for most in count(characters))
-    return next(short for short in attempts if len(set(short)) == len(set(names)))
 
+    def short(name: str, most: int) -> str:
+        kept = most - len("...")
+        return name if len(name) <= most else f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
 
-def _without_middle(name: str, characters: int) -> str:
-    kept = characters - len("...")
-    return name if len(name) <= characters else f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"
+    attempts = ([short(name, most) for name in names] for most in count(characters))
+    return next(tried for tried in attempts if len(set(tried)) == len(set(names)))
