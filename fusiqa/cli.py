@@ -18,32 +18,14 @@ from typing import Any
 import tyro
 
 import fusiqa
-from fusiqa.config import (
-    AblateConfig,
-    AttentionConfig,
-    CompareConfig,
-    DataCheckConfig,
-    DataDownloadConfig,
-    DataInfoConfig,
-    DataListConfig,
-    DemoConfig,
-    DistortConfig,
-    EvaluateConfig,
-    TrainConfig,
-)
-from fusiqa.config.export import ExportConfig
+from fusiqa.config import TrainConfig, commands
 from fusiqa.config.help import help_text, options_of
-from fusiqa.config.score import ScoreConfig
-from fusiqa.config.serve import ServeConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.machine import prepare_cpu
 
 FAULTY_COPY = SOME_UNREADABLE = 1
 USER_MISTAKE = 2
-INTERRUPTED = 130
-CLOSED_PIPE = 141
-TERMINATED = 143
-PARSING = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone)
+INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143
 DESCRIPTION = "No-reference image quality assessment: a score, and the feature scales it came from."
 HELP = {"-h", "--help"}
 EXTRAS = {
@@ -51,26 +33,22 @@ EXTRAS = {
     **dict.fromkeys(("pandas", "scipy", "lightning", "matplotlib", "statsmodels", "openpyxl"), "train"),
 }
 """What installs a package that a command needs and the core does not have."""
-AGAIN = "progress is saved; run the same command "
 
 
-def lazily(path: str) -> Callable[[Any], object]:
+def lazily(path: str) -> Callable[..., Any]:
     """A function that is imported when it is called, so that `fusiqa --help` imports no heavy library."""
     module, _, name = path.rpartition(".")
-    return lambda config: getattr(import_module(module), name)(config)
+    return lambda *given, **named: getattr(import_module(module), name)(*given, **named)
 
 
-def score(config: ScoreConfig) -> None:
-    if config.engine == "ray":
-        from fusiqa.scoring.cluster import score_on_cluster as score_images
-    else:
-        from fusiqa.scoring.batch import score_images
-
-    if score_images(config):
+def score(config: commands.ScoreConfig) -> None:
+    if lazily(f"fusiqa.scoring.{'cluster.score_on_cluster' if config.engine == 'ray' else 'batch.score_images'}")(
+        config
+    ):
         sys.exit(SOME_UNREADABLE)
 
 
-def export(config: ExportConfig) -> None:
+def export(config: commands.ExportConfig) -> None:
     from fusiqa.io import check_output
     from fusiqa.models.export import export
     from fusiqa.scoring.models import find, source_of
@@ -82,19 +60,7 @@ def export(config: ExportConfig) -> None:
     print(f"{config.output}: differs from torch by at most {difference:.1e} of the score range")
 
 
-def list_data(_: DataListConfig) -> None:
-    from fusiqa.data.catalog import list_text
-
-    print(list_text())
-
-
-def describe_data(config: DataInfoConfig) -> None:
-    from fusiqa.data.catalog import info_text
-
-    print(info_text(config.name))
-
-
-def check_data(config: DataCheckConfig) -> None:
+def check_data(config: commands.DataCheckConfig) -> None:
     from fusiqa.data.audit import audit
     from fusiqa.io import write_text
 
@@ -106,37 +72,36 @@ def check_data(config: DataCheckConfig) -> None:
         sys.exit(FAULTY_COPY)
 
 
-def download_data(config: DataDownloadConfig) -> None:
-    from fusiqa.data.download import download
-
-    download(config.name, folder=config.data_dir, accept=config.accept_licence, progress=config.progress)
+def download_data(config: commands.DataDownloadConfig) -> None:
+    download, folder = lazily("fusiqa.data.download.download"), config.data_dir
+    download(config.name, folder=folder, accept=config.accept_licence, progress=config.progress)
 
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
-    "score": (ScoreConfig, score),
-    "serve": (ServeConfig, lazily("fusiqa.scoring.web.server.serve")),
-    "export": (ExportConfig, export),
+    "score": (commands.ScoreConfig, score),
+    "serve": (commands.ServeConfig, lazily("fusiqa.scoring.web.server.serve")),
+    "export": (commands.ExportConfig, export),
     "train": (TrainConfig, lazily("fusiqa.runs.train.train")),
-    "evaluate": (EvaluateConfig, lazily("fusiqa.runs.evaluate.evaluate")),
-    "attention": (AttentionConfig, lazily("fusiqa.runs.explain.explain")),
-    "compare": (CompareConfig, lazily("fusiqa.runs.compare.compare_runs")),
-    "ablate": (AblateConfig, lazily("fusiqa.runs.ablation.ablate.ablate")),
-    "data list": (DataListConfig, list_data),
-    "data info": (DataInfoConfig, describe_data),
-    "data check": (DataCheckConfig, check_data),
-    "data download": (DataDownloadConfig, download_data),
-    "distort": (DistortConfig, lazily("fusiqa.runs.distort.distort_images")),
-    "demo": (DemoConfig, lazily("fusiqa.runs.demo.demo")),
+    "evaluate": (commands.EvaluateConfig, lazily("fusiqa.runs.evaluate.evaluate")),
+    "attention": (commands.AttentionConfig, lazily("fusiqa.runs.explain.explain")),
+    "compare": (commands.CompareConfig, lazily("fusiqa.runs.compare.compare_runs")),
+    "ablate": (commands.AblateConfig, lazily("fusiqa.runs.ablation.ablate.ablate")),
+    "data list": (commands.DataListConfig, lambda _: print(lazily("fusiqa.data.catalog.list_text")())),
+    "data info": (commands.DataInfoConfig, lambda config: print(lazily("fusiqa.data.catalog.info_text")(config.name))),
+    "data check": (commands.DataCheckConfig, check_data),
+    "data download": (commands.DataDownloadConfig, download_data),
+    "distort": (commands.DistortConfig, lazily("fusiqa.runs.distort.distort_images")),
+    "demo": (commands.DemoConfig, lazily("fusiqa.runs.demo.demo")),
 }
 MODEL_FIRST = ("evaluate", "attention", "export")
 """Commands whose first argument is a model; they take it as --model MODEL too."""
 CONTINUED = {
-    "score": AGAIN + "with --resume",
-    "train": AGAIN + "with --resume",
-    "ablate": AGAIN + "to continue",
-    "data download": AGAIN + "to continue",
+    "score": "with --resume",
+    "train": "with --resume",
+    "ablate": "to continue",
+    "data download": "to continue",
 }
-"""What to do after an interruption; other commands start anew."""
+"""How the same command goes on after an interruption; other commands start anew."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -159,13 +124,13 @@ def main_of(name: str, program: str) -> None:
 def run(name: str, words: Sequence[str], program: str | None = None) -> None:
     """Parse the words of a command and run it, or print its help."""
     settings, command = COMMANDS[name]
-    program = program or f"fusiqa {name}"
     if HELP & set(words):
-        guard(lambda: print(help_text(settings, program)))
+        guard(lambda: print(help_text(settings, program or f"fusiqa {name}")))
         return
     flags = {option.name for option in options_of(settings)}
-    saved = name != "score" or any(word.startswith("--output") for word in words)
-    guard(lambda: command(parse(name, words, program)), flags=flags, after=CONTINUED.get(name, "") if saved else "")
+    saved = name in CONTINUED and (name != "score" or any(word.startswith("--output") for word in words))
+    after = f"progress is saved; run the same command {CONTINUED[name]}" if saved else ""
+    guard(lambda: command(parse(name, words, program)), flags=flags, after=after)
 
 
 def command_of(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -179,37 +144,30 @@ def command_of(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def parse(name: str, words: Sequence[str], program: str | None = None, *, quiet: bool = False) -> Any:
-    """The settings that the words of a command come to.
-
-    Args:
-        name: of the command.
-        words: after the command.
-        program: how the command is called, for the messages.
-        quiet: print nothing when words are refused.
+    """The settings that the words after the command `name` come to; `program` is how it is called, for messages.
 
     Raises:
         FusiqaError: a setting is out of its bounds, or excludes another.
-        SystemExit: a word that is no flag, or a value that cannot be read; with a message on standard error.
+        SystemExit: a word that is no flag, or a value that cannot be read; said on standard error unless `quiet`.
     """
     words = list(words)
-    if name in MODEL_FIRST:
-        for place, word in enumerate(words):
-            if word == "--model" and place + 1 < len(words):
-                words = [words[place + 1], *words[:place], *words[place + 2 :]]
-            elif word.startswith("--model="):
-                words = [word.partition("=")[2], *words[:place], *words[place + 1 :]]
-    settings, program = COMMANDS[name][0], program or f"fusiqa {name}"
-    said = StringIO()
+    for place, word in enumerate(words if name in MODEL_FIRST else ()):
+        if word == "--model" and place + 1 < len(words):
+            words = [words[place + 1], *words[:place], *words[place + 2 :]]
+        elif word.startswith("--model="):
+            words = [word.partition("=")[2], *words[:place], *words[place + 1 :]]
+    printed, config = StringIO(), (tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone)
     try:
-        with redirect_stderr(said):
-            return tyro.cli(settings, prog=program, args=words, use_underscores=True, config=PARSING)
+        with redirect_stderr(printed):
+            program = program or f"fusiqa {name}"
+            return tyro.cli(COMMANDS[name][0], prog=program, args=words, use_underscores=True, config=config)
     except SystemExit as refused:
         reason: BaseException | None = refused
         while reason is not None and (reason := reason.__context__):
             if isinstance(reason, FusiqaError):  # of the settings themselves, which tyro would put into a box
                 raise reason from None
         if not quiet:
-            print(said.getvalue(), end="", file=sys.stderr)
+            print(printed.getvalue(), end="", file=sys.stderr)
         raise
 
 
@@ -258,10 +216,8 @@ def orderly_termination() -> Iterator[None]:
 def guard(run: Callable[[], object], *, flags: Collection[str] = (), after: str = "") -> None:
     """Run a command; a user's mistake, or a path that cannot be used, ends in one line and exit code 2.
 
-    Args:
-        run: the command.
-        flags: its flags; an error that names one as a parameter, `crop_size`, shows it as --crop_size.
-        after: what an interruption says of going on.
+    An error that names one of the `flags` as a parameter, `crop_size`, shows it as --crop_size; an interruption says
+    `after`, how to go on.
     """
     prepare_cpu()
     for stream in (sys.stdout, sys.stderr):
@@ -271,29 +227,25 @@ def guard(run: Callable[[], object], *, flags: Collection[str] = (), after: str 
         with orderly_termination():
             run()
             sys.stdout.flush()
+        return
     except ModuleNotFoundError as absent:
-        package = (absent.name or "").partition(".")[0]
+        package, code = (absent.name or "").partition(".")[0], USER_MISTAKE
         if package not in EXTRAS:
             raise
-        print(f"error: this needs {package}: pip install 'fusiqa[{EXTRAS[package]}]'", file=sys.stderr)
-        sys.exit(USER_MISTAKE)
+        message = f"error: this needs {package}: pip install 'fusiqa[{EXTRAS[package]}]'"
     except FusiqaError as mistake:
-        end(re.sub(r"`([\w.]+)`", lambda word: f"--{word[1]}" if word[1] in flags else word[0], f"error: {mistake}"))
+        named = re.sub(r"`([\w.]+)`", lambda word: f"--{word[1]}" if word[1] in flags else word[0], str(mistake))
+        message, code = f"error: {named}", USER_MISTAKE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python's last flush fails again
         sys.exit(CLOSED_PIPE)
     except OSError as reason:
-        if reason.filename is not None:
-            end(f"error: {reason.filename}: {reason.strerror}; choose a path that can be used")
-        if reason.errno != errno.ENOSPC:
+        if reason.filename is None and reason.errno != errno.ENOSPC:
             raise
-        end(f"error: {reason.strerror}")
+        place, advice = (f"{reason.filename}: ", "; choose a path that can be used") if reason.filename else ("", "")
+        message, code = f"error: {place}{reason.strerror}{advice}", USER_MISTAKE
     except KeyboardInterrupt as reason:
         word, code = ("terminated", TERMINATED) if isinstance(reason, Terminated) else ("interrupted", INTERRUPTED)
-        end(f"{word}; {after}" if after else word, code)
-
-
-def end(message: str, code: int = USER_MISTAKE) -> None:
-    """Say why on standard error, and exit."""
+        message = f"{word}; {after}" if after else word
     print(message, file=sys.stderr)
     sys.exit(code)

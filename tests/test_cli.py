@@ -16,7 +16,7 @@ from fusiqa.cli import CLOSED_PIPE, COMMANDS, TERMINATED, USER_MISTAKE, command_
 from fusiqa.config.help import WIDEST, options_of
 from fusiqa.errors import FusiqaError
 
-TWO_SCREENS = 100  # lines; ablate has the flags of train and its own
+TWO_SCREENS = 100  # lines
 CHILD_TO_END = """
 import multiprocessing, signal, time
 from fusiqa.cli import guard
@@ -54,7 +54,7 @@ def test_the_help_of_a_command_is_two_screens_in_which_every_flag_is_described(n
     code, out, _ = said(capsys, *name.split(), "--help")
     lines = out.splitlines()
     assert code == 0
-    assert len(lines) <= TWO_SCREENS + 20 * (name == "ablate")
+    assert len(lines) <= TWO_SCREENS
     assert max(map(len, lines)) <= WIDEST
     for option in options_of(COMMANDS[name][0]):
         assert option.invocation in out

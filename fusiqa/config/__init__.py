@@ -11,8 +11,10 @@ from fusiqa.config.commands import (
     DemoConfig,
     DistortConfig,
     EvaluateConfig,
+    ExportConfig,
+    ScoreConfig,
+    ServeConfig,
 )
-from fusiqa.config.data import DataSettings
 from fusiqa.config.model import (
     COARSEST,
     DEFAULT_BACKBONE,
@@ -24,32 +26,4 @@ from fusiqa.config.model import (
     ScaleWeighing,
     ScoreRange,
 )
-from fusiqa.config.optimiser import OptimiserSettings
-from fusiqa.config.run import RunSettings
-from fusiqa.config.train import TrainConfig
-
-__all__ = [
-    "COARSEST",
-    "DEFAULT_BACKBONE",
-    "FUSIONS",
-    "SEED_WEIGHING",
-    "UNIT_RANGE",
-    "AblateConfig",
-    "AttentionConfig",
-    "CompareConfig",
-    "DataCheckConfig",
-    "DataDownloadConfig",
-    "DataInfoConfig",
-    "DataListConfig",
-    "DataSettings",
-    "DemoConfig",
-    "DistortConfig",
-    "EvaluateConfig",
-    "ModelConfig",
-    "NetworkSettings",
-    "OptimiserSettings",
-    "RunSettings",
-    "ScaleWeighing",
-    "ScoreRange",
-    "TrainConfig",
-]
+from fusiqa.config.train import DataSettings, OptimiserSettings, RunSettings, TrainConfig

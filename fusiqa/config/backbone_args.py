@@ -26,14 +26,10 @@ _SIZES = """
 ARCHITECTURE = frozenset(_SIZES.split())
 """Arguments that say what a backbone is. No other may be given: some make timm download, open or unpickle a file."""
 LARGEST = 100_000  # of a backbone's sizes: more would only exhaust the memory
-WORDS = {"true": True, "false": False}
 
 
 def check_timm_args(arguments: Sequence[TimmArg]) -> None:
-    """Refuse arguments of timm.create_model other than sizes and kinds of a backbone's parts, in plain types.
-
-    Raises:
-        FusiqaError: an argument that is not on the list, that another setting stands for, or of another type.
+    """Refuse arguments other than sizes and kinds of a backbone's parts in plain types, with a FusiqaError.
 
     Example:
         >>> check_timm_args([("checkpoint_path", "a.pth")])
@@ -45,19 +41,18 @@ def check_timm_args(arguments: Sequence[TimmArg]) -> None:
             raise FusiqaError(f"backbone argument {name!r} is set by {SET_ELSEWHERE[name]}; leave it out")
         if name not in ARCHITECTURE:
             raise FusiqaError(f"backbone argument {name!r} is not allowed: it is no size of a backbone")
-        values = value if isinstance(value, tuple) else (value,)
-        numbers = [each for each in values if isinstance(each, int | float)]
-        if not all(isinstance(each, Scalar) for each in values) or not all(abs(each) <= LARGEST for each in numbers):
-            raise FusiqaError(
-                f"backbone argument {name!r} must be words, true, false or numbers up to {LARGEST:,}, got {value!r:.80}"
-            )
+        for each in value if isinstance(value, tuple) else (value,):
+            if not isinstance(each, str) and not (isinstance(each, int | float) and abs(each) <= LARGEST):
+                raise FusiqaError(
+                    f"backbone argument {name!r} must be words, true, false or numbers up to {LARGEST:,}, "
+                    f"got {value!r:.80}"
+                )
 
 
 def parse_backbone_args(words: Sequence[str]) -> tuple[TimmArg, ...]:
     """(name, value) pairs, sorted by name: numbers, true and false as such, values with commas as tuples.
 
-    Raises:
-        FusiqaError: no NAME=VALUE, a name given twice, or one that may not be given.
+    FusiqaError: no NAME=VALUE, a name given twice, or one that may not be given.
 
     Example:
         >>> parse_backbone_args(["embed_dim=48", "depths=2,2,6,2", "pad_type=same"])
@@ -65,29 +60,24 @@ def parse_backbone_args(words: Sequence[str]) -> tuple[TimmArg, ...]:
     """
     found: dict[str, Scalar | tuple[Scalar, ...]] = {}
     for word in words:
-        name, equals, value = word.partition("=")
-        if not (name.isidentifier() and equals and value):
+        name, _, value = word.partition("=")
+        if not (name.isidentifier() and value):
             raise FusiqaError(f"`backbone_args` must be NAME=VALUE, such as embed_dim=48 depths=2,2,6,2, got {word}")
         if name in found:
             raise FusiqaError(f"`backbone_args` names {name} twice; keep one")
-        found[name] = tuple(map(scalar, value.rstrip(",").split(","))) if "," in value else scalar(value)
+        found[name] = tuple(map(_scalar, value.rstrip(",").split(","))) if "," in value else _scalar(value)
     check_timm_args(tuple(found.items()))
     return tuple(sorted(found.items()))
 
 
-def scalar(word: str) -> Scalar:
-    """A number where it is one, true or false, else the word.
-
-    Example:
-        >>> [scalar(word) for word in ("7", "0.5", "true", "same")]
-        [7, 0.5, True, 'same']
-    """
+def _scalar(word: str) -> Scalar:
+    """A number where it is one, true or false, else the word."""
     for number in (int, float):
         try:
             return number(word)
         except ValueError:
             continue
-    return WORDS.get(word.lower(), word)
+    return {"true": True, "false": False}.get(word.lower(), word)
 
 
 def format_backbone_args(arguments: Sequence[TimmArg]) -> str:
@@ -97,5 +87,4 @@ def format_backbone_args(arguments: Sequence[TimmArg]) -> str:
         >>> format_backbone_args((("depths", (2, 2, 6, 2)), ("embed_dim", 48)))
         'depths=2,2,6,2 embed_dim=48'
     """
-    typed = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in arguments}
-    return " ".join(f"{name}={value}" for name, value in typed.items())
+    return " ".join(f"{name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in arguments)

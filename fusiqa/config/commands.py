@@ -1,22 +1,167 @@
-"""The settings of the other commands."""
+"""The settings of each command but `train`; the docstrings are its help."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from fusiqa.config.checks import COUNT, NOT_NEGATIVE, Bounds, check_fields
+from fusiqa.config.checks import COUNT, NOT_NEGATIVE, POSITIVE, Bounds, Settings, refuse
 from fusiqa.config.train import TrainConfig
-from fusiqa.errors import FusiqaError
 
 LEVEL = Bounds(at_least=1, below=6)
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TABLES, PICTURES, EXPORTS = ".csv, .jsonl, .parquet", ".png, .jpg, .jpeg", ".onnx or .pt2"
+
+
+def has(path: str | Path | None, endings: str) -> bool:
+    """Whether a file's name has one of the endings."""
+    return Path(path or "").suffix.lower() in re.split(", | or ", endings)
 
 
 @dataclass(frozen=True)
-class AttentionConfig:
+class ScoreConfig(Settings):
+    """Score images: files, folders and what is below them, patterns, or a list on standard input."""
+
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Files, folders, patterns such as 'holiday/**/*.jpg', or - for a list on standard input: one path a line, or each
+    ended by NUL."""
+    # output
+    output: str | None = None
+    """Table to write, row by row: .csv, .jsonl or .parquet; by default the terminal, or CSV to a pipe. With --engine
+    ray a folder or URL for Parquet files."""
+    resume: bool = False
+    """Continue --output: images that have a row are skipped."""
+    overwrite: bool = False
+    """Replace an earlier --output and --sheet."""
+    sheet: Path | None = None
+    """Picture to draw (.png or .jpg) of the worst and best images."""
+    # selection
+    top: Annotated[int | None, COUNT] = None
+    """Keep this many of the best, best first."""
+    bottom: Annotated[int | None, COUNT] = None
+    """Keep this many of the worst, worst first."""
+    below: float | None = None
+    """Keep scores below this."""
+    above: float | None = None
+    """Keep scores above this."""
+    sort: Literal["given", "worst", "best", "path"] = "given"
+    """Order of the rows: as given, worst first, best first, or by path."""
+    # computing
+    model: str | None = None
+    """A model of the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub;
+    by default the model of the package."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    backend: Literal["auto", "torch", "onnx"] = "auto"
+    """auto is ONNX Runtime on a CPU if the model has a model.onnx, else torch."""
+    readers: Annotated[int, COUNT] = 2
+    """Threads that decode images while the network computes."""
+    engine: Literal["local", "ray"] = "local"
+    """ray is Ray Data on this machine or a cluster ($RAY_ADDRESS): also reads URLs such as s3://bucket/folder, and
+    Parquet files with a column path or bytes."""
+    workers: Annotated[int | None, COUNT] = None
+    """Processes of --engine ray; by default one per GPU, or per two cores."""
+    progress: bool = True
+    """Show a progress bar, on a terminal."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        cluster, file = self.engine == "ray", self.output is not None and self.engine == "local"
+        refuse(
+            (not self.paths, "nothing to score: give files, folders, or - for a list on standard input"),
+            (self.resume and self.output is None, "`resume` needs the table to continue: add `output` FILE"),
+            (self.resume and self.overwrite, "`resume` and `overwrite` exclude each other"),
+            (self.top and self.bottom, "`top` and `bottom` exclude each other; `sheet` draws both ends"),
+            (self.sort != "given" and (self.top or self.bottom), "`sort` has no effect with `top` or `bottom`"),
+            (self.sheet and not has(self.sheet, PICTURES), f"`sheet` must end in {PICTURES}, got {self.sheet}"),
+            (file and not has(self.output, TABLES), f"`output` must end in {TABLES}, got {self.output}"),
+            (cluster and self.output is None, "`engine` ray writes Parquet files: add `output` FOLDER"),
+            (cluster and (self.chooses or self.sheet), "`engine` ray writes every row: select from its Parquet files"),
+        )
+
+    @property
+    def table(self) -> Path:
+        """The output as a file."""
+        assert self.output is not None
+        return Path(self.output)
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether some rows are left out."""
+        return any(limit is not None for limit in (self.below, self.above, self.top, self.bottom))
+
+    @property
+    def chooses(self) -> bool:
+        """Whether rows are left out or sorted, so that none can be shown before all are known."""
+        return self.sort != "given" or self.leaves_out
+
+
+@dataclass(frozen=True)
+class ServeConfig(Settings):
+    """Serve a page on which images are dropped and scored, and an HTTP API."""
+
+    model: str | None = None
+    """A model of the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub;
+    by default the model of the package."""
+    host: str = "127.0.0.1"
+    """Address to listen on. With another than this machine's own, others can use the server without a password."""
+    port: Annotated[int, Bounds(at_least=0, below=65_536)] = 8000
+    """Port to listen on; 0 takes a free one."""
+    root_path: str = ""
+    """Path at which a proxy shows this server, such as /quality."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names that a proxy passes on, such as photos.example.org; others than these and this machine's are refused.
+    Without any, other hosts are refused only where this machine alone can reach the server."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    backend: Literal["auto", "torch", "onnx"] = "auto"
+    """auto is ONNX Runtime on a CPU if the model has a model.onnx, else torch."""
+    # limits
+    max_megabytes: Annotated[float, POSITIVE] = 40.0
+    """Largest image file, MB."""
+    max_megapixels: Annotated[float, POSITIVE] = 100.0
+    """Largest image, millions of pixels."""
+    max_files: Annotated[int, COUNT] = 16
+    """Most images in one request."""
+    max_waiting: Annotated[int, COUNT] = 256
+    """Most images that wait at once; further requests are answered 503, retry later."""
+    timeout_seconds: Annotated[float, POSITIVE] = 60.0
+    """Longest duration of a request, seconds."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        path = re.fullmatch(r"(/[\w.~-]+)*", self.root_path)
+        refuse((not path, f"`root_path` must be a path such as /quality, got {self.root_path}"))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host in LOOPBACK or self.host.startswith("127.")
+
+
+@dataclass(frozen=True)
+class ExportConfig(Settings):
+    """Write a model for other runtimes: ONNX, or torch.export. The file is run and compared with torch."""
+
+    output: Path
+    """File to write: .onnx, or .pt2 for torch.export."""
+    model: Annotated[str | None, tyro.conf.Positional] = None
+    """A model of the package, a run folder, a model.safetensors, or owner/name on the Hugging Face hub; by default the
+    model of the package."""
+    overwrite: bool = False
+    """Replace an earlier export of that name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse((not has(self.output, EXPORTS), f"`output` must end in {EXPORTS}, got {self.output}"))
+
+
+@dataclass(frozen=True)
+class AttentionConfig(Settings):
     """Explain a model: which feature scales its scores came from, over images or a data set."""
 
     model: Annotated[Path, tyro.conf.Positional]
@@ -49,14 +194,14 @@ class AttentionConfig:
     """Show a progress bar."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range, and other seeds that no test would use."""
-        check_fields(self)
-        if self.other_seeds and self.groups != "every-distortion":
-            raise FusiqaError("`other_seeds` needs `groups` every-distortion")
+        super().__post_init__()
+        refuse(
+            (self.other_seeds and self.groups != "every-distortion", "`other_seeds` needs `groups` every-distortion")
+        )
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(Settings):
     """Compare finished runs on the same test images, paired: each against the first."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -66,7 +211,7 @@ class CompareConfig:
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(Settings):
     """Measure a finished model on data sets: one table, and of each its kinds, its scatter and its worst errors."""
 
     model: Annotated[Path, tyro.conf.Positional]
@@ -86,14 +231,12 @@ class EvaluateConfig:
     """Show progress bars."""
 
     def __post_init__(self) -> None:
-        """Refuse nothing to measure on."""
-        check_fields(self)
-        if not self.dataset:
-            raise FusiqaError("`dataset`: name at least one data set to measure on")
+        super().__post_init__()
+        refuse((not self.dataset, "`dataset`: name at least one data set to measure on"))
 
 
 @dataclass(frozen=True)
-class AblateConfig:
+class AblateConfig(Settings):
     """Settle a question of design: train named variants over several seeds, compare them paired, and report."""
 
     preset: Annotated[str, tyro.conf.Positional] = "scales"
@@ -110,13 +253,9 @@ class AblateConfig:
     """Runs at once, which share the cores; by default one for each GPU, and without any one, or of heads on a frozen
     backbone one a core (at most 8)."""
 
-    def __post_init__(self) -> None:
-        """Refuse settings that no ablation could use."""
-        check_fields(self)
-
 
 @dataclass(frozen=True)
-class DistortConfig:
+class DistortConfig(Settings):
     """Distort images as KADID-10k does: any of its 25 distortions at its five levels."""
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -136,13 +275,9 @@ class DistortConfig:
     progress: bool = True
     """Show a progress bar."""
 
-    def __post_init__(self) -> None:
-        """Refuse levels that do not exist."""
-        check_fields(self)
-
 
 @dataclass(frozen=True)
-class DemoConfig:
+class DemoConfig(Settings):
     """The whole workflow in minutes, without data: score, train, test, compare, explain on synthetic images."""
 
     output: Path = Path("runs/demo")
@@ -154,12 +289,12 @@ class DemoConfig:
 
 
 @dataclass(frozen=True)
-class DataListConfig:
+class DataListConfig(Settings):
     """List the data sets that are read by name."""
 
 
 @dataclass(frozen=True)
-class DataInfoConfig:
+class DataInfoConfig(Settings):
     """Print what is known of a data set: figures, licence, citation, layout, source."""
 
     name: Annotated[str, tyro.conf.Positional]
@@ -167,7 +302,7 @@ class DataInfoConfig:
 
 
 @dataclass(frozen=True)
-class DataCheckConfig:
+class DataCheckConfig(Settings):
     """Check a copy of a data set: counts, files, ratings, duplicates across the split."""
 
     name: Annotated[str, tyro.conf.Positional]
@@ -181,7 +316,7 @@ class DataCheckConfig:
 
 
 @dataclass(frozen=True)
-class DataDownloadConfig:
+class DataDownloadConfig(Settings):
     """Download a data set that may be redistributed; for others, print where to request them."""
 
     name: Annotated[str, tyro.conf.Positional]

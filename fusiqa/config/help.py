@@ -1,4 +1,4 @@
-"""What `--help` prints: the fields of a settings dataclass with their docstrings, in groups.
+"""What `--help` prints: the fields of a settings dataclass with their docstrings, in groups, common ones first.
 
 tyro's own help draws boxes that take two screens for 20 flags; its compact form leaves the descriptions out.
 """
@@ -13,24 +13,21 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin
 
 import tyro
 
-WIDEST = 100  # columns
+from fusiqa.config.checks import hints
+
+WIDEST = 120  # columns
 FLAGS = 25  # columns of a flag with its value
 METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+COMMON = {"dataset", "data_dir", "backbone", "attention_fusion", "epochs", "batch_size", "run_dir", "seed", "device"}
+"""Of the flags of training, those that stand first."""
 
 
 class Option(NamedTuple):
-    """One line of the help.
-
-    Attributes:
-        group: title that it stands under.
-        name: as it is typed, without dashes: "batch_size", "weighing.gate".
-        invocation: "--batch_size N", "--[no_]progress", "[PATHS ...]".
-        text: what it does, with its default.
-    """
+    """One entry of the help: the title that it stands under, "batch_size", "--batch_size N", and what it does."""
 
     group: str
     name: str
@@ -39,63 +36,53 @@ class Option(NamedTuple):
 
 
 def help_text(settings: type, program: str) -> str:
-    """The help of a command.
-
-    Args:
-        settings: dataclass whose field docstrings describe the flags. Its nested dataclasses are groups, and so are the
-            fields below a comment line, which is then the group's title.
-        program: how the command is called.
-    """
+    """The help of a command that is called as `program`."""
     options = list(options_of(settings))
-    positional = " ".join(option.invocation for option in options if option.group == "arguments")
+    arguments = " ".join(option.invocation for option in options if option.group == "arguments")
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns)
-    lines = [f"usage: {program} {positional} [OPTIONS]   (defaults in brackets)".replace("  [", " ["), ""]
+    lines = [f"usage: {program} {arguments} [OPTIONS]   (defaults in brackets)".replace("  [", " ["), ""]
     lines += textwrap.wrap(inspect.getdoc(settings) or "", width)
-    for title in dict.fromkeys(option.group for option in options):
+    for title in sorted(dict.fromkeys(option.group for option in options), key=lambda title: title != "arguments"):
         lines += ["", f"{title}:"]
-        for option in options:
-            if option.group == title:
-                lines += _lines(option, width)
+        for option in (option for option in options if option.group == title):
+            text = textwrap.wrap(option.text, width - FLAGS - 4, break_on_hyphens=False)
+            if len(option.invocation) > FLAGS:
+                text.insert(0, "")
+            lines.append(f"  {option.invocation:{FLAGS}}  {text[0]}".rstrip())
+            lines += [" " * (FLAGS + 4) + line for line in text[1:]]
     return "\n".join(lines)
 
 
-def _lines(option: Option, width: int) -> list[str]:
-    text = textwrap.wrap(option.text, width - FLAGS - 4, break_on_hyphens=False) or [""]
-    head = f"  {option.invocation:{FLAGS}}  "
-    if len(option.invocation) > FLAGS:
-        return [head.rstrip(), *(" " * (FLAGS + 4) + line for line in text)]
-    return [head + text[0], *(" " * (FLAGS + 4) + line for line in text[1:])]
+def options_of(settings: type, group: str = "options", prefix: str = "") -> list[Option]:
+    """Every argument and flag of a command: its own, then those of its nested dataclasses, each a group.
 
-
-def options_of(settings: type, group: str = "options", prefix: str = "") -> Iterator[Option]:
-    """Every argument and flag of a command: arguments first, then its own flags, then those of nested groups."""
-    hints, texts, titles = get_type_hints(settings, include_extras=True), *_documented(settings)
-    nested = []
-    for field in sorted(fields(settings), key=lambda field: tyro.conf.Positional not in _split(hints[field.name])[1]):
-        kind, extras = _split(hints[field.name])
-        group = titles.get(field.name, group)
+    The docstrings below the fields describe them; a comment above a field is the title of the group that it begins.
+    """
+    own, nested = [], []
+    known = hints(settings)
+    for field, (text, title) in zip(fields(settings), _documented(settings), strict=True):
+        kind, extras = _split(known[field.name])
         default = field.default if field.default_factory is MISSING else ()
+        name, group = prefix + field.name, title or group
         if is_dataclass(kind):
-            hidden = any(getattr(extra, "name", None) == "" for extra in extras)
-            nested.append((kind, field.name if hidden else group, prefix if hidden else f"{prefix}{field.name}."))
+            flat = any(getattr(extra, "name", None) == "" for extra in extras)
+            nested += options_of(cast(type, kind), *((field.name, prefix) if flat else (group, f"{name}.")))
         elif tyro.conf.Positional in extras:
-            values = f"{field.name.upper()} ..." if get_origin(kind) is tuple else field.name.upper()
-            yield Option("arguments", field.name, values if default is MISSING else f"[{values}]", texts[field.name])
+            values = f"{name.upper()} ..." if get_origin(kind) is tuple else name.upper()
+            own.append(Option("arguments", name, values if default is MISSING else f"[{values}]", text))
         else:
-            name = f"{prefix}{field.name}"
-            yield Option(
-                group, name, _invocation(name, kind, default), f"{texts[field.name]} {_default(default)}".strip()
-            )
-    for kind, title, names in nested:
-        yield from options_of(cast(type, kind), title, names)
+            own.append(Option(group, name, _invocation(name, kind, default), f"{text} {_default(default)}".strip()))
+    if not prefix and nested:  # the common flags of training first
+        nested = [option._replace(group="common") if option.name in COMMON else option for option in nested]
+        nested.sort(key=lambda option: option.group != "common")
+    return own + nested
 
 
 def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     """A type without `Annotated` and `| None`, and what it was annotated with."""
-    extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-    kind = get_args(hint)[0] if extras else hint
+    kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     rest = [each for each in get_args(kind) if each is not NoneType]
-    return (rest[0] if NoneType in get_args(kind) and len(rest) == 1 else kind), extras
+    return (rest[0] if NoneType in get_args(kind) and len(rest) == 1 else kind), tuple(extras)
 
 
 def _default(value: Any) -> str:
@@ -109,29 +96,16 @@ def _invocation(name: str, kind: Any, default: Any) -> str:
         return f"--[no_]{name}" if default is True else f"--{name}"
     if get_origin(kind) is Literal:
         return f"--{name} {{{','.join(map(str, get_args(kind)))}}}"
-    if get_origin(kind) is tuple:
-        first, *rest = get_args(kind)
-        values = (
-            f"{METAVARS.get(first, 'TEXT')} ..." if rest == [...] else " ".join(METAVARS[e] for e in (first, *rest))
-        )
-        return f"--{name} {values}"
-    return f"--{name} {METAVARS.get(kind, 'TEXT')}"
+    kinds = get_args(kind) if get_origin(kind) is tuple else (kind,)
+    return f"--{name} {' '.join('...' if each is ... else METAVARS.get(each, 'TEXT') for each in kinds)}"
 
 
-def _documented(settings: type) -> tuple[dict[str, str], dict[str, str]]:
-    """The docstring below each field, and the comment above it if there is one, by the field's name."""
+def _documented(settings: type) -> Iterator[tuple[str, str]]:
+    """The docstring below each field, and the comment above it or ""."""
     lines = textwrap.dedent(inspect.getsource(settings)).splitlines()
-    (made,) = ast.parse("\n".join(lines)).body
-    assert isinstance(made, ast.ClassDef)
-    texts: dict[str, str] = {}
-    titles: dict[str, str] = {}
-    for node, following in zip(made.body, [*made.body[1:], None], strict=True):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            text = following.value if isinstance(following, ast.Expr) else None
-            texts[node.target.id] = (
-                " ".join(str(text.value).replace("`", "").split()) if isinstance(text, ast.Constant) else ""
-            )
+    body = ast.parse("\n".join(lines)).body[0].body  # type: ignore[attr-defined]
+    for node, below in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation):
+            text = str(getattr(below.value, "value", "")) if isinstance(below, ast.Expr) else ""
             above = lines[node.lineno - 2].strip()
-            if above.startswith("# "):
-                titles[node.target.id] = above.removeprefix("# ")
-    return texts, titles
+            yield " ".join(text.replace("`", "").split()), above.removeprefix("# ") if above.startswith("# ") else ""

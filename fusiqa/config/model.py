@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 import tyro
 
 from fusiqa.config.backbone_args import TimmArg, check_timm_args, parse_backbone_args
-from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, Bounds, check_fields, is_a
+from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, Bounds, Settings, is_a, refuse
 from fusiqa.errors import FusiqaError
 
 Fusion = Literal["single", "concat", "attention", "spatial", "cross-scale"]
@@ -46,7 +46,7 @@ UNIT_RANGE = ScoreRange(0.0, 1.0)
 
 
 @dataclass(frozen=True)
-class ScaleWeighing:
+class ScaleWeighing(Settings):
     """How attention fusion makes the weights of the scales, and what they multiply."""
 
     gate: Literal["softmax", "sigmoid"] = "softmax"
@@ -57,9 +57,7 @@ class ScaleWeighing:
     """Factor of the weights; 4 gives equally weighed scales the size that they have unweighed."""
     normalised: bool = False
     """Divide each pooled map by its root mean square first, image by image."""
-
-    def __post_init__(self) -> None:
-        check_fields(self, prefix="weighing.")
+    prefix = "weighing."
 
 
 SEED_WEIGHING = ScaleWeighing()
@@ -67,7 +65,7 @@ SEED_WEIGHING = ScaleWeighing()
 
 
 @dataclass(frozen=True)
-class NetworkSettings:
+class NetworkSettings(Settings):
     """The network of a run before it is trained."""
 
     backbone: str = DEFAULT_BACKBONE
@@ -79,7 +77,7 @@ class NetworkSettings:
     multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use_multiscale", "--use-multiscale"))] = True
     """Feed all four scales to the hypernetwork; `--no_multiscale` only the last."""
     fusion: Fusion | None = None
-    """How the four scales become one map; by default as the two flags above say."""
+    """How the four scales become one map; by default as `--attention_fusion` and `--multiscale` say."""
     crop_size: Annotated[int, COUNT] = 224
     """Side of the square crops that the network sees, pixels."""
     view: View = "crops"
@@ -101,7 +99,7 @@ class NetworkSettings:
     """How attention fusion makes the weights of the scales, and what they multiply."""
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         parse_backbone_args(self.backbone_args)
 
     @property
@@ -117,7 +115,7 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """All that is needed to build the network again, without any download."""
 
     backbone: str = DEFAULT_BACKBONE
@@ -150,8 +148,9 @@ class ModelConfig:
     """Further arguments of timm.create_model, as (name, value) pairs: sizes and kinds of the backbone's parts."""
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         check_timm_args(self.timm_args)
         low, high = self.score_range
-        if not (is_a((low, high), tuple[float, float]) and Bounds().allow(low) and Bounds().allow(high) and low < high):
-            raise FusiqaError(f"`score_range` must be finite numbers, low below high, got {low!r:.40}, {high!r:.40}")
+        finite = is_a((low, high), tuple[float, float]) and Bounds().allow(low) and Bounds().allow(high)
+        reason = f"`score_range` must be finite numbers, low below high, got {low!r:.40}, {high!r:.40}"
+        refuse((not (finite and low < high), reason))

@@ -7,18 +7,108 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from fusiqa.config.checks import from_plain
-from fusiqa.config.data import DataSettings
+from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, SEED, Settings, from_plain
 from fusiqa.config.model import NetworkSettings
-from fusiqa.config.optimiser import OptimiserSettings
-from fusiqa.config.run import RunSettings
 from fusiqa.errors import FusiqaError
 
 FLAT = tyro.conf.arg(name="")  # --epochs, not --optimiser.epochs
+
+
+@dataclass(frozen=True)
+class DataSettings(Settings):
+    """What a run is trained and tested on, and how its images are read."""
+
+    dataset: str = "synthetic"
+    """Name of a data set (`fusiqa data list`), or a CSV, Excel or Parquet file with the columns image and mos."""
+    data_dir: Path | None = None
+    """Folder of the data set; by default $FUSIQA_DATA/<dataset> or ./data/<dataset>, for a table its own folder."""
+    score_range: tuple[float, float] | None = None
+    """Lowest and highest possible rating; by default the data set's, for a table its smallest and largest rating."""
+    lower_is_better: bool = False
+    """A table's ratings are of distortion, as DMOS: invert them within the score range. Published sets are known."""
+    resize: str = "auto"
+    """Resize before cropping: auto (the data set's protocol; a table: 384), none, a short side in pixels, or
+    WIDTHxHEIGHT."""
+    validation_fraction: Annotated[float, FRACTION] = 0.1
+    """Fraction of the training split held out for validation, where none is published."""
+    split_seed: Annotated[int, SEED] = 0
+    """Seed of the splits that are drawn; runs with another `--seed` share their split."""
+    split_file: Path | None = None
+    """CSV with the columns image and split (such as a run's split.csv) to use instead."""
+    skip_broken: bool = False
+    """Leave out rows that cannot be used, instead of stopping before training."""
+    cache_dir: Path | None = None
+    """Folder of the cache of resized images; by default $FUSIQA_CACHE or ~/.cache/fusiqa."""
+    cache_gb: Annotated[float, NOT_NEGATIVE] = 20.0
+    """Largest size of the cache, GB; 0 decodes every image anew in every epoch."""
+    num_workers: Annotated[int | None, NOT_NEGATIVE] = None
+    """Processes per device that read images; by default the spare cores, at most 8."""
+
+
+@dataclass(frozen=True)
+class OptimiserSettings(Settings):
+    """How a network is trained: epochs, batches, learning rates, loss."""
+
+    epochs: Annotated[int, COUNT] = 30
+    """Passes over the training split."""
+    batch_size: Annotated[int, COUNT] = 32
+    """Crops per optimiser step, over all devices together."""
+    patience: Annotated[int | None, COUNT] = None
+    """Stop after this many epochs without a better validation SRCC."""
+    lr_scheduler: Literal["cosine", "step", "none"] = "cosine"
+    """Fall of the learning rates: cosine to 1 %, step (a tenth after 60 % of the steps, a hundredth after 85 %)."""
+    lr: Annotated[float | None, NOT_NEGATIVE] = None
+    """Highest learning rate of the backbone; by default 1e-6 (pretrained transformer), 2e-4 (other pretrained) or 1e-3
+    (random weights), for batches of about 32. With --freeze_backbone of the heads: 1e-3, for 64 to 128."""
+    head_lr_ratio: Annotated[float | None, NOT_NEGATIVE] = None
+    """Learning rate of the rest, as a multiple of `--lr`; by default 10, 5 or 1 in that order, 1 when frozen."""
+    warmup_fraction: Annotated[float, FRACTION] = 0.05
+    """Fraction of the steps over which the learning rates rise linearly."""
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 2e-4
+    """AdamW's decoupled weight decay, on matrices and kernels only."""
+    gradient_clip: Annotated[float, NOT_NEGATIVE] = 1.0
+    """Largest L2 norm of the gradient; 0 turns clipping off."""
+    crops_per_image: Annotated[int, COUNT] = 1
+    """Random crops of every training image per epoch."""
+    entropy_weight: Annotated[float, NOT_NEGATIVE] = 0.0
+    """Weight of a loss term, 0-1, that keeps scale weights even: 1 - entropy / log 4."""
+    freeze_backbone: bool = False
+    """Train the heads alone, on cached feature maps of the backbone: minutes instead of an hour."""
+
+
+@dataclass(frozen=True)
+class RunSettings(Settings):
+    """Where a run is computed and what it writes."""
+
+    run_dir: Path | None = None
+    """Folder for all results; by default runs/<data set>-<backbone>-<fusion>-seed<seed>-<time>."""
+    seed: Annotated[int, SEED] = 0
+    """Seed of the initial weights, the order of the images, the crops and the dropout."""
+    resume: bool = False
+    """Continue the run in `--run_dir` after its last finished epoch."""
+    overwrite: bool = False
+    """Replace the run in `--run_dir`."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    num_devices: Annotated[int | None, COUNT] = None
+    """Devices per machine; by default every GPU, or one CPU process."""
+    num_nodes: Annotated[int, COUNT] = 1
+    """Machines that train together."""
+    precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
+    """auto is bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32."""
+    spaq: bool = True
+    """Also test on SPAQ, where its folder is found (`--no_spaq` skips it)."""
+    spaq_dir: Path | None = None
+    """Folder of SPAQ; by default $FUSIQA_DATA/spaq or ./data/spaq."""
+    logger: Literal["csv", "tensorboard", "none"] = "csv"
+    """Log of every step in the run folder; not with `--freeze_backbone`."""
+    progress: bool = True
+    """Show progress bars, on a terminal."""
 
 
 @dataclass(frozen=True)

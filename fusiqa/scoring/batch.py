@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tqdm import tqdm
 
-from fusiqa.config import ScoreRange
-from fusiqa.config.score import ScoreConfig
+from fusiqa.config import ScoreConfig, ScoreRange
 from fusiqa.io import check_output
 from fusiqa.scoring.inputs import STANDARD_INPUT, skipped_in_folders, walk
 from fusiqa.scoring.scorer import Scorer

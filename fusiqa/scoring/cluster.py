@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fusiqa.config.score import ScoreConfig
+from fusiqa.config import ScoreConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.scoring.image import ENDINGS

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fusiqa.config.score import ScoreConfig
+from fusiqa.config import ScoreConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.io import check_output, hold, write_atomically
 from fusiqa.scoring.result import COLUMNS

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_models import RANGE, noise
 
 from fusiqa.cli import USER_MISTAKE, main
-from fusiqa.config.serve import ServeConfig
+from fusiqa.config import ServeConfig
 from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.result import Result
 

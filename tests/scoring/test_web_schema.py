@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 import schemathesis
 
-from fusiqa.config.serve import ServeConfig
+from fusiqa.config import ServeConfig
 from fusiqa.scoring.web.app import make_app
 
 EXAMPLES = 30

@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 import fusiqa
-from fusiqa.config.serve import LOOPBACK, ServeConfig
+from fusiqa.config.commands import LOOPBACK, ServeConfig
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.web.limits import FORM, MEGA, LargestBody, limited_image
 from fusiqa.scoring.web.queue import BusyError, ScoringQueue

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fusiqa.config.serve import ServeConfig
+from fusiqa.config import ServeConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import size_of
 from fusiqa.scoring.inputs import ImageInput, printable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 
-from fusiqa.config.serve import ServeConfig
+from fusiqa.config import ServeConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.scorer import Scorer
 
