@@ -21,7 +21,7 @@ from fusiqa.config import FUSIONS, ModelConfig, NetworkSettings, OptimiserSettin
 from fusiqa.machine import prepare_cpu
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.training.frozen import pack, score_packed
-from fusiqa.training.loss import loss_of
+from fusiqa.training.module import loss_of
 from fusiqa.training.recipe import choose_precision, choose_rates, create_optimizer
 
 

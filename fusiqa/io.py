@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"  # of a trained model in a folder
 MARK = "fusiqa"  # stands inside every picture and exported model, by which a later run knows that it may replace it
+CLAIMS_FILE = ".fusiqa"  # stands in every folder of outputs, and names the files there that a later run may replace
 
 
 def same_place(one: str | Path, other: str | Path) -> bool:
@@ -66,6 +67,24 @@ def check_output(
         raise FusiqaError(f"{path} exists and is not an earlier output of this command; choose another name")
     if not replace:
         raise FusiqaError(f"{path} exists; add {how}")
+
+
+def claim(folder: Path, *patterns: str) -> None:
+    """Make a folder for outputs, and note in it which of its files are fusiqa's; it may hold others.
+
+    Args:
+        folder: of the outputs.
+        patterns: of the names of all files that are to be written or replaced, such as "scatter_*.png".
+
+    Raises:
+        FusiqaError: there is such a file already, and no earlier claim covers it.
+    """
+    note = folder / CLAIMS_FILE
+    claimed = set(note.read_text(encoding="utf-8").splitlines()) if note.is_file() else set()
+    foreign = [path for pattern in set(patterns) - claimed for path in folder.glob(pattern)]
+    if foreign or (folder.exists() and not folder.is_dir()):
+        raise FusiqaError(f"{min(foreign, default=folder)} exists and was not made by fusiqa; use another folder")
+    write_text(note, "\n".join(sorted(claimed | set(patterns))) + "\n")
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tqdm import tqdm
+
+Say = Callable[[str], object]
+"""Receives each line that is meant for the user."""
 
 
 def progress_bar(

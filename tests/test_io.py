@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fusiqa.errors import FusiqaError
-from fusiqa.io import check_output, hold, is_marked, same_place, write_atomically, write_json
+from fusiqa.io import check_output, claim, hold, is_marked, same_place, write_atomically, write_json
 from fusiqa.scoring.sheet import Shown, contact_sheet
 
 HOLDING = "import sys, time, pathlib; from fusiqa.io import hold\nwith hold(pathlib.Path(sys.argv[1])):\n"
@@ -47,6 +47,22 @@ def test_an_output_is_replaced_if_it_is_ours_and_the_user_asked(tmp_path):
         check_output(ours, replace=True, inputs=["a.png", f"{tmp_path}/x/../ours.txt"])
     assert not is_marked(tmp_path / "empty")
     assert same_place(ours, tmp_path / "." / "ours.txt")
+
+
+def test_a_folder_is_claimed_where_none_of_the_files_is_there_or_all_are_ours(tmp_path):
+    folder = tmp_path / "new"
+    claim(folder, "table.csv", "figure_*.png")
+    (folder / "figure_1.png").touch()
+    (folder / "notes.txt").write_text("years of work")
+    claim(folder, "figure_*.png", "report.md")
+    with pytest.raises(FusiqaError, match=r"notes\.txt exists and was not made by fusiqa; use another folder"):
+        claim(folder, "*.txt")
+    with pytest.raises(FusiqaError, match=r"notes\.txt exists and was not made"):
+        claim(folder / "notes.txt", "a.md")
+    (tmp_path / "empty").mkdir()
+    claim(tmp_path / "empty", "*")
+    (tmp_path / "empty" / "anything").touch()
+    claim(tmp_path / "empty", "*")
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg"])

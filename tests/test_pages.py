@@ -21,7 +21,7 @@ import fusiqa
 from fusiqa.config import TrainConfig
 from fusiqa.models import checkpoint
 from fusiqa.runs import folder
-from fusiqa.training import fit, history
+from fusiqa.training import fit
 
 
 def links(page: Path) -> list[str]:
@@ -89,7 +89,7 @@ def test_every_equation_names_its_code(name):
 def test_the_training_page_names_every_file_of_a_run():
     files = [
         value
-        for module in (folder, checkpoint, fit, history)
+        for module in (folder, checkpoint, fit)
         for name, value in vars(module).items()
         if name.endswith("_FILE")
     ]

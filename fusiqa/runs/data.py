@@ -2,105 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from fusiqa.config import DataSettings
+from fusiqa.config.checks import from_plain, hints
 from fusiqa.data import catalog, splits
 from fusiqa.data.audit import Checked, check
 from fusiqa.data.cache import CachedImages, cached
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
-from fusiqa.runs.folder import Say
+from fusiqa.progress import Say
+from fusiqa.runs.folder import CONFIG_FILE, SPLIT_FILE, folder_of, is_run, read_record
 from fusiqa.scoring.image import Resize
 from fusiqa.stats.metrics import FEWEST_IMAGES
 
-MEASURED: tuple[Split, ...] = ("validation", "test")
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a run trains on.
-
-    Attributes:
-        checked: the usable rows, with their split; the images are read through the cache.
-        resize: the resize protocol.
-    """
-
-    checked: Checked
-    resize: Resize
-
-    @property
-    def ratings(self) -> Ratings:
-        return self.checked.ratings
-
-
-def read_ratings(data: DataSettings) -> tuple[Ratings, Resize]:
-    """The ratings as published, and the resize protocol; no image is opened."""
+def read_ratings(data: DataSettings) -> Ratings:
+    """The ratings as published, with the resize protocol of the run; no image is opened."""
     if data.split_file is not None and not data.split_file.is_file():  # before minutes of looking at images
         raise FusiqaError(f"`split_file` {data.split_file} does not exist")
-    ratings = catalog.read(
-        data.dataset,
-        data_dir=data.data_dir,
-        score_range=data.score_range,
-        lower_is_better=data.lower_is_better,
-        seed=data.split_seed,
-    )
-    return ratings, Resize.parse(data.resize if data.resize != "auto" else ratings.resize)
+    own: dict[str, Any] = {
+        "data_dir": data.data_dir,
+        "score_range": data.score_range,
+        "lower_is_better": data.lower_is_better,
+    }
+    ratings = catalog.read(data.dataset, seed=data.split_seed, **own)
+    return replace(ratings, resize=str(Resize.parse(ratings.resize if data.resize == "auto" else data.resize)))
 
 
-def prepare(data: DataSettings, ratings: Ratings, resize: Resize, *, say: Say, progress: bool) -> Prepared:
-    """Look at every image and rating, split, and put the cache before what is left.
-
-    Raises:
-        FusiqaError: rows that cannot be used, or splits that cannot be measured.
-    """
-    if catalog.is_custom(data.dataset) and data.score_range is None:
+def prepare(data: DataSettings, ratings: Ratings, *, say: Say, progress: bool) -> Checked:
+    """Look at every image and rating, split, and put the cache before what is left."""
+    custom = catalog.is_custom(data.dataset)
+    if custom and data.score_range is None:
         low, high = ratings.score_range
         say(f"score range: {low:g} to {high:g}, the lowest and highest rating of the table (`score_range`)")
     checked = check(ratings, skip_broken=data.skip_broken, progress=progress)
     if checked.broken:
         say(f"warning: {len(checked.broken)} broken rows are skipped; config.json lists them")
-    published = not catalog.is_custom(data.dataset) and checked.ratings.table["split"].notna().any()
-    usable = split(checked.ratings if published else splits.group_copies(checked.ratings, checked.contents), data)
-    for name in MEASURED:
-        check_measurable(usable.part(name), name)
-    images = cached(usable.images, checked.contents, resize, folder=data.cache_dir, gigabytes=data.cache_gb)
-    if isinstance(images, CachedImages):
-        say(f"resized images are cached in {images.store.folder.parent}, at most {data.cache_gb:g} GB (`cache_gb`)")
-    return Prepared(replace(checked, ratings=replace(usable, images=images)), resize)
-
-
-def split(ratings: Ratings, data: DataSettings) -> Ratings:
-    """The split of the file that was given, else the published one, else one that is drawn."""
+    ratings = checked.ratings
+    if custom or ratings.table["split"].isna().all():
+        ratings = splits.group_copies(ratings, checked.contents)
     if data.split_file is not None:
-        return splits.load(ratings, data.split_file)
-    return splits.assign(ratings, validation_fraction=data.validation_fraction, seed=data.split_seed)
+        ratings = splits.load(ratings, data.split_file)
+    else:
+        ratings = splits.assign(ratings, validation_fraction=data.validation_fraction, seed=data.split_seed)
+    for split in ("validation", "test"):  # before epochs are spent
+        images, rated = len(ratings.part(split)), ratings.part(split).table["mos"].nunique()
+        if images < FEWEST_IMAGES or rated < 2:
+            found = f"{ratings.name}: the {split} split has {images} images with {rated} different ratings"
+            raise FusiqaError(
+                f"{found}; a correlation needs {FEWEST_IMAGES} and 2 (`validation_fraction` holds out more)"
+            )
+    resize = Resize.parse(ratings.resize)
+    reader = cached(ratings.images, checked.contents, resize, folder=data.cache_dir, gigabytes=data.cache_gb)
+    if isinstance(reader, CachedImages):
+        say(f"resized images are cached in {reader.store.folder.parent}, at most {data.cache_gb:g} GB (`cache_gb`)")
+    return replace(checked, ratings=replace(ratings, images=reader))
 
 
-def check_measurable(part: Ratings, split: str) -> None:
-    """Refuse a split on which no correlation exists, before epochs are spent. Raises FusiqaError."""
-    if len(part) < FEWEST_IMAGES or part.table["mos"].nunique() < 2:
-        raise FusiqaError(
-            f"{part.name}: the {split} split has {len(part)} images with {part.table['mos'].nunique()} different "
-            f"ratings; a correlation needs {FEWEST_IMAGES} and 2 (`validation_fraction` holds out more)"
-        )
+def own_part(model: Path, split: Split, *, data_dir: Path | None = None) -> Ratings:
+    """One split of the data set that a run was trained on, from `data_dir`, by default from where it lay then."""
+    folder = folder_of(model)
+    if not is_run(folder):
+        raise FusiqaError(f"{model} is not a run directory: give images or a `dataset`")
+    record = read_record(folder)
+    given = {name: record["settings"][name] for name in hints(DataSettings)}
+    data = from_plain(DataSettings, given, where=str(folder / CONFIG_FILE))
+    ratings = read_ratings(replace(data, data_dir=data_dir or data.data_dir, split_file=None))
+    broken = [row["image"] for row in record["resolved"]["broken"]]
+    return splits.load(ratings.without(broken), folder / SPLIT_FILE).part(split)
 
 
 def usable(ratings: Ratings, *, rated: bool, progress: bool, say: Say) -> Ratings:
-    """The images that can be read; of the others, the first five and their number are reported.
-
-    Args:
-        ratings: to be looked at.
-        rated: whether a row without a rating is unusable too.
-        progress: show a bar on standard error.
-        say: receives what is left out.
-
-    Raises:
-        FusiqaError: nothing can be read.
-    """
+    """The images that can be read, and are rated where they must be; the first five others are reported."""
     checked = check(ratings, skip_broken=True, progress=progress, rated=rated)
     for row in checked.broken[:LISTED_AT_MOST]:
         say(f"notice: skipped {row.image}: {row.reason}")
     if len(checked.broken) > LISTED_AT_MOST:
-        say(f"notice: {len(checked.broken)} images were skipped in all")
+        say(f"notice: {len(checked.broken)} images of {ratings.name} were skipped in all")
     return checked.ratings

@@ -4,102 +4,55 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import product
 from pathlib import Path
 
 from fusiqa.config import AttentionConfig, CompareConfig, DemoConfig, TrainConfig
 from fusiqa.data.distortions import distort
 from fusiqa.data.synthetic import SIZE, dead_leaves
-from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots.runs import score_scatter, training_curves
-from fusiqa.io import write_json
+from fusiqa.io import claim
+from fusiqa.progress import Say
 from fusiqa.runs.compare import CSV_FILE, MARKDOWN_FILE, compare_runs
 from fusiqa.runs.explain import BARS_FILE, HEATMAP_FILE, SUMMARY_FILE, WEIGHTS_FILE, explain
-from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, Say, read_table
+from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, read_table
 from fusiqa.runs.train import train
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import Shown, contact_sheet
-from fusiqa.training.history import HISTORY_FILE
+from fusiqa.stats.intervals import Estimate
+from fusiqa.training.fit import HISTORY_FILE
 
-MARKER_FILE = "demo.json"
-"""Stands in a folder that an earlier demo made; no other folder is replaced."""
 SAMPLES_FILE = "samples.png"
 SAMPLE_CONTENTS, SAMPLE_SIZE = (0, 1), 256
-SAMPLE_DISTORTIONS = (("gaussian_blur", 3), ("gaussian_blur", 5), ("jpeg", 3))
+SAMPLE_DISTORTIONS = (None, ("gaussian_blur", 3), ("gaussian_blur", 5), ("jpeg", 3))
 # A small convolutional network learns this set from random weights in minutes on two cores; a Swin would not. The head
 # costs more than this backbone, so whole images, of one crop each, cost a twentieth of crops of 64 in evaluation.
-SETTINGS = TrainConfig.of(
-    dataset="synthetic",
-    backbone="test_resnet",
-    backbone_weights="none",
-    crop_size=SIZE,
-    batch_size=16,
-    epochs=3,
-    lr=2e-3,
-    overwrite=True,
-    spaq=False,
-)
+NETWORK = {"backbone": "test_resnet", "backbone_weights": "none", "crop_size": SIZE}
+SETTINGS = TrainConfig.of(dataset="synthetic", batch_size=16, epochs=3, lr=2e-3, overwrite=True, spaq=False, **NETWORK)
 
 
 def demo(config: DemoConfig, *, say: Say = print) -> Path:
-    """Score samples; train with attention fusion and with concatenation, test, compare and explain.
-
-    Returns:
-        The folder with all results.
-
-    Raises:
-        FusiqaError: the folder holds something that no demo made.
-    """
+    """Score samples; train with attention fusion and with concatenation, test, compare and explain."""
     started = time.monotonic()
-    claim(config.output)
+    claim(config.output, "*")
     settings = SETTINGS.replace(seed=config.seed, progress=config.progress)
-    concat, attention = config.output / "concat", config.output / "attention"
+    output, concat, attention = config.output, config.output / "concat", config.output / "attention"
     say("1/5 scoring sample images with the packaged model")
-    score_samples(config.output / SAMPLES_FILE, say=say)
+    score_samples(output / SAMPLES_FILE, say=say)
     say("\n2/5 training with attention fusion (the images are drawn first)")
     train(settings.replace(attention_fusion=True, run_dir=attention), say=say)
     say("\n3/5 training with concatenation, with equal settings")
     train(settings.replace(run_dir=concat), say=say)
     say("\n4/5 comparing the two on the same test images")
-    compare_runs(CompareConfig((concat, attention), output=config.output), say=say)
+    compare_runs(CompareConfig((concat, attention), output=output), say=say)
     say("\n5/5 explaining the scale weights by distortion")
-    explain(AttentionConfig(attention, progress=config.progress), say=say)
+    explained = explain(AttentionConfig(attention, progress=config.progress), say=say)
     training_curves(read_table(attention / HISTORY_FILE), attention / "training.png")
     predictions = read_table(attention / PREDICTIONS_FILE)
     score_scatter(predictions["score"], predictions["mos"], attention / "scatter.png")
-    say(closing_words(config.output, attention, minutes=(time.monotonic() - started) / 60))
-    return config.output
-
-
-def claim(folder: Path) -> None:
-    """Mark a folder as the demo's. Raises FusiqaError for one that holds something that no demo made."""
-    marker = folder / MARKER_FILE
-    if folder.exists() and not marker.is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FusiqaError(f"{folder} is not empty and was not made by fusiqa demo; choose another `output`")
-    write_json(marker, {"made_by": "fusiqa demo"})
-
-
-def score_samples(path: Path, *, say: Say) -> None:
-    """Score procedural images, undistorted and distorted, with the packaged model, and draw them on a sheet."""
-    scorer = Scorer()
-    pixels, names = [], []
-    for content in SAMPLE_CONTENTS:
-        pristine = dead_leaves(content, size=SAMPLE_SIZE)
-        pixels += [pristine, *(distort(pristine, *version, seed=content) for version in SAMPLE_DISTORTIONS)]
-        names += ["undistorted", *(f"{name.replace('_', ' ')}, level {level}" for name, level in SAMPLE_DISTORTIONS)]
-    scores = [result.score for result in scorer.many(pixels)]
-    low, high = scorer.score_range
-    title = f"Scores of the packaged model, {low:g} to {high:g}, higher is better"
-    shown = [Shown(each, (name, f"{score:.3f}")) for each, name, score in zip(pixels, names, scores, strict=True)]
-    contact_sheet(shown, path, columns=1 + len(SAMPLE_DISTORTIONS), title=title)
-    for name, score in zip(names, scores, strict=True):
-        say(f"  {score:.3f}  {name}")
-    say(f"written to {path}; these images are procedural, the model was trained on photographs")
-
-
-def closing_words(output: Path, attention: Path, *, minutes: float) -> str:
-    """Where the results are."""
-    result = json.loads((attention / TEST_FILE).read_text(encoding="utf-8"))["srcc"]
-    explained = attention / "attention"
+    srcc = Estimate(**json.loads((attention / TEST_FILE).read_text(encoding="utf-8"))["srcc"])
+    minutes = (time.monotonic() - started) / 60
+    say(f"\ndone in {minutes:.1f} minutes; attention fusion: test SRCC {srcc:.3f} on unseen contents")
     places = {
         "scored sample images": output / SAMPLES_FILE,
         "scale weights by distortion": explained / BARS_FILE,
@@ -111,6 +64,23 @@ def closing_words(output: Path, attention: Path, *, minutes: float) -> str:
         "trained model": attention / "model.safetensors",
         "test results": attention / TEST_FILE,
     }
-    lines = [f"  {what:<28} {where}" for what, where in places.items()]
-    figure = f"test SRCC {result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
-    return "\n".join([f"\ndone in {minutes:.1f} minutes; attention fusion: {figure} on unseen contents", *lines])
+    say("\n".join(f"  {what:<28} {where}" for what, where in places.items()))
+    return output
+
+
+def score_samples(path: Path, *, say: Say) -> None:
+    """Score procedural images, undistorted and distorted, with the packaged model, and draw them on a sheet."""
+    scorer = Scorer()
+    pixels, names = [], []
+    for content, version in product(SAMPLE_CONTENTS, SAMPLE_DISTORTIONS):
+        pristine = dead_leaves(content, size=SAMPLE_SIZE)
+        pixels.append(distort(pristine, *version, seed=content) if version else pristine)
+        names.append(f"{version[0].replace('_', ' ')}, level {version[1]}" if version else "undistorted")
+    scores = [result.score for result in scorer.many(pixels)]
+    low, high = scorer.score_range
+    title = f"Scores of the packaged model, {low:g} to {high:g}, higher is better"
+    shown = [Shown(each, (name, f"{score:.3f}")) for each, name, score in zip(pixels, names, scores, strict=True)]
+    contact_sheet(shown, path, columns=len(SAMPLE_DISTORTIONS), title=title)
+    for name, score in zip(names, scores, strict=True):
+        say(f"  {score:.3f}  {name}")
+    say(f"written to {path}; these images are procedural, the model was trained on photographs")

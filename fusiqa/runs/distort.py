@@ -13,9 +13,8 @@ from fusiqa.data.distorted import image_seed
 from fusiqa.data.distortions import DISTORTIONS, Pixels, distort
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import MARK, check_output, write_atomically
-from fusiqa.progress import progress_bar
+from fusiqa.progress import Say, progress_bar
 from fusiqa.runs.data import usable
-from fusiqa.runs.folder import Say
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.sheet import Shown, contact_sheet
 
@@ -24,12 +23,6 @@ def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
     """Write every image under every distortion and level asked for, or one sheet of them for each image.
 
     Unreadable images are reported and skipped; only files that this command wrote are replaced.
-
-    Returns:
-        The folder that was written to.
-
-    Raises:
-        FusiqaError: an unknown distortion, no image that can be read, or a file in the way.
     """
     unknown = [name for name in config.distortion if name not in DISTORTIONS]
     if unknown:
@@ -39,8 +32,8 @@ def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
     ratings = usable(read_images(config.images, say=say), rated=False, progress=False, say=say)
     files = ratings.table["image"].tolist()
     for image in files:
-        for path in [sheet_path(config, image)] if config.sheet else [output_path(config, image, *v) for v in versions]:
-            check_output(path, replace=True)
+        for each in [()] if config.sheet else versions:
+            check_output(output_path(config, image, *each), replace=True)
     resize = Resize.parse(config.resize)
     for image in progress_bar(files, what="distorting", shown=config.progress):
         pixels, seed = resize.apply(ratings.images.read(image)), image_seed(image, config.seed)
@@ -52,20 +45,15 @@ def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
             else:
                 write_png(version, output_path(config, image, name, level))
         if config.sheet:
-            path = sheet_path(config, image)
-            contact_sheet(shown, path, columns=len(config.level), title=Path(image).name)
+            contact_sheet(shown, output_path(config, image), columns=len(config.level), title=Path(image).name)
     say(f"{len(files)} images under {len(names)} distortions at {len(config.level)} levels are in {config.output}")
     return config.output
 
 
-def sheet_path(config: DistortConfig, image: str) -> Path:
-    """Where the sheet of an image goes; of a.jpg and a.png each has its own."""
-    return config.output / (image if image.lower().endswith(".png") else f"{image}.png")
-
-
-def output_path(config: DistortConfig, image: str, distortion: str, level: int) -> Path:
-    """Where a version of an image goes."""
-    return config.output / distortion / str(level) / sheet_path(config, image).relative_to(config.output)
+def output_path(config: DistortConfig, image: str, *version: str | int) -> Path:
+    """Where a version of an image goes, or the sheet of all; of a.jpg and a.png each has its own."""
+    name = image if image.lower().endswith(".png") else f"{image}.png"
+    return config.output.joinpath(*map(str, version), name)
 
 
 def write_png(pixels: Pixels, path: Path) -> None:

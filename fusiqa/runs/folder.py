@@ -10,7 +10,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,36 +22,22 @@ import torch
 
 import fusiqa
 from fusiqa.config import TrainConfig
-from fusiqa.data import catalog, splits
 from fusiqa.data.catalog import find_dataset
-from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import same_place, write_json
 
-CONFIG_FILE = "config.json"
-SPLIT_FILE = "split.csv"
-TEST_FILE = "test.json"
-PREDICTIONS_FILE = "predictions.csv"
-ATTENTION_FILE = "attention.png"
+CONFIG_FILE, TEST_FILE = "config.json", "test.json"
+SPLIT_FILE, PREDICTIONS_FILE, ATTENTION_FILE = "split.csv", "predictions.csv", "attention.png"
 CONFIG_PARTS = {"settings", "resolved", "provenance"}
 SHARED_NAME = "FUSIQA_RUN_DIR"  # tells the other processes of a distributed run the name that the first one chose
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.\w+")  # what `write_atomically` leaves when it is killed
 MAY_DIFFER = {"resume", "overwrite", "progress", "num_workers", "cache_dir", "cache_gb", "run_dir", "precision"}
 """Settings that a resumed run may have otherwise; the precision is compared as resolved."""
 PATHS = ("dataset", "data_dir", "split_file", "backbone_weights", "spaq_dir")  # or names, for some of them
-RENAMED = {
-    "validation_share": "validation_fraction",
-    "warmup_share": "warmup_fraction",
-    "accelerator": "device",
-    "devices": "num_devices",
-}
+RENAMED = {"validation_share": "validation_fraction", "warmup_share": "warmup_fraction"}
+RENAMED |= {"accelerator": "device", "devices": "num_devices"}
 """Settings of version 0.1.0, whose names have changed."""
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "scipy", "pandas", "pillow", "safetensors")
-
-Say = Callable[[str], object]
-"""Receives each line that is meant for the user."""
-
-# --- starting a run --------------------------------------------------------------------------------------------------
 
 
 def choose_run_dir(config: TrainConfig) -> Path:
@@ -63,12 +50,7 @@ def choose_run_dir(config: TrainConfig) -> Path:
 
 
 def check_run_dir(folder: Path, config: TrainConfig) -> None:
-    """Refuse a folder that the run must not write into; changes nothing.
-
-    Raises:
-        FusiqaError: it holds a run and neither `resume` nor `overwrite` was given, it holds something else, or the
-            run to resume had other settings.
-    """
+    """Refuse a folder that the run must not write into: of something else, of a run, or of one with other settings."""
     if config.run.resume and config.run.overwrite:
         raise FusiqaError("`resume` and `overwrite` exclude each other")
     if config.run.resume and config.run.run_dir is None:
@@ -86,10 +68,10 @@ def check_run_dir(folder: Path, config: TrainConfig) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder was made by a training run: it has a config.json with the parts that a run writes."""
+    """Whether a folder has a config.json with the parts that a training run writes."""
     try:
         return set(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))) >= CONFIG_PARTS
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
 
 
@@ -106,49 +88,36 @@ def make_run_dir(folder: Path, config: TrainConfig) -> None:
 def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, Any]]:
     """The settings that would change the numbers of the run in a folder, by name: (its own, those given now)."""
     before, now = read_record(folder)["settings"], flat(config.to_json())
-    kept = [name for name in now if name not in MAY_DIFFER]
-    return {name: (before[name], now[name]) for name in kept if not same(name, before[name], now[name])}
-
-
-def same(name: str, before: Any, now: Any) -> bool:
-    """Whether two values of a setting are equal: a path is, however it is spelled."""
-    if before == now or name not in PATHS or None in (before, now):
-        return before == now
-    return same_place(before, now)
+    pairs = {name: (before[name], now[name]) for name in now if name not in MAY_DIFFER and before[name] != now[name]}
+    same = [name for name, pair in pairs.items() if name in PATHS and None not in pair and same_place(*pair)]
+    return {name: pair for name, pair in pairs.items() if name not in same}
 
 
 def write_config(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], provenance: dict[str, Any]) -> None:
     """config.json: the settings as given, what they were resolved to, and where the run comes from.
 
-    A resumed run keeps the first start's record and adds its own provenance to `resumed`.
+    A run that is resumed, with the same images, split and precision, adds its provenance to the first start's record.
     """
     path = folder / CONFIG_FILE
     if config.run.resume and path.is_file():
         record = read_json(path)
-        check_same_data(folder, record["resolved"], resolved)
+        for name in ("precision", "data_fingerprint", "split_fingerprint"):
+            before, now = record["resolved"][name], resolved[name]
+            if before != now:
+                words = f"{folder}: the {name.replace('_', ' ')} was {before} and is {now} now"
+                raise FusiqaError(f"{words}, which would change its numbers; it cannot be continued")
         record.setdefault("resumed", []).append(provenance)
     else:
         record = {"settings": config.to_json(), "resolved": resolved, "provenance": provenance}
     write_json(path, record)
 
 
-def check_same_data(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to resume on other images, another split or in another precision."""
-    if before["precision"] != now["precision"]:
-        raise FusiqaError(
-            f"{folder} was trained with `precision` {before['precision']}, and {now['precision']} would change its "
-            "numbers"
-        )
-    for name in ("data_fingerprint", "split_fingerprint"):
-        if before[name] != now[name]:
-            raise FusiqaError(
-                f"{folder}: the {name.replace('_', ' ')} was {before[name]} and is {now[name]} now; the data have "
-                "changed, so the run cannot be continued"
-            )
-
-
 def describe_origin() -> dict[str, Any]:
     """The provenance of a run: command, commit, versions, machine."""
+    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     gpu = torch.cuda.is_available()
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -156,7 +125,7 @@ def describe_origin() -> dict[str, Any]:
         "fusiqa": fusiqa.__version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": versions,
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads",
     }
@@ -165,28 +134,12 @@ def describe_origin() -> dict[str, Any]:
 def commit() -> str | None:
     """Commit of the source tree that the package runs from, with "-dirty" where files differ; None if installed."""
     root = Path(fusiqa.__file__).resolve().parents[1]
-    if not (root / ".git").exists():
-        return None
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout
-
+    command = ["git", f"--git-dir={root / '.git'}", f"--work-tree={root}", "describe", "--always", "--dirty"]
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no").strip()
-        return git("rev-parse", "--short=12", "HEAD").strip() + ("-dirty" if changed else "")
+        done = subprocess.run([*command, "--abbrev=12", "--exclude=*"], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def version(package: str) -> str | None:
-    """Installed version of a package; None if it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-# --- reading a run back ----------------------------------------------------------------------------------------------
 
 
 def folder_of(model: Path) -> Path:
@@ -214,10 +167,7 @@ def read_table(path: Path) -> pd.DataFrame:
 def read_record(folder: Path) -> dict[str, Any]:
     """config.json of a run folder: `resolved`, `provenance`, and `settings` by name, without their groups.
 
-    A setting that there was not yet has its default, and one that was renamed its new name.
-
-    Raises:
-        FusiqaError: it is missing, broken, or not of a run.
+    A setting that there was not yet has its default, one that was renamed its new name.
     """
     record = read_json(folder / CONFIG_FILE)
     if not is_run(folder):
@@ -241,10 +191,9 @@ def backbone_of(model: Path) -> str:
 
 def own_dataset(model: Path) -> str | None:
     """The data set that a run was trained on, by its name in the catalog or as it was given; None outside a run."""
-    folder = folder_of(model)
-    if not is_run(folder):
+    if not is_run(folder_of(model)):
         return None
-    dataset = read_record(folder)["settings"]["dataset"]
+    dataset = read_record(folder_of(model))["settings"]["dataset"]
     info = find_dataset(dataset)
     return info.name if info else dataset
 
@@ -252,9 +201,7 @@ def own_dataset(model: Path) -> str | None:
 def is_own(model: Path, dataset: str) -> bool:
     """Whether a data set, by name or path, is the one that a run was trained on, however its path is spelled."""
     own, info = own_dataset(model), find_dataset(dataset)
-    if own is None or info is not None:
-        return info is not None and info.name == own
-    return dataset == own or same_place(dataset, own)
+    return own is not None and (info.name == own if info else dataset == own or same_place(dataset, own))
 
 
 def seen_in_training(model: Path, images: Sequence[str]) -> int:
@@ -264,32 +211,3 @@ def seen_in_training(model: Path, images: Sequence[str]) -> int:
         return 0
     split = read_table(path)
     return len(set(images) & set(split.loc[split["split"] != "test", "image"].astype(str)))
-
-
-def own_part(model: Path, split: Split, *, data_dir: Path | None = None) -> Ratings:
-    """One split of the run's own data set.
-
-    Args:
-        model: a run folder, or its model.safetensors.
-        split: which split.
-        data_dir: where the data set lies now; by default where it lay then.
-
-    Raises:
-        FusiqaError: not in a run folder, or the data set has moved or changed.
-    """
-    folder = folder_of(model)
-    if not is_run(folder):
-        raise FusiqaError(f"{model} is not a run directory: give images or a `dataset`")
-    record = read_record(folder)
-    settings: dict[str, Any] = record["settings"]
-    data_dir = data_dir or (Path(settings["data_dir"]) if settings["data_dir"] else None)
-    score_range = tuple(settings["score_range"]) if settings["score_range"] else None
-    ratings = catalog.read(
-        settings["dataset"],
-        data_dir=data_dir,
-        score_range=score_range,
-        lower_is_better=settings["lower_is_better"],
-        seed=settings["split_seed"],
-    )
-    broken = [row["image"] for row in record["resolved"]["broken"]]
-    return splits.load(ratings.without(broken), folder / SPLIT_FILE).part(split)

@@ -3,149 +3,99 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import sys
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sized
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning
+import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.utilities import rank_zero_only
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import Dataset
 
-from fusiqa.config import RunSettings
-from fusiqa.data.loader import (
-    EvaluationCrops,
-    TrainingCrops,
-    TrainingOrder,
-    choose_workers,
-    evaluation_loader,
-    training_loader,
-)
+from fusiqa.config import DataSettings
+from fusiqa.data import loader
+from fusiqa.data.audit import Checked
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.io import write_atomically
-from fusiqa.models.quality import QualityModel
+from fusiqa.io import write_atomically, write_csv
+from fusiqa.models.checkpoint import save_checkpoint
+from fusiqa.models.quality import Prediction, QualityModel
+from fusiqa.progress import Say
 from fusiqa.scoring.image import Resize
-from fusiqa.training.history import WaitingTime, epoch_line, figures_of_the_best, is_best, write_history
-from fusiqa.training.module import QualityModule
+from fusiqa.scoring.models import Network
+from fusiqa.training.module import QualityModule, Row
+from fusiqa.training.predict import predict
 from fusiqa.training.recipe import Recipe
 
-LAST_FILE = "last.ckpt"
-UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError)
-LOG_FOLDER = "logs"
-ACCELERATORS = {"cuda": "gpu"}  # what Lightning calls it
-PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    "32": "32-true",
-    "bf16": "bf16-mixed",
-    "fp16": "16-mixed",
-}
-
-Say = Callable[[str], object]
-SaveBest = Callable[[QualityModel, dict[str, float]], None]
-"""Called on the first process with the model and the validation figures of the best epoch so far."""
+HISTORY_FILE, LAST_FILE, LOG_FOLDER = "history.csv", "last.ckpt", "logs"
+KEPT_OF_THE_BEST = ("epoch", "val_srcc", "val_plcc", "val_mae")
+WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning calls waiting for a training batch
+PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # what Lightning calls them
+PredictTest = Callable[[QualityModel], pd.DataFrame]
+"""From the best epoch's model to the predictions for the test split."""
 
 
-def fit(
-    model: QualityModel,
-    ratings: Ratings,
-    recipe: Recipe,
-    run: RunSettings,
-    *,
-    resize: Resize,
-    num_workers: int | None,
-    run_dir: Path,
-    save_best: SaveBest,
-    say: Say = lambda _: None,
-) -> bool:
+def fit_whole(
+    model: QualityModel, checked: Checked, data: DataSettings, recipe: Recipe, run_dir: Path, say: Say
+) -> PredictTest | None:
     """Train the whole network, keeping the best epoch, the history and a state to resume from in the run folder.
 
     Args:
-        model: trained in place; its best epoch is what `save_best` was last called with.
-        ratings: with a train and a validation split.
-        recipe: learning rates, device and precision.
-        run: seed, devices, logs, whether to resume.
-        resize: the resize protocol.
-        num_workers: processes that read images; chosen by default.
-        run_dir: where history.csv, last.ckpt and the logs go.
-        save_best: called after each epoch that is better than all before.
+        model: trained in place, on images after its `resize`.
+        checked: images with a train, a validation and a test split.
+        data: how images are read.
+        recipe: how the model is trained.
+        run_dir: where model.safetensors, model.json, history.csv, last.ckpt and the logs go.
         say: receives each epoch's figures where no progress bar is shown.
 
-    Returns:
-        Whether this is the first of the processes that trained together: the one that goes on to test.
-
-    Raises:
-        FusiqaError: a batch size that the devices cannot share, or a training state that cannot be read.
-        KeyboardInterrupt: Ctrl-C, or what a handler made of another signal.
+    Returns what predicts the test split, on the first of the processes that trained together, None on the others.
     """
-    trainer = create_trainer(model, recipe, run, run_dir, save_best, say)
-    world, batch_size = trainer.world_size, recipe.optimiser.batch_size
+    ratings, size, resize = checked.ratings, model.config.crop_size, Resize.parse(model.resize)
+    training = loader.TrainingCrops(ratings.part("train"), resize, size, recipe.run.seed)
+    validation = loader.EvaluationCrops(ratings.part("validation"), resize, size, view=model.config.view)
+    model.to(memory_format=torch.channels_last)
+    if not fit(model, ratings, training, validation, recipe, run_dir, num_workers=data.num_workers, say=say):
+        return None
+    return partial(predict, ratings=ratings.part("test"), device=recipe.device, progress=recipe.run.progress)
+
+
+def fit(
+    model: QualityModel, ratings: Ratings, training: Dataset, validation: loader.EvaluationCrops | Sized,
+    recipe: Recipe, run_dir: Path, *, num_workers: int | None, images_at_once: int = loader.IMAGES_AT_ONCE,
+    predict: Callable[[Tensor], Prediction] | None = None, network: Network | None = None, say: Say,
+) -> bool:  # fmt: skip
+    """Fit to random crops or their maps, from a training state if there is one; whether this is the first process."""
+    trainer = create_trainer(model, recipe, run_dir, say)
+    rank, world, batch_size = trainer.global_rank, trainer.world_size, recipe.optimiser.batch_size
     if batch_size % world:
         raise FusiqaError(f"`batch_size` must be a multiple of the {world} devices, got {batch_size}")
-    training, validation = ratings.part("train"), ratings.part("validation")
-    crops_per_image, size = recipe.optimiser.crops_per_image, model.config.crop_size
-    crops = len(training) * crops_per_image
-    check_batches(model, crops=-(-crops // world), batch_size=batch_size // world)
-    mos = validation.table["mos"].to_numpy(float)
-    module = QualityModule(model, recipe, seed=run.seed, validation_mos=mos, crops_per_epoch=crops)
-    model.to(memory_format=torch.channels_last)
-    workers = choose_workers(num_workers, ratings, devices=trainer.num_devices)
-    order = TrainingOrder(
-        images=len(training),
-        crops_per_image=crops_per_image,
-        seed=run.seed,
-        rank=trainer.global_rank,
-        world_size=world,
-    )
-    return run_trainer(
-        trainer,
-        module,
-        training_loader(
-            TrainingCrops(training, resize, size, run.seed), order, batch_size=batch_size // world, num_workers=workers
-        ),
-        evaluation_loader(
-            EvaluationCrops(validation, resize, size, view=model.config.view),
-            num_workers=workers,
-            rank=trainer.global_rank,
-            world_size=world,
-        ),
-        resume_from=run_dir / LAST_FILE if run.resume else None,
-    )
-
-
-def check_batches(model: QualityModel, *, crops: int, batch_size: int) -> None:
-    """Refuse the one case that batch normalisation cannot train on: a batch of one crop whose last map is one cell.
-
-    Raises:
-        FusiqaError: some batch of an epoch would be of that kind.
-    """
-    normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if normalised and model.pyramid.scale_sizes()[-1] == (1, 1) and (batch_size == 1 or crops % batch_size == 1):
-        raise FusiqaError(
-            f"batch normalisation cannot train on a batch of one crop whose last map is one cell, and {crops} crops in "
-            f"batches of {batch_size} leave one: use a larger `crop_size`, or another `batch_size`"
-        )
-
-
-def run_trainer(
-    trainer: lightning.Trainer,
-    module: QualityModule,
-    training: DataLoader,
-    validation: DataLoader,
-    *,
-    resume_from: Path | None,
-) -> bool:
-    """Fit, from a training state where there is one. Returns and raises as `fit` does."""
-    state = str(resume_from) if resume_from is not None and resume_from.is_file() else None
+    images, each, seed = len(ratings.part("train")), recipe.optimiser.crops_per_image, recipe.run.seed
+    order = loader.TrainingOrder(images=images, crops_per_image=each, seed=seed, rank=rank, world_size=world)
+    if not recipe.frozen:
+        check_batches(model, crops=len(order), batch_size=batch_size // world)
+    mos = ratings.part("validation").table["mos"].to_numpy(float)
+    module = QualityModule(model, recipe, mos=mos, crops=images * each, predict=predict, network=network)
+    workers, last = loader.choose_workers(num_workers, ratings, devices=trainer.num_devices), run_dir / LAST_FILE
+    own = {"num_workers": workers, "rank": rank, "world_size": world, "images_at_once": images_at_once}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging, not on results
         try:
-            trainer.fit(module, training, validation, ckpt_path=state)
+            trainer.fit(
+                module,
+                loader.training_loader(training, order, batch_size=batch_size // world, num_workers=workers),
+                loader.evaluation_loader(validation, **own),
+                ckpt_path=str(last) if recipe.run.resume and last.is_file() else None,
+            )
         except SystemExit as ended:
             if not trainer.interrupted:
                 raise
@@ -154,34 +104,35 @@ def run_trainer(
     return trainer.is_global_zero
 
 
+def check_batches(model: QualityModel, *, crops: int, batch_size: int) -> None:
+    """Refuse the one case that batch normalisation cannot train on: a batch of one crop whose last map is one cell."""
+    normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if normalised and model.pyramid.scale_sizes()[-1] == (1, 1) and (batch_size == 1 or crops % batch_size == 1):
+        why = f"batch normalisation cannot train on one crop whose last map is one cell, as {crops} crops in batches of"
+        raise FusiqaError(f"{why} {batch_size} leave: use a larger `crop_size`, or another `batch_size`")
+
+
 def is_first_process() -> bool:
     """Whether this is the one of the processes training together that writes and speaks; true outside such a group."""
     return getattr(rank_zero_only, "rank", None) in (None, 0)
 
 
-def create_trainer(
-    model: QualityModel, recipe: Recipe, run: RunSettings, run_dir: Path, save_best: SaveBest, say: Say
-) -> lightning.Trainer:
+def create_trainer(model: QualityModel, recipe: Recipe, run_dir: Path, say: Say) -> lightning.Trainer:
     """Lightning's trainer: devices, precision, clipping, logs, callbacks, and on a terminal a progress bar."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    run, optimiser, device = recipe.run, recipe.optimiser, recipe.device
     bar = run.progress and sys.stderr.isatty()  # in a log file it would be megabytes
-    optimiser, device = recipe.optimiser, recipe.device
-    callbacks: list[Callback] = [KeepBest(run_dir, save_best, (lambda _: None) if bar else say)]
+    callbacks: list[Callback] = [KeepBest(run_dir, (lambda _: None) if bar else say)]
     # Every epoch's whole state, replacing that of the epoch before:
-    callbacks.append(
-        ModelCheckpoint(
-            run_dir, filename=Path(LAST_FILE).stem, save_on_train_epoch_end=True, enable_version_counter=False
-        )
-    )
-    if optimiser.patience is not None:
-        callbacks.append(
-            EarlyStopping("val_srcc", mode="max", patience=optimiser.patience, check_on_train_epoch_end=False)
-        )
+    state: dict[str, Any] = {"filename": "last", "save_on_train_epoch_end": True, "enable_version_counter": False}
+    callbacks.append(ModelCheckpoint(run_dir, **state))
+    if (patience := optimiser.patience) is not None:
+        callbacks.append(EarlyStopping("val_srcc", mode="max", patience=patience, check_on_train_epoch_end=False))
     if bar:
         callbacks.append(TQDMProgressBar())
     devices = run.num_devices or (1 if recipe.frozen or device.type == "cpu" else "auto")
     return lightning.Trainer(
-        accelerator=ACCELERATORS.get(device.type, device.type),
+        accelerator="gpu" if device.type == "cuda" else device.type,
         devices=[device.index] if device.index is not None else devices,
         num_nodes=run.num_nodes,
         strategy="ddp" if (run.num_devices or 1) * run.num_nodes > 1 else "auto",
@@ -211,39 +162,39 @@ def create_logger(kind: str, run_dir: Path) -> Logger | bool:
             metrics.rename(metrics.with_name(f"metrics-{before}.csv"))
         return CSVLogger(run_dir, name=LOG_FOLDER, version="")
     try:
-        from lightning.pytorch.loggers import TensorBoardLogger
-
         return TensorBoardLogger(run_dir, name=LOG_FOLDER, version="")
     except ModuleNotFoundError as reason:
         raise FusiqaError("`logger` tensorboard needs TensorBoard: pip install 'fusiqa[tensorboard]'") from reason
 
 
 class KeepBest(Callback):
-    """Write history.csv and save the model after every epoch whose validation SRCC is the highest (ties: the earlier).
+    """Write history.csv after every epoch, and the model where its validation SRCC is the highest (ties: the earlier).
 
-    Lightning's ModelCheckpoint would keep the best epoch as a pickle of its own shape; a trained model is a
-    model.safetensors with its model.json, and both have to be there whole whenever the run is killed.
+    Lightning's ModelCheckpoint would pickle the best epoch, and its CSVLogger delete the rows before a resume.
     """
 
-    def __init__(self, folder: Path, save: SaveBest, say: Say) -> None:
-        self.folder = folder
-        self.save = save
-        self.say = say
-        self.best: dict[str, float] = {}
-        self.rows: list[dict[str, float]] = []
+    def __init__(self, folder: Path, say: Say) -> None:
+        self.folder, self.say = folder, say
+        self.best: Row = {}
+        self.rows: list[Row] = []
 
-    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, QualityModule)
-        row = module.epoch_row
-        better = is_best(row, self.best)
-        if better:
-            self.best = figures_of_the_best(row)
+    def add(self, row: Row) -> bool:
+        """Keep the row of an epoch; whether it is the best so far."""
         self.rows.append(row)
+        better = not self.best or row["val_srcc"] > self.best["val_srcc"]
+        if better:
+            self.best = {name: row[name] for name in KEPT_OF_THE_BEST}
+        return better
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        row = module.epoch_row
+        better = self.add(row)
         if trainer.is_global_zero:
             if better:
-                self.save(module.model, self.best)
-            write_history(self.rows, self.folder)
-            self.say(epoch_line(row))
+                module.model.provenance |= self.best
+                save_checkpoint(module.model, self.folder)
+            write_csv(pd.DataFrame(self.rows), self.folder / HISTORY_FILE)
+            self.say(f"epoch {row['epoch']}: train_mae {row['train_mae']:.4g}, validation SRCC {row['val_srcc']:.4f}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": dict(self.best), "rows": [dict(row) for row in self.rows]}
@@ -252,11 +203,26 @@ class KeepBest(Callback):
         self.best, self.rows = dict(state_dict["best"]), [dict(row) for row in state_dict["rows"]]
 
 
+class WaitingTime(Profiler):
+    """`seconds` that training steps have waited for their batch; Lightning's profilers keep every single duration."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = self._since = 0.0
+
+    def start(self, action_name: str) -> None:
+        if action_name == WAITING:
+            self._since = time.perf_counter()
+
+    def stop(self, action_name: str) -> None:
+        if action_name == WAITING:
+            self.seconds += time.perf_counter() - self._since
+
+
 class SafeCheckpointIO(TorchCheckpointIO):
     """Training states that a kill leaves whole, and that run no code when they are read.
 
-    Lightning's own writer goes through the default temporary folder, so that on another file system the last step is a
-    copy that a kill cuts short; and its reader unpickles whatever the file holds, unless it is told otherwise.
+    Lightning writes through the default temporary folder, from where a kill cuts a copy short, and unpickles anything.
     """
 
     def __init__(self, model: QualityModel) -> None:
@@ -271,7 +237,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
             state = torch.load(path, map_location="cpu", weights_only=True)
             shapes = {name: tensor.shape for name, tensor in state["state_dict"].items()}
             missing = {"loops", "callbacks", "optimizer_states", "lr_schedulers"} - set(state)
-        except UNREADABLE as reason:
+        except Exception as reason:  # whatever hostile bytes make torch raise
             raise FusiqaError(f"{path} is not a training state, or a damaged one; `overwrite` starts anew") from reason
         if missing or not shapes.items() <= self.shapes.items():
             raise FusiqaError(f"{path} is the training state of another network; `overwrite` starts anew")

@@ -1,20 +1,20 @@
 """Training of the heads alone: the backbone's maps are pooled, computed once and kept on disk.
 
-With a frozen backbone the maps of a crop are always the same. What the fusion and the local distortion vector make of
-the finer three goes through average pools, which commute with 1x1 convolutions and sums; so their pools are enough. The
-coarsest map is kept as it is, because its mean is not that of its 7x7 pool unless 7 divides its sides, or it has that
-size. So the heads give the scores that the whole network gives, but for the rounding of 16-bit floats. `spatial` fusion
-gates before it pools, and is trained on a frozen backbone as a network that gates the pooled maps
-(`ModelConfig.gates_on_pools`), which is then what is saved.
+What the fusion and the local distortion vector make of the finer three maps goes through average pools, which commute
+with 1x1 convolutions and sums; so their pools are enough. The coarsest map is kept as it is, because its mean is not
+that of its 7x7 pool unless 7 divides its sides. So the heads give the scores of the whole network, but for the rounding
+of 16-bit floats. `spatial` fusion is trained and saved as one that gates the pools (`ModelConfig.gates_on_pools`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,39 +24,26 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from fusiqa.config import RunSettings
-from fusiqa.data.cache import Store
-from fusiqa.data.loader import (
-    Draw,
-    EvaluationCrops,
-    TrainingOrder,
-    choose_workers,
-    evaluation_loader,
-    training_loader,
-)
-from fusiqa.data.ratings import Ratings
+from fusiqa.config import DataSettings
+from fusiqa.data.audit import Checked
+from fusiqa.data.cache import Store, open_store
+from fusiqa.data.loader import Draw, EvaluationCrops, choose_workers, evaluation_loader
+from fusiqa.data.ratings import Split
 from fusiqa.errors import FusiqaError
 from fusiqa.models.crops import PIXELS_AT_ONCE, to_unit_range
 from fusiqa.models.fusion import GRID, pool
 from fusiqa.models.head import STAGES
 from fusiqa.models.quality import Prediction, QualityModel
-from fusiqa.progress import progress_bar
-from fusiqa.scoring.image import Resize
-from fusiqa.scoring.scorer import score_views
+from fusiqa.progress import Say, progress_bar
+from fusiqa.scoring.image import OVERLAP, Resize
 from fusiqa.scoring.torch import TorchNetwork, in_float32
-from fusiqa.training.fit import LAST_FILE, SaveBest, Say, create_trainer, run_trainer
-from fusiqa.training.module import QualityModule
-from fusiqa.training.predict import empty_table, fill
+from fusiqa.training.fit import PredictTest, fit
+from fusiqa.training.predict import score_batches
 from fusiqa.training.recipe import Recipe
 
 LAYOUT = "packed maps 2"  # what rows are kept under: another layout of the same length would be taken for this one
 CROPS_AT_ONCE = 256  # through the heads
 IMAGES_AT_ONCE = 64  # whose maps are in memory
-
-Packed = Float[Tensor, "batch numbers"]
-"""The pooled maps of a batch of crops, one row each."""
-
-# --- pooled maps of crops --------------------------------------------------------------------------------------------
 
 
 def grids(channels: Sequence[int], numbers: int) -> list[tuple[int, int]]:
@@ -76,20 +63,15 @@ def grids(channels: Sequence[int], numbers: int) -> list[tuple[int, int]]:
 
 
 @torch.no_grad()
-def pack(model: QualityModel, crops: UInt8[Tensor, "batch 3 height width"]) -> Packed:
-    """Run the backbone, in evaluation mode, and pool its maps: float16, (crops, numbers); crops are square."""
+def pack(model: QualityModel, crops: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch numbers"]:
+    """Run the backbone, in evaluation mode, and pool its maps: float16, a row for each crop; crops are square."""
     *finer, coarsest = model.pyramid(to_unit_range(crops))
     local = [F.adaptive_avg_pool2d(m, grid) for m, (_, grid) in zip(finer, STAGES, strict=True)]
     return torch.cat([m.flatten(1) for m in [*map(pool, finer), *local, coarsest]], dim=1).half()
 
 
-def score_packed(model: QualityModel, packed: Packed) -> Prediction:
-    """The scores of packed crops; float32, the backbone is not run.
-
-    Args:
-        model: in training or evaluation mode.
-        packed: rows of `pack`, from the same backbone.
-    """
+def score_packed(model: QualityModel, packed: Float[Tensor, "batch numbers"]) -> Prediction:
+    """The scores of rows of `pack` from the same backbone, which is not run; float32."""
     shapes = grids(model.pyramid.channels, packed.shape[1])
     parts = packed.float().split([into * side**2 for into, side in shapes], dim=1)
     *pools, coarsest = [part.unflatten(1, (into, side, side)) for part, (into, side) in zip(parts, shapes, strict=True)]
@@ -109,28 +91,18 @@ class Heads(TorchNetwork):
         return CROPS_AT_ONCE
 
 
-# --- maps of images, kept on disk ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class PackedImages(Dataset):
-    """The packed maps of each image's crops, by its row: float16, (crops, numbers).
+    """The packed maps of each image's crops, by its row: float16, (crops, numbers)."""
 
-    Attributes:
-        keys: what each row is stored under.
-        store: where they lie.
-        spare: those that the store had no room for, held in memory.
-    """
-
-    keys: list[str]
+    keys: list[str]  # in the store, by row
     store: Store
-    spare: dict[int, np.ndarray] = field(default_factory=dict)
+    spare: dict[int, np.ndarray] = field(default_factory=dict)  # those that the store had no room for
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
-        """The maps of a row, and the row. Raises FusiqaError where they are no longer in the store."""
         found = self.spare[row] if row in self.spare else self.store.get(self.keys[row])
         if found is None:
             path = self.store.path(self.keys[row])
@@ -138,43 +110,39 @@ class PackedImages(Dataset):
         return found, row
 
 
-def pack_images(
-    model: QualityModel,
-    ratings: Ratings,
-    contents: Mapping[str, str],
-    resize: Resize,
-    store: Store,
-    *,
-    overlap: float,
-    device: torch.device,
-    num_workers: int | None,
-    progress: bool,
-) -> PackedImages:
-    """The packed maps of every image's covering crops; what the store holds whole is not computed again.
+@dataclass(frozen=True)
+class PackedCrops(Dataset):
+    """The maps of one of an image's crops, drawn from (seed, draw) alone, and the image's rating."""
 
-    Args:
-        model: whose backbone is run.
-        ratings: the images.
-        contents: SHA-256 (hex) of each image's content.
-        resize: the resize protocol.
-        store: where the maps are kept.
-        overlap: of neighbouring crops, 0 to below 1.
-        device: that runs the backbone.
-        num_workers: processes that read images; chosen by default.
-        progress: show a bar on standard error.
-    """
-    size = model.config.crop_size
-    made_by = f"{LAYOUT} resize {resize} crop {size} overlap {overlap:.3f} backbone {backbone_fingerprint(model)}"
+    images: PackedImages
+    mos: np.ndarray
+    seed: int
+
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
+        maps, _ = self.images[draw.row]
+        crop = np.random.default_rng((self.seed, *draw)).integers(len(maps))
+        return torch.from_numpy(np.array(maps[crop])), float(self.mos[draw.row])
+
+
+def pack_images(
+    model: QualityModel, checked: Checked, split: Split, overlap: float,
+    store: Store, data: DataSettings, recipe: Recipe,
+) -> PackedImages:  # fmt: skip
+    """The packed maps of the crops that cover each image of a split; what the store holds is not computed again."""
+    ratings, size, backbone = checked.ratings.part(split), model.config.crop_size, backbone_fingerprint(model)
     images = ratings.table["image"].tolist()
-    packed = PackedImages([f"{contents[image]} {made_by}" for image in images], store)
-    model.eval().to(device).to(memory_format=torch.channels_last)  # also where nothing is missing: heads round by it
+    made_by = f"{LAYOUT} resize {model.resize} crop {size} overlap {overlap:.3f} backbone {backbone}"
+    packed = PackedImages([f"{checked.contents[image]} {made_by}" for image in images], store)
+    model.eval().to(recipe.device).to(
+        memory_format=torch.channels_last
+    )  # also where nothing is missing: heads round by it
     with store.alone(made_by):  # runs that start together would else all compute the same maps
         store.touch(packed.keys)
         missing = [row for row, key in enumerate(packed.keys) if store.get(key) is None]
         if missing:
-            there = set(range(len(images))) - set(missing)
-            crops = EvaluationCrops(ratings.without([images[row] for row in there]), resize, size, overlap)
-            for place, maps in run_backbone(model, crops, num_workers=num_workers, progress=progress):
+            there = set(images) - {images[row] for row in missing}
+            crops = EvaluationCrops(ratings.without(sorted(there)), Resize.parse(model.resize), size, overlap)
+            for place, maps in run_backbone(model, crops, data.num_workers, progress=recipe.run.progress):
                 row = missing[place]
                 if not store.put(packed.keys[row], maps):
                     packed.spare[row] = maps.copy()
@@ -182,11 +150,10 @@ def pack_images(
 
 
 def run_backbone(
-    model: QualityModel, crops: EvaluationCrops, *, num_workers: int | None, progress: bool
+    model: QualityModel, crops: EvaluationCrops, num_workers: int | None, *, progress: bool
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The row of each image, and the packed maps of its crops: float16, (crops, numbers)."""
-    ratings = crops.ratings
-    device = next(model.parameters()).device
+    ratings, device = crops.ratings, next(model.parameters()).device
     at_once = max(1, PIXELS_AT_ONCE[device.type] // model.config.crop_size**2)
     with progress_bar(what=f"maps of {ratings.name}", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
@@ -205,78 +172,22 @@ def backbone_fingerprint(model: QualityModel) -> str:
     return digest.hexdigest()[:16]
 
 
-def predict_packed(model: QualityModel, packed: PackedImages, ratings: Ratings) -> pd.DataFrame:
-    """As `predict` of whole images, from their packed maps: image, mos, score, scale_0 .. scale_3."""
-    heads, table = Heads(model.eval()), empty_table(ratings)
-    for batch in evaluation_loader(packed, num_workers=0, images_at_once=IMAGES_AT_ONCE):
-        fill(table, batch.rows, score_views(heads, batch.views))
-    return table
-
-
-# --- training --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PackedCrops(Dataset):
-    """The maps of one of an image's crops, drawn from (seed, draw) alone, and the image's rating."""
-
-    images: PackedImages
-    mos: np.ndarray
-    seed: int
-
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
-        maps, _ = self.images[draw.row]
-        crop = np.random.default_rng((self.seed, *draw)).integers(len(maps))
-        return torch.from_numpy(np.array(maps[crop])), float(self.mos[draw.row])
-
-
-def fit_heads(
-    model: QualityModel,
-    training: PackedImages,
-    validation: PackedImages,
-    ratings: Ratings,
-    recipe: Recipe,
-    run: RunSettings,
-    *,
-    run_dir: Path,
-    save_best: SaveBest,
-    say: Say = lambda _: None,
-) -> None:
-    """Train everything but the backbone, as `fit` trains the whole network; each epoch takes random crops' maps.
-
-    Args:
-        model: trained in place.
-        training: maps of the training images.
-        validation: maps of the validation images.
-        ratings: with a train and a validation split.
-        recipe: learning rates, device and precision.
-        run: seed, whether to resume.
-        run_dir: where history.csv and last.ckpt go.
-        save_best: called after each epoch that is better than all before.
-        say: receives each epoch's figures.
-
-    Raises:
-        FusiqaError: several processes, or a training state that cannot be read.
-    """
-    if (run.num_devices or 1) * run.num_nodes > 1:
-        raise FusiqaError("`freeze_backbone` trains in one process: leave out `num_devices` and `num_nodes`")
+def fit_frozen(
+    model: QualityModel, checked: Checked, data: DataSettings, recipe: Recipe, run_dir: Path, say: Say
+) -> PredictTest:
+    """As `fit_whole`, of everything but the backbone, on the fewest crops that cover an image; tests overlap them."""
+    ratings, store = checked.ratings, open_store(data.cache_dir, data.cache_gb)
+    validation, train = (pack_images(model, checked, s, 0.0, store, data, recipe) for s in ("validation", "train"))
+    training = PackedCrops(train, ratings.part("train").table["mos"].to_numpy(float), recipe.run.seed)
     model.train().pyramid.requires_grad_(False)
-    mos, optimiser = ratings.part("train").table["mos"].to_numpy(float), recipe.optimiser
-    order = TrainingOrder(images=len(training), crops_per_image=optimiser.crops_per_image, seed=run.seed)
-    module = QualityModule(
-        model,
-        recipe,
-        seed=run.seed,
-        validation_mos=ratings.part("validation").table["mos"].to_numpy(float),
-        crops_per_epoch=len(order),
-        predict=lambda packed: score_packed(model, packed),
-        network=Heads(model),
-    )
-    crops = PackedCrops(training, mos, run.seed)
-    run_trainer(
-        create_trainer(model, recipe, run, run_dir, save_best, say),
-        module,
-        training_loader(crops, order, batch_size=optimiser.batch_size, num_workers=0),
-        evaluation_loader(validation, num_workers=0, images_at_once=IMAGES_AT_ONCE),
-        resume_from=run_dir / LAST_FILE if run.resume else None,
-    )
+    reading: dict[str, Any] = {"num_workers": 0, "images_at_once": IMAGES_AT_ONCE}
+    heads: dict[str, Any] = {"predict": partial(score_packed, model), "network": Heads(model)}
+    fit(model, ratings, training, validation, recipe, run_dir, say=say, **heads, **reading)
+
+    def predict_test(trained: QualityModel) -> pd.DataFrame:
+        test = pack_images(model, checked, "test", OVERLAP, store, data, recipe)
+        return score_batches(
+            Heads(trained.eval()), evaluation_loader(test, **reading), ratings.part("test"), progress=False
+        )
+
+    return predict_test

@@ -1,60 +1,86 @@
-"""What Lightning calls: a training step, a validation over all processes, an optimiser."""
+"""What Lightning calls: a training step with its loss, a validation over all processes, an optimiser."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import lightning
 import numpy as np
 import torch
+from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.nn import functional as F
 
+from fusiqa.config import ScoreRange
 from fusiqa.data.loader import EvaluationBatch, TrainingBatch
 from fusiqa.models.crops import to_unit_range
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.scoring.models import Network
 from fusiqa.scoring.scorer import score_views
 from fusiqa.scoring.torch import TorchNetwork
-from fusiqa.training.history import Row, WaitingTime, validation_figures
-from fusiqa.training.loss import loss_of, seed_step
+from fusiqa.stats.metrics import plcc, srcc
+from fusiqa.training.predict import NO_WEIGHTS, SCALE_COLUMNS
 from fusiqa.training.recipe import Recipe, create_optimizer, create_schedule
 
-NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
 FROZEN_PART = "model.pyramid."
+Row = dict[str, float]
+"""A row of history.csv: epoch (from 1), train_mae and val_mae (on the score range), val_srcc, val_plcc, learning rates
+at the epoch's end, mean scale weights of the validation images (NaN where the fusion has none), times."""
+
+
+class Loss(NamedTuple):
+    """Of a batch: what is minimised, and the mean absolute error on the score range, detached."""
+
+    total: Float[Tensor, ""]
+    absolute_error: Float[Tensor, ""]
+
+
+def loss_of(
+    prediction: Prediction, mos: Float[Tensor, " batch"], score_range: ScoreRange, *, entropy_weight: float
+) -> Loss:
+    """mean |score - mos| in 0-1 + entropy_weight * (1 - entropy of the scale weights / log 4), if there are any.
+
+    `prediction` and `mos` are on the score range; an `entropy_weight` of 0 leaves the entropy out.
+    """
+    total = error = F.l1_loss(score_range.to_unit(prediction.score), score_range.to_unit(mos))
+    if entropy_weight and prediction.scale_weights is not None:
+        total = error + entropy_weight * missing_entropy(prediction.scale_weights)
+    return Loss(total, error.detach() * score_range.width)
+
+
+def missing_entropy(scale_weights: Float[Tensor, "batch scales"]) -> Float[Tensor, ""]:
+    """1 - entropy / log(scales), 0-1, averaged over images: 0 for equal weights."""
+    entropy = -(scale_weights * scale_weights.clamp_min(1e-9).log()).sum(dim=1)
+    return 1 - entropy.mean() / math.log(scale_weights.shape[1])
+
+
+def seed_step(*numbers: int) -> None:
+    """Seed dropout from these numbers alone."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
+
+
+def validation_figures(scores: np.ndarray, mos: np.ndarray) -> Row:
+    mae = float(abs(scores - mos).mean())
+    return {"val_srcc": float(srcc(scores, mos)), "val_plcc": float(plcc(scores, mos)), "val_mae": mae}
 
 
 class QualityModule(lightning.LightningModule):
     """L1 regression of the ratings; the validation SRCC, on whole images, chooses the epoch.
 
-    Args:
-        model: the network to train.
-        recipe: how.
-        seed: of the dropout.
-        validation_mos: ratings of the validation images, in the order of their rows.
-        crops_per_epoch: over all processes; for the rate in history.csv.
-        predict: from the crops of a training batch to their scores; by default the whole network.
-        network: scores the validation images; by default the whole network.
+    `mos` rates the validation images in the order of their rows; an epoch has so many `crops`, in all processes.
+    `predict` scores the crops of a training batch, `network` the validation images: by default both the whole network.
     """
 
     def __init__(
-        self,
-        model: QualityModel,
-        recipe: Recipe,
-        *,
-        seed: int,
-        validation_mos: np.ndarray,
-        crops_per_epoch: int,
-        predict: Callable[[Tensor], Prediction] | None = None,
-        network: Network | None = None,
-    ) -> None:
+        self, model: QualityModel, recipe: Recipe, *, mos: np.ndarray, crops: int,
+        predict: Callable[[Tensor], Prediction] | None, network: Network | None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.model = model
-        self.recipe = recipe
-        self.seed = seed
-        self.validation_mos = validation_mos
-        self.crops_per_epoch = crops_per_epoch
+        self.model, self.recipe, self.mos, self.crops = model, recipe, mos, crops
         self.predict = predict or (lambda crops: model(to_unit_range(crops)))
         self.network = network or TorchNetwork(model)
         self.rows: list[tuple[int, float, list[float]]] = []
@@ -64,19 +90,14 @@ class QualityModule(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.errors = []
-        self.started = time.perf_counter()
-        self.waited_before = self.seconds_waited()
+        self.started, self.waited_before = time.perf_counter(), self.seconds_waited()
 
     def on_train_batch_start(self, batch: TrainingBatch, batch_idx: int) -> None:
-        """Draw dropout from (seed, step, rank) alone, so that a resumed epoch repeats the interrupted one.
-
-        Once an epoch would not do: loaders draw from the same generator, and at other moments after a resume.
-        """
-        seed_step(self.seed, self.global_step, self.global_rank)
+        """Draw dropout from (seed, step, rank) alone: loaders use the same generator, after a resume at other times."""
+        seed_step(self.recipe.run.seed, self.global_step, self.global_rank)
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
-        prediction = self.predict(batch.crops)
-        weight = self.recipe.optimiser.entropy_weight
+        prediction, weight = self.predict(batch.crops), self.recipe.optimiser.entropy_weight
         loss = loss_of(prediction, batch.mos, self.model.config.score_range, entropy_weight=weight)
         self.errors.append(loss.absolute_error)
         self.log("train_mae", loss.absolute_error, prog_bar=True)
@@ -88,50 +109,39 @@ class QualityModule(lightning.LightningModule):
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def seconds_waited(self) -> float:
-        """Seconds that training steps have waited for their batch since the fit began; NaN under another trainer."""
-        profiler = self.trainer.profiler  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-        return profiler.seconds if isinstance(profiler, WaitingTime) else float("nan")
+        return self.trainer.profiler.seconds  # type: ignore[attr-defined]  # Lightning sets it without declaring it
 
     def on_validation_epoch_start(self) -> None:
-        self.trained = time.perf_counter()
-        self.waited = self.seconds_waited() - self.waited_before
+        self.trained, self.waited = time.perf_counter(), self.seconds_waited() - self.waited_before
         self.rows = []
 
     def transfer_batch_to_device(self, batch, device: torch.device, dataloader_idx: int):
-        """Leave images that are scored where they are: their views go to the device pass by pass."""
+        """Leave evaluation batches where they are: their network moves its views to the device."""
         if isinstance(batch, EvaluationBatch):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def validation_step(self, batch: EvaluationBatch, _: int) -> None:
-        scored = score_views(self.network, batch.views)
-        self.rows += [
-            (row, one.score, one.scale_weights or NO_WEIGHTS) for row, one in zip(batch.rows, scored, strict=True)
-        ]
+        scored = zip(batch.rows, score_views(self.network, batch.views), strict=True)
+        self.rows += [(row, one.score, one.scale_weights or NO_WEIGHTS) for row, one in scored]
 
     def on_validation_epoch_end(self) -> None:
-        """Bring all processes' images together, each once, and measure on the whole split."""
-        rows = sorted(gathered(self.rows))
-        scores = np.array([score for _, score, _ in rows])
-        mos = self.validation_mos[[row for row, _, _ in rows]]
-        figures = validation_figures(scores, mos)
+        """Bring all processes' images together, each once, measure on the whole split, and describe the epoch."""
+        rows, scores, weights = zip(*sorted(gathered(self.rows)), strict=True)
+        figures = validation_figures(np.array(scores), self.mos[list(rows)])
         self.log_dict(figures, prog_bar=True, rank_zero_only=False)
-        self.epoch_row = self.describe_epoch(figures, np.array([weights for _, _, weights in rows]).mean(axis=0))
-
-    def describe_epoch(self, validation: Row, scale_weights: np.ndarray) -> Row:
-        """One row of history.csv."""
         seconds = self.trained - self.started
         rates = {group["name"]: float(group["lr"]) for group in self.trainer.optimizers[0].param_groups}
-        return {
+        self.epoch_row = {
             "epoch": self.current_epoch + 1,
             "train_mae": float(torch.stack(self.errors).mean()),
-            **validation,
+            **figures,
             "lr_backbone": rates.get("backbone", 0.0),
             "lr_head": rates["head"],
-            **{f"scale_{scale}": float(weight) for scale, weight in enumerate(scale_weights)},
+            **dict(zip(SCALE_COLUMNS, np.mean(weights, axis=0).tolist(), strict=True)),
             "train_seconds": round(seconds, 2),
             "validation_seconds": round(time.perf_counter() - self.trained, 2),
-            "crops_per_second": round(self.crops_per_epoch / seconds, 2),
+            "crops_per_second": round(self.crops / seconds, 2),
             "data_wait_fraction": round(self.waited / seconds, 4),
         }
 

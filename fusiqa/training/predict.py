@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 import numpy as np
 import pandas as pd
 import torch
+from torch.utils.data import DataLoader
 
 from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
 from fusiqa.data.ratings import Ratings
 from fusiqa.models.quality import QualityModel
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.image import OVERLAP, Resize
-from fusiqa.scoring.scorer import Scored, score_views
+from fusiqa.scoring.models import Network
+from fusiqa.scoring.scorer import score_views
 from fusiqa.scoring.torch import TorchNetwork, choose_device
 
 SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
+NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
 
 
 def predict(
@@ -26,6 +27,7 @@ def predict(
     resize: str | None = None,
     device: str | torch.device = "auto",
     num_workers: int | None = None,
+    on_range: bool = False,
     progress: bool,
 ) -> pd.DataFrame:
     """Score every image as `Scorer` does: whole, or on crops that cover it and overlap their neighbours by two thirds.
@@ -33,51 +35,32 @@ def predict(
     Args:
         model: the model.
         ratings: the images; their `mos` is only copied.
-        resize: resize protocol, in the words of `--resize`; the model's own by default.
+        resize: resize protocol, as `Resize.parse` takes it; the model's own by default.
         device: a torch device; "auto" is the first GPU where there is one.
         num_workers: processes that read images; chosen by default.
+        on_range: map the scores linearly from the model's score range to that of the ratings; none is cut to it.
         progress: whether to show a bar.
 
     Returns:
-        One row an image, in the order of `ratings`: image, mos, score (on the model's score range), and
-        scale_0 .. scale_3 (NaN for a fusion that does not weigh).
+        One row an image, in the order of `ratings`: image, mos, score, scale_0 .. scale_3 (NaN for a fusion without).
     """
     model.eval().to(choose_device(device)).to(memory_format=torch.channels_last)
     config, protocol = model.config, Resize.parse(resize or model.resize)
     crops = EvaluationCrops(ratings, protocol, config.crop_size, OVERLAP, config.view)
-    network, table = TorchNetwork(model), empty_table(ratings)
-    with progress_bar(what=f"scoring {ratings.name}", total=len(ratings), shown=progress) as bar:
-        for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
-            fill(table, batch.rows, score_views(network, batch.views))
-            bar.update(len(batch.rows))
+    loader = evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings))
+    table = score_batches(TorchNetwork(model), loader, ratings, progress=progress)
+    if on_range:
+        table["score"] = ratings.score_range.from_unit(config.score_range.to_unit(table["score"]))
     return table
 
 
-def empty_table(ratings: Ratings) -> pd.DataFrame:
-    """The table of `predict` before anything is scored."""
-    return ratings.table[["image", "mos"]].assign(score=np.nan, **dict.fromkeys(SCALE_COLUMNS, np.nan))
-
-
-def fill(table: pd.DataFrame, rows: Sequence[int], scored: Iterable[Scored]) -> None:
-    """Write the scores and scale weights of images into their rows."""
-    for row, (score, _, weights, _) in zip(rows, scored, strict=True):
-        table.loc[row, "score"] = score
-        if weights is not None:
-            table.loc[row, list(SCALE_COLUMNS)] = weights
-
-
-def predict_on_range(
-    model: QualityModel, ratings: Ratings, *, resize: str, device: str | torch.device, progress: bool
-) -> pd.DataFrame:
-    """As `predict`, with the scores brought to the ratings' own score range: linearly, and not cut to it.
-
-    Args:
-        model: the model, of whatever data set.
-        ratings: the images.
-        resize: resize protocol, in the words of `--resize`.
-        device: a torch device; "auto" is the first GPU where there is one.
-        progress: whether to show a bar.
-    """
-    table = predict(model, ratings, resize=resize, device=device, progress=progress)
-    unit = model.config.score_range.to_unit(table["score"])
-    return table.assign(score=ratings.score_range.from_unit(unit))
+def score_batches(network: Network, loader: DataLoader, ratings: Ratings, *, progress: bool) -> pd.DataFrame:
+    """The table of `predict`, from the batches of an evaluation loader and the network that takes their views."""
+    scores, weights = np.full(len(ratings), np.nan), np.full((len(ratings), len(SCALE_COLUMNS)), np.nan)
+    with progress_bar(what=f"scoring {ratings.name}", total=len(ratings), shown=progress) as bar:
+        for batch in loader:
+            for row, scored in zip(batch.rows, score_views(network, batch.views), strict=True):
+                scores[row], weights[row] = scored.score, scored.scale_weights or NO_WEIGHTS
+            bar.update(len(batch.rows))
+    columns = dict(zip(SCALE_COLUMNS, weights.T, strict=True))
+    return ratings.table[["image", "mos"]].assign(score=scores, **columns)

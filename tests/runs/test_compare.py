@@ -1,6 +1,7 @@
 """`fusiqa compare`, whole: over run folders, in their order, to the screen and to files."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from scipy import stats
 from fusiqa.cli import main
 from fusiqa.config import CompareConfig
 from fusiqa.errors import FusiqaError
+from fusiqa.runs import compare as module
 from fusiqa.runs.compare import compare_runs
+from fusiqa.stats.comparisons import compare_predictions
 
 IMAGES = 61
 MOS = np.random.default_rng(1).uniform(0, 100, IMAGES)
@@ -25,6 +28,12 @@ def finished(folder: Path, *, noise: float, seed: int, images: int = IMAGES) -> 
     table = table.assign(score=table["mos"] + random.normal(0, noise, images))
     table.sample(frac=1, random_state=seed).to_csv(folder / "predictions.csv", index=False)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def fewer_resamples(monkeypatch):
+    """Enough for what is asserted here, at a fraction of the time."""
+    monkeypatch.setattr(module, "compare_predictions", partial(compare_predictions, resamples=400))
 
 
 @pytest.fixture
@@ -61,6 +70,14 @@ def test_runs_are_measured_and_compared_with_the_first(runs, tmp_path):
     written = pd.read_csv(tmp_path / "out" / "comparison.csv").set_index("run")
     assert written["srcc"].tolist() == pytest.approx(table["srcc"].tolist(), rel=1e-12)
     assert said[1].startswith("written to ")
+
+
+def test_a_foreign_file_is_not_replaced(runs, tmp_path):
+    (tmp_path / "comparison.md").write_text("mine")
+    with pytest.raises(FusiqaError, match=r"comparison\.md exists and was not made by fusiqa"):
+        compare_runs(CompareConfig(runs[:2], output=tmp_path), say=lambda _: None)
+    assert (tmp_path / "comparison.md").read_text() == "mine"
+    assert not (tmp_path / "comparison.csv").exists()
 
 
 def test_one_comparison_says_nothing_of_several(runs):

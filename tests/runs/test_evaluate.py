@@ -91,6 +91,14 @@ def test_the_runs_own_data_set_gives_the_figures_of_its_test(run, monkeypatch):
     assert not (run / "evaluation" / "worst_biq2021.png").exists()
 
 
+def test_foreign_files_are_refused(run, monkeypatch, tmp_path, capsys):
+    (tmp_path / "predictions_mine.csv").write_text("mine")
+    with pytest.raises(SystemExit):
+        call(monkeypatch, "evaluate", run, "--dataset", "biq2021", "--output", tmp_path)
+    assert "predictions_mine.csv exists and was not made by fusiqa" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions_mine.csv"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(["--dataset", "spaq"], "none of spaq could be measured on"), ([], "name at least one data set")],

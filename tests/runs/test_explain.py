@@ -22,7 +22,6 @@ from fusiqa.models.crops import attention_of, to_unit_range
 from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.runs.explain import SHIFTS_FILE, choose_images, explain, image_gates
 from fusiqa.runs.folder import write_config
-from fusiqa.scoring.image import Resize
 from fusiqa.scoring.torch import TorchNetwork
 
 FILES = ["attention_distribution.png", "attention_heatmap.png", "scale_weights.csv", "scale_weights_by_group.csv"]
@@ -65,7 +64,7 @@ def explained(config: AttentionConfig) -> tuple[Path, pd.DataFrame, pd.DataFrame
     said: list[str] = []
     folder = explain(replace(config, progress=False), say=said.append)
     shifts = [SHIFTS_FILE] if config.groups == "make" or (config.groups == "auto" and config.images) else []
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, *shifts])
+    assert sorted(path.name for path in folder.glob("[!.]*")) == sorted([*FILES, *shifts])
     for name in FILES[:2]:
         with Image.open(folder / name) as figure:
             assert figure.info["dpi"] == pytest.approx((300, 300), abs=0.1)
@@ -192,8 +191,8 @@ def test_a_custom_csv_is_shown_by_bands_of_its_ratings(run, small_csv, tmp_path)
 
 def test_a_custom_csv_is_resized_as_the_model_was_trained(run, small_csv):
     config = AttentionConfig(run, dataset=str(small_csv), split="train")
-    ratings, resize = choose_images(config, load_checkpoint(run), lambda _: None)
-    assert resize == "none" != ratings.resize
+    ratings = choose_images(config, load_checkpoint(run), lambda _: None)
+    assert ratings.resize == "none" != catalog.CUSTOM_RESIZE
 
 
 def test_a_run_is_explained_on_its_own_test_split_without_the_rows_that_it_left_out(biq2021, tmp_path):
@@ -243,7 +242,7 @@ def every(run: Path, images: Path, folder: Path, **settings) -> list[str]:
 def test_every_image_is_scored_under_every_distortion_and_level(three, tmp_path):
     run = make_model(tmp_path / "run", resize="none")
     said = every(run, three, tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == EVERY_FILES
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == EVERY_FILES
     weights = pd.read_csv(tmp_path / "out" / "scale_weights.csv")
     assert len(weights) == 3 * 126
     assert weights.groupby("original")["image"].nunique().tolist() == [126] * 3
@@ -318,7 +317,7 @@ def two(tmp_path: Path) -> Path:
 
 def files_beside(run: Path, images: Path, folder: Path, **settings) -> set[str]:
     explain(AttentionConfig(run, (images,), output=folder, progress=False, **settings), say=lambda _: None)
-    return {path.name for path in folder.iterdir()} - {*FILES, SHIFTS_FILE}
+    return {path.name for path in folder.glob("[!.]*")} - {*FILES, SHIFTS_FILE}
 
 
 def test_a_spatial_run_draws_its_gates_over_the_images(two, tmp_path):
@@ -332,7 +331,7 @@ def test_an_image_of_one_crop_has_the_gates_of_that_crop(tmp_path):
     pixels = noise(CROP, CROP)
     Image.fromarray(pixels).save(tmp_path / "one.png")
     trained = load_checkpoint(make_model(tmp_path / "run", fusion="spatial"))
-    found = image_gates(trained, read_images([tmp_path / "one.png"]), 0, Resize())
+    found = image_gates(trained, replace(read_images([tmp_path / "one.png"]), resize="none"), 0)
     with torch.no_grad():
         gates = trained.fuse(to_unit_range(torch.tensor(pixels).permute(2, 0, 1)[None])).attention[0]
     assert (found.name, found.gates.shape) == ("one.png", (4, CROP, CROP))
@@ -402,6 +401,14 @@ def test_unknown_distortions_are_refused_before_anything_is_scored(run, images, 
     for config in (AttentionConfig(run, (images,)), AttentionConfig(run, dataset=str(small_csv))):
         with pytest.raises(FusiqaError, match=r"`groups` distortion needs known distortions, which .* does not have"):
             explain(replace(config, groups="distortion"))
+
+
+def test_foreign_files_are_refused_before_anything_is_scored(run, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("fusiqa.runs.explain.predict", lambda *_, **__: pytest.fail("it was scored"))
+    (tmp_path / "scale_weights.csv").write_text("mine")
+    with pytest.raises(FusiqaError, match=r"scale_weights\.csv exists and was not made by fusiqa"):
+        explain(AttentionConfig(run, (images / "a.png",), output=tmp_path, progress=False))
+    assert (tmp_path / "scale_weights.csv").read_text() == "mine"
 
 
 @pytest.mark.parametrize(("flag", "value"), [("level", 0), ("level", 6), ("limit", 0), ("limit", -3)])

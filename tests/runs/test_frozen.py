@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from fusiqa.cli import USER_MISTAKE, main
-from fusiqa.runs import train as train_module
 from fusiqa.training import frozen as module
 from fusiqa.training.module import QualityModule
 
@@ -102,7 +101,7 @@ def test_maps_that_are_taken_away_meanwhile_are_one_clear_line(biq2021, finished
         packed.store.path(packed.keys[0]).unlink(missing_ok=True)
         return packed
 
-    monkeypatch.setattr(train_module, "pack_images", robbed)
+    monkeypatch.setattr(module, "pack_images", robbed)
     with pytest.raises(SystemExit) as ended:
         run(biq2021, tmp_path / "run", cache)
     assert ended.value.code == USER_MISTAKE

@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from fusiqa.cli import USER_MISTAKE, main
+
 ROOT = Path(__file__).parents[2]
 # Without batch normalisation and dropout, whose draws differ, two halves of a batch have the gradient of the whole.
 SETTINGS = [
@@ -19,28 +21,16 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def train(data: Path, folder: Path, devices: int) -> subprocess.CompletedProcess:
-    command = [
-        sys.executable,
-        str(ROOT / "train_swin.py"),
-        *SETTINGS,
-        "--data_dir",
-        str(data),
-        "--num_devices",
-        str(devices),
-    ]
-    folder.mkdir()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
 def test_two_processes_give_the_metrics_of_one(biq2021, tmp_path):
-    train(biq2021, tmp_path / "one", 1)
-    two = train(biq2021, tmp_path / "two", 2)
-    runs = [next((tmp_path / name / "runs").iterdir()) for name in ("one", "two")]
-    assert len(list((tmp_path / "two" / "runs").iterdir())) == 1, "the processes did not agree on the folder's name"
+    settings = [*SETTINGS, "--data_dir", str(biq2021)]
+    main(["train", *settings, "--num_devices", "1", "--run_dir", str(tmp_path / "one")])
+    two = subprocess.run(
+        [sys.executable, str(ROOT / "train_swin.py"), *settings, "--num_devices", "2"],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert two.returncode == 0, two.stderr
+    (shared,) = (tmp_path / "runs").glob("[!.]*")  # else the processes did not agree on the folder's name
+    runs = [tmp_path / "one", shared]
     first, second = (pd.read_csv(run / "history.csv") for run in runs)
     columns = ["val_srcc", "val_plcc", "val_mae", "scale_0", "scale_1", "scale_2", "scale_3"]
     pd.testing.assert_frame_equal(first[columns], second[columns], atol=1e-4, rtol=1e-3)
@@ -51,8 +41,8 @@ def test_two_processes_give_the_metrics_of_one(biq2021, tmp_path):
     assert two.stdout.count("test on biq2021") == 1
 
 
-def test_a_batch_that_the_devices_cannot_share_is_refused(biq2021, tmp_path):
-    command = [sys.executable, str(ROOT / "train_swin.py"), *SETTINGS, "--data_dir", str(biq2021), "--num_devices", "4"]
-    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
-    assert refused.returncode == 2
-    assert "--batch_size must be a multiple of the 4 devices, got 6" in refused.stderr
+def test_a_batch_that_the_devices_cannot_share_is_refused(biq2021, tmp_path, capsys):
+    with pytest.raises(SystemExit) as refused:
+        main(["train", *SETTINGS, "--data_dir", str(biq2021), "--num_devices", "4", "--run_dir", str(tmp_path / "run")])
+    assert refused.value.code == USER_MISTAKE
+    assert "--batch_size must be a multiple of the 4 devices, got 6" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """history.csv: its figures by hand, the best epoch, and the time that steps waited."""
 
 import time
+from types import SimpleNamespace
 
 import lightning
 import numpy as np
@@ -8,24 +9,21 @@ import pandas as pd
 import pytest
 import torch
 
-from fusiqa.training.history import (
-    HISTORY_FILE,
-    WAITING,
-    WaitingTime,
-    figures_of_the_best,
-    is_best,
-    validation_figures,
-    write_history,
-)
+from fusiqa.training.fit import HISTORY_FILE, WAITING, KeepBest, WaitingTime
+from fusiqa.training.module import validation_figures
 
 
 def row(epoch, val_srcc):
     return {"epoch": epoch, "train_mae": 7.5, "val_srcc": val_srcc, "val_plcc": 0.5, "val_mae": 3.0}
 
 
-def test_rows_are_read_back(tmp_path):
-    write_history([row(1, 0.25), row(2, 0.5)], tmp_path)
-    assert pd.read_csv(tmp_path / HISTORY_FILE).to_dict("records") == [row(1, 0.25), row(2, 0.5)]
+def test_rows_are_read_back_and_go_on_after_a_resume(tmp_path):
+    before, after = KeepBest(tmp_path, print), KeepBest(tmp_path, print)
+    before.add(row(1, 0.5))
+    after.load_state_dict(before.state_dict())
+    module = SimpleNamespace(epoch_row=row(2, 0.25))  # no better, so that no model is saved
+    after.on_validation_end(SimpleNamespace(is_global_zero=True), module)
+    assert pd.read_csv(tmp_path / HISTORY_FILE).to_dict("records") == [row(1, 0.5), row(2, 0.25)]
 
 
 def test_the_figures_of_a_validation_split_by_hand():
@@ -34,12 +32,12 @@ def test_the_figures_of_a_validation_split_by_hand():
     assert found == pytest.approx({"val_srcc": 0.5, "val_plcc": 0.5, "val_mae": 18})
 
 
-def test_the_best_epoch_is_the_first_of_the_highest():
-    best = {}
-    for epoch, val_srcc in enumerate([0.2, 0.7, 0.7, 0.4], start=1):
-        if is_best(row(epoch, val_srcc), best):
-            best = figures_of_the_best(row(epoch, val_srcc))
-    assert best == {"epoch": 2, "val_srcc": 0.7, "val_plcc": 0.5, "val_mae": 3}
+def test_the_best_epoch_is_the_first_of_the_highest(tmp_path):
+    kept = KeepBest(tmp_path, print)
+    assert [kept.add(row(n, val_srcc)) for n, val_srcc in enumerate([0.2, 0.7, 0.7, 0.4], start=1)] == [
+        *(True, True, False, False)
+    ]
+    assert kept.best == {"epoch": 2, "val_srcc": 0.7, "val_plcc": 0.5, "val_mae": 3}
 
 
 class Slow(torch.utils.data.Dataset):

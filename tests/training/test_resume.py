@@ -47,7 +47,6 @@ def killed(value, path, *args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
 torch.save = killed
 """
-TERMINATED_IN_AN_EPOCH = KILLED_IN_AN_EPOCH.replace("SIGKILL", "SIGTERM")
 KILLED_BEFORE_THE_FIRST_EPOCH_ENDS = KILLED_IN_AN_EPOCH.replace("current_epoch == 1", "current_epoch == 0")
 
 
@@ -55,18 +54,18 @@ def arguments(data: Path, run_dir: Path) -> list[str]:
     return [*SETTINGS, "--data_dir", str(data), "--run_dir", str(run_dir)]
 
 
-def run(data: Path, run_dir: Path, *more: str, sabotage: str = "") -> subprocess.CompletedProcess:
+def killed(data: Path, run_dir: Path, sabotage: str) -> int:
+    """The exit code of a process that trains and kills itself."""
     code = f"import os, signal\n{sabotage}\nfrom fusiqa.cli import main_of\nmain_of('train', 'train_swin.py')"
-    command = [sys.executable, "-c", code, *arguments(data, run_dir), *more]
+    command = [sys.executable, "-c", code, *arguments(data, run_dir)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=600).returncode
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(biq2021, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
-    finished = run(biq2021, folder)
-    assert finished.returncode == 0, finished.stderr
+    main(["train", *arguments(biq2021, folder)])
     return folder
 
 
@@ -77,10 +76,9 @@ def uninterrupted(biq2021, tmp_path_factory):
 )
 def test_a_killed_run_continues_to_the_same_numbers(biq2021, uninterrupted, tmp_path, sabotage):
     folder = tmp_path / "run"
-    assert run(biq2021, folder, sabotage=sabotage).returncode == -signal.SIGKILL
+    assert killed(biq2021, folder, sabotage) == -signal.SIGKILL
     assert not (folder / "test.json").exists()
-    resumed = run(biq2021, folder, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    main(["train", *arguments(biq2021, folder), "--resume"])
     for name in ("model.safetensors", "predictions.csv"):
         assert (folder / name).read_bytes() == (uninterrupted / name).read_bytes(), name
     histories = [pd.read_csv(f / "history.csv").drop(columns=WALL_CLOCK) for f in (folder, uninterrupted)]
@@ -113,32 +111,43 @@ def test_a_folder_with_a_run_is_not_written_into_unasked(biq2021, uninterrupted,
     assert "already holds a run; add --resume" in refusal(capsys, biq2021, uninterrupted)
 
 
-def test_ctrl_c_in_an_epoch_says_so_and_keeps_the_epochs_before(biq2021, tmp_path, monkeypatch, capsys):
+def ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+def sigterm() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "code", "said"),
+    [(ctrl_c, INTERRUPTED, "interrupted; progress is saved"), (sigterm, TERMINATED, "terminated; progress is saved")],
+)
+def test_an_interruption_in_an_epoch_says_so_and_keeps_the_epochs_before(
+    interrupt, code, said, biq2021, tmp_path, monkeypatch, capsys
+):
     step = QualityModule.training_step
 
     def interrupted(module, batch, index):
         if module.current_epoch == 1:
-            raise KeyboardInterrupt
+            interrupt()
         return step(module, batch, index)
 
     monkeypatch.setattr(QualityModule, "training_step", interrupted)
     heeding = signal.getsignal(signal.SIGINT)
-    with pytest.raises(SystemExit) as ended:
-        main(["train", *arguments(biq2021, tmp_path / "run")])
-    assert ended.value.code == INTERRUPTED
-    assert "interrupted; progress is saved" in capsys.readouterr().err
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["train", *arguments(biq2021, tmp_path / "run")])
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # a terminated command ignores later ones
+    assert ended.value.code == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert "Traceback" not in err
     assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
     assert (tmp_path / "run" / "last.ckpt").is_file()
     assert signal.getsignal(signal.SIGINT) is heeding
-
-
-def test_sigterm_in_an_epoch_ends_it_as_ctrl_c_does(biq2021, tmp_path):
-    terminated = run(biq2021, tmp_path / "run", sabotage=TERMINATED_IN_AN_EPOCH)
-    assert terminated.returncode == TERMINATED
-    assert "terminated; progress is saved" in terminated.stderr
-    assert "Traceback" not in terminated.stderr
-    assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
-    assert (tmp_path / "run" / "last.ckpt").is_file()
 
 
 class Payload:

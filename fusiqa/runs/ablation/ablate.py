@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from fusiqa.config import AblateConfig, TrainConfig
 from fusiqa.data import splits
+from fusiqa.data.audit import Checked
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.runs.ablation.jobs import AfterEach, Failures, Run, gpus_for, train_in_parallel, train_in_turn, usual_jobs
+from fusiqa.io import claim
+from fusiqa.progress import Say
+from fusiqa.runs.ablation.jobs import AfterEach, Failures, Run, train_runs
 from fusiqa.runs.ablation.questions import Variant, find_question, select_variants
-from fusiqa.runs.ablation.report import write_report
-from fusiqa.runs.data import Prepared, prepare, read_ratings
-from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, Say, changed_settings, read_record
+from fusiqa.runs.ablation.report import OUTPUTS, write_report
+from fusiqa.runs.data import prepare, read_ratings
+from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, changed_settings, read_record
 from fusiqa.runs.train import build, ignored
 from fusiqa.training.recipe import resolve
 
@@ -25,26 +29,20 @@ FINGERPRINTS = {"data_fingerprint": "images or ratings", "split_fingerprint": "s
 def ablate(config: AblateConfig, *, say: Say = print) -> Path:
     """Train every variant with every seed, and report; finished runs are kept, interrupted ones are resumed.
 
-    The report is written after every run, so that an interrupted ablation has one. A run that fails is reported, and
-    the others go on.
-
-    Returns:
-        The folder of the runs and the report.
-
-    Raises:
-        FusiqaError: settings that contradict the preset, finished runs with other settings, a variant that cannot be
-            built, images that training refuses; and, after all others, runs that failed.
+    The report is written after every run. A run that fails is reported, and the others go on.
     """
     question = select_variants(find_question(config.preset), config.variants)
     folder = config.base.run.run_dir or Path("runs") / f"ablation-{Path(config.preset).stem}"
     if (folder / CONFIG_FILE).is_file():
         raise FusiqaError(f"{folder} is the folder of a single run; give the ablation another `run_dir`")
     runs = plan_runs(config, question.variants, folder)
-    waiting = [run for run in runs if not run.finished]
-    size = f"{len(question.variants)} variants, {config.seeds} seeds"
+    claim(folder, *OUTPUTS)
+    waiting, size = (
+        [run for run in runs if not run.finished],
+        f"{len(question.variants)} variants, {config.seeds} seeds",
+    )
     say(f"{question.text} {len(waiting)} of {len(runs)} runs to do ({size})")
-    others = {path.parent for path in folder.glob(f"*-seed*/{TEST_FILE}")} - {run.folder for run in runs}
-    if others:
+    if others := {path.parent for path in folder.glob(f"*-seed*/{TEST_FILE}")} - {run.folder for run in runs}:
         say(f"notice: not in this report: {listed(sorted(path.name for path in others))}, finished in {folder}")
 
     def report(failures: Failures, say: Say = lambda _: None) -> None:
@@ -62,50 +60,39 @@ def ablate(config: AblateConfig, *, say: Say = print) -> Path:
 
 
 def plan_runs(config: AblateConfig, variants: Sequence[Variant], folder: Path) -> list[Run]:
-    """Every run, seed by seed, so that an interrupted ablation has all variants of the seeds that it finished.
-
-    Raises:
-        FusiqaError: settings that a variant edits, variants that are not distinct, or a finished run in the folder with
-            other settings.
-    """
-    if config.base.run.overwrite or config.base.run.resume:
+    """Every run, seed by seed, so that an interrupted ablation has all variants of the seeds that it finished."""
+    base, default = config.base, TrainConfig()
+    if base.run.overwrite or base.run.resume:
         raise FusiqaError("an ablation always continues: leave out `resume` and `overwrite` (or remove its folder)")
     check_distinct(variants)
     edited = {name for variant in variants for name in variant.edits}
     if edited & FUSION_SWITCHES:
         edited |= FUSION_SWITCHES
-    default = TrainConfig()
-    given = sorted(f"`{name}`" for name in edited if config.base[name] != default[name])
-    if given:
+    if given := sorted(f"`{name}`" for name in edited if base[name] != default[name]):
         raise FusiqaError(f"the variants of this question set {' and '.join(given)}; leave it out")
-    base = config.base.replace(spaq=False)  # a cross-test of every run would cost more than it tells
-    runs = [
-        Run(variant, seed, variant.of(base).replace(seed=seed, run_dir=folder / f"{folder_name(variant)}-seed{seed}"))
-        for seed in range(base.run.seed, base.run.seed + config.seeds)
-        for variant in variants
-    ]
-    for run in runs:
-        check_settings(run)
+    runs = []
+    for seed, variant in product(range(base.run.seed, base.run.seed + config.seeds), variants):
+        run_dir = folder / f"{folder_name(variant)}-seed{seed}"
+        # A cross-test of every run would cost more than it tells:
+        runs.append(Run(variant, seed, run_dir, variant.of(base).replace(seed=seed, run_dir=run_dir, spaq=False)))
+        check_settings(runs[-1])
     return runs
 
 
 def folder_name(variant: Variant) -> str:
-    """What the folders of a variant's runs begin with."""
     return re.sub(r"[\W_]+", "-", variant.name.lower()).strip("-")
 
 
 def design(variant: Variant) -> tuple[str, TrainConfig]:
     """What a variant comes to: its fusion, however that was given, and the settings that have an effect on it."""
     config, default = variant.of(TrainConfig()), TrainConfig()
-    fusion = config.network.chosen_fusion
-    without_effect = {name: default[name] for name in ignored(config)}
-    return fusion, config.replace(fusion=None, attention_fusion=False, multiscale=True, **without_effect)
+    without_effect = {name: default[name] for name in [*ignored(config), *FUSION_SWITCHES]}
+    return config.network.chosen_fusion, config.replace(**without_effect)
 
 
 def check_distinct(variants: Sequence[Variant]) -> None:
     """Refuse variants that would share a folder, that are one design twice, or whose name makes no folder."""
-    wrong = [repr(v.name) for v in variants if not 0 < len(folder_name(v).encode()) <= LONGEST_NAME]
-    if wrong:
+    if wrong := [repr(v.name) for v in variants if not 0 < len(folder_name(v).encode()) <= LONGEST_NAME]:
         raise FusiqaError(f"the name of a variant needs letters or digits, in {LONGEST_NAME} bytes: {listed(wrong)}")
     for key, problem in ((folder_name, "would share a folder"), (design, "are the same settings")):
         seen: dict[object, str] = {}
@@ -124,49 +111,34 @@ def check_settings(run: Run) -> None:
     if before != now:
         changed.append(f"`precision` ({before}, and {now} now)")
     if changed:
-        state = "finished" if run.finished else "begun"
-        raise FusiqaError(
-            f"{run.folder} was {state} with another {' and '.join(changed)}; choose another `run_dir`, or remove it"
-        )
+        made = f"{run.folder} was {'finished' if run.finished else 'begun'} with another {' and '.join(changed)}"
+        raise FusiqaError(f"{made}; choose another `run_dir`, or remove it")
 
 
-def check_data(folders: Sequence[Path], now: Prepared | None = None) -> None:
+def check_data(folders: Sequence[Path], now: Checked | None = None) -> None:
     """Refuse finished runs whose images, ratings or split differ, among themselves or from what is there now."""
     records = {folder: read_record(folder)["resolved"] for folder in folders}
     if now is not None:
-        fingerprints = now.checked.fingerprint, splits.split_fingerprint(now.ratings)
+        fingerprints = now.fingerprint, splits.split_fingerprint(now.ratings)
         records[Path("the data set as it is now")] = dict(zip(FINGERPRINTS, fingerprints, strict=True))
     for name, words in FINGERPRINTS.items():
-        first: dict[str, Path] = {}
-        for folder, resolved in records.items():
-            first.setdefault(resolved[name], folder)
-        if len(first) > 1:
-            one, other, *_ = first.values()
-            raise FusiqaError(
-                f"{one} and {other} have other {words} ({name.replace('_', ' ')}) and cannot be compared: restore the "
-                "data, or choose another `run_dir`"
-            )
+        found = {resolved[name]: folder for folder, resolved in records.items()}
+        if len(found) > 1:
+            one, other, *_ = found.values()
+            why = f"{one} and {other} have other {words} ({name.replace('_', ' ')}) and cannot be compared"
+            raise FusiqaError(f"{why}: restore the data, or choose another `run_dir`")
 
 
 def train_all(
     waiting: Sequence[Run], runs: Sequence[Run], config: AblateConfig, say: Say, *, after_each: AfterEach
 ) -> Failures:
-    """Prepare the images once, for no variant edits what they come from, and train every waiting run on them.
-
-    Raises:
-        FusiqaError: images that cannot be used or are not those of the finished runs, or a variant that cannot be
-            built; no run has begun then.
-    """
-    ratings, resize = read_ratings(config.base.data)
-    prepared = prepare(config.base.data, ratings, resize, say=say, progress=config.base.run.progress)
+    """Prepare the images once, for no variant edits what they come from, see that all can be built, and train."""
+    base, data = config.base, config.base.data
+    prepared = prepare(data, read_ratings(data), say=say, progress=base.run.progress)
     check_data([run.folder for run in runs if run.finished], prepared)
-    for run in {run.variant.name: run for run in waiting}.values():
+    for name, each in {run.variant.name: run.config for run in waiting}.items():
         try:
-            build(run.config, resolve(run.config), ratings)
+            build(each.network, resolve(each), prepared.ratings)
         except FusiqaError as reason:
-            raise FusiqaError(f"variant {run.variant.name!r}: {reason}") from reason
-    jobs = config.jobs or usual_jobs(config.base)
-    if jobs > 1 and len(waiting) > 1:
-        gpus = gpus_for(config.base.run.device)
-        return train_in_parallel(waiting, prepared, say, jobs=jobs, gpus=gpus, after_each=after_each)
-    return train_in_turn(waiting, prepared, say, after_each=after_each)
+            raise FusiqaError(f"variant {name!r}: {reason}") from reason
+    return train_runs(waiting, prepared, base, config.jobs, say, after_each=after_each)

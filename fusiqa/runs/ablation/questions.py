@@ -1,16 +1,4 @@
-"""The question of an ablation: a preset by name, or your own TOML file, checked against the settings of a run.
-
-    question = "Does dropout in the attention network matter?"
-
-    [variants."dropout 0.1"]
-    fusion = "attention"
-
-    [variants."no dropout"]
-    fusion = "attention"
-    attention_dropout = 0.0
-
-The others are compared with `reference`, by default the first variant.
-"""
+"""The question of an ablation: a preset by name, or a TOML file in the form of presets.toml; its edits are checked."""
 
 from __future__ import annotations
 
@@ -26,7 +14,6 @@ from fusiqa.config.checks import from_plain
 from fusiqa.config.train import groups
 from fusiqa.errors import FusiqaError, listed
 
-TOML = ".toml"
 EXPECTED = 'expected question = "..." and two or more tables [variants."NAME"] of settings'
 KINDS = {"network": NetworkSettings, "optimiser": OptimiserSettings, "run": RunSettings}
 SHARED = frozenset(name for name, group in groups().items() if group in ("data", "run")) - {"precision"}
@@ -35,7 +22,7 @@ SHARED = frozenset(name for name, group in groups().items() if group in ("data",
 
 @dataclass(frozen=True)
 class Variant:
-    """A design: its name, and what it changes in the settings of a run."""
+    """A design: its name, and the settings that it changes."""
 
     name: str
     edits: Mapping[str, Any] = field(default_factory=dict)
@@ -47,7 +34,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Question:
-    """A question: its variants, and the name of the one that the others are compared with."""
+    """A question, its variants, and the name of the one that the others are compared with."""
 
     text: str
     variants: tuple[Variant, ...]
@@ -55,19 +42,13 @@ class Question:
 
 
 def find_question(words: str) -> Question:
-    """The preset of that name, or the question in the TOML file of that path.
-
-    Raises:
-        FusiqaError: neither, or a file that holds no question.
-    """
+    """The preset of that name, or the question in the TOML file of that path."""
     if words in PRESETS:
         return PRESETS[words]
     path = Path(words)
-    if path.suffix != TOML:
-        raise FusiqaError(
-            f"no preset {words!r}{closest(words, PRESETS)}; presets are {', '.join(PRESETS)}, your own question is a "
-            f"file that ends in {TOML}"
-        )
+    if path.suffix != ".toml":
+        known = f"presets are {', '.join(PRESETS)}, your own question is a file that ends in .toml"
+        raise FusiqaError(f"no preset {words!r}{closest(words, PRESETS)}; {known}")
     try:
         return parse_question(tomllib.loads(path.read_text(encoding="utf-8")), where=str(path))
     except FileNotFoundError as reason:
@@ -77,11 +58,7 @@ def find_question(words: str) -> Question:
 
 
 def parse_question(stated: Mapping[str, Any], *, where: str) -> Question:
-    """A question from what its TOML holds.
-
-    Raises:
-        FusiqaError: a part is missing, unknown or of another type, or a variant has settings that are not allowed.
-    """
+    """A question from what its TOML holds. Raises FusiqaError for a part that is missing, unknown or not allowed."""
     known = ("question", "reference", "variants")
     for name in set(stated) - set(known):
         raise FusiqaError(f"{where}: unknown {name!r}{closest(name, known)}; {EXPECTED}")
@@ -96,33 +73,23 @@ def parse_question(stated: Mapping[str, Any], *, where: str) -> Question:
 
 
 def parse_edits(stated: object, *, where: str) -> dict[str, Any]:
-    """The settings that a variant edits, with the types of their annotations.
-
-    Raises:
-        FusiqaError: no table, a setting that does not exist or that all runs share, or a value that is not allowed.
+    """The settings that a variant edits, with the types of their annotations. Raises FusiqaError for all others.
 
     Example:
         >>> parse_edits({"weighing": {"gain": 4}, "epochs": 3}, where="own.toml: variant 'a'")
         {'weighing': ScaleWeighing(gate='softmax', temperature=1.0, gain=4, normalised=False), 'epochs': 3}
-        >>> parse_edits({"epocks": 3}, where="own.toml: variant 'a'")
-        Traceback (most recent call last):
-        fusiqa.errors.FusiqaError: own.toml: variant 'a': unknown setting 'epocks', did you mean 'epochs'?
     """
     if not isinstance(stated, dict):
         raise FusiqaError(f"{where} must be a table of settings, such as {{epochs = 3}}, got {stated!r:.80}")
-    allowed = [name for name in groups() if name not in SHARED]
-    for name in stated:
+    allowed, edits = [name for name in groups() if name not in SHARED], {}
+    for name, value in stated.items():
         if name in SHARED:
             raise FusiqaError(f"{where} sets `{name}`, which all runs share; give it to fusiqa ablate")
         if name not in allowed:
             near = closest(name, allowed) or f"; settings are {', '.join(allowed)}"
             raise FusiqaError(f"{where}: unknown setting {name!r}{near}")
-    edits: dict[str, Any] = {}
-    for group, kind in KINDS.items():
-        own = {name: value for name, value in stated.items() if groups()[name] == group}
-        parsed: Any = from_plain(kind, own, where=where)
-        edits |= {name: getattr(parsed, name) for name in own}
-    return {name: edits[name] for name in stated}
+        edits[name] = getattr(from_plain(KINDS[groups()[name]], {name: value}, where=where), name)
+    return edits
 
 
 def closest(word: str, known: Iterable[str]) -> str:
@@ -132,20 +99,16 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 
 def select_variants(question: Question, names: Sequence[str]) -> Question:
-    """The question with these variants alone, in this order, the first as the reference; all of them for no name.
-
-    Raises:
-        FusiqaError: a name that the question does not have, one that is given twice, or a single name.
-    """
+    """The question with these variants alone, in this order, the first as the reference; all of them for no name."""
     if not names:
         return question
-    if len(names) == 1:
-        raise FusiqaError("`variants` needs two or more names; the first is what the others are compared with")
     by_name = {variant.name: variant for variant in question.variants}
     unknown = [name for name in names if name not in by_name]
     if unknown or len(set(names)) < len(names):
         wrong = f"unknown {listed(unknown)}" if unknown else "one is named twice"
         raise FusiqaError(f"`variants`: {wrong}; this question has {', '.join(map(repr, by_name))}")
+    if len(names) == 1:
+        raise FusiqaError("`variants` needs two or more names; the first is what the others are compared with")
     return replace(question, variants=tuple(by_name[name] for name in names), reference=names[0])
 
 

@@ -23,7 +23,7 @@ from fusiqa.stats.comparisons import paired_over_seeds
 
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_efficientnet", "--backbone_weights", "none", "--crop_size", "40",
-    "--resize", "48", "--batch_size", "8", "--epochs", "2", "--validation_fraction", "0.2", "--no_progress",
+    "--resize", "48", "--batch_size", "8", "--epochs", "1", "--validation_fraction", "0.2", "--no_progress",
     "--device", "cpu", "--num_workers", "0", "--freeze_backbone", "--precision", "32", "--jobs", "1",
 ]  # fmt: skip
 
@@ -168,7 +168,7 @@ def test_the_images_are_looked_at_once_for_all_runs(jobs, biq2021, tmp_path, mon
         assert "epoch 1" not in said
     assert len(looked) == 1
     assert len(trained) == 6
-    assert len({prepared.checked.fingerprint for prepared in trained}) == 1
+    assert len({prepared.fingerprint for prepared in trained}) == 1
     image = trained[0].ratings.table["image"].iloc[0]
     pixels = [prepared.ratings.images.read(image) for prepared in trained]
     assert all((other == pixels[0]).all() for other in pixels)
@@ -229,9 +229,13 @@ def test_a_run_that_was_begun_otherwise_is_refused_before_any_goes_on(finished, 
         plan_runs(asked, PRESETS["scales"].variants, tmp_path)
 
 
-def test_the_folder_of_a_run_is_none_for_an_ablation(finished):
+def test_the_folder_of_a_run_or_with_a_foreign_report_is_none_for_an_ablation(finished, tmp_path):
     with pytest.raises(FusiqaError, match="is the folder of a single run; give the ablation another `run_dir`"):
         module.ablate(AblateConfig("scales", TrainConfig.of(run_dir=finished / "concat-seed3")))
+    (tmp_path / "report.md").write_text("mine")
+    with pytest.raises(FusiqaError, match=r"report\.md exists and was not made by fusiqa"):
+        module.ablate(AblateConfig("scales", TrainConfig.of(run_dir=tmp_path)))
+    assert (tmp_path / "report.md").read_text() == "mine"
 
 
 def test_a_variant_that_cannot_be_built_stops_before_any_run(biq2021, tmp_path, monkeypatch, capsys):
