@@ -88,10 +88,7 @@ def test_every_equation_names_its_code(name):
 
 def test_the_training_page_names_every_file_of_a_run():
     files = [
-        value
-        for module in (folder, checkpoint, fit)
-        for name, value in vars(module).items()
-        if name.endswith("_FILE")
+        value for module in (folder, checkpoint, fit) for name, value in vars(module).items() if name.endswith("_FILE")
     ]
     assert len(set(files)) >= 9
     first_cells = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "train.md").read_text("utf-8"), re.MULTILINE)

@@ -121,7 +121,6 @@ def build(network: NetworkSettings, recipe: Recipe, ratings: Ratings) -> Quality
 
 
 def describe(model: QualityModel, recipe: Recipe, checked: Checked) -> dict[str, Any]:
-    """What the settings were resolved to, for config.json."""
     return {
         "fusion": model.config.fusion,
         "backbone": "frozen" if recipe.frozen else "fine-tuned",

@@ -135,7 +135,6 @@ def end_with_the_parent() -> None:
 
 
 def train_quietly(config: TrainConfig, prepared: Checked) -> list[str]:
-    """Train, and return the warnings and notices."""
     said: list[str] = []
     train(config.replace(progress=False), prepared=prepared, say=said.append)
     return [line for line in said if line.startswith(("warning:", "notice:"))]
@@ -152,5 +151,4 @@ def report_failure(run: Run, reason: Exception, say: Say) -> str:
 
 
 def resuming(run: Run) -> TrainConfig:
-    """The run's settings, continuing it where it was interrupted."""
     return run.config.replace(resume=(run.folder / CONFIG_FILE).is_file())

@@ -59,7 +59,6 @@ def write_report(
 
 
 def run_result(variant: str, seed: int, folder: Path) -> dict[str, object]:
-    """The figures of one run, a row of runs.csv."""
     test, predictions = read_json(folder / TEST_FILE), read_table(folder / PREDICTIONS_FILE)
     weighed = predictions[SCALE_COLUMNS[0]].notna().all()
     return {
@@ -194,7 +193,6 @@ def report_page(
     question: Question, results: pd.DataFrame, table: str, conditions: str,
     on_test: Sequence[str], on_validation: Sequence[str], missing: Mapping[str, str],
 ) -> str:  # fmt: skip
-    """The report in Markdown."""
     seeds = f"seeds: {results['seed'].min()} to {results['seed'].max()}"
     blocks = [f"# {question.text}", f"{conditions[0].upper()}{conditions[1:]}; {seeds}."]
     blocks += ["The epoch is chosen on validation; each run has read the test split once.", table, TABLE_NOTES]
