@@ -56,13 +56,10 @@ def check(
 
     Args:
         ratings: to be checked.
-        skip_broken: leave out rows that cannot be used, instead of raising an error.
+        skip_broken: leave out rows that cannot be used, instead of a FusiqaError (which names five, and how many).
         progress: show a bar on standard error.
         rated: whether every row needs a rating; images that are only scored have none.
         workers: threads; one per core by default.
-
-    Raises:
-        FusiqaError: rows that cannot be used (the first five, then how many), unless `skip_broken`; no usable row.
     """
     images, mos = ratings.table["image"].tolist(), ratings.table["mos"].tolist()
     verify = partial(_verify, ratings.images, rated)
@@ -144,11 +141,8 @@ class Report:
         problems = sum(not finding.notice for finding in self.findings)
         for each in self.findings:
             number = f": {len(each.offenders):,}" if each.offenders else ""
-            lines += [
-                f"{'notice' if each.notice else 'problem'}: {each.what}{number}",
-                *_first_few(each.offenders or []),
-            ]
-            lines += [f"  -> {each.advice}"] if each.advice else []
+            lines.append(f"{'notice' if each.notice else 'problem'}: {each.what}{number}")
+            lines += [*_first_few(each.offenders or []), *([f"  -> {each.advice}"] if each.advice else [])]
         return "\n".join([*lines, f"{self.name}: {f'{problems} problems' if problems else 'no problem found'}"])
 
     def to_json(self) -> str:
@@ -191,9 +185,8 @@ def audit(name: str, *, data_dir: Path | None, progress: bool, workers: int | No
         low, high = info.score_range
         outside = table[(table["mos"] < low) | (table["mos"] > high)]
         rows = [f"{row.image} ({row.mos:g})" for row in outside.itertuples()]
-        findings.append(
-            Finding(f"ratings outside {low:g} to {high:g}", rows, "get the rating file again, or fix the rows")
-        )
+        advice = "get the rating file again, or fix the rows"
+        findings.append(Finding(f"ratings outside {low:g} to {high:g}", rows, advice))
         if len(table) != info.images:
             what = f"{len(table):,} images are rated, {info.images:,} were published"
             advice = f"the rating file is incomplete or another edition; get it from {info.source}"
@@ -216,19 +209,16 @@ def audit(name: str, *, data_dir: Path | None, progress: bool, workers: int | No
             broken = [f"{row.image}: {row.reason}" for row in checked.broken]
             findings.append(Finding("images that cannot be read", broken, "copy or unpack them again"))
             images = checked.ratings.table["image"].tolist()
-            look = partial(_look, ratings.images)
-            hashes, sizes = zip(
-                *_in_threads(look, images, what="comparing", progress=progress, workers=workers), strict=True
-            )
-            facts |= {"sizes": _sizes(sizes), "fingerprint": checked.fingerprint}
-            findings += _across_the_split(checked, np.array(hashes, np.uint64), published=info is not None)
+
+            def look(image: str) -> tuple[int, tuple[int, int]]:
+                pixels = ratings.images.read(image)
+                return perceptual_hash(pixels), pixels.shape[:2]
+
+            looked = _in_threads(look, images, what="comparing", progress=progress, workers=workers)
+            hashes = np.array([hashed for hashed, _ in looked], np.uint64)
+            facts |= {"sizes": _sizes([size for _, size in looked]), "fingerprint": checked.fingerprint}
+            findings += _across_the_split(checked, hashes, published=info is not None)
     return Report(name, facts, _histogram(info, table), [each for each in findings if each.offenders != []])
-
-
-def _look(images: ImageReader, image: str) -> tuple[int, tuple[int, int]]:
-    """Perceptual hash and size of an image."""
-    pixels = images.read(image)
-    return perceptual_hash(pixels), pixels.shape[:2]
 
 
 def _beside(root: Path, table: pd.DataFrame) -> list[str]:
@@ -247,7 +237,7 @@ def _across_the_split(checked: Checked, hashes: Hashes, *, published: bool) -> l
     files = [" = ".join(map(_with_side, copies)) for copies in alike if _may_be_apart(copies)]
     scenes = [
         f"{_with_side(rows[i])} ~ {_with_side(rows[j])}, {distance} of 64 bits differ"
-        for i, j, distance in sorted(near_duplicates(hashes, SAME_SCENE), key=lambda pair: pair.distance)
+        for i, j, distance in sorted(near_duplicates(hashes, SAME_SCENE), key=lambda pair: pair[2])
         if _may_be_apart([rows[i], rows[j]]) and rows[i].content != rows[j].content
     ]
     advice = "look at them; if they show one scene, give them one group (or report it beside the result)"
@@ -269,15 +259,17 @@ def _with_side(row: Any) -> str:
 
 
 def _facts(info: DatasetInfo | None, root: Path, table: pd.DataFrame) -> dict[str, object]:
-    facts: dict[str, object] = {"folder": str(root), "images": len(table)}
-    if info is not None:
-        facts |= {"published": info.images, "published split": info.official_split}
+    published = {} if info is None else {"published": info.images, "published split": info.official_split}
     groups, mos = table["group"].nunique(), table["mos"].dropna()
-    facts["split"] = {str(split): int(n) for split, n in table["split"].value_counts().items()} or "none"
-    facts["groups"] = "none" if groups == len(table) else groups
-    if len(mos):
-        facts["ratings"] = {word: float(mos.quantile(fraction)) for word, fraction in MARKS.items()}
-    return facts
+    ratings = {word: float(mos.quantile(fraction)) for word, fraction in MARKS.items()}
+    return {
+        "folder": str(root),
+        "images": len(table),
+        **published,
+        "split": {str(split): int(n) for split, n in table["split"].value_counts().items()} or "none",
+        "groups": "none" if groups == len(table) else groups,
+        **({"ratings": ratings} if len(mos) else {}),
+    }
 
 
 def _sizes(sizes: Sequence[tuple[int, int]]) -> dict[str, int]:

@@ -1,8 +1,7 @@
 """Resized images and feature maps kept on disk, so that later epochs and runs need not compute them again.
 
-An image is kept, lossless, under the SHA-256 of its encoded content and what was done to it: one that has changed,
-another resize and another decoder are other entries. An array is one .npy followed by its checksum, written whole or
-not at all, so that processes which share the cache do no harm, also when one is killed.
+An image is kept under the SHA-256 of its encoded content and what was done to it. An array is one .npy followed by its
+checksum, written whole or not at all, so that processes which share the cache do no harm, also when one is killed.
 """
 
 from __future__ import annotations

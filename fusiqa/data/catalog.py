@@ -24,11 +24,9 @@ from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.image import FolderImages
 from fusiqa.scoring.inputs import image_files
 
-SYNTHETIC = "synthetic"
-"""The built-in data set, which has no files (data/synthetic.py)."""
+SYNTHETIC = "synthetic"  # the built-in data set, which has no files (data/synthetic.py)
 NO_GROUPS = "nothing: each image is its own group"
-CUSTOM_RESIZE = "384"
-"""Short side of the images of a custom table, pixels: KonIQ-10k's protocol for any aspect ratio."""
+CUSTOM_RESIZE = "384"  # short side for images of a custom table, pixels: KonIQ-10k's protocol for any aspect ratio
 
 
 @dataclass(frozen=True)
@@ -58,11 +56,10 @@ class DatasetInfo:
 
 
 def _dataset_info(name: str, entry: dict[str, Any]) -> DatasetInfo:
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     low, high = map(float, entry["score_range"])
-    return DatasetInfo(
-        name=name, **values | {"group": entry["group"] or NO_GROUPS, "score_range": ScoreRange(low, high)}
-    )
+    values |= {"group": entry["group"] or NO_GROUPS, "score_range": ScoreRange(low, high)}
+    return DatasetInfo(name=name, **values)
 
 
 _TABLE = tomllib.loads(resources.files("fusiqa.data").joinpath("catalog.toml").read_text(encoding="utf-8"))
@@ -76,12 +73,7 @@ def dataset_names() -> list[str]:
 
 
 def find_dataset(name: str) -> DatasetInfo | None:
-    """A published data set by its name or an alias, in any case; None if there is no such data set.
-
-    Example:
-        >>> find_dataset("KonIQ10k").name
-        'koniq-10k'
-    """
+    """A published data set by its name or an alias, in any case; None if there is no such data set."""
     wanted = name.lower().replace("_", "-")
     return next((info for info in CATALOG if wanted in (info.name, *info.aliases)), None)
 
@@ -147,9 +139,6 @@ def _shown(info: DatasetInfo) -> dict[str, str]:
     }
 
 
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
 def read(
     dataset: str,
     *,
@@ -165,13 +154,11 @@ def read(
         data_dir: its folder, or one above or below; by default $FUSIQA_DATA/<name> or ./data/<name>. For a table, the
             folder that its image names are relative to, by default the table's own.
         score_range: lowest and highest possible rating; by default the published one, for a table that of its rows.
-        lower_is_better: the ratings of a custom table are of distortion, as DMOS is: they are inverted within the
-            range. Published data sets know their direction.
+        lower_is_better: the ratings of a custom table are of distortion, as DMOS is, and inverted within the range.
         seed: of the built-in data set; not used by the others.
 
     Returns:
-        The ratings, higher always better: NaN where one cannot be read; images may be missing (data/audit.py reports
-        both).
+        The ratings, higher always better; NaN where one cannot be read. Images may be missing (`audit` reports both).
 
     Raises:
         FusiqaError: unknown data set, not found, wrong column, no rows, a rating outside the range, or no range.
@@ -189,7 +176,9 @@ def read(
     if info is not None:
         name, resize, known, inverted = info.name, info.resize, info.score_range, not info.higher_is_better
     else:
-        known = asked or _range_of(dataset, table["mos"].dropna())
+        if asked is None and table["mos"].isna().all():
+            raise FusiqaError(f"{dataset}: its rating column contains no number")
+        known = asked or _valid_range(dataset, float(table["mos"].min()), float(table["mos"].max()))
         name, resize, inverted = dataset, CUSTOM_RESIZE, lower_is_better
     if inverted:  # low + high - mos, exactly within the range: rounding would put the ends outside
         low, high = known
@@ -199,10 +188,7 @@ def read(
 
 
 def read_images(paths: Sequence[Path], *, say: Callable[[str], object] = print) -> Ratings:
-    """Images without ratings as a table whose `mos` is NaN; their names are relative to their common folder.
-
-    Raises FusiqaError as `scoring.inputs.image_files`, and for names that cannot be written to a table.
-    """
+    """Images without ratings, named from their common folder. FusiqaError: no image, or a name that is not UTF-8."""
     files = image_files(paths, say=say)
     root = Path(os.path.commonpath([file.parent for file in files]))
     names = [str(file.relative_to(root)) for file in files]
@@ -215,10 +201,7 @@ def read_images(paths: Sequence[Path], *, say: Callable[[str], object] = print) 
 
 
 def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
-    """The rating files of a data set as published, with nothing refused except what cannot be read at all.
-
-    Raises FusiqaError: unknown data set (the built-in one has no files), not found, wrong column, no rows.
-    """
+    """The rating files of a data set as published, with nothing refused except what cannot be read at all."""
     data_dir = None if data_dir is None else data_dir.expanduser()
     info = find_dataset(dataset)
     if info is not None:
@@ -233,17 +216,10 @@ def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
     return custom_table(path, data_dir or path.parent)
 
 
-def _range_of(dataset: str, mos: pd.Series) -> ScoreRange:
-    if mos.empty:
-        raise FusiqaError(f"{dataset}: its rating column contains no number")
-    return _valid_range(dataset, float(mos.min()), float(mos.max()))
-
-
 def _valid_range(dataset: str, low: float, high: float) -> ScoreRange:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise FusiqaError(
-            f"{dataset}: ratings from {low:g} to {high:g} are not a range; give the lowest and highest possible rating "
-            "as `score_range`"
+            f"{dataset}: ratings from {low:g} to {high:g} are not a range; give the lowest and highest as `score_range`"
         )
     return ScoreRange(low, high)
 
@@ -255,28 +231,24 @@ def usual_folders(info: DatasetInfo) -> list[Path]:
 
 
 def _locate(info: DatasetInfo, data_dir: Path | None) -> Place:
-    """The first folder that holds one of the rating files, itself or one folder below or above.
+    """The first folder that holds one of the rating files, itself or one folder below or above."""
 
-    Raises FusiqaError where there is none, or several below one of the folders that were looked in.
-    """
+    def holds(folder: Path) -> bool:
+        return any(path.is_file() for name in info.rating_files for path in folder.glob(name))
+
     looked_in = [data_dir] if data_dir is not None else usual_folders(info)
     for pointed in filter(Path.is_dir, looked_in):
-        if _holds(pointed, info):
+        if holds(pointed):
             return Place(pointed, pointed)
-        below = [child for child in sorted(pointed.iterdir()) if child.is_dir() and _holds(child, info)]
+        below = [child for child in sorted(pointed.iterdir()) if child.is_dir() and holds(child)]
         if len(below) > 1:
-            raise FusiqaError(
-                f"{pointed} holds several copies of {info.name}: {listed([c.name for c in below])}; choose one"
-            )
+            copies = listed([child.name for child in below])
+            raise FusiqaError(f"{pointed} holds several copies of {info.name}: {copies}; choose one")
         for folder in [*below, pointed.absolute().parent]:
-            if _holds(folder, info):
+            if holds(folder):
                 return Place(folder, pointed)
     where = " or ".join(str(folder) + ("" if folder.is_dir() else " (no such folder)") for folder in looked_in)
     raise FusiqaError(
         f"{info.name} was not found in {where}, nor one folder above or below; expected {info.layout}.\n"
         f"Get it from {info.source} and give its folder as `data_dir`"
     )
-
-
-def _holds(folder: Path, info: DatasetInfo) -> bool:
-    return any(path.is_file() for name in info.rating_files for path in folder.glob(name))

@@ -1,8 +1,7 @@
 """sRGB to CIELAB and back, and the YCbCr matrix.
 
-Own code, not `skimage.color`: within the gamut the two agree to 4e-5 of 1, but scikit-image clips negative XYZ before
-it converts back, where MATLAB, with which KADID-10k was made, leaves them to the clipping of sRGB. Tripling a and b of
-random colours gives other values in 3 % of the bytes, by up to 46.
+Own code, not `skimage.color`, which clips negative XYZ before it converts back, where MATLAB, with which KADID-10k was
+made, leaves them to the clipping of sRGB: tripled a and b of random colours differ in 3 % of the bytes, by up to 46.
 
 Source: IEC 61966-2-1 (sRGB), CIE 15 (CIELAB, white D65, 2 degrees), ITU-R BT.601 (YCbCr).
 """

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fusiqa.data.catalog import SYNTHETIC
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, Pixels, distort
-from fusiqa.data.ratings import ImageReader, Ratings
+from fusiqa.data.ratings import COLUMNS, ImageReader, Ratings
 from fusiqa.scoring.image import Resize
 
 SEPARATOR = "::"
@@ -41,10 +41,9 @@ EVERY = {PRISTINE: ()} | {f"{name} {level}": (Treatment(name, level),) for name 
 
 @dataclass(frozen=True)
 class DistortedImages:
-    """Images named "photo.jpg::Gaussian blur", resized by the protocol and then distorted.
+    """Images named "photo.jpg::Gaussian blur", resized and then distorted: else downscaling would undo a blur.
 
-    A blur of some pixels would vanish if a large image were distorted before it is downscaled. The image read last is
-    kept, so that its groups, read in turn, decode it once.
+    The image read last is kept, so that its groups, read in turn, decode it once.
     """
 
     source: ImageReader
@@ -84,21 +83,13 @@ def distorted(ratings: Ratings, *, resize: Resize, level: float, seed: int = 0) 
 
 
 def every_distortion(ratings: Ratings, *, resize: Resize, seed: int = 0) -> Ratings:
-    """Every image 126 times: undistorted, and under each of the 25 distortions at each of the 5 levels.
-
-    The groups of an image follow one another; `treatment_of` reads their names.
-    """
+    """Every image 126 times in a row: undistorted, and under each of the 25 distortions at each of the 5 levels."""
     pairs = [(group, row) for row in ratings.table.itertuples() for group in EVERY]
     return _distorted(ratings, pairs, DistortedImages(ratings.images, resize, EVERY, seed))
 
 
 def treatment_of(image: str) -> tuple[str, Treatment | None]:
-    """The original image of one that `every_distortion` named, and its distortion.
-
-    Example:
-        >>> treatment_of("a.png::gaussian_blur 3")
-        ('a.png', Treatment(distortion='gaussian_blur', level=3))
-    """
+    """The original image of one that `every_distortion` named, such as "a.png::gaussian_blur 3", and its distortion."""
     name, _, group = image.rpartition(SEPARATOR)
     return name, next(iter(EVERY[group]), None)
 
@@ -106,8 +97,7 @@ def treatment_of(image: str) -> tuple[str, Treatment | None]:
 def _distorted(ratings: Ratings, pairs: Iterable[tuple[str, Any]], images: DistortedImages) -> Ratings:
     """Ratings of (group, row of the undistorted image); all versions of an image keep its content group."""
     rows = [(f"{row.image}{SEPARATOR}{group}", float("nan"), row.split, row.group) for group, row in pairs]
-    table = pd.DataFrame(rows, columns=["image", "mos", "split", "group"])
-    return replace(ratings, table=table, images=images, resize="none")
+    return replace(ratings, table=pd.DataFrame(rows, columns=COLUMNS), images=images, resize="none")
 
 
 # --- published data sets ---------------------------------------------------------------------------------------------
@@ -143,8 +133,6 @@ def kinds(dataset: str, images: list[str]) -> list[str] | None:
     Example:
         >>> kinds("kadid-10k", ["I01_01_01.png", "I81_25_05.png"])
         ['Gaussian blur', 'contrast change']
-        >>> kinds("csiq", ["awgn/1600.AWGN.1.png"])
-        ['white noise']
     """
     pattern, in_words = KIND_OF.get(dataset, ("()", lambda _: None))
     found = [in_words(match[1]) for image in images if (match := re.search(pattern, image))]

@@ -26,7 +26,6 @@ from fusiqa.errors import FusiqaError
 Pixels = UInt8[np.ndarray, "height width 3"]
 
 LEVELS = (1, 2, 3, 4, 5)
-JITTER_PIXELS = 5.0  # standard deviation of the displacement at strength 1
 PATCH = 16  # side of a patch that is moved, and the farthest that it moves along each axis, pixels
 BLOCK = 32  # side of a block of colour, pixels
 
@@ -37,7 +36,6 @@ def to_bytes(image: Unit) -> Pixels:
 
 
 def to_pillow(image: Unit) -> Image.Image:
-    """0-1 as a Pillow image."""
     return Image.fromarray(to_bytes(image))
 
 
@@ -100,10 +98,7 @@ def color_shift(image: Unit, distance: float, random: np.random.Generator) -> Un
 
 
 def color_quantization(image: Unit, colors: float, _: np.random.Generator) -> Unit:
-    """Reduce the image to `colors` colours by median cut, with Floyd-Steinberg dithering.
-
-    KADID-10k's numbers of colours are not published; 64, 48, 32, 16 and 8 are chosen here.
-    """
+    """Reduce to `colors` by median cut, with Floyd-Steinberg dithering; their unpublished numbers are chosen here."""
     few = to_pillow(image).quantize(round(colors), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     return to_unit(to_pillow(image).quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB"))
 
@@ -112,11 +107,6 @@ def color_saturation_hsv(image: Unit, factor: float, _: np.random.Generator) -> 
     """Multiply the saturation of HSV by `factor`; hue and value stay (a negative factor inverts the hue)."""
     value = image.max(axis=2, keepdims=True)
     return value - factor * (value - image)
-
-
-def color_saturation_lab(image: Unit, factor: float, _: np.random.Generator) -> Unit:
-    """Multiply a and b of CIELAB by `factor`, at constant lightness."""
-    return lab_to_rgb(rgb_to_lab(image) * np.array((1, factor, factor), np.float32))
 
 
 def jpeg2000(image: Unit, ratio: float, _: np.random.Generator) -> Unit:
@@ -149,16 +139,11 @@ def impulse_noise(image: Unit, fraction: float, random: np.random.Generator) -> 
     return np.where(drawn < fraction, np.where(drawn < fraction / 2, 0, 1), image).astype(np.float32)
 
 
-def multiplicative_noise(image: Unit, variance: float, random: np.random.Generator) -> Unit:
-    """Multiply each value by one plus Gaussian noise of `variance`."""
-    return image * (1 + gaussian(image, variance, random))
-
-
 def denoise(image: Unit, variance: float, random: np.random.Generator) -> Unit:
     """Add Gaussian noise of `variance`, then apply a 5 x 5 median filter to each channel.
 
-    KADID-10k denoised with a trained network at unpublished levels. The median filter, which also leaves smooth patches
-    of residual noise, and the variances 0.002, 0.005, 0.015, 0.04 and 0.08 are chosen here.
+    Filter and variances are chosen here: KADID-10k denoised with a trained network at unpublished levels. Both leave
+    smooth patches of residual noise.
     """
     return ndimage.median_filter(np.clip(white_noise(image, variance, random), 0, 1), (5, 5, 1), mode="reflect")
 
@@ -168,26 +153,8 @@ def gaussian(image: Unit, variance: float, random: np.random.Generator) -> Unit:
     return np.sqrt(np.float32(variance)) * random.standard_normal(image.shape, np.float32)
 
 
-def brighten(image: Unit, strength: float, _: np.random.Generator) -> Unit:
-    """Map lightness l of CIELAB, in 0-1, to l ** (1 / (1 + strength)): black and white stay."""
-    return map_lightness(image, lambda lightness: lightness ** (1 / (1 + strength)))
-
-
-def darken(image: Unit, strength: float, _: np.random.Generator) -> Unit:
-    """Map lightness l of CIELAB, in 0-1, to l ** (1 + 2 strength): black and white stay."""
-    return map_lightness(image, lambda lightness: lightness ** (1 + 2 * strength))
-
-
-def mean_shift(image: Unit, amount: float, _: np.random.Generator) -> Unit:
-    """Add `amount` to every channel."""
-    return image + amount
-
-
 def contrast_change(image: Unit, strength: float, _: np.random.Generator) -> Unit:
-    """Map the lightness of CIELAB by a curve that keeps black, middle and white.
-
-    The quarter points 1/4 and 3/4 move away from the middle by strength / 4 (towards it if negative).
-    """
+    """Move the quarter points of CIELAB's lightness away from the middle by strength / 4; black, middle, white stay."""
     curve = PchipInterpolator((0, 0.25, 0.5, 0.75, 1), (0, 0.25 - strength / 4, 0.5, 0.75 + strength / 4, 1))
     return map_lightness(image, curve)
 
@@ -202,7 +169,7 @@ def map_lightness(image: Unit, curve: Callable[[np.ndarray], np.ndarray]) -> Uni
 def jitter(image: Unit, strength: float, random: np.random.Generator) -> Unit:
     """Displace each pixel by a Gaussian of 5 x `strength` pixels along each axis."""
     places = np.indices(image.shape[:2], dtype=np.float32)
-    moved = places + JITTER_PIXELS * strength * random.standard_normal(places.shape, np.float32)
+    moved = places + 5 * strength * random.standard_normal(places.shape, np.float32)
     channels = [ndimage.map_coordinates(image[..., k], moved, order=1, mode="nearest") for k in range(3)]
     return np.stack(channels, axis=2)
 
@@ -245,11 +212,6 @@ def color_block(image: Unit, blocks: float, random: np.random.Generator) -> Unit
     return result
 
 
-def high_sharpen(image: Unit, amount: float, _: np.random.Generator) -> Unit:
-    """Unsharp masking: add `amount` times the difference from a Gaussian blur of one pixel."""
-    return image + amount * (image - ndimage.gaussian_filter(image, (1, 1, 0), mode="reflect"))
-
-
 @dataclass(frozen=True)
 class Distortion:
     """A function and its parameter at each of KADID-10k's levels, 1 to 5."""
@@ -266,23 +228,33 @@ DISTORTIONS = {  # in the order of KADID-10k's numbers
     "color_shift": Distortion(color_shift, (1, 3, 6, 8, 12)),
     "color_quantization": Distortion(color_quantization, (64, 48, 32, 16, 8)),
     "color_saturation_hsv": Distortion(color_saturation_hsv, (0.4, 0.2, 0.1, 0.0, -0.4)),
-    "color_saturation_lab": Distortion(color_saturation_lab, (1, 2, 3, 6, 9)),
+    # a and b of CIELAB times a factor, at constant lightness
+    "color_saturation_lab": Distortion(
+        lambda x, k, _: lab_to_rgb(rgb_to_lab(x) * np.array((1, k, k), np.float32)), (1, 2, 3, 6, 9)
+    ),
     "jpeg2000": Distortion(jpeg2000, (16, 32, 45, 120, 170)),
     "jpeg": Distortion(jpeg, (43, 36, 24, 7, 4)),
     "white_noise": Distortion(white_noise, (0.001, 0.002, 0.003, 0.005, 0.01)),
     "white_noise_ycbcr": Distortion(white_noise_ycbcr, (0.0001, 0.0005, 0.001, 0.002, 0.003)),
     "impulse_noise": Distortion(impulse_noise, (0.001, 0.005, 0.01, 0.02, 0.03)),
-    "multiplicative_noise": Distortion(multiplicative_noise, (0.001, 0.005, 0.01, 0.02, 0.05)),
+    # each value times one plus Gaussian noise of a variance
+    "multiplicative_noise": Distortion(lambda x, v, r: x * (1 + gaussian(x, v, r)), (0.001, 0.005, 0.01, 0.02, 0.05)),
     "denoise": Distortion(denoise, (0.002, 0.005, 0.015, 0.04, 0.08)),
-    "brighten": Distortion(brighten, (0.1, 0.2, 0.4, 0.7, 1.1)),
-    "darken": Distortion(darken, (0.05, 0.1, 0.2, 0.4, 0.8)),
-    "mean_shift": Distortion(mean_shift, (0.15, 0.08, 0.0, -0.08, -0.15)),
+    # lightness of CIELAB, in 0-1, to a power: black and white stay
+    "brighten": Distortion(
+        lambda x, k, _: map_lightness(x, lambda light: light ** (1 / (1 + k))), (0.1, 0.2, 0.4, 0.7, 1.1)
+    ),
+    "darken": Distortion(
+        lambda x, k, _: map_lightness(x, lambda light: light ** (1 + 2 * k)), (0.05, 0.1, 0.2, 0.4, 0.8)
+    ),
+    "mean_shift": Distortion(lambda x, amount, _: x + amount, (0.15, 0.08, 0.0, -0.08, -0.15)),
     "jitter": Distortion(jitter, (0.05, 0.1, 0.2, 0.5, 1.0)),
     "non_eccentricity_patch": Distortion(non_eccentricity_patch, (20, 40, 60, 80, 100)),
     "pixelate": Distortion(pixelate, (0.01, 0.05, 0.1, 0.2, 0.5)),
     "quantization": Distortion(quantization, (20, 16, 13, 10, 7)),
     "color_block": Distortion(color_block, (2, 4, 6, 8, 10)),
-    "high_sharpen": Distortion(high_sharpen, (1, 2, 3, 6, 12)),
+    # unsharp masking: a multiple of the difference from a blur of one pixel is added
+    "high_sharpen": Distortion(lambda x, k, _: x + k * (x - gaussian_blur(x, 1, _)), (1, 2, 3, 6, 12)),
     "contrast_change": Distortion(contrast_change, (0.3, 0.15, 0.0, -0.4, -0.6)),
 }
 
@@ -292,15 +264,9 @@ def distort(pixels: Pixels, name: str, level: float, *, seed: int) -> Pixels:
 
     Args:
         pixels: uint8, sRGB.
-        name: a key of `DISTORTIONS`.
+        name: a key of `DISTORTIONS`; FusiqaError for another.
         level: KADID-10k's, 1 (hardly visible) to 5; between two levels, their parameters are interpolated linearly.
         seed: of the noise, direction or place, where the distortion has one.
-
-    Returns:
-        uint8 of the same shape.
-
-    Raises:
-        FusiqaError: an unknown distortion or level.
 
     Example:
         >>> grey = np.full((8, 8, 3), 128, np.uint8)

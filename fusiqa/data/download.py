@@ -1,8 +1,7 @@
 """`fusiqa data download`: licence, archive, checksum, folder.
 
-The archive comes through the HTTP session of huggingface_hub (proxies, tokens, mirrors), not by `hf_hub_download`: that
-restarts an interrupted file from zero in the next run, and accepts a file whose SHA-256 is not the one that the hub
-states (both measured with version 2.4).
+The archive comes through the HTTP session of huggingface_hub (proxies, tokens, mirrors). `hf_hub_download` (2.4) would
+restart an interrupted file from zero, and accept one whose SHA-256 is not what the hub states.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, NamedTuple, cast
+from typing import IO, cast
 
 from fusiqa import hub
 from fusiqa.data import catalog
@@ -29,10 +28,8 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.progress import progress_bar
 
-REPOSITORY = "chaofengc/IQA-PyTorch-Datasets"
-"""The public collection of data sets on the Hugging Face hub that pyiqa uses."""
-ATTEMPTS = 5
-"""Connections in a row that bring nothing before a download is given up; the pause before each is a second longer."""
+REPOSITORY = "chaofengc/IQA-PyTorch-Datasets"  # the public collection on the Hugging Face hub that pyiqa uses
+ATTEMPTS = 5  # connections in a row that bring nothing before a download is given up; pauses grow by a second
 HTTP_SECONDS = 30.0  # without a byte, before a connection counts as broken
 MEGABYTE = 10**6
 HOW_TO_ASK = """fusiqa does not download {0.name}: {reason}.
@@ -59,8 +56,7 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
         The folder: of the data set, or the one to put it in.
 
     Raises:
-        FusiqaError: unknown name, licence not accepted, folder not empty, hub not reachable, damaged or unsafe archive,
-            no space, a disk that cannot be written to, or an archive in which the ratings are not found.
+        FusiqaError: whatever stands in the way, in one line; nothing half-done is left under the folder's name.
     """
     info = find_dataset(name)
     if info is None:
@@ -84,10 +80,8 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
                 unpack(archive, folder, progress=progress)
             except DamagedArchiveError as reason:
                 archive.unlink()
-                raise FusiqaError(
-                    f"{reason}. Its SHA-256 is that of the hub: the copy there is damaged too, and was discarded. "
-                    f"Get the data set from {info.source}"
-                ) from reason
+                advice = f"the copy there is damaged too, and was discarded. Get the data set from {info.source}"
+                raise FusiqaError(f"{reason}. Its SHA-256 is that of the hub: {advice}") from reason
         print(_found(info, folder))
         archive.unlink()  # only now that the data set has been read from its folder
     except OSError as reason:
@@ -113,10 +107,8 @@ def _found(info: DatasetInfo, folder: Path) -> str:
     try:
         rated = catalog.read(info.name, data_dir=folder).table["mos"].count()
     except FusiqaError as reason:
-        raise FusiqaError(
-            f"{folder} exists and cannot be read as {info.name}: {reason}. "
-            "Complete it, move it away, or choose another folder"
-        ) from reason
+        advice = "Complete it, move it away, or choose another folder"
+        raise FusiqaError(f"{folder} exists and cannot be read as {info.name}: {reason}. {advice}") from reason
     return f"{info.name} is in {folder}: {rated:,} rated images ({info.images:,} are published)"
 
 
@@ -131,46 +123,37 @@ def require_space(folder: Path, size: int, purpose: str) -> None:
 # --- the archive -----------------------------------------------------------------------------------------------------
 
 
-class Remote(NamedTuple):
-    """A file on the hub at one commit: its address, bytes and SHA-256 (hex)."""
-
-    url: str
-    size: int
-    sha256: str
-
-
 def fetch(name: str, folder: Path, *, progress: bool = True) -> Path:
     """A file of the collection, complete and with the checksum of the hub; it is not fetched again if it is there.
 
     It is `folder`/<name>.<start of its SHA-256>.part until it is complete. FusiqaError: the hub cannot be reached or
     refuses, the connection breaks (what has arrived is kept), no space, or another file arrived (it is discarded).
     """
-    remote = _look_up(name)
-    complete, part = folder / name, folder / f"{name}.{remote.sha256[:12]}.part"
-    if complete.is_file() and _sha256(complete) == remote.sha256:
+    url, size, sha256 = _look_up(name)
+    complete, part = folder / name, folder / f"{name}.{sha256[:12]}.part"
+    if complete.is_file() and _sha256(complete) == sha256:
         return complete
     arrived = part.stat().st_size if part.is_file() else 0
-    require_space(folder, 2 * remote.size - arrived, f"{name} with its contents")
-    _transfer(remote, part, progress=progress)
-    if _sha256(part) != remote.sha256:
+    require_space(folder, 2 * size - arrived, f"{name} with its contents")
+    _transfer(url, size, part, progress=progress)
+    if _sha256(part) != sha256:
         part.unlink()
-        raise FusiqaError(
-            f"the SHA-256 of {name} is not the one that the hub states ({remote.sha256[:12]}...); it was discarded. "
-            "Run the command again"
-        )
+        stated = f"the one that the hub states ({sha256[:12]}...)"
+        raise FusiqaError(f"the SHA-256 of {name} is not {stated}; it was discarded. Run the command again")
     os.replace(part, complete)
     return complete
 
 
-def _look_up(name: str) -> Remote:
+def _look_up(name: str) -> tuple[str, int, str]:
+    """The address of a file at the hub's latest commit, its bytes and its SHA-256 (hex)."""
     import huggingface_hub
 
     try:
         stated = hub.ask(huggingface_hub.hf_hub_url(REPOSITORY, name, repo_type="dataset"))
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
+        why = f"{hub.in_one_line(reason)}. Check the network, or get the data set from its source"
         raise FusiqaError(
-            f"{name} could not be downloaded from {REPOSITORY} on the Hugging Face hub: {hub.in_one_line(reason)}. "
-            "Check the network, or get the data set from its source"
+            f"{name} could not be downloaded from {REPOSITORY} on the Hugging Face hub: {why}"
         ) from reason
     if not re.fullmatch("[0-9a-f]{64}", stated.etag or "") or not stated.size or not stated.commit_hash:
         raise FusiqaError(
@@ -178,18 +161,18 @@ def _look_up(name: str) -> Remote:
             "Does this network want you to sign in?"
         )
     url = huggingface_hub.hf_hub_url(REPOSITORY, name, repo_type="dataset", revision=stated.commit_hash)
-    return Remote(url, stated.size, str(stated.etag))
+    return url, stated.size, str(stated.etag)
 
 
-def _transfer(remote: Remote, part: Path, *, progress: bool) -> None:
+def _transfer(url: str, size: int, part: Path, *, progress: bool) -> None:
     """Append what is missing, over as many connections as it takes while they bring something."""
     idle = 0
     part.touch()
-    with progress_bar(what=part.name, total=remote.size // MEGABYTE, unit="MB", shown=progress) as bar:
-        while (arrived := part.stat().st_size) < remote.size:
+    with progress_bar(what=part.name, total=size // MEGABYTE, unit="MB", shown=progress) as bar:
+        while (arrived := part.stat().st_size) < size:
             reason: Exception = EOFError("it ended too early")
             try:
-                _append(remote, part, lambda position: bar.update(position // MEGABYTE - bar.n))
+                _append(url, part, lambda position: bar.update(position // MEGABYTE - bar.n))
             except Exception as broken:  # as in _look_up
                 if isinstance(broken, OSError) and broken.errno is not None:  # the disk's
                     raise
@@ -202,19 +185,16 @@ def _transfer(remote: Remote, part: Path, *, progress: bool) -> None:
                     raise FusiqaError(f"{other}; what arrived was discarded. Run the command again") from other
             idle = idle + 1 if part.stat().st_size <= arrived else 0
             if idle == ATTEMPTS:
-                raise FusiqaError(
-                    f"the download broke off: {hub.in_one_line(reason)}. {arrived / 1e6:,.1f} of "
-                    f"{remote.size / 1e6:,.1f} MB are kept: run the command again to resume it"
-                ) from reason
+                kept = f"{arrived / 1e6:,.1f} of {size / 1e6:,.1f} MB are kept: run the command again to resume it"
+                raise FusiqaError(f"the download broke off: {hub.in_one_line(reason)}. {kept}") from reason
             time.sleep(idle)
-    if arrived > remote.size:
+    if arrived > size:
         part.unlink()
-        raise FusiqaError(
-            f"{arrived:,} bytes arrived, but the hub states {remote.size:,}; they were discarded. Run the command again"
-        )
+        stated = f"but the hub states {size:,}; they were discarded. Run the command again"
+        raise FusiqaError(f"{arrived:,} bytes arrived, {stated}")
 
 
-def _append(remote: Remote, part: Path, report: Callable[[int], object]) -> None:
+def _append(url: str, part: Path, report: Callable[[int], object]) -> None:
     """Write the file to `part`, from its end on where the server sends a range, else anew."""
     import huggingface_hub
     from huggingface_hub.utils import build_hf_headers
@@ -223,7 +203,7 @@ def _append(remote: Remote, part: Path, report: Callable[[int], object]) -> None
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}  # a range of a compressed answer would be useless
     if start:
         headers["Range"] = f"bytes={start}-"
-    with huggingface_hub.get_session().stream("GET", remote.url, headers=headers, timeout=HTTP_SECONDS) as answer:
+    with huggingface_hub.get_session().stream("GET", url, headers=headers, timeout=HTTP_SECONDS) as answer:
         answer.raise_for_status()
         with open(part, "ab" if answer.status_code == 206 else "wb", buffering=0) as file:
             for chunk in answer.iter_raw():
@@ -244,8 +224,6 @@ DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
 """What the standard library raises for a damaged archive; ValueError for a name that is not UTF-8, for example."""
 KINDS = {tarfile.SYMTYPE: "symbolic link", tarfile.LNKTYPE: "hard link", tarfile.FIFOTYPE: "FIFO"}
 KINDS |= {tarfile.CHRTYPE: "device", tarfile.BLKTYPE: "device"}
-
-
 MEMBERS_AT_MOST = 1_000_000  # files and folders; AVA, the largest rated data set, has 255,000 images
 BYTES_AT_MOST = 128 * 2**30  # unpacked; the largest archive of the collection, SPAQ, has 35 GB
 RATIO_AT_MOST = 20.0  # bytes unpacked per byte of the archive; images shrink to no less than a third
@@ -254,11 +232,10 @@ RATIO_AT_MOST = 20.0  # bytes unpacked per byte of the archive; images shrink to
 def unpack(archive: Path, folder: Path, *, progress: bool = False) -> None:
     """Unpack a .tgz or .tar into a new or empty folder, completely or not at all.
 
-    Every member is checked before it is written. They are written to a temporary folder beside the new one, which is
-    renamed when it is complete. The kind of archive is told by its first bytes, not by its name.
+    Every member is checked before it is written, to a temporary folder that is renamed when it is complete.
 
     Raises:
-        DamagedArchiveError: not an archive, cut off, or with a wrong checksum inside.
+        DamagedArchiveError: not an archive by its first bytes, cut off, or with a wrong checksum inside.
         FusiqaError: the folder is not empty, an unsafe member, over a limit, or no space on the disk.
         OSError: from the disk; nothing is left behind.
     """
@@ -290,10 +267,8 @@ def kind_of(archive: Path) -> str:
     """ "gzip" or "tar", by the first bytes of the file. Raises DamagedArchiveError for anything else."""
     with open(archive, "rb") as file:
         start = file.read(tarfile.BLOCKSIZE)
-    if start.startswith(b"\x1f\x8b"):
-        return "gzip"
-    if start[257:262] == b"ustar":
-        return "tar"
+    if start.startswith(b"\x1f\x8b") or start[257:262] == b"ustar":
+        return "tar" if start[257:262] == b"ustar" else "gzip"
     raise DamagedArchiveError(f"{archive} is not a .tgz or .tar: it begins with {start[:16]!r}")
 
 

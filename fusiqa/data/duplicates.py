@@ -1,15 +1,12 @@
 """Images that show the same scene, found by perceptual hash.
 
 The hash is the 64-bit pHash: which of the 8 x 8 lowest frequencies (DCT-II) of a 32 x 32 grey thumbnail are above their
-median. Usually half of the bits are set, so that distances are even. It is insensitive to quality: exposure, white
-balance, blur and compression hardly change it. The bits equal those of the package imagehash.
+median. Exposure, white balance, blur and compression hardly change it. The bits equal those of the package imagehash.
 
 Source: Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010 (DCT based hash).
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt64
@@ -22,19 +19,10 @@ SAME_SCENE = 8
 """Hamming distance up to which two images show the same scene, in bits of 64.
 
 Measured on BIQ2021's 12,000 images: of 36 pairs looked at for each distance up to 8, at most 1 showed different scenes,
-of those at 12 a third; beyond, chance takes over, the more so the larger the data set. At 0, 390 of 410 pairs are one
-image saved twice.
+of those at 12 a third. At 0, 390 of 410 pairs are one image saved twice.
 """
 SIDE, FREQUENCIES = 32, 8  # of the grey thumbnail, pixels; of each axis, those compared with their median
 BLOCK_BYTES = 64 * 2**20  # memory for the distances looked at in one step
-
-
-class Pair(NamedTuple):
-    """Two images by their positions, the smaller first, and the bits in which their hashes differ."""
-
-    first: int
-    second: int
-    distance: int
 
 
 def perceptual_hash(pixels: np.ndarray) -> int:
@@ -49,23 +37,19 @@ def perceptual_hash(pixels: np.ndarray) -> int:
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
 
 
-def near_duplicates(hashes: Hashes, distance: int) -> list[Pair]:
-    """Every pair whose hashes differ in at most so many bits, by position.
-
-    All pairs are looked at, in blocks of 64 MiB: 50,000 images take seconds. Only what is found is kept, so that
-    thousands of images with one and the same hash (all black, say) are what costs memory.
+def near_duplicates(hashes: Hashes, distance: int) -> list[tuple[int, int, int]]:
+    """Positions of every pair whose hashes differ in at most so many bits, and in how many; blocks of 64 MiB at once.
 
     Example:
         >>> near_duplicates(np.array([0b1100, 0b0011, 0b1101], np.uint64), 1)
-        [Pair(first=0, second=2, distance=1)]
+        [(0, 2, 1)]
     """
     rows = max(1, BLOCK_BYTES // (hashes.itemsize * max(1, len(hashes))))
-    found: list[Pair] = []
+    found: list[tuple[int, int, int]] = []
     for start in range(0, len(hashes), rows):
         bits = np.bitwise_count(hashes[start : start + rows, None] ^ hashes[None, start:])
         first, second = np.nonzero(bits <= distance)
         after = second > first  # both count from `start`, so this keeps each pair once and none with itself
         first, second = first[after], second[after]
-        columns = (first + start).tolist(), (second + start).tolist(), bits[first, second].tolist()
-        found += [Pair(*pair) for pair in zip(*columns, strict=True)]
+        found += zip((first + start).tolist(), (second + start).tolist(), bits[first, second].tolist(), strict=True)
     return found

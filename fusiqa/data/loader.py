@@ -127,8 +127,7 @@ class EvaluationCrops(Dataset):
 def training_loader(dataset: Dataset, order: TrainingOrder, *, batch_size: int, num_workers: int) -> DataLoader:
     """Batches of random crops in the order drawn, whatever the number of workers; the last one may be smaller.
 
-    An image is read anew for each of its crops. From the cache on disk that costs little; without it, an epoch with
-    20 crops per image decodes every image 20 times.
+    An image is read anew for each of its crops: from the cache on disk at little cost, without it decoded each time.
     """
     return DataLoader(dataset, batch_size, sampler=order, num_workers=num_workers, collate_fn=_training_batch)
 
@@ -140,12 +139,7 @@ def _training_batch(items: list[tuple[Tensor, float]]) -> TrainingBatch:
 
 
 def evaluation_loader(
-    dataset: EvaluationCrops | Sized,
-    *,
-    num_workers: int,
-    rank: int = 0,
-    world_size: int = 1,
-    images_at_once: int = IMAGES_AT_ONCE,
+    dataset: Sized, *, num_workers: int, rank: int = 0, world_size: int = 1, images_at_once: int = IMAGES_AT_ONCE
 ) -> DataLoader:
     """Batches of whole images, every world-size-th one; none is repeated."""
     rows = range(rank, len(dataset), world_size)

@@ -15,7 +15,7 @@ from fusiqa.errors import FusiqaError, listed
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-COLUMNS = ("image", "mos", "split", "group")
+COLUMNS = ["image", "mos", "split", "group"]
 
 
 @runtime_checkable
@@ -33,25 +33,16 @@ class ImageReader(Protocol):
 class Ratings:
     """Rated images, one row per image.
 
-    Attributes:
-        name: of the data set, or the path of a custom table.
-        table: columns `image` (name that `images` reads), `mos` (float, higher is better), `split`
-            ("train", "validation", "test", or None if there is no split) and `group` (images of one content
-            share it; the image's own name if there is none).
-        score_range: the interval of the ratings.
-        images: reads the pixels.
-        resize: the resize protocol of the data set, as `--resize` takes it.
-
-    Raises:
-        FusiqaError: missing columns, no rows, duplicate images, ratings outside the range (NaN is kept: `audit.check`
-            reports it with the unreadable images), or unknown splits.
+    The table has the columns `image` (name that `images` reads), `mos` (float, higher is better), `split` ("train",
+    "validation", "test", or None) and `group` (images of one content share it; else the image's own name). FusiqaError:
+    missing columns, no rows, images twice, ratings outside the range, or unknown splits; `audit.check` finds NaN.
     """
 
-    name: str
+    name: str  # of the data set, or the path of a custom table
     table: pd.DataFrame
     score_range: ScoreRange
     images: ImageReader
-    resize: str
+    resize: str  # the resize protocol of the data set, as `--resize` takes it
 
     def __post_init__(self) -> None:
         (low, high), table = self.score_range, self.table

@@ -9,19 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from fusiqa.data.table import (
-    Labels,
-    column,
-    find_column,
-    image_names,
-    labels,
-    labels_of_table,
-    read_cells,
-    read_mat,
-    read_pairs,
-    read_table_below,
-    splits_of,
-)
+from fusiqa.data import table
+from fusiqa.data.table import Labels
 from fusiqa.errors import FusiqaError
 
 logger = logging.getLogger(__name__)
@@ -74,7 +63,7 @@ def koniq10k(place: Place) -> Labels:
     if not path.is_file():
         return _koniq10k_lists(place)
     root = place.folder / _koniq_size(place)
-    return labels_of_table(path, root, image=["image_name"], mos=["MOS"], split=["set"])
+    return table.labels_of_table(path, root, image=["image_name"], mos=["MOS"], split=["set"])
 
 
 def _koniq_size(place: Place) -> str:
@@ -103,25 +92,26 @@ def _koniq10k_lists(place: Place) -> Labels:
         path = _there(root, (name, f"metas/{name}"))
         if path is None:
             raise FusiqaError(f"koniq-10k: {' and '.join(KONIQ_LISTS)} belong together, and {name} is not in {root}")
-        rows = read_cells(path)
-        files = [Path(file).name for file in image_names(column(rows, path, "image", "image_name", "path"), path)]
+        rows = table.read_cells(path)
+        paths = table.image_names(table.column(rows, path, "image", "image_name", "path"), path)
+        files = [Path(each).name for each in paths]
         inside = [f"{size if folder is None else folder.name}/{file}" for file in files]
-        score = column(rows, path, "score", "gt_score", "mos")
-        parts.append(labels(root, inside, score, splits=[split] * len(files), groups=files).table)
+        score = table.column(rows, path, "score", "gt_score", "mos")
+        parts.append(table.labels(root, inside, score, splits=[split] * len(files), groups=files).table)
     return Labels(pd.concat(parts, ignore_index=True), root)
 
 
 def spaq(place: Place) -> Labels:
     """SPAQ: its spreadsheet, or a CSV with the same columns, and TestImage/."""
     path = _first(place.folder, SPAQ_SHEETS, of="spaq")
-    return labels_of_table(path, place.folder / "TestImage", image=["Image name"], mos=["MOS"])
+    return table.labels_of_table(path, place.folder / "TestImage", image=["Image name"], mos=["MOS"])
 
 
 def biq2021(place: Place) -> Labels:
     """BIQ2021: one sheet per split, and Images/."""
     root, parts = place.folder / "Images", []
     for split, sheet in BIQ2021_SHEETS.items():
-        part = labels_of_table(place.folder / sheet, root, image=["Image Name"], mos=["MOS"]).table
+        part = table.labels_of_table(place.folder / sheet, root, image=["Image Name"], mos=["MOS"]).table
         parts.append(part.assign(split=split))
     return Labels(pd.concat(parts, ignore_index=True), root)
 
@@ -129,14 +119,12 @@ def biq2021(place: Place) -> Labels:
 def clive(place: Place) -> Labels:
     """LIVE in the Wild: two .mat files in Data/, and Images/; without the seven images of the viewers' training."""
     names, mos = (
-        read_mat(place.folder / "Data" / f"{variable}.mat", variable)[CLIVE_TRAINING_IMAGES:]
+        table.read_mat(place.folder / "Data" / f"{variable}.mat", variable)[CLIVE_TRAINING_IMAGES:]
         for variable in ("AllImages_release", "AllMOS_release")
     )
     if len(names) != len(mos):
-        raise FusiqaError(
-            f"clive: AllImages_release.mat has {len(names)} images, AllMOS_release.mat {len(mos)} ratings"
-        )
-    return labels(place.folder / "Images", [str(name) for name in names], mos)
+        raise FusiqaError(f"clive: {len(names)} images in AllImages_release.mat, {len(mos)} in AllMOS_release.mat")
+    return table.labels(place.folder / "Images", [str(name) for name in names], mos)
 
 
 def flive(place: Place) -> Labels:
@@ -146,52 +134,54 @@ def flive(place: Place) -> Labels:
     those marked is_valid the validation split. Without the lists there is no split.
     """
     path = _first(place.folder, ("labels_image.csv", "database/labels_image.csv"), of="flive")
-    rows, splits = read_cells(path), None
-    names = image_names(column(rows, path, "name"), path)
+    rows, splits = table.read_cells(path), None
+    names = table.image_names(table.column(rows, path, "name"), path)
     roots = [folder for folder in (path.parent, path.parent / "database") if (folder / names[0]).parent.is_dir()]
     if not roots:
         raise FusiqaError(f"flive: no images in {path.parent}; expected the folder {names[0].rpartition('/')[0]}")
     small, large = _there(path.parent, FLIVE_SMALL), _there(path.parent, FLIVE_LARGE)
     if small is not None and large is not None:
-        listed = read_cells(small)
-        valid = column(listed, small, "is_valid").astype(str).str.strip().str.lower().isin(["true", "1", "1.0"])
-        validation = set(column(listed, small, "name_image")[valid].astype(str))
-        test = set(column(read_cells(large), large, "name_image").astype(str))
+        listed = table.read_cells(small)
+        valid = table.column(listed, small, "is_valid").astype(str).str.strip().str.lower().isin(["true", "1", "1.0"])
+        validation = set(table.column(listed, small, "name_image")[valid].astype(str))
+        test = set(table.column(table.read_cells(large), large, "name_image").astype(str))
         splits = ["test" if name in test else "validation" if name in validation else "train" for name in names]
-    return labels(roots[0], names, column(rows, path, "mos"), splits=splits)
+    return table.labels(roots[0], names, table.column(rows, path, "mos"), splits=splits)
 
 
 def bid(place: Place) -> Labels:
     """BID: DatabaseGrades with the number and the grade of each image, and ImageDatabase/DatabaseImage0001.JPG."""
     path = _first(place.folder, ("DatabaseGrades.xlsx", "DatabaseGrades.csv"), of="bid")
-    rows = read_cells(path)
+    rows = table.read_cells(path)
     if len(rows.columns) < 2:
         raise FusiqaError(f"{path}: expected a column of image numbers and one of grades")
-    number = find_column(rows, path, ["Image Number", "Image"])
-    grade = find_column(rows, path, ["Average Subjective Grade", "MOS"])
+    number = table.find_column(rows, path, ["Image Number", "Image"])
+    grade = table.find_column(rows, path, ["Average Subjective Grade", "MOS"])
     number, grade = (rows.iloc[:, i] if found is None else found for i, found in enumerate((number, grade)))
     wrong = [cell for cell, value in zip(number, pd.to_numeric(number, errors="coerce"), strict=True) if value != value]
     if wrong:
         raise FusiqaError(f"bid: {path.name} has {wrong[0]!r} where the number of an image is expected")
     names = [f"DatabaseImage{int(float(cell)):04d}.JPG" for cell in number]
-    return labels(_first(place.folder, ("ImageDatabase", "ImageDatabase1", "."), of="bid"), names, grade)
+    return table.labels(_first(place.folder, ("ImageDatabase", "ImageDatabase1", "."), of="bid"), names, grade)
 
 
 def uhd_iqa(place: Place) -> Labels:
     """UHD-IQA: its metadata, and a folder of images per split: training/, validation/, test/."""
     path = _first(place.folder, ("uhd-iqa-metadata.csv", "uhd-iqa-training-metadata.csv"), of="uhd-iqa")
-    rows = read_cells(path)
-    sets = [str(cell).strip().lower() for cell in column(rows, path, "set")]
-    names = zip(sets, image_names(column(rows, path, "image_name"), path), strict=True)
-    mos = column(rows, path, "quality_mos")
-    return labels(place.folder, [f"{part}/{name}" for part, name in names], mos, splits=splits_of(sets, path))
+    rows = table.read_cells(path)
+    sets = [str(cell).strip().lower() for cell in table.column(rows, path, "set")]
+    names = zip(sets, table.image_names(table.column(rows, path, "image_name"), path), strict=True)
+    mos = table.column(rows, path, "quality_mos")
+    return table.labels(
+        place.folder, [f"{part}/{name}" for part, name in names], mos, splits=table.splits_of(sets, path)
+    )
 
 
 def agiqa3k(place: Place) -> Labels:
     """AGIQA-3K, of generated images: data.csv, and the images beside it or in images/; one prompt is one content."""
     path = _first(place.folder, ("data.csv", "agiqa3k_data.csv"), of="agiqa-3k")
     root = _first(place.folder, ("images", "."), of="agiqa-3k")
-    return labels_of_table(path, root, image=["name"], mos=["mos_quality"], group=["prompt"])
+    return table.labels_of_table(path, root, image=["name"], mos=["mos_quality"], group=["prompt"])
 
 
 # --- images that were distorted: all versions of one content are one group -------------------------------------------
@@ -200,21 +190,21 @@ def agiqa3k(place: Place) -> Labels:
 def kadid10k(place: Place) -> Labels:
     """KADID-10k: dmos.csv, in which higher is better despite its name, and images/."""
     path = place.folder / "dmos.csv"
-    return labels_of_table(path, place.folder / "images", image=["dist_img"], mos=["dmos"], group=["ref_img"])
+    return table.labels_of_table(path, place.folder / "images", image=["dist_img"], mos=["dmos"], group=["ref_img"])
 
 
 def tid2013(place: Place) -> Labels:
     """TID2013: mos_with_names.txt ("5.51429 I01_01_1.bmp"), and distorted_images/, whose names differ in case."""
-    mos, names = read_pairs(place.folder / "mos_with_names.txt", separator=None)
+    mos, names = table.read_pairs(place.folder / "mos_with_names.txt", separator=None)
     groups = [name.partition("_")[0].upper() for name in names]
-    return labels(place.folder / "distorted_images", names, mos, groups=groups)
+    return table.labels(place.folder / "distorted_images", names, mos, groups=groups)
 
 
 def csiq(place: Place) -> Labels:
     """CSIQ: csiq.DMOS.xlsx (or csiq_label.txt, "1600.AWGN.1.png 0.062"), and dst_imgs/ with a folder per distortion."""
     path = place.folder / "csiq.DMOS.xlsx"
     if path.is_file():  # the sheet has the parts of each name
-        rows = read_table_below(path, sheet="all_by_image", header=("image", "dst_type", "dst_lev", "dmos"))
+        rows = table.read_table_below(path, sheet="all_by_image", header=("image", "dst_type", "dst_lev", "dmos"))
         kinds = rows["dst_type"].astype(str).str.strip()
         unknown = sorted(set(kinds) - set(CSIQ_WORDS))
         if unknown:
@@ -222,25 +212,30 @@ def csiq(place: Place) -> Labels:
         parts = zip(rows["image"], kinds, rows["dst_lev"], strict=True)
         names, mos = [f"{image}.{CSIQ_WORDS[kind]}.{level}.png" for image, kind, level in parts], rows["dmos"].tolist()
     else:
-        names, mos = read_pairs(place.folder / "csiq_label.txt", separator=None)
+        names, mos = table.read_pairs(place.folder / "csiq_label.txt", separator=None)
     root = _first(place.folder, ("dst_imgs", "dst_imgs_all"), of="csiq")
     folders = {word: f"{word.lower()}/" for word in CSIQ_WORDS.values()}
     inside = [f"{folders.get(name.partition('.')[2].partition('.')[0], '')}{name}" for name in names]
     in_one_folder = not (root / inside[0]).parent.is_dir()
-    return labels(root, names if in_one_folder else inside, mos, groups=[name.partition(".")[0] for name in names])
+    return table.labels(
+        root, names if in_one_folder else inside, mos, groups=[name.partition(".")[0] for name in names]
+    )
 
 
 def live(place: Place) -> Labels:
     """LIVE, release 2: the realigned scores if present, else dmos.mat; the 779 distorted of its 982 images."""
     path = _first(place.folder, ("dmos_realigned.mat", "dmos.mat"), of="live")
-    dmos, originals = read_mat(path, "dmos_new" if path.stem == "dmos_realigned" else "dmos"), read_mat(path, "orgs")
-    references = read_mat(place.folder / "refnames_all.mat", "refnames_all")
+    dmos, originals = (
+        table.read_mat(path, "dmos_new" if path.stem == "dmos_realigned" else "dmos"),
+        table.read_mat(path, "orgs"),
+    )
+    references = table.read_mat(place.folder / "refnames_all.mat", "refnames_all")
     names = [f"{folder}/img{number}.bmp" for folder, count in LIVE_FOLDERS.items() for number in range(1, count + 1)]
     if not len(names) == len(dmos) == len(originals) == len(references):
         counts = f"{len(dmos)} scores, {len(originals)} flags and {len(references)} references"
         raise FusiqaError(f"live: expected {len(names)} images; {path.name} and refnames_all.mat have {counts}")
-    table = pd.DataFrame({"name": names, "dmos": dmos, "group": references})[[int(each) == 0 for each in originals]]
-    return labels(place.folder, table["name"].tolist(), table["dmos"], groups=table["group"])
+    rows = pd.DataFrame({"name": names, "dmos": dmos, "group": references})[[int(each) == 0 for each in originals]]
+    return table.labels(place.folder, rows["name"].tolist(), rows["dmos"], groups=rows["group"])
 
 
 def pipal(place: Place) -> Labels:
@@ -248,13 +243,13 @@ def pipal(place: Place) -> Labels:
     lists = sorted((place.folder / "Train_Label").glob("*.txt"))
     if not lists:
         raise FusiqaError(f"pipal: no labels in {place.folder / 'Train_Label'}; expected one .txt for each reference")
-    names, scores = read_pairs(*lists, separator=",")
+    names, scores = table.read_pairs(*lists, separator=",")
     groups, root = [name.partition("_")[0] for name in names], _first(place.folder, PIPAL_IMAGES, of="pipal")
     if root.name == "Distortion_1":  # the four archives, unpacked side by side
         parts = sorted(place.folder.glob("Distortion_[1-4]"))
         folder_of = {file.name: part.name for part in parts for file in part.iterdir()}
         root, names = place.folder, [f"{folder_of.get(name, 'Distortion_1')}/{name}" for name in names]
-    return labels(root, names, scores, groups=groups)
+    return table.labels(root, names, scores, groups=groups)
 
 
 READERS: dict[str, Callable[[Place], Labels]] = {

@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.distortions import LEVELS, Pixels, distort
-from fusiqa.data.ratings import Ratings
+from fusiqa.data.ratings import COLUMNS, Ratings
 from fusiqa.errors import FusiqaError
 
 NAME = "synthetic"
@@ -84,15 +84,12 @@ class SyntheticImages:
 
 
 def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE) -> Ratings:
-    """Every content pristine and under each distortion at five levels, split by content.
+    """Every content pristine and under each distortion at five levels, split by content, rated 1 to 5.
 
     Args:
         seed: of the images; the labels do not depend on it.
         contents: number of different images; FusiqaError for fewer than 10, which could not be split.
         size: side, pixels.
-
-    Returns:
-        Ratings in 1-5, named such as "content017-jpeg-4", with the content as `group`.
     """
     if contents < 10:
         raise FusiqaError(f"`contents` must be at least 10 to be split three ways, got {contents}")
@@ -101,7 +98,7 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
         group, split = f"content{content:03d}", split_of(content, contents)
         rows.append((f"{group}-{PRISTINE}", opinions[UNCHANGED], split, group))
         rows += [(f"{group}-{d}-{level}", opinions[d, level], split, group) for d in USED for level in LEVELS]
-    table = pd.DataFrame(rows, columns=["image", "mos", "split", "group"])
+    table = pd.DataFrame(rows, columns=COLUMNS)
     return Ratings(NAME, table, SCORE_RANGE, SyntheticImages(size, seed), "none")
 
 
@@ -112,12 +109,7 @@ def split_of(content: int, contents: int) -> str:
 
 
 def parts_of(image: str) -> tuple[int, str, int]:
-    """Content, distortion and level (0 for pristine) of an image's name. Raises FusiqaError for any other name.
-
-    Example:
-        >>> parts_of("content017-jpeg-4")
-        (17, 'jpeg', 4)
-    """
+    """Content, distortion and level (0: pristine) of a name such as "content017-jpeg-4". FusiqaError for any other."""
     found = re.fullmatch(rf"content([0-9]+)-(?:({PRISTINE})|({'|'.join(USED)})-([1-5]))", image)
     if found is None:
         raise FusiqaError(f"{image!r} is no image of the synthetic data set; names are such as content017-jpeg-4")
@@ -133,11 +125,6 @@ def dead_leaves(content: int, *, size: int = SIZE, seed: int = 0) -> Pixels:
     Radii follow r^-3 between two bounds, which gives the scale invariance and the 1/f^2 power spectrum of natural
     images. Hues come from a palette of the image's own; saturation, black and white are alike in all images, as in
     natural images, so that a change of colour or contrast is visible without the original.
-
-    Args:
-        content: which image, 0 and more.
-        size: side, pixels.
-        seed: of the whole collection.
 
     Example:
         >>> image = dead_leaves(3, size=32)

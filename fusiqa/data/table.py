@@ -21,15 +21,14 @@ import pandas as pd
 from fusiqa.errors import FusiqaError, listed
 
 TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".xlsx")
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
-"""Of a CSV file: the one that gives its header the most columns, the first of them on a tie."""
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}  # of a CSV: the one that gives its header most columns
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 SPLIT_WORDS |= {"validation": "validation", "test": "test"}
-"""Names that data sets and users give the three splits."""
 IMAGE_COLUMNS = ("image", "image_name", "filename", "file_name", "file", "path", "name")
-MOS_COLUMNS = ("mos", "mos_zscore", "quality_mos", "mos_quality")
-"""Columns of a custom table, the first that exists."""
+MOS_COLUMNS = ("mos", "mos_zscore", "quality_mos", "mos_quality")  # of a custom table, the first that exists
+Cells = Iterable[object]
+Names = Sequence[str]
 
 
 @contextmanager
@@ -53,11 +52,8 @@ def reading(path: Path, kind: str, *, extra: str = "") -> Iterator[None]:
 def read_cells(path: Path) -> pd.DataFrame:
     """The cells of a .csv, .xlsx (first sheet), .parquet or .json file (a list of objects); empty rows are left out.
 
-    Cells are as they are written. The separator of a CSV is a comma, a semicolon or a tab; with the latter two, a
-    decimal comma is read as a point.
-
-    Raises:
-        FusiqaError: no such file, not UTF-8, not a table, no row, or a row longer than the header.
+    Cells are as they are written, but for decimal commas in a CSV that is separated by semicolons or tabs. FusiqaError:
+    no such file, not UTF-8, not a table, no row, or a row longer than the header.
     """
     read = {".xlsx": read_sheet, ".parquet": _parquet, ".json": _json}.get(path.suffix.lower(), _csv)
     header, *rows = read(path) or [[]]
@@ -77,10 +73,9 @@ def _csv(path: Path) -> list[list[Any]]:
         rows = [next(reader, [])]
         for row in reader:
             if len(row) > len(rows[0]):
-                raise FusiqaError(
-                    f"{path}, line {reader.line_num}: {len(row)} cells under a header of {len(rows[0])}; "
-                    f"quote cells that contain a {SEPARATORS[separator]}"
-                )
+                found = f"{len(row)} cells under a header of {len(rows[0])}"
+                advice = f"quote cells that contain a {SEPARATORS[separator]}"
+                raise FusiqaError(f"{path}, line {reader.line_num}: {found}; {advice}")
             if separator != ",":
                 row = [cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell for cell in row]
             rows.append(row + [""] * (len(rows[0]) - len(row)))
@@ -113,10 +108,7 @@ def _with_header(table: pd.DataFrame) -> list[list[Any]]:
 
 
 def read_mat(path: Path, name: str) -> list:
-    """The elements of a variable of a MATLAB file, version 4 to 7.2: a row, a column, or cells of one element each.
-
-    Raises FusiqaError: no such file, not a MATLAB file, or no such variable.
-    """
+    """The elements of a variable of a MATLAB file, version 4 to 7.2: a row, a column, or cells of one element each."""
     from scipy.io import loadmat
 
     with reading(path, "a MATLAB file"):
@@ -124,20 +116,16 @@ def read_mat(path: Path, name: str) -> list:
     if name not in variables:
         found = [key for key in variables if not key.startswith("__")]
         raise FusiqaError(f"{path}: no variable {name!r}; its variables are {listed(found) or 'none'}")
-    return [_element(value) for value in variables[name].ravel()]
-
-
-def _element(value: object) -> object:
-    while isinstance(value, np.ndarray) and value.size == 1:
-        value = value.ravel()[0]
-    return value.item() if isinstance(value, np.generic) else value
+    elements = []
+    for value in variables[name].ravel():
+        while isinstance(value, np.ndarray) and value.size == 1:
+            value = value.ravel()[0]
+        elements.append(value.item() if isinstance(value, np.generic) else value)
+    return elements
 
 
 def read_pairs(*paths: Path, separator: str | None) -> tuple[list[str], list[str]]:
-    """The first and the second words of text files of two words a line; None separates at white space.
-
-    Raises FusiqaError: no such file, not UTF-8, no line, or a line that has not two words.
-    """
+    """The first and the second words of text files of two words a line; None separates at white space."""
     pairs = []
     for path in paths:
         with reading(path, "text"):
@@ -153,10 +141,7 @@ def read_pairs(*paths: Path, separator: str | None) -> tuple[list[str], list[str
 
 
 def read_table_below(path: Path, *, sheet: str, header: Sequence[str]) -> pd.DataFrame:
-    """A table somewhere in a sheet of an Excel workbook: the columns asked for, below their names.
-
-    Raises FusiqaError: no such file, sheet or header, or no row below it.
-    """
+    """A table somewhere in a sheet of an Excel workbook: the columns asked for, below their names."""
     cells = read_sheet(path, sheet)
     for number, row in enumerate(cells):
         words = [str(cell).strip().lower() for cell in row]
@@ -165,9 +150,6 @@ def read_table_below(path: Path, *, sheet: str, header: Sequence[str]) -> pd.Dat
             if rows := [line for line in below if str(line[0]).strip()]:
                 return pd.DataFrame(rows, columns=list(header), dtype=object)
     raise FusiqaError(f"{path}: the sheet {sheet} has no table with the columns {', '.join(header)}")
-
-
-# --- columns ---------------------------------------------------------------------------------------------------------
 
 
 def find_column(table: pd.DataFrame, path: Path, names: Sequence[str]) -> pd.Series | None:
@@ -199,18 +181,13 @@ def image_names(cells: pd.Series, path: Path) -> list[str]:
     return names
 
 
-def numbers(cells: Iterable[object]) -> pd.Series:
-    """Ratings as numbers; empty and infinite ones and other text become NaN, which data/audit.py reports.
-
-    Example:
-        >>> numbers(["3.5", "", "good", None, "inf"]).tolist()
-        [3.5, nan, nan, nan, nan]
-    """
+def numbers(cells: Cells) -> pd.Series:
+    """Ratings as numbers; empty and infinite ones and other text become NaN, which data/audit.py reports."""
     values = pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce").astype(float)
     return values.where(np.isfinite(values))
 
 
-def splits_of(cells: Iterable[object], path: Path) -> list[str] | None:
+def splits_of(cells: Cells, path: Path) -> list[str] | None:
     """The split of each row, or None if the column is empty. Raises FusiqaError for unknown splits."""
     words = [str(cell).strip().lower() for cell in cells]
     if not any(words):
@@ -222,10 +199,9 @@ def splits_of(cells: Iterable[object], path: Path) -> list[str] | None:
 
 
 def names_on_disk(root: Path, names: Sequence[str]) -> list[str]:
-    """The names as their files are spelled, without `./` and `..` inside.
+    """The names as their files are spelled, without `./` and `..` inside; one without a file is left as it is.
 
-    `sub/a.jpg` finds `Sub/a.JPG`, and a composed accent finds a decomposed one, if that is the only file that can be
-    meant. A name without a file is left as it is; data/audit.py reports it.
+    `sub/a.jpg` finds `Sub/a.JPG`, and a composed accent a decomposed one, if no other file can be meant.
     """
 
     def key(name: str) -> str:
@@ -250,9 +226,6 @@ def names_on_disk(root: Path, names: Sequence[str]) -> list[str]:
     return [on_disk(name) for name in names]
 
 
-# --- labels ----------------------------------------------------------------------------------------------------------
-
-
 class Labels(NamedTuple):
     """The columns of Ratings.table as published, ratings in the published direction, and the folder of the images."""
 
@@ -261,12 +234,7 @@ class Labels(NamedTuple):
 
 
 def labels(
-    root: Path,
-    names: Sequence[str],
-    mos: Iterable[object],
-    *,
-    splits: Sequence[str] | None = None,
-    groups: Iterable[object] | None = None,
+    root: Path, names: Sequence[str], mos: Cells, *, splits: Sequence[str] | None = None, groups: Cells | None = None
 ) -> Labels:
     """The labels of a data set; an image without a group is its own group.
 
@@ -274,7 +242,7 @@ def labels(
         root: the folder that the names are relative to; FusiqaError if there is none.
         names: of the images; matched to their files in any case.
         mos: their ratings, as written.
-        splits: train, validation or test for each; None if no split is published.
+        splits: of each; None if no split is published.
         groups: the content of each; None if the data set has none.
     """
     if not root.is_dir():
@@ -287,27 +255,14 @@ def labels(
 
 
 def labels_of_table(
-    path: Path,
-    root: Path,
-    *,
-    image: Sequence[str],
-    mos: Sequence[str],
-    split: Sequence[str] = (),
-    group: Sequence[str] = (),
+    path: Path, root: Path, *, image: Names, mos: Names, split: Names = (), group: Names = ()
 ) -> Labels:
-    """The labels in a table that has a column of each; of several names of a column, the first that exists counts.
-
-    Raises FusiqaError as `read_cells`, for a missing image or rating column, or an unknown split.
-    """
+    """The labels in a table that has a column of each; of several names of a column, the first that exists counts."""
     rows = read_cells(path)
-    splits = find_column(rows, path, split)
-    return labels(
-        root,
-        image_names(column(rows, path, *image), path),
-        column(rows, path, *mos),
-        splits=None if splits is None else splits_of(splits, path),
-        groups=find_column(rows, path, group),
-    )
+    names, ratings = image_names(column(rows, path, *image), path), column(rows, path, *mos)
+    words = find_column(rows, path, split)
+    splits = None if words is None else splits_of(words, path)
+    return labels(root, names, ratings, splits=splits, groups=find_column(rows, path, group))
 
 
 def custom_table(path: Path, root: Path) -> Labels:

@@ -20,11 +20,16 @@ NAMES = ["a::b.png", "sub/照片.png", "c.png"]
 GROUPS = ["Gaussian blur", "JPEG compression", "Color distortion", "Pristine"]
 
 
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    return [Image.fromarray(dead_leaves(number, size=67)[:61]) for number in range(len(NAMES))]
+
+
 @pytest.fixture
-def ratings(tmp_path: Path) -> Ratings:
+def ratings(tmp_path: Path, pictures: list[Image.Image]) -> Ratings:
     (tmp_path / "sub").mkdir()
-    for number, name in enumerate(NAMES):
-        Image.fromarray(dead_leaves(number, size=67)[:61]).save(tmp_path / name)
+    for picture, name in zip(pictures, NAMES, strict=True):
+        picture.save(tmp_path / name)
     table = pd.DataFrame({"image": NAMES, "mos": [0.2, 0.4, 0.6], "split": "test", "group": NAMES})
     return Ratings("mine", table, ScoreRange(0, 1), FolderImages(tmp_path), "none")
 

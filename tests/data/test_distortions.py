@@ -2,6 +2,7 @@
 
 import colorsys
 import io
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
@@ -10,36 +11,7 @@ import pytest
 from PIL import Image
 
 from fusiqa.data.colour import TO_YCBCR, lab_to_rgb, rgb_to_lab
-from fusiqa.data.distortions import (
-    DISTORTIONS,
-    LEVELS,
-    brighten,
-    color_block,
-    color_diffusion,
-    color_quantization,
-    color_saturation_hsv,
-    color_saturation_lab,
-    color_shift,
-    contrast_change,
-    convolve,
-    darken,
-    denoise,
-    distort,
-    gaussian_blur,
-    high_sharpen,
-    impulse_noise,
-    jitter,
-    jpeg2000,
-    lens_blur,
-    mean_shift,
-    motion_blur,
-    multiplicative_noise,
-    non_eccentricity_patch,
-    pixelate,
-    quantization,
-    to_bytes,
-    white_noise_ycbcr,
-)
+from fusiqa.data.distortions import DISTORTIONS, LEVELS, convolve, distort, to_bytes
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 
@@ -70,15 +42,14 @@ def test_a_kernel_larger_than_the_image_sees_it_mirrored_again_and_again(shape):
     image = np.random.default_rng(1).random((*shape, 3), dtype=np.float32)
     kernel = np.random.default_rng(2).random((17, 13))
 
-    def mirrored(place, side):
-        place %= 2 * side
-        return place if place < side else 2 * side - 1 - place
+    def mirrored(places, side):
+        return np.minimum(places % (2 * side), 2 * side - 1 - places % (2 * side))
 
+    rows, columns = np.indices(shape)
     expected = np.zeros_like(image, dtype=float)
-    for row, column in np.ndindex(shape):
-        for down, right in np.ndindex(kernel.shape):
-            where = mirrored(row - (down - 8), shape[0]), mirrored(column - (right - 6), shape[1])
-            expected[row, column] += kernel[down, right] / kernel.sum() * image[where]
+    for down, right in np.ndindex(kernel.shape):
+        where = mirrored(rows - (down - 8), shape[0]), mirrored(columns - (right - 6), shape[1])
+        expected += kernel[down, right] / kernel.sum() * image[where]
     np.testing.assert_allclose(convolve(image, kernel), expected, rtol=1e-4)
 
 
@@ -94,15 +65,10 @@ def test_shape_and_type_stay_and_the_original_is_left_alone(name, shape):
 
 
 @pytest.mark.parametrize("name", DISTORTIONS)
-def test_the_same_seed_gives_the_same_pixels(name, leaves):
-    for level in (1, 5):
-        assert (distort(leaves, name, level, seed=7) == distort(leaves, name, level, seed=7)).all()
-
-
-@pytest.mark.parametrize("name", DISTORTIONS)
 def test_what_is_drawn_depends_on_the_seed_and_nothing_else_does(name, leaves):
-    alike = (distort(leaves, name, 4, seed=7) == distort(leaves, name, 4, seed=8)).all()
-    assert alike == (name not in DRAWN)
+    first, again, other = (distort(leaves, name, 4, seed=seed) for seed in (7, 7, 8))
+    assert (first == again).all()
+    assert (first == other).all() == (name not in DRAWN)
 
 
 def test_the_noise_of_two_levels_is_not_the_same_noise_scaled():
@@ -131,15 +97,41 @@ def test_a_larger_parameter_is_further_from_the_original_in_both_directions(name
     assert errors[3] < errors[4] < errors[5]
 
 
+@pytest.fixture(scope="module")
+def several() -> list[np.ndarray]:
+    return [dead_leaves(content, size=107) for content in range(4)]
+
+
 @pytest.mark.parametrize("name", ["color_shift", "non_eccentricity_patch", "color_block", "denoise"])
-def test_what_is_drawn_by_place_grows_over_the_levels(name):
+def test_what_is_drawn_by_place_grows_over_the_levels(name, several):
     """Its direction or place is drawn, so the means over images and draws are compared."""
-    drawn = [(dead_leaves(content, size=107), seed) for content in range(4) for seed in range(3)]
-    errors = [
-        np.mean([error(distort(image, name, level, seed=seed), image) for image, seed in drawn]) for level in (1, 2, 5)
-    ]
-    assert errors == sorted(errors)
-    assert errors[2] > 1.1 * errors[0]
+    drawn = [(image, seed) for image in several for seed in range(3)]
+    means = [np.mean([error(distort(image, name, at, seed=seed), image) for image, seed in drawn]) for at in (1, 2, 5)]
+    assert means == sorted(means)
+    assert means[2] > 1.1 * means[0]
+
+
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_between_two_levels_the_parameter_is_interpolated(name, leaves, monkeypatch):
+    """A level of 4.0 is 4; one between 3 and 4 has a parameter between theirs and draws of its own."""
+    given, distortion = [], DISTORTIONS[name]
+    assert (distort(leaves, name, 4.0, seed=7) == distort(leaves, name, 4, seed=7)).all()
+    spy = replace(distortion, apply=lambda image, value, random: given.append((value, random.random())) or image)
+    monkeypatch.setitem(DISTORTIONS, name, spy)
+    for level in (3, 3.25, 3.25, 3.5, 4, 4.9):
+        distort(leaves, name, level, seed=7)
+    third, fourth, fifth = distortion.parameters[2:]
+    values, draws = zip(*given, strict=True)
+    expected = [third, *[0.75 * third + 0.25 * fourth] * 2, (third + fourth) / 2, fourth, 0.1 * fourth + 0.9 * fifth]
+    assert values == pytest.approx(expected)
+    assert draws[1] == draws[2]
+    assert len(set(draws)) == 5
+
+
+@pytest.mark.parametrize("name", STRONGER)
+def test_a_strength_between_two_levels_is_about_as_far_from_the_original(name, leaves):
+    errors = [error(distort(leaves, name, level, seed=0), leaves) for level in (4, 4.5, 5)]
+    assert 0.99 * errors[0] <= errors[1] <= 1.01 * errors[2]
 
 
 def test_levels_and_parameters_are_those_that_kadid10k_states():
@@ -157,7 +149,7 @@ def test_an_unknown_distortion_is_named_with_the_known_ones(leaves):
         distort(leaves, "gausian_blur", 1, seed=0)
 
 
-@pytest.mark.parametrize("level", [0, 6, -1])
+@pytest.mark.parametrize("level", [0, 6, -1, 0.9, 5.1, float("nan")])
 def test_a_level_that_does_not_exist_is_named(level, leaves):
     with pytest.raises(FusiqaError, match=rf"`level` .* must be 1 to 5, got {level}"):
         distort(leaves, "jpeg", level, seed=0)
@@ -165,7 +157,10 @@ def test_a_level_that_does_not_exist_is_named(level, leaves):
 
 # --- each distortion against its definition --------------------------------------------------------------------------
 
-ANY = np.random.default_rng(0)  # for distortions that draw nothing
+
+def apply(name: str, image: np.ndarray, parameter: float, random: np.random.Generator | None = None) -> np.ndarray:
+    """One distortion by its parameter; without a generator, one that draws nothing."""
+    return DISTORTIONS[name].apply(image, parameter, random or np.random.default_rng(0))
 
 
 def unit(pixels: np.ndarray) -> np.ndarray:
@@ -186,7 +181,7 @@ def test_noise_on_grey_has_the_variance_that_is_stated(level, variance):
 def test_the_impulse_response_of_the_blur_has_the_sd_that_is_stated(sd):
     impulse = np.zeros((61, 67, 3), np.float32)
     impulse[30, 33] = 1
-    response = gaussian_blur(impulse, sd, ANY)[..., 1].astype(float)
+    response = apply("gaussian_blur", impulse, sd)[..., 1].astype(float)
     rows, columns = np.indices(response.shape)
     assert response.sum() == pytest.approx(1, abs=1e-4)
     for place, centre in ((rows, 30), (columns, 33)):
@@ -210,7 +205,7 @@ def test_jpeg_is_pillows_at_the_stated_quality(level, quality, leaves):
 @pytest.mark.parametrize("factor", [0.4, 0.2, 0.1, 0.0])
 def test_saturation_is_that_of_colorsys_pixel_by_pixel(factor):
     image = unit(np.random.default_rng(6).integers(0, 256, (13, 17, 3), dtype=np.uint8))
-    came = color_saturation_hsv(image, factor, ANY)
+    came = apply("color_saturation_hsv", image, factor)
     for row, column in np.ndindex(13, 17):
         hue, saturation, value = colorsys.rgb_to_hsv(*image[row, column].tolist())
         assert came[row, column] == pytest.approx(colorsys.hsv_to_rgb(hue, factor * saturation, value), abs=1e-6)
@@ -218,7 +213,7 @@ def test_saturation_is_that_of_colorsys_pixel_by_pixel(factor):
 
 def test_a_negative_saturation_turns_the_hue_around():
     orange = np.array([[[0.6, 0.4, 0.2]]], np.float32)
-    came = color_saturation_hsv(orange, -0.4, ANY)[0, 0]
+    came = apply("color_saturation_hsv", orange, -0.4)[0, 0]
     assert came == pytest.approx([0.6, 0.68, 0.76])
     inverted = (colorsys.rgb_to_hsv(*came.tolist())[0] - colorsys.rgb_to_hsv(0.6, 0.4, 0.2)[0]) % 1
     assert inverted == pytest.approx(0.5, abs=1e-6)
@@ -227,7 +222,7 @@ def test_a_negative_saturation_turns_the_hue_around():
 @pytest.mark.parametrize("factor", [2, 3])
 def test_lab_saturation_keeps_lightness_and_multiplies_chroma_within_the_gamut(factor):
     lab = np.array([[[50, 8, -5], [60, -6, 9], [40, 3, 4]]], np.float32)
-    came = rgb_to_lab(color_saturation_lab(lab_to_rgb(lab), factor, ANY))
+    came = rgb_to_lab(apply("color_saturation_lab", lab_to_rgb(lab), factor))
     assert came == pytest.approx(lab * np.array([1, factor, factor]), abs=0.02)
 
 
@@ -235,7 +230,7 @@ def test_lab_saturation_keeps_lightness_and_multiplies_chroma_within_the_gamut(f
 def test_contrast_moves_the_quarter_points_and_keeps_black_middle_and_white(strength):
     lightness = np.array([0, 25, 50, 75, 100], np.float32)
     lab = np.stack([lightness, np.zeros(5), np.zeros(5)], axis=1).astype(np.float32)[None]
-    came = rgb_to_lab(contrast_change(lab_to_rgb(lab), strength, ANY))[0, :, 0]
+    came = rgb_to_lab(apply("contrast_change", lab_to_rgb(lab), strength))[0, :, 0]
     assert came == pytest.approx([0, 25 - 25 * strength, 50, 75 + 25 * strength, 100], abs=0.05)
 
 
@@ -251,7 +246,7 @@ def test_contrast_never_puts_a_lighter_grey_below_a_darker_one(level):
 def test_mean_shift_adds_and_clips(level, expected):
     """0.15 and 0.08 of 255 are 38.25 and 20.4."""
     assert np.unique(distort(np.full((3, 5, 3), 128, np.uint8), "mean_shift", level, seed=0)) == expected
-    assert mean_shift(np.ones((1, 1, 3), np.float32), 0.15, ANY).max() > 1
+    assert apply("mean_shift", np.ones((1, 1, 3), np.float32), 0.15).max() > 1
     assert np.unique(distort(np.full((3, 5, 3), 250, np.uint8), "mean_shift", 1, seed=0)) == 255
     assert np.unique(distort(np.full((3, 5, 3), 5, np.uint8), "mean_shift", 5, seed=0)) == 0
 
@@ -260,7 +255,7 @@ def test_mean_shift_adds_and_clips(level, expected):
 def test_color_shift_moves_green_alone_by_the_distance_in_the_drawn_direction(distance):
     """A field of dense noise is edges everywhere; the share of the moved green is largest at the place it moved to."""
     image = np.random.default_rng(8).uniform(0, 1, (97, 101, 3)).astype(np.float32)
-    came = color_shift(image, distance, np.random.default_rng(9))
+    came = apply("color_shift", image, distance, np.random.default_rng(9))
     angle = np.random.default_rng(9).uniform(0, 2 * np.pi)
     assert (came[..., [0, 2]] == image[..., [0, 2]]).all()
     added = came[..., 1] - image[..., 1]
@@ -287,7 +282,7 @@ def impulse(size: int = 41) -> np.ndarray:
 
 @pytest.mark.parametrize("radius", [1, 2, 4, 6, 8])
 def test_lens_blur_spreads_a_point_over_a_disc(radius):
-    seen = lens_blur(impulse(), radius, ANY)[..., 0]
+    seen = apply("lens_blur", impulse(), radius)[..., 0]
     rows, columns = np.mgrid[-20:21, -20:21]
     distance = np.hypot(rows, columns)
     assert seen.sum() == pytest.approx(1, abs=1e-4)
@@ -297,7 +292,7 @@ def test_lens_blur_spreads_a_point_over_a_disc(radius):
 
 @pytest.mark.parametrize("length", [2, 4, 6, 10])
 def test_motion_blur_spreads_a_point_along_a_line(length):
-    seen = motion_blur(impulse(), length, np.random.default_rng(3))[..., 0]
+    seen = apply("motion_blur", impulse(), length, np.random.default_rng(3))[..., 0]
     rows, columns = np.nonzero(seen > 1e-6)
     spread = np.linalg.eigvalsh(np.cov(np.stack([rows, columns]), aweights=seen[rows, columns]))
     assert seen.sum() == pytest.approx(1, abs=1e-4)
@@ -307,14 +302,14 @@ def test_motion_blur_spreads_a_point_along_a_line(length):
 
 def test_color_diffusion_keeps_the_lightness(leaves):
     pale = 0.5 + 0.2 * (unit(leaves) - 0.5)  # within the gamut
-    before, after = rgb_to_lab(pale), rgb_to_lab(color_diffusion(pale, 6.0, ANY))
+    before, after = rgb_to_lab(pale), rgb_to_lab(apply("color_diffusion", pale, 6.0))
     np.testing.assert_allclose(after[..., 0], before[..., 0], atol=0.3)
     assert after[..., 1].std() < 0.8 * before[..., 1].std()
 
 
 @pytest.mark.parametrize("colors", [64, 16, 8])
 def test_color_quantization_leaves_as_many_colors_as_stated(colors, leaves):
-    few = to_bytes(color_quantization(unit(leaves), colors, ANY))
+    few = to_bytes(apply("color_quantization", unit(leaves), colors))
     assert 2 < len(np.unique(few.reshape(-1, 3), axis=0)) <= colors
 
 
@@ -325,18 +320,18 @@ def test_jpeg2000_keeps_one_part_in_ratio_of_the_bytes(ratio):
     Image.fromarray(image).save(file, "JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True)
     assert file.tell() == pytest.approx(image.size / ratio, rel=0.15)
     decoded = np.asarray(Image.open(io.BytesIO(file.getvalue())))
-    np.testing.assert_array_equal(to_bytes(jpeg2000(unit(image), ratio, ANY)), decoded)
+    np.testing.assert_array_equal(to_bytes(apply("jpeg2000", unit(image), ratio)), decoded)
 
 
 def test_noise_in_ycbcr_has_the_variance_that_is_stated():
     grey = np.full((301, 307, 3), 0.5, np.float32)
-    noise = (white_noise_ycbcr(grey, 0.002, np.random.default_rng(1)) - grey) @ TO_YCBCR.T
+    noise = (apply("white_noise_ycbcr", grey, 0.002, np.random.default_rng(1)) - grey) @ TO_YCBCR.T
     np.testing.assert_allclose(noise.reshape(-1, 3).var(axis=0), 0.002, rtol=0.03)
 
 
 def test_impulses_are_black_or_white_and_as_many_as_stated():
     grey = np.full((301, 307, 3), 0.5, np.float32)
-    noisy = impulse_noise(grey, 0.02, np.random.default_rng(1))
+    noisy = apply("impulse_noise", grey, 0.02, np.random.default_rng(1))
     assert set(np.unique(noisy)) == {0, 0.5, 1}
     assert (noisy != 0.5).mean() == pytest.approx(0.02, rel=0.05)
     assert (noisy == 0).sum() == pytest.approx((noisy == 1).sum(), rel=0.1)
@@ -344,35 +339,35 @@ def test_impulses_are_black_or_white_and_as_many_as_stated():
 
 def test_multiplicative_noise_grows_with_the_value():
     ramp = np.repeat(np.array([0.0, 0.25, 0.5], np.float32), 90_000).reshape(3, 90_000, 1).repeat(3, axis=2)
-    noisy = multiplicative_noise(ramp, 0.02, np.random.default_rng(1))
+    noisy = apply("multiplicative_noise", ramp, 0.02, np.random.default_rng(1))
     np.testing.assert_allclose(noisy.std(axis=(1, 2)), np.sqrt(0.02) * np.array([0, 0.25, 0.5]), atol=1e-3)
 
 
 def test_denoising_takes_most_of_the_noise_away_again():
     grey = np.full((101, 103, 3), 0.5, np.float32)
-    left = denoise(grey, 0.04, np.random.default_rng(1)).std()
+    left = apply("denoise", grey, 0.04, np.random.default_rng(1)).std()
     assert 0.02 < left < 0.4 * np.sqrt(0.04)
 
 
-@pytest.mark.parametrize("curve", [brighten, darken])
+@pytest.mark.parametrize("curve", ["brighten", "darken"])
 def test_brightness_keeps_black_white_and_the_order_of_greys(curve):
     greys = np.linspace(0, 1, 101, dtype=np.float32).reshape(1, 101, 1).repeat(3, axis=2)
-    seen = curve(greys, 0.7, ANY)[0, :, 0]
+    seen = apply(curve, greys, 0.7)[0, :, 0]
     assert seen[0] == pytest.approx(0, abs=1e-3)
     assert seen[-1] == pytest.approx(1, abs=1e-3)
     assert (np.diff(seen) > -1e-6).all()
-    assert (seen[50] > 0.5) == (curve is brighten)
+    assert (seen[50] > 0.5) == (curve == "brighten")
 
 
 def test_jitter_displaces_by_the_sd_that_is_stated():
     rows, columns = np.mgrid[:201, :203].astype(np.float32)
     places = np.stack([rows, columns, rows], axis=2)
-    moved = jitter(places, 0.4, np.random.default_rng(1))[20:-20, 20:-20] - places[20:-20, 20:-20]
+    moved = apply("jitter", places, 0.4, np.random.default_rng(1))[20:-20, 20:-20] - places[20:-20, 20:-20]
     np.testing.assert_allclose(moved[..., :2].std(axis=(0, 1)), 2.0, rtol=0.05)
 
 
 def test_patches_come_from_the_image_itself(leaves):
-    moved = non_eccentricity_patch(unit(leaves), 20, np.random.default_rng(1))
+    moved = apply("non_eccentricity_patch", unit(leaves), 20, np.random.default_rng(1))
     before, after = ({tuple(pixel) for pixel in image.reshape(-1, 3)} for image in (unit(leaves), moved))
     assert after <= before
     assert (moved != unit(leaves)).any(axis=2).mean() > 0.2
@@ -380,23 +375,23 @@ def test_patches_come_from_the_image_itself(leaves):
 
 def test_pixelating_leaves_blocks_of_the_stated_size():
     ramp = np.arange(200, dtype=np.float32).reshape(1, 200, 1).repeat(60, axis=0).repeat(3, axis=2) / 255
-    columns = len(np.unique(pixelate(ramp, 0.5, ANY)[0, :, 0]))
+    columns = len(np.unique(apply("pixelate", ramp, 0.5)[0, :, 0]))
     assert columns == round((0.95 - 0.5**0.6) * 200)
 
 
 @pytest.mark.parametrize("levels", [20, 7])
 def test_quantization_leaves_as_many_levels_as_stated(levels, leaves):
-    few = quantization(unit(leaves), levels, ANY)
+    few = apply("quantization", unit(leaves), levels)
     assert max(len(np.unique(few[..., channel].round(5))) for channel in range(3)) <= levels
 
 
 def test_color_blocks_are_as_many_and_as_large_as_stated():
     grey = np.full((400, 410, 3), 0.5, np.float32)
-    covered = (color_block(grey, 4, np.random.default_rng(2)) != 0.5).any(axis=2).sum()
+    covered = (apply("color_block", grey, 4, np.random.default_rng(2)) != 0.5).any(axis=2).sum()
     assert 2 * 32**2 < covered <= 4 * 32**2
 
 
 def test_sharpening_adds_the_difference_to_a_blur():
     image = impulse()
-    sharper = high_sharpen(image, 3.0, ANY)
-    np.testing.assert_allclose(sharper, image + 3 * (image - gaussian_blur(image, 1.0, ANY)), atol=1e-6)
+    sharper = apply("high_sharpen", image, 3.0)
+    np.testing.assert_allclose(sharper, image + 3 * (image - apply("gaussian_blur", image, 1.0)), atol=1e-6)

@@ -42,12 +42,12 @@ def test_the_hash_is_the_sign_of_the_low_frequencies():
 
 
 def test_one_image_saved_again_darkened_or_made_smaller_is_found_and_others_are_not():
-    pictures = [Image.fromarray(dead_leaves(seed, size=131)) for seed in range(11)]
+    pictures = [Image.fromarray(dead_leaves(seed, size=67)) for seed in range(7)]
     buffer = BytesIO()
-    pictures[3].save(buffer, "JPEG", quality=20)
-    copies = [Image.open(buffer), ImageEnhance.Brightness(pictures[5]).enhance(0.6), pictures[7].resize((67, 71))]
+    pictures[1].save(buffer, "JPEG", quality=20)
+    copies = [Image.open(buffer), ImageEnhance.Brightness(pictures[3]).enhance(0.6), pictures[5].resize((37, 41))]
     found = near_duplicates(hashes_of(*pictures, *copies), SAME_SCENE)
-    assert {(pair.first, pair.second) for pair in found} == {(3, 11), (5, 12), (7, 13)}
+    assert {(first, second) for first, second, _ in found} == {(1, 7), (3, 8), (5, 9)}
 
 
 @pytest.mark.parametrize("distance", [0, 5, 30, 64])

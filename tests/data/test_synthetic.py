@@ -157,7 +157,7 @@ def test_contents_that_cannot_be_split_are_refused():
 
 # --- dead leaves -----------------------------------------------------------------------------------------------------
 
-DRAWN = range(12)
+DRAWN = range(8)
 DRAWN_SIZE = 128
 LUMA = (0.299, 0.587, 0.114)
 
@@ -223,7 +223,7 @@ def test_radii_follow_an_inverse_cube():
 
 
 def test_hardly_anything_of_the_canvas_shows_through():
-    side = 128
+    side = 64
     for seed in DRAWN:
         random = np.random.default_rng(seed)
         canvas = np.full((side, side, 3), np.nan)
