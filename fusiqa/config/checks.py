@@ -34,6 +34,8 @@ class Bounds:
         return " and ".join(f"{word} {bound}" for word, bound in words.items() if abs(bound) != inf)
 
 
+Device = Annotated[str, "auto, cpu, cuda, cuda:1 or mps."]  # what a field does, in place of its own docstring
+Progress = Annotated[bool, "Show progress bars, on a terminal."]
 COUNT = Bounds(at_least=1)
 NOT_NEGATIVE = Bounds(at_least=0)
 POSITIVE = Bounds(above=0)

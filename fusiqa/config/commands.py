@@ -9,10 +9,21 @@ from typing import Annotated, Literal
 
 import tyro
 
-from fusiqa.config.checks import COUNT, NOT_NEGATIVE, POSITIVE, Bounds, Settings, refuse
+from fusiqa.config.checks import COUNT, NOT_NEGATIVE, POSITIVE, SEED, Bounds, Device, Progress, Settings, refuse
 from fusiqa.config.train import TrainConfig
 
 LEVEL = Bounds(at_least=1, below=6)
+# Fields of several commands, with what they do.
+Backend = Annotated[
+    Literal["auto", "torch", "onnx"], "auto is ONNX Runtime on a CPU if the model has a model.onnx, else torch."
+]
+DataFolder = Annotated[Path | None, "Folder of the data set; by default $FUSIQA_DATA/<name> or ./data/<name>."]
+NoiseSeed = Annotated[int, SEED, "Seed of the random distortions; each image has other noise, directions and places."]
+Model = Annotated[
+    str | None,
+    "A model of the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub; "
+    "by default the model of the package.",
+]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TABLES, PICTURES, EXPORTS = ".csv, .jsonl, .parquet", ".png, .jpg, .jpeg", ".onnx or .pt2"
 
@@ -51,13 +62,9 @@ class ScoreConfig(Settings):
     sort: Literal["given", "worst", "best", "path"] = "given"
     """Order of the rows: as given, worst first, best first, or by path."""
     # computing
-    model: str | None = None
-    """A model of the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub;
-    by default the model of the package."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
-    backend: Literal["auto", "torch", "onnx"] = "auto"
-    """auto is ONNX Runtime on a CPU if the model has a model.onnx, else torch."""
+    model: Model = None
+    device: Device = "auto"
+    backend: Backend = "auto"
     readers: Annotated[int, COUNT] = 2
     """Threads that decode images while the network computes."""
     engine: Literal["local", "ray"] = "local"
@@ -65,8 +72,7 @@ class ScoreConfig(Settings):
     Parquet files with a column path or bytes."""
     workers: Annotated[int | None, COUNT] = None
     """Processes of --engine ray; by default one per GPU, or per two cores."""
-    progress: bool = True
-    """Show a progress bar, on a terminal."""
+    progress: Progress = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,9 +110,7 @@ class ScoreConfig(Settings):
 class ServeConfig(Settings):
     """Serve a page on which images are dropped and scored, and an HTTP API."""
 
-    model: str | None = None
-    """A model of the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub;
-    by default the model of the package."""
+    model: Model = None
     host: str = "127.0.0.1"
     """Address to listen on. With another than this machine's own, others can use the server without a password."""
     port: Annotated[int, Bounds(at_least=0, below=65_536)] = 8000
@@ -116,10 +120,8 @@ class ServeConfig(Settings):
     allowed_hosts: tuple[str, ...] = ()
     """Host names that a proxy passes on, such as photos.example.org; others than these and this machine's are refused.
     Without any, other hosts are refused only where this machine alone can reach the server."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
-    backend: Literal["auto", "torch", "onnx"] = "auto"
-    """auto is ONNX Runtime on a CPU if the model has a model.onnx, else torch."""
+    device: Device = "auto"
+    backend: Backend = "auto"
     # limits
     max_megabytes: Annotated[float, POSITIVE] = 40.0
     """Largest image file, MB."""
@@ -180,18 +182,15 @@ class AttentionConfig(Settings):
     auto: make for images, distortion for synthetic, quality for other data sets."""
     level: Annotated[int, LEVEL] = 4
     """Level of the distortions of --groups make, 1 (hardly visible) to 5."""
-    seed: Annotated[int, NOT_NEGATIVE] = 0
-    """Seed of the random distortions; each image has other noise, directions and places."""
+    seed: NoiseSeed = 0
     limit: Annotated[int | None, COUNT] = None
     """Use at most this many images, evenly spaced through the list."""
     other_seeds: tuple[Path, ...] = ()
     """With every-distortion: more runs of the same design; the hypothesis is then tested over seeds too."""
     output: Path | None = None
     """Folder for the figures and tables; by default attention/ in the run folder."""
-    device: str = "auto"
-    """What to run on: auto, cpu, cuda, cuda:1, mps."""
-    progress: bool = True
-    """Show a progress bar."""
+    device: Device = "auto"
+    progress: Progress = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -225,10 +224,8 @@ class EvaluateConfig(Settings):
     """Images on the sheet of the worst errors of each data set; 0 draws none."""
     output: Path | None = None
     """Folder for tables and figures; by default evaluation/ in the run folder."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
-    progress: bool = True
-    """Show progress bars."""
+    device: Device = "auto"
+    progress: Progress = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -268,12 +265,10 @@ class DistortConfig(Settings):
     """Levels, 1 (hardly visible) to 5."""
     resize: str = "none"
     """Resize first: none, the short side in pixels, or WIDTHxHEIGHT; KADID-10k's images have 512x384."""
-    seed: Annotated[int, NOT_NEGATIVE] = 0
-    """Seed of the random distortions; each image has other noise, directions and places."""
+    seed: NoiseSeed = 0
     sheet: bool = False
     """Write one sheet of all versions for each image instead."""
-    progress: bool = True
-    """Show a progress bar."""
+    progress: Progress = True
 
 
 @dataclass(frozen=True)
@@ -284,8 +279,7 @@ class DemoConfig(Settings):
     """Folder for all results; only an earlier demo there is replaced."""
     seed: int = 0
     """Seed of both runs."""
-    progress: bool = True
-    """Show progress bars."""
+    progress: Progress = True
 
 
 @dataclass(frozen=True)
@@ -307,12 +301,10 @@ class DataCheckConfig(Settings):
 
     name: Annotated[str, tyro.conf.Positional]
     """Name of the data set, or the path of a CSV with image and mos columns."""
-    data_dir: Path | None = None
-    """Folder of the data set; by default $FUSIQA_DATA/<name> or ./data/<name>."""
+    data_dir: DataFolder = None
     output: Path | None = None
     """JSON file for the report, which is printed too."""
-    progress: bool = True
-    """Show progress bars."""
+    progress: Progress = True
 
 
 @dataclass(frozen=True)
@@ -321,9 +313,7 @@ class DataDownloadConfig(Settings):
 
     name: Annotated[str, tyro.conf.Positional]
     """Name of the data set."""
-    data_dir: Path | None = None
-    """Folder of the data set; by default $FUSIQA_DATA/<name> or ./data/<name>."""
+    data_dir: DataFolder = None
     accept_licence: bool = False
     """Accept the licence without being asked; it is printed all the same."""
-    progress: bool = True
-    """Show progress bars."""
+    progress: Progress = True

@@ -63,6 +63,7 @@ def options_of(settings: type, group: str = "options", prefix: str = "") -> list
     for field, (text, title) in zip(fields(settings), _documented(settings), strict=True):
         kind, extras = _split(known[field.name])
         default = field.default if field.default_factory is MISSING else ()
+        text = text or next((extra for extra in extras if isinstance(extra, str)), "")
         name, group = prefix + field.name, title or group
         if is_dataclass(kind):
             flat = any(getattr(extra, "name", None) == "" for extra in extras)

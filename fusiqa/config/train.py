@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, SEED, Settings, from_plain
+from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, SEED, Device, Progress, Settings, from_plain
 from fusiqa.config.model import NetworkSettings
 from fusiqa.errors import FusiqaError
 
@@ -93,8 +93,7 @@ class RunSettings(Settings):
     """Continue the run in `--run_dir` after its last finished epoch."""
     overwrite: bool = False
     """Replace the run in `--run_dir`."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
+    device: Device = "auto"
     num_devices: Annotated[int | None, COUNT] = None
     """Devices per machine; by default every GPU, or one CPU process."""
     num_nodes: Annotated[int, COUNT] = 1
@@ -107,8 +106,7 @@ class RunSettings(Settings):
     """Folder of SPAQ; by default $FUSIQA_DATA/spaq or ./data/spaq."""
     logger: Literal["csv", "tensorboard", "none"] = "csv"
     """Log of every step in the run folder; not with `--freeze_backbone`."""
-    progress: bool = True
-    """Show progress bars, on a terminal."""
+    progress: Progress = True
 
 
 @dataclass(frozen=True)

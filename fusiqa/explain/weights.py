@@ -22,14 +22,7 @@ THIRDS = ("lowest third", "middle third", "highest third")
 
 
 def collapse_warning(weights: ArrayLike) -> str | None:
-    """A warning if one scale dominates most images, else None. Weights: (images, 4), each row 0-1 and summing to 1.
-
-    Example:
-        >>> collapse_warning([[0.95, 0.05, 0, 0], [0.97, 0.01, 0.01, 0.01], [0.25, 0.25, 0.25, 0.25]]).partition(":")[0]
-        'the scale weights have collapsed'
-        >>> collapse_warning([[0.25, 0.25, 0.25, 0.25]]) is None
-        True
-    """
+    """A warning if one scale dominates most images, else None. Weights: (images, 4), each row 0-1 and summing to 1."""
     given = np.asarray(weights, np.float64)
     dominated = (given > DOMINANT).sum(axis=0) / max(1, len(given))
     scale = int(dominated.argmax())
@@ -82,14 +75,6 @@ def summarise_weights(table: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         FusiqaError: a column is missing, an image has no group, or a row's weights are not weights.
-
-    Example:
-        >>> table = pd.DataFrame({"group": ["blur", "blur"], "scale_0": [0.4, 0.6], "scale_1": [0.6, 0.4],
-        ...                       "scale_2": 0.0, "scale_3": 0.0})
-        >>> summarise_weights(table)[["group", "n", "scale", "mean"]].head(2)
-          group  n  scale  mean
-        0  blur  2      0   0.5
-        1  blur  2      1   0.5
     """
     table = table.assign(effective=effective_scales(weights_array(table)))
     if "group" not in table.columns:
@@ -128,10 +113,6 @@ def with_quality_thirds(table: pd.DataFrame) -> pd.DataFrame:
     """Add a column `group`: thirds by rating where every image has one, else by score; sizes differ by at most one.
 
     Ties are split in order; fewer than three images, or equal ones, are one group. FusiqaError: a score is not finite.
-
-    Example:
-        >>> list(with_quality_thirds(pd.DataFrame({"mos": float("nan"), "score": [0.9, 0.1, 0.5]}))["group"])
-        ['scored highest third', 'scored lowest third', 'scored middle third']
     """
     column, how = ("mos", "rated") if table["mos"].notna().all() else ("score", "scored")
     quality = table[column].to_numpy(np.float64)
@@ -155,12 +136,6 @@ def stitch_gates(
     """Combine the gates of an image's crops into one map for each scale; overlapping crops are averaged.
 
     Gates are on a grid over each crop; corners are (top, left) of each, in pixels. FusiqaError: a pixel in no crop.
-
-    Example:
-        >>> left, right = np.full((1, 1, 1, 1), 0.2), np.full((1, 1, 1, 1), 0.6)
-        >>> gates = np.concatenate([left, right])
-        >>> stitch_gates(gates, [(0, 0), (0, 1)], height=2, width=3, crop_size=2)[0].round(1).tolist()
-        [[0.2, 0.4, 0.6], [0.2, 0.4, 0.6]]
     """
     scales, rows, columns = gates.shape[1:]
     down, across = np.arange(crop_size) * rows // crop_size, np.arange(crop_size) * columns // crop_size

@@ -5,7 +5,6 @@ An interval over images does not cover another training of the networks; one ove
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import compress
 
 import numpy as np
@@ -123,7 +122,7 @@ def paired_over_seeds(values: ArrayLike, reference: ArrayLike) -> Mean:
     return mean_interval(first - second)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: ArrayLike) -> list[float]:
     """The p-values of several comparisons, corrected for their number: those below 5 % hold together at 5 %.
 
     P-values: 0 to 1; NaN (one seed) stays NaN and is not counted.
@@ -156,7 +155,7 @@ def power(effect: float, seeds: ArrayLike, *, comparisons: int = 1) -> Float[np.
 
     level = (1 - CONFIDENCE) / comparisons
     found = ttest_power(min(abs(effect), 10), np.asarray(seeds, float), level)  # far larger ones overflow
-    return np.nan_to_num(found, nan=1.0)  # where the noncentral t overflows, the power is 1
+    return np.asarray(np.nan_to_num(found, nan=1.0))  # where the noncentral t overflows, the power is 1
 
 
 def seeds_needed(effect: float, *, comparisons: int = 1) -> int | None:

@@ -94,7 +94,7 @@ def mean_interval(values: ArrayLike) -> Mean:
 
 
 def bootstrap_interval(
-    statistic: Callable[..., np.ndarray], *samples: Float[np.ndarray, " images"], resamples: int = 1000, seed: int = 0
+    statistic: Callable[..., Any], *samples: Float[np.ndarray, " images"], resamples: int = 1000, seed: int = 0
 ) -> Estimate:
     """A statistic with its 95 % percentile interval, over images that are drawn with replacement.
 

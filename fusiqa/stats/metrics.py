@@ -15,6 +15,8 @@ from fusiqa.errors import FusiqaError, listed
 from fusiqa.stats.intervals import Estimate, bootstrap_interval
 
 Vector = Float[np.ndarray, " images"]
+Values = np.ndarray | np.floating
+"""A value for each resample, or one."""
 MetricName = Literal["srcc", "plcc", "plcc_logistic", "krcc", "rmse"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 
@@ -139,7 +141,7 @@ def measure(scores: ArrayLike, mos: ArrayLike, *, resamples: int = 1000, seed: i
 
 
 def estimate(
-    scores: ArrayLike, mos: ArrayLike, *, metric: MetricName = "srcc", resamples: int = 1000, seed: int = 0
+    scores: ArrayLike, mos: ArrayLike, *, metric: str = "srcc", resamples: int = 1000, seed: int = 0
 ) -> Estimate:
     """One metric with its 95 % interval: arguments, interval and errors are those of `measure`.
 
@@ -156,7 +158,7 @@ def paired_difference(
     scores_b: ArrayLike,
     mos: ArrayLike,
     *,
-    metric: MetricName = "srcc",
+    metric: str = "srcc",
     resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
@@ -172,7 +174,7 @@ def paired_difference(
     (first, rated), (second, _) = _prepared(metric, scores_a, mos), _prepared(metric, scores_b, mos)
     along = _ALONG_IMAGES[metric]
 
-    def difference(a: np.ndarray, b: np.ndarray, mos: np.ndarray) -> np.ndarray:
+    def difference(a: np.ndarray, b: np.ndarray, mos: np.ndarray) -> Values:
         return along(a, mos) - along(b, mos)
 
     return bootstrap_interval(difference, first, second, rated, resamples=resamples, seed=seed)
@@ -221,7 +223,7 @@ def logistic_fit(scores: ArrayLike, mos: ArrayLike) -> Logistic:
 # --- each metric along the last axis, for one set of images and for resamples of it ----------------------------------
 
 
-def _pearson(scores: np.ndarray, mos: np.ndarray) -> np.ndarray:
+def _pearson(scores: np.ndarray, mos: np.ndarray) -> Values:
     return stats.pearsonr(scores, mos, axis=-1).statistic
 
 
@@ -230,7 +232,7 @@ def _kendall(scores: np.ndarray, mos: np.ndarray) -> float:
     return stats.kendalltau(scores, mos, method="asymptotic").statistic  # exact p-values are slow and not used
 
 
-_ALONG_IMAGES: Mapping[MetricName, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+_ALONG_IMAGES: Mapping[str, Callable[[np.ndarray, np.ndarray], Values]] = {
     "srcc": lambda scores, mos: _pearson(stats.rankdata(scores, axis=-1), stats.rankdata(mos, axis=-1)),
     "plcc": _pearson,
     "plcc_logistic": _pearson,  # of the scores on the fitted curve
@@ -239,11 +241,11 @@ _ALONG_IMAGES: Mapping[MetricName, Callable[[np.ndarray, np.ndarray], np.ndarray
 }
 
 
-def _value(metric: MetricName, scores: ArrayLike, mos: ArrayLike) -> float:
+def _value(metric: str, scores: ArrayLike, mos: ArrayLike) -> float:
     return float(_ALONG_IMAGES[metric](*_prepared(metric, scores, mos)))
 
 
-def _prepared(metric: MetricName, scores: ArrayLike, mos: ArrayLike) -> tuple[Vector, Vector]:
+def _prepared(metric: str, scores: ArrayLike, mos: ArrayLike) -> tuple[Vector, Vector]:
     """What the metric is computed on: checked, and for the logistic the scores on the fitted curve."""
     if metric not in METRICS:
         raise FusiqaError(f"`metric` must be one of {', '.join(METRICS)}, got {metric!r}")

@@ -40,12 +40,7 @@ class ImageGates(NamedTuple):
 
 
 def scale_labels(scale_sizes: ScaleSizes) -> list[str]:
-    """The label of each scale: its stage and the cells of its map. FusiqaError: not four sizes.
-
-    Example:
-        >>> scale_labels([(56, 56), (28, 28), (14, 14), (7, 7)])[3]
-        'Stage 3\\n(7\u00d77)'
-    """
+    """The label of each scale: its stage and the cells of its map. FusiqaError: not four sizes."""
     if len(scale_sizes) != len(SCALES):
         raise FusiqaError(f"`scale_sizes` must have one size for each of {len(SCALES)} scales, got {list(scale_sizes)}")
     return [f"Stage {scale}\n({height}\u00d7{width})" for scale, (height, width) in enumerate(scale_sizes)]
