@@ -65,7 +65,12 @@ def _count(paths: tuple[str, ...], bar: tqdm) -> None:
 
 def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> None:
     """Rows as they come, to a terminal or a pipe; at the end where they are to be selected or sorted."""
-    show = _printer(scorer.score_range)
+    if on_a_terminal():
+        low, high = scorer.score_range
+        print(f"{HEAD}   (scores on {low:g} to {high:g}, higher is better)")
+        show: Callable[[Row], None] = lambda row: tqdm.write(line_of(row))  # noqa: E731
+    else:
+        show = row_writer(sys.stdout, ".csv", header=True)
     rows: list[Row] = []
     try:
         for row in _scored(scorer, config, counts, done=set()):
@@ -78,14 +83,6 @@ def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> No
             for row in select(rows, config):
                 show(row)
     _draw(config, rows, scorer.score_range)
-
-
-def _printer(score_range: ScoreRange) -> Callable[[Row], None]:
-    """A table for people on a terminal, CSV in a pipe."""
-    if not on_a_terminal():
-        return row_writer(sys.stdout, ".csv", header=True)
-    print(f"{HEAD}   (scores on {score_range.low:g} to {score_range.high:g}, higher is better)")
-    return lambda row: tqdm.write(line_of(row))
 
 
 def on_a_terminal() -> bool:

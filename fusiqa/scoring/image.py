@@ -32,9 +32,7 @@ ENDINGS |= {".heic", ".heif"}
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "PPM", "JPEG2000")
 """Formats that Pillow may open, MPO with JPEG; it would start a program for others (EPS). HEIF needs an extra."""
 JPEG = ("JPEG", "MPO")
-HEIC = re.compile(
-    rb".{4}ftyp.{0,120}?(hei[cxms]|hev[cxms])", re.DOTALL
-)  # ISO/IEC 23008-12, annex B.4, in the first box
+HEIC = re.compile(rb".{4}ftyp.{0,120}?(hei[cxms]|hev[cxms])", re.DOTALL)  # ISO/IEC 23008-12, annex B.4
 PNG = b"\x89PNG\r\n\x1a\n"
 PNG_COMPRESSED = (b"zTXt", b"iTXt", b"iCCP")
 PLAIN_SRGB = {"sRGB", "sRGB IEC61966-2.1", "sRGB built-in"}  # profiles that would only add rounding errors
@@ -199,8 +197,7 @@ def _in_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-_filter_lock = threading.Lock()
-_readers: list[int] = []  # threads that are opening an image
+_filter_lock, _readers = threading.Lock(), []  # the second are the threads that are opening an image
 
 
 @contextmanager
@@ -244,12 +241,12 @@ class FolderImages:
 def content_of(path: Path | str) -> bytes:
     """The bytes of a file; anything else is refused (FusiqaError) before it is opened: a pipe would never answer."""
     path = Path(path)
-    found = path.stat()
+    size = path.stat().st_size
     if path.is_dir():
         raise FusiqaError("is a folder, not an image")
     if not path.is_file():
         raise FusiqaError("is a pipe, a socket or a device, not a file")
-    if not found.st_size:
+    if not size:
         raise FusiqaError("is empty (0 bytes)")
     return path.read_bytes()
 

@@ -20,7 +20,6 @@ from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.image import ENDINGS, Pixels, Resize, content_of, decode_resized, naming, reason_of, upright_pixels
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
-HIGHEST = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65_535}
 ALLOWED = "a path, bytes, a file object, a PIL image, an array (height, width, 3) or a tensor (3, height, width)"
 STANDARD_INPUT = "-"
 UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories that no line of a table can hold
@@ -48,6 +47,8 @@ class ImageInput:
         """The image after its resize, and the (height, width) that it had. Raises what `read` does."""
         with naming(self.name):
             loaded = self.load()
+            if isinstance(loaded, str):
+                raise FusiqaError("the file object gives text; open it in binary mode ('rb')")
             if isinstance(loaded, bytes):
                 return decode_resized(loaded, resize)
             return resize.apply(loaded), loaded.shape[:2]
@@ -89,7 +90,7 @@ def image_of(given: Any, *, place: int = 0) -> ImageInput:
         return ImageInput(name, partial(pixels_of_tensor, given))
     if hasattr(given, "read"):
         named = getattr(given, "name", None)
-        return ImageInput(named if isinstance(named, str) else name, partial(_read_object, given))
+        return ImageInput(named if isinstance(named, str) else name, given.read)
     return ImageInput(name, partial(_refuse, f"{type(given).__name__} is no image; expected {ALLOWED}"))
 
 
@@ -114,8 +115,7 @@ def printable(path: str) -> str:
 def pixels_of_array(array: np.ndarray) -> Pixels:
     """An array as an image: (height, width), (height, width, 1), (..., 3) or (..., 4), the opacity over white.
 
-    uint8 is 0-255, uint16 0-65535, floating point 0-1; a channel-first array of three planes is transposed. Other
-    types, other shapes, NaN and values outside their range raise FusiqaError.
+    uint8 is 0-255, uint16 0-65535, floating point 0-1; channels may come first. Others, and NaN, raise FusiqaError.
     """
     if array.ndim == 2:
         array = array[:, :, None]
@@ -140,19 +140,12 @@ def pixels_of_tensor(tensor: Any) -> Pixels:
 
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:
-    if not np.issubdtype(array.dtype, np.floating) and array.dtype not in HIGHEST:
+    if array.dtype != np.uint16 and not np.issubdtype(array.dtype, np.floating):
         raise FusiqaError(f"an array of {array.dtype}; expected uint8 (0-255), uint16 (0-65535) or floats in 0-1")
-    lowest, highest, most = float(array.min()), float(array.max()), HIGHEST.get(array.dtype, 1)
+    lowest, highest, most = float(array.min()), float(array.max()), 65_535 if array.dtype == np.uint16 else 1
     if not (lowest >= 0 and highest <= most):  # NaN is neither
         raise FusiqaError(f"values from {lowest:g} to {highest:g} in an array of {array.dtype}; expected 0 to {most}")
     return np.round(array * (255 / most)).astype(np.uint8)
-
-
-def _read_object(file: Any) -> bytes:
-    content = file.read()
-    if not isinstance(content, bytes):
-        raise FusiqaError("the file object gives text; open it in binary mode ('rb')")
-    return content
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -180,14 +173,12 @@ def walk(paths: Iterable[str], skipped: Counter[str] | None = None) -> Iterator[
     """Images in the order named; in folders and below them by ending, sorted, without hidden files.
 
     A file that is named is taken whatever its ending. A missing file and a folder that may not be read come as an image
-    whose reading fails, so that each costs one row. What is named twice comes once.
+    whose reading fails, so that each costs one row. What is named twice comes once. Raises FusiqaError at the end if
+    there was none at all.
 
     Args:
         paths: files, folders, patterns, or "-" for a list on standard input.
         skipped: is given the number of files in folders that are not taken, by ending, and of linked folders.
-
-    Raises:
-        FusiqaError: at the end, if there was none at all.
     """
     paths, seen, found = list(paths), set(), False
     for image in _named(paths, Counter() if skipped is None else skipped):
@@ -208,20 +199,14 @@ def nothing_in(paths: Iterable[str | Path]) -> str:
 
 
 def skipped_in_folders(skipped: Counter[str]) -> str:
-    """What is said of the files in folders that were not taken; nothing where there are none.
-
-    Example:
-        >>> skipped_in_folders(Counter({".nef": 2, "linked folder": 1}))
-        'skipped in folders: 2 .nef, 1 linked folder'
-    """
-    return f"skipped in folders: {listed([f'{n:,} {what}' for what, n in skipped.most_common()])}" if skipped else ""
+    """What is said of the files in folders that were not taken."""
+    return f"skipped in folders: {listed([f'{n:,} {what}' for what, n in skipped.most_common()])}"
 
 
 def image_files(paths: Sequence[Path], *, say: Callable[[str], object] = lambda _: None) -> list[Path]:
     """The files that `walk` finds, as absolute paths, each once; `say` is told what folders hold besides.
 
-    Raises:
-        FusiqaError: a path that does not exist, or no image at all.
+    Raises FusiqaError for a path that does not exist, and where there is no image at all.
     """
     for path in paths:
         if not path.exists() and not glob.has_magic(str(path)):

@@ -19,10 +19,8 @@ from fusiqa.config.model import ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE
 
-IN_THE_PACKAGE = Path(__file__).parents[1] / "pretrained"
-DEFAULT = "biq2021"
+IN_THE_PACKAGE, DEFAULT = Path(__file__).parents[1] / "pretrained", "biq2021"
 ONNX_FILE = "model.onnx"
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 HUB_FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
 
@@ -96,10 +94,8 @@ def names() -> list[str]:
 def find(model: str | PathLike[str] | None = None) -> tuple[Path, str]:
     """Where a model lies, and its name in tables.
 
-    An existing path is that path; a name in the package comes next; "owner/name" is downloaded from the hub.
-
-    Raises:
-        FusiqaError: nothing by that name, a pickle, or a hub that does not answer.
+    An existing path is that path; a name in the package comes next; "owner/name" is downloaded from the hub. Raises
+    FusiqaError where there is nothing by that name, for a pickle, and where the hub does not answer.
     """
     words = fspath(model) if model is not None else DEFAULT
     path = Path(words).expanduser()
@@ -112,7 +108,7 @@ def find(model: str | PathLike[str] | None = None) -> tuple[Path, str]:
         return path, (path if path.is_dir() else path.parent).resolve().name
     if words in names():
         return IN_THE_PACKAGE / words, words
-    if HUB_NAME.fullmatch(words):
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", words, re.ASCII):
         return download_model(words), words
     raise FusiqaError(
         f"no model {words}: expected one of {', '.join(names())}, a run folder, a model.safetensors or model.onnx, or "
@@ -123,8 +119,7 @@ def find(model: str | PathLike[str] | None = None) -> tuple[Path, str]:
 def download_model(name: str, *, revision: str | None = None) -> Path:
     """The folder, in the hub's cache, of the model "owner/name". Without a network, what the cache has is used.
 
-    Raises:
-        FusiqaError: no such model, none in this format, or a hub that does not answer.
+    Raises FusiqaError where there is no such model, or none in this format, and where the hub does not answer.
     """
     import huggingface_hub
 
@@ -133,17 +128,14 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
         hub.ask(huggingface_hub.hf_hub_url(name, DESCRIPTION_FILE, revision=revision))
         files = [Path(huggingface_hub.hf_hub_download(name, file, revision=revision)) for file in HUB_FILES]
     except huggingface_hub.errors.EntryNotFoundError as reason:
-        raise FusiqaError(
-            f"{name} on the Hugging Face hub is not a model of fusiqa: it lacks {' or '.join(HUB_FILES)}. Pickles "
-            "(.pth, .bin) are never loaded: publish weights written with safetensors.torch.save_file, and a model.json"
-        ) from reason
+        lacks = f"{name} on the Hugging Face hub is not a model of fusiqa: it lacks {' or '.join(HUB_FILES)}"
+        how = "publish weights written with safetensors.torch.save_file, and a model.json"
+        raise FusiqaError(f"{lacks}. Pickles (.pth, .bin) are never loaded: {how}") from reason
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
         if all(isinstance(path, str) for path in cached):
             return Path(str(cached[0])).parent
-        raise FusiqaError(
-            f"the model {name} could not be downloaded from the Hugging Face hub: {hub.in_one_line(reason)}. Name a "
-            "run folder or a model.safetensors on this machine instead"
-        ) from reason
+        failed = f"the model {name} could not be downloaded from the Hugging Face hub: {hub.in_one_line(reason)}"
+        raise FusiqaError(f"{failed}. Name a run folder or a model.safetensors on this machine instead") from reason
     return files[0].parent
 
 
@@ -165,7 +157,7 @@ def describe(path: Path, name: str) -> ModelInfo:
             figures={k: v for k, v in provenance.items() if k.startswith(("val_", "test_")) and isinstance(v, float)},
         )
     except (KeyError, TypeError, AttributeError) as reason:
-        raise FusiqaError(f"{_folder(path) / DESCRIPTION_FILE} lacks {reason}; is it from another version?") from reason
+        raise FusiqaError(f"{_description_file(path)} lacks {reason}; is it from another version?") from reason
 
 
 def fingerprint_of(path: Path) -> str:
@@ -186,7 +178,7 @@ def source_of(path: Path) -> str:
 
 
 def _description(path: Path) -> dict[str, Any]:
-    file = _folder(path) / DESCRIPTION_FILE
+    file = _description_file(path)
     if not file.is_file():
         raise FusiqaError(f"{file} is missing: it says how to build the network; keep it beside {WEIGHTS_FILE}")
     try:
@@ -195,5 +187,5 @@ def _description(path: Path) -> dict[str, Any]:
         raise FusiqaError(f"{file} is not JSON: {reason}") from reason
 
 
-def _folder(path: Path) -> Path:
-    return path if path.is_dir() else path.parent
+def _description_file(path: Path) -> Path:
+    return (path if path.is_dir() else path.parent) / DESCRIPTION_FILE

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Backend = Literal["auto", "torch", "onnx"]
-READERS = 2  # threads that decode while the network computes; each holds one image
 GPU_FILES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda.dll")
 """One of them exists where there may be a GPU that torch can use: asking torch would import it."""
 
@@ -117,7 +116,7 @@ class Scorer:
         *,
         device: str = "auto",
         backend: Backend = "auto",
-        readers: int = READERS,
+        readers: int = 2,
     ) -> None:
         self._chosen = model, device, backend
         self.network: Network = load_network(model, device=device, backend=backend)
@@ -143,14 +142,11 @@ class Scorer:
         return self.network.at_once((self.info.crop_size, self.info.crop_size, 3))
 
     def __call__(self, image: Any) -> Result:
-        """Score one image.
+        """Score one image. Raises FusiqaError for one that cannot be read, and for several of them.
 
         Args:
             image: a path, bytes, a file object, a PIL image, an array (height, width, 3) of uint8 or of floats in 0-1,
                 or a tensor (3, height, width).
-
-        Raises:
-            FusiqaError: an image that cannot be read, or several of them.
         """
         if is_many(image):
             raise FusiqaError("expected one image; `many` or `stream` score several")
@@ -223,10 +219,7 @@ class Scorer:
         """How far images fall short of the best score, 0 (best) to 1, averaged; gradients reach the pixels.
 
         Args:
-            images: (batch, 3, height, width), floats in 0-1, of any size.
-
-        Raises:
-            FusiqaError: other shapes or types, or `backend` is onnx, which has no gradients.
+            images: (batch, 3, height, width), floats in 0-1, of any size; FusiqaError for others, and with ONNX.
         """
         from fusiqa.scoring.loss import quality_loss
 

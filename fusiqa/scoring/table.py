@@ -91,7 +91,6 @@ def _earlier(record: Path, config: ScoreConfig, model: str) -> tuple[set[str], i
 
 
 def check_model(table: str | Path, found: str, model: str) -> None:
-    """Refuse to add rows to a table of another model's scores."""
     if found != model:
         raise FusiqaError(f"{table} has scores of {found}, not of {model}; choose another output for another model")
 

@@ -51,8 +51,7 @@ class TorchNetwork:
 
 def load_torch_network(path: Path, *, name: str, device: str = "auto") -> TorchNetwork:
     """The network of a run folder or a model.safetensors. Raises FusiqaError as `load_checkpoint` does."""
-    place = choose_device(device)
-    default = torch.get_default_dtype()
+    place, default = choose_device(device), torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
         model = load_checkpoint(path)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageOps, PngImagePlugin, features
 
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import (
@@ -23,13 +23,16 @@ from fusiqa.scoring.image import (
     STRIDE,
     FolderImages,
     Resize,
+    _without_oversized,
     cover,
     decode,
+    decode_resized,
     pad_to,
     prove_readable,
     random_corner,
     reason_of,
     register_heic,
+    upright_pixels,
     views_of,
 )
 
@@ -53,31 +56,46 @@ def encoded(image: Image.Image, form: str, **settings) -> bytes:
     return buffer.getvalue()
 
 
-def linear_rgb_profile() -> bytes:
-    """An ICC v2 profile of linear light with sRGB's primaries (ICC.1:2001-04, 6.1 to 6.5)."""
+def signed(*values: float) -> bytes:
+    """Fixed-point numbers of 16 and 16 bits, as profiles have them."""
+    return struct.pack(f">{len(values)}i", *(round(value * 65_536) for value in values))
 
-    def xyz(x: float, y: float, z: float) -> bytes:
-        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in (x, y, z)))
 
-    gamma_one = b"curv\0\0\0\0" + struct.pack(">IH", 1, 256) + b"\0\0"
-    tags = {
-        b"wtpt": xyz(0.9642, 1.0, 0.8249),
-        b"rXYZ": xyz(0.4361, 0.2225, 0.0139),
-        b"gXYZ": xyz(0.3851, 0.7169, 0.0971),
-        b"bXYZ": xyz(0.1431, 0.0606, 0.7141),
-        b"rTRC": gamma_one,
-        b"gTRC": gamma_one,
-        b"bTRC": gamma_one,
-        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 7) + b"linear\0" + b"\0" * 79,
-    }
+def icc(kind: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """An ICC v2 profile of these tags (ICC.1:2001-04, section 6)."""
     table, body, offset = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
     for name, content in tags.items():
         content += b"\0" * (-len(content) % 4)
         table += name + struct.pack(">II", offset + len(body), len(content))
         body += content
-    header = struct.pack(">I", offset + len(body)) + b"\0\0\0\0\x02\x40\0\0mntrRGB XYZ " + b"\0" * 12 + b"acsp"
+    header = struct.pack(">I", offset + len(body)) + b"\0\0\0\0\x02\x40\0\0" + kind + b"\0" * 12 + b"acsp"
     header += b"\0" * 28 + struct.pack(">3i", 63190, 65536, 54061)
     return header.ljust(128, b"\0") + table + body
+
+
+def linear_rgb_profile() -> bytes:
+    """Linear light with sRGB's primaries."""
+    whites = {b"wtpt": (0.9642, 1.0, 0.8249), b"rXYZ": (0.4361, 0.2225, 0.0139)}
+    whites |= {b"gXYZ": (0.3851, 0.7169, 0.0971), b"bXYZ": (0.1431, 0.0606, 0.7141)}
+    gamma_one = b"curv\0\0\0\0" + struct.pack(">IH", 1, 256) + b"\0\0"
+    tags = {name: b"XYZ \0\0\0\0" + signed(*values) for name, values in whites.items()}
+    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), gamma_one)
+    return icc(b"mntrRGB XYZ ", tags | {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 7) + b"linear\0" + b"\0" * 79})
+
+
+def cmyk_profile() -> bytes:
+    """A printer's profile whose paper is L* = 100 and whose every ink alone leaves L* = 50 (lut8, 6.5.8)."""
+    grid = b"".join(
+        bytes([255 if inks == 0 else 128 if inks.bit_count() == 1 else 0, 128, 128]) for inks in range(16)
+    )  # the last ink varies fastest; 128 is a* = b* = 0
+    ramp = bytes(range(256))
+    identity = signed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 4) + b"ink\0" + b"\0" * 79,
+        b"wtpt": b"XYZ \0\0\0\0" + signed(0.9642, 1.0, 0.8249),
+        b"A2B0": b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + ramp * 4 + grid + ramp * 3,
+    }
+    return icc(b"prtrCMYKLab ", tags)
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "JPEG", "WEBP", "AVIF", "MPO"])
@@ -153,38 +171,26 @@ def test_mpo_and_gif_give_their_first_frame():
         np.testing.assert_allclose(pixels[1, 2], [200, 0, 0], atol=3, err_msg=form)
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_a_colour_profile_is_turned_into_srgb(form: str):
+GREY = Image.new("RGB", (5, 3), (128, 128, 128))
+SHORT = linear_rgb_profile()[:200]
+LINEAR = 255 * (1.055 * (128 / 255) ** (1 / 2.4) - 0.055)  # IEC 61966-2-1: 187.8
+
+
+@pytest.mark.parametrize(
+    ("image", "form", "profile", "expected"),
+    [
+        *((GREY, form, linear_rgb_profile(), LINEAR) for form in ("PNG", "JPEG", "TIFF", "WEBP")),
+        (Image.new("RGBA", (5, 3), (128, 128, 128, 255)), "PNG", linear_rgb_profile(), LINEAR),
+        (GREY.quantize(2), "PNG", linear_rgb_profile(), LINEAR),
+        (GREY, "PNG", b"no profile", 128),
+        (GREY, "PNG", SHORT, 128),
+        (Image.new("L", (5, 3), 128), "PNG", linear_rgb_profile(), 128),
+    ],
+)
+def test_a_colour_profile_is_turned_into_srgb_and_a_broken_or_misfit_one_is_ignored(image, form, profile, expected):
     settings = {"lossless": True} if form == "WEBP" else {}
-    content = encoded(Image.new("RGB", (5, 3), (128, 128, 128)), form, icc_profile=linear_rgb_profile(), **settings)
-    linear = 128 / 255
-    expected = 255 * (1.055 * linear ** (1 / 2.4) - 0.055)  # IEC 61966-2-1: 187.8
-    np.testing.assert_allclose(decode(content), np.full((3, 5, 3), expected), atol=1)
-
-
-def test_a_colour_profile_works_through_transparency_and_a_palette():
-    profile = linear_rgb_profile()
-    half = decode(encoded(Image.new("RGBA", (5, 3), (128, 128, 128, 255)), "PNG", icc_profile=profile))
-    palette = decode(encoded(Image.new("RGB", (5, 3), (128, 128, 128)).quantize(2), "PNG", icc_profile=profile))
-    np.testing.assert_allclose(half, np.full((3, 5, 3), 188), atol=1)
-    np.testing.assert_allclose(palette, np.full((3, 5, 3), 188), atol=1)
-
-
-@pytest.mark.parametrize("profile", [b"no profile", linear_rgb_profile()[:200]])
-def test_a_broken_or_misfit_profile_is_ignored(profile: bytes):
-    content = encoded(Image.new("RGB", (5, 3), (128, 128, 128)), "PNG", icc_profile=profile)
-    np.testing.assert_array_equal(decode(content), 128)
-
-
-def test_a_profile_for_another_mode_is_ignored():
-    content = encoded(Image.new("L", (5, 3), 128), "PNG", icc_profile=linear_rgb_profile())
-    np.testing.assert_array_equal(decode(content), 128)
-
-
-def test_pixels_can_be_written_to():
-    pixels = decode(encoded(picture(), "PNG"))
-    pixels[0, 0] = 0
-    assert pixels[0, 0].tolist() == [0, 0, 0]
+    pixels = decode(encoded(image, form, icc_profile=profile, **settings))
+    np.testing.assert_allclose(pixels, np.full((3, 5, 3), expected), atol=0 if expected == 128 else 1)
 
 
 @pytest.mark.parametrize(
@@ -211,17 +217,50 @@ def test_a_cut_file_is_refused_and_verifying_agrees_with_reading(mode: str, form
                 read(content[:cut])
 
 
-def test_pixels_without_a_range_are_refused():
-    floats = Image.fromarray(np.full((3, 5), 0.5, np.float32))
-    with pytest.raises(FusiqaError, match="floating-point"):
-        decode(encoded(floats, "TIFF"))
-    wide = Image.fromarray(np.full((3, 5), 70_001, np.int32))
-    with pytest.raises(FusiqaError, match="70001"):
-        decode(encoded(wide, "TIFF"))
+@pytest.mark.parametrize(
+    ("levels", "reason"),
+    [(np.float32(0.5), "floating-point"), (np.int32(70_001), "70001"), (np.int32(200), r"32 bits \(200 to 200\)")],
+)
+def test_pixels_without_a_range_are_refused(levels, reason):
+    """32-bit grey of 0 to 255 must not be taken for 16 bits: it would be scored as black."""
+    image = Image.fromarray(np.full((3, 5), levels))
+    for read in (lambda: decode(encoded(image, "TIFF")), lambda: upright_pixels(image)):
+        with pytest.raises(FusiqaError, match=reason):
+            read()
 
 
-def test_a_decompression_bomb_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch):
-    content = encoded(picture(), "PNG")
+@pytest.mark.parametrize("after", [False, True])
+def test_a_long_text_or_profile_beside_a_png_costs_nothing(after):
+    info, long = PngImagePlugin.PngInfo(), zlib.compress(bytes(1_200_000))
+    info.add_text("short", "x", zip=True)
+    info.add(b"zTXt", b"a\0\0" + long, after)
+    info.add(b"iTXt", b"b\0\1\0\0\0" + long, after)
+    content = encoded(picture(), "PNG", pnginfo=info, icc_profile=bytes(1_200_000))
+    prove_readable(content)
+    np.testing.assert_array_equal(decode(content), noise(HEIGHT, WIDTH))
+    assert Image.open(BytesIO(_without_oversized(content))).text == {"short": "x"}
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_models_of_whole_images_decode_a_large_jpeg_at_a_reduced_scale(orientation):
+    smooth = np.asarray(Image.fromarray(noise(9, 13)).resize((1_301, 901), Image.Resampling.BICUBIC))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(Image.fromarray(smooth), "JPEG", exif=exif, quality=95)
+    size = (901, 1_301) if orientation == 1 else (1_301, 901)
+    for text in ("101", "140x97", "none", "500"):
+        whole, before = decode_resized(content, Resize.parse(text))
+        reduced, same = decode_resized(content, Resize.parse(text, view="whole"))
+        assert before == same == size
+        assert reduced.shape == whole.shape == (*Resize.parse(text).size(*size), 3)
+        assert np.abs(reduced.astype(int) - whole).mean() < 2
+        if text in ("none", "500"):  # less than 2 times 2: not reduced
+            np.testing.assert_array_equal(reduced, whole)
+
+
+@pytest.mark.parametrize("form", ["PNG", pytest.param("HEIC", marks=needs_heic)])
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch, form: str):
+    content = (HEIC / "plain.heic").read_bytes() if form == "HEIC" else encoded(picture(), form)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 3)
     for read in (decode, prove_readable):
         with pytest.raises(Image.DecompressionBombError, match=str(HEIGHT * WIDTH)):
@@ -243,9 +282,6 @@ def test_pillows_warnings_stay_inside_in_every_thread(monkeypatch: pytest.Monkey
         Image.open(BytesIO(content))
 
 
-# --- formats that Pillow cannot write: built byte by byte -------------------------------------------------------------
-
-
 def png(samples: np.ndarray, *, colour: int, extra: bytes = b"") -> bytes:
     """A PNG of 16 bits a sample; colour 0 is grey, 2 RGB, 4 grey and alpha, 6 RGB and alpha (PNG 1.2, 11.2.2)."""
 
@@ -259,43 +295,24 @@ def png(samples: np.ndarray, *, colour: int, extra: bytes = b"") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + transparency + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def tiff(
-    strip: bytes,
-    *,
-    size: tuple[int, int],
-    bits: int,
-    samples: int,
-    photometric: int,
-    order: str,
-    alpha: int | None = None,
-) -> bytes:
+def tiff(strip: bytes, *, size=(3, 5), bits=16, samples: int, photometric: int, order="<", alpha=None) -> bytes:
     """An uncompressed TIFF of one strip (TIFF 6.0, sections 2 to 8)."""
     height, width = size
-    short, long = 3, 4
     tags = 10 + (alpha is not None)
     start = 8 + 2 + 12 * tags + 4
     depths = struct.pack(f"{order}{samples}H", *[bits] * samples)
-    entries = [
-        (256, short, 1, width),
-        (257, short, 1, height),
-        (258, short, samples, bits if samples == 1 else start),
-        (259, short, 1, 1),
-        (262, short, 1, photometric),
-        (273, long, 1, start + len(depths)),
-        (277, short, 1, samples),
-        (278, short, 1, height),
-        (279, long, 1, len(strip)),
-        (284, short, 1, 1),
-    ]
-    if alpha is not None:
-        entries.append((338, short, 1, alpha))
+    short = {256: width, 257: height, 259: 1, 262: photometric, 277: samples, 278: height, 284: 1}
+    short |= {258: bits} if samples == 1 else {}
+    short |= {} if alpha is None else {338: alpha}
+    entries = {tag: struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in short.items()}
+    for tag, kind, count, value in (
+        (258, 3, samples, start),
+        (273, 4, 1, start + len(depths)),
+        (279, 4, 1, len(strip)),
+    ):
+        entries.setdefault(tag, struct.pack(f"{order}HHII", tag, kind, count, value))
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, tags)
-    for tag, kind, count, value in entries:
-        packed = (
-            struct.pack(f"{order}HH", value, 0) if kind == short and count == 1 else struct.pack(f"{order}I", value)
-        )
-        head += struct.pack(f"{order}HHI", tag, kind, count) + packed
-    return head + struct.pack(f"{order}I", 0) + depths + strip
+    return head + b"".join(entries[tag] for tag in sorted(entries)) + struct.pack(f"{order}I", 0) + depths + strip
 
 
 def everywhere(*values: int) -> np.ndarray:
@@ -347,48 +364,21 @@ def test_tiff_of_16_bits_in_either_byte_order(
     np.testing.assert_allclose(decode(content), np.broadcast_to(expected, (3, 5, 3)), atol=1)
 
 
-def test_tiff_whose_zero_is_white_is_turned_over():
-    strip = everywhere(V).astype("<u2").tobytes()
-    content = tiff(strip, size=(3, 5), bits=16, samples=1, photometric=0, order="<")
-    np.testing.assert_array_equal(decode(content), 255 - 101)
-
-
-def test_tiff_of_12_bits_reaches_white():
-    strip = bytes([0xFF, 0xF0, 0x00] * 9)  # levels 4095 and 0, 6 in a row
-    content = tiff(strip, size=(3, 6), bits=12, samples=1, photometric=1, order="<")
-    np.testing.assert_array_equal(decode(content)[:, :, 0], [[255, 0] * 3] * 3)
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (tiff(everywhere(V).astype("<u2").tobytes(), samples=1, photometric=0), [[255 - 101] * 5] * 3),  # zero is white
+        (tiff(bytes([0xFF, 0xF0, 0x00] * 9), size=(3, 6), bits=12, samples=1, photometric=1), [[255, 0] * 3] * 3),
+    ],
+)
+def test_tiff_of_grey_reaches_white_and_is_turned_over_where_zero_is_white(content, expected):
+    """The second has the levels 4095 and 0, 6 in a row."""
+    np.testing.assert_array_equal(decode(content)[:, :, 0], expected)
 
 
 def test_tiff_of_8_bit_cmyk():
-    content = tiff(bytes([0, 255, 255, 0] * 15), size=(3, 5), bits=8, samples=4, photometric=5, order=">")
+    content = tiff(bytes([0, 255, 255, 0] * 15), bits=8, samples=4, photometric=5, order=">")
     np.testing.assert_allclose(decode(content), np.broadcast_to((255, 0, 0), (3, 5, 3)), atol=1)
-
-
-def cmyk_profile() -> bytes:
-    """A printer's ICC v2 profile whose paper is L* = 100 and whose every ink alone leaves L* = 50 (lut8, 6.5.8)."""
-
-    def signed(value: float) -> bytes:
-        return struct.pack(">i", round(value * 65_536))
-
-    grid = b"".join(
-        bytes([255 if inks == 0 else 128 if inks.bit_count() == 1 else 0, 128, 128]) for inks in range(16)
-    )  # the last ink varies fastest; 128 is a* = b* = 0
-    ramp = bytes(range(256))
-    identity = b"".join(signed(value) for value in (1, 0, 0, 0, 1, 0, 0, 0, 1))
-    table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + ramp * 4 + grid + ramp * 3
-    tags = {
-        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 4) + b"ink\0" + b"\0" * 79,
-        b"wtpt": b"XYZ \0\0\0\0" + signed(0.9642) + signed(1.0) + signed(0.8249),
-        b"A2B0": table,
-    }
-    directory, body, start = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
-    for name, content in tags.items():
-        content += b"\0" * (-len(content) % 4)
-        directory += name + struct.pack(">II", start + len(body), len(content))
-        body += content
-    head = struct.pack(">I", start + len(body)) + b"\0\0\0\0\x02\x40\0\0prtrCMYKLab " + b"\0" * 12 + b"acsp"
-    head += b"\0" * 28 + struct.pack(">3i", 63_190, 65_536, 54_061)
-    return head.ljust(128, b"\0") + directory + body
 
 
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
@@ -432,22 +422,10 @@ def test_heic_without_its_library_says_what_to_install(tmp_path: Path, monkeypat
             look("a.heic")
 
 
-@needs_heic
-def test_a_heic_bomb_is_refused(monkeypatch: pytest.MonkeyPatch):
-    content = (HEIC / "plain.heic").read_bytes()
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 3)
-    for read in (decode, prove_readable):
-        with pytest.raises(Image.DecompressionBombError, match=str(HEIGHT * WIDTH)):
-            read(content)
-
-
 def test_other_formats_are_refused_even_if_pillow_would_start_a_program_for_them(tmp_path: Path):
     Image.new("RGB", (5, 3)).save(tmp_path / "a.eps")
     with pytest.raises(FusiqaError, match=r"a\.eps: not an image in a format that can be read"):
         FolderImages(tmp_path).verify("a.eps")
-
-
-# --- damaged files: verifying refuses what reading refuses, and nothing else -----------------------------------------
 
 
 def is_refused(read, content: bytes) -> bool:
@@ -475,11 +453,11 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", [name for name, content in DAMAGED.items() if content])
 def test_verifying_a_damaged_file_agrees_with_reading_it(name: str):
-    """Only JPEG and MPO are verified by another way than reading; they are damaged 400 times each."""
+    """Only JPEG and MPO are verified by another way than reading; they are damaged 200 times each."""
     whole, rng = DAMAGED[name], np.random.default_rng(0)
     assert not is_refused(decode, whole)
     assert not is_refused(prove_readable, whole)
-    times = 400 if "jp" in name or name in ("progressive", "mpo") else 40
+    times = 200 if "jp" in name or name in ("progressive", "mpo") else 40
     refused = 0
     for time in range(times):
         content = bytearray(whole[: rng.integers(len(whole))] if time % 4 == 0 else whole)
@@ -491,9 +469,6 @@ def test_verifying_a_damaged_file_agrees_with_reading_it(name: str):
         assert is_refused(prove_readable, bytes(content)) == outcome, f"damage {time}"
         refused += outcome
     assert refused > 0
-
-
-# --- files ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -512,7 +487,10 @@ def folder(tmp_path: Path) -> FolderImages:
 
 
 def test_reading_gives_the_pixels(folder: FolderImages):
-    np.testing.assert_array_equal(folder.read("whole.png"), noise(37, 53))
+    pixels = folder.read("whole.png")
+    np.testing.assert_array_equal(pixels, noise(37, 53))
+    pixels[0, 0] = 0  # can be written to
+    assert folder.read("whole.png", Resize(exact=(5, 7))).shape == (5, 7, 3)
 
 
 def test_names_may_be_absolute_or_in_a_folder_below(folder: FolderImages):
@@ -565,14 +543,17 @@ def test_a_file_that_may_not_be_read_says_so(folder: FolderImages):
         folder.read("whole.png")
 
 
-def test_the_reason_for_a_refused_file_is_in_the_users_words():
-    assert reason_of(PermissionError(13, "Permission denied")) == "may not be read (permission denied)"
-    assert reason_of(FileNotFoundError()) == "no such file"
-    assert reason_of(ValueError("odd chunk")) == "cannot be read (odd chunk)"
-    assert reason_of(ValueError()) == "cannot be read (ValueError)"
-
-
-# --- resize, padding, crops -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PermissionError(13, "Permission denied"), "may not be read (permission denied)"),
+        (FileNotFoundError(), "no such file"),
+        (ValueError("odd chunk"), "cannot be read (odd chunk)"),
+        (ValueError(), "cannot be read (ValueError)"),
+    ],
+)
+def test_the_reason_for_a_refused_file_is_in_the_users_words(error, reason):
+    assert reason_of(error) == reason
 
 
 @pytest.mark.parametrize(
@@ -664,6 +645,9 @@ def test_a_crop_larger_than_the_image_is_refused():
 def test_padding_mirrors_outwards():
     row = np.array([1, 2, 3], np.uint8)[None, :, None].repeat(3, axis=2)
     assert pad_to(row, height=1, width=8)[0, :, 0].tolist() == [2, 1, 1, 2, 3, 3, 2, 1]
+    assert pad_to(noise(41, 5), height=31, width=29).shape == (41, 29, 3)
+    large = noise(41, 43)
+    assert pad_to(large, height=31, width=29) is large
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 23), (23, 1), (5, 7)])
@@ -673,12 +657,6 @@ def test_padding_keeps_the_image_in_the_middle(height: int, width: int):
     assert padded.shape == (31, 29, 3)
     top, left = (31 - height) // 2, (29 - width) // 2
     np.testing.assert_array_equal(padded[top : top + height, left : left + width], pixels)
-
-
-def test_padding_leaves_the_longer_side_and_a_large_image_alone():
-    assert pad_to(noise(41, 5), height=31, width=29).shape == (41, 29, 3)
-    large = noise(41, 43)
-    assert pad_to(large, height=31, width=29) is large
 
 
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (40, 60), (HEIGHT, 211)])

@@ -216,6 +216,24 @@ def test_walking_goes_by_name_keeps_what_is_missing_and_leaves_out_what_is_hidde
     assert [image.name for image in walk(["-"])] == ["b.JPG", "sub/deep/d.webp"]
 
 
+def test_what_folders_hold_besides_is_counted_by_ending(folder):
+    (folder / "a.NEF").write_bytes(b"raw")
+    (folder / "README").write_text("no ending")
+    (folder / "linked").symlink_to(folder / "sub")
+    said = []
+    assert len(image_files([folder], say=said.append)) == 4
+    (line,) = said
+    assert set(line.removeprefix("skipped in folders: ").split(", ")) == {
+        "1 .nef",
+        "1 .txt",
+        "1 .mp4",
+        "1 linked folder",
+        "1 without an ending",
+    }
+    image_files([folder / "sub" / "deep"], say=said.append)
+    assert len(said) == 1
+
+
 def test_a_folder_that_cannot_be_listed_costs_one_row(folder, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")

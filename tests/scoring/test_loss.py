@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,14 @@ def test_the_loss_is_how_far_the_score_falls_short(scorer, shape):
     loss = float(scorer.loss(images(*shape)))
     assert loss == pytest.approx(1 - scorer.score_range.to_unit(scorer(noise(*shape)).score), abs=5e-3)
     assert 0 < loss < 1
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (61, 97), (48, 1_200)])
+def test_the_loss_of_a_model_of_whole_images_follows_its_score(model_folder, shape):
+    scorer = Scorer(model_folder, device="cpu")
+    scorer.network.info = replace(scorer.info, view="whole")
+    unit = scorer.score_range.to_unit(scorer(noise(*shape)).score)
+    assert float(scorer.loss(images(*shape))) == pytest.approx(1 - unit, abs=5e-3)
 
 
 def test_the_loss_of_a_batch_is_the_mean(scorer):

@@ -45,19 +45,19 @@ def test_scores_are_those_of_the_evaluation_of_a_run(scorer, model_folder, image
     np.testing.assert_allclose([s.scale_weights for s in scores], weights, atol=1e-5)
 
 
-@pytest.mark.parametrize("crops_at_once", [1, 7, 1000])
-def test_the_same_image_has_the_same_score_in_any_batch_and_order(scorer, model_folder, images, crops_at_once):
+def test_the_same_image_has_the_same_score_in_any_batch_and_order(scorer, model_folder, images):
     alone = {str(path): scorer(path).score for path in images}
     assert max(alone.values()) - min(alone.values()) > 100 * TOLERANCE
     other = Scorer(model_folder, device="cpu", readers=3)
-    other.network.at_once = lambda shape: crops_at_once
-    order = list(images)
-    random.Random(crops_at_once).shuffle(order)
-    for score in other.stream(order):
-        assert score.score == pytest.approx(alone[score.name], abs=TOLERANCE)
+    for crops_at_once in (1, 7, 1000):
+        other.network.at_once = lambda shape, most=crops_at_once: most
+        order = list(images)
+        random.Random(crops_at_once).shuffle(order)
+        for score in other.stream(order):
+            assert score.score == pytest.approx(alone[score.name], abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (7, 11), (CROP, CROP), (33, 1000), (1000, 33), (1, 211), (48, 48)])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 11), (CROP, CROP), (33, 500), (500, 33), (1, 61), (48, 48)])
 def test_crops_cover_images_of_any_shape_to_their_edges(scorer, shape):
     score = scorer(noise(*shape))
     boxes = score.crops.boxes
@@ -81,7 +81,7 @@ def test_a_large_image_goes_through_in_passes_of_bounded_size(tmp_path):
 
     TorchNetwork.__call__, kept = spy, TorchNetwork.__call__
     try:
-        score = scorer(noise(301, 701))
+        score = scorer(noise(181, 701))
     finally:
         TorchNetwork.__call__ = kept
     assert max(sizes) == 50

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from tiny_models import RANGE, noise
 
 from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.config import ServeConfig
+from fusiqa.errors import FusiqaError
 from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.result import Result
 
@@ -124,8 +126,8 @@ def test_two_hundred_requests_at_once_lose_no_good_answer(scorer):
     assert [answer.status_code for answer in answers] == [200] * 200
     results = {result["name"]: result for answer in answers for result in answer.json()["results"]}
     assert set(results) == set(wanted)
-    for name, content in good.items():
-        assert results[name]["score"] == pytest.approx(scorer(content).score, abs=1e-4 * RANGE.width)
+    expected = [result.score for result in scorer.many(good.values())]
+    assert [results[name]["score"] for name in good] == pytest.approx(expected, abs=1e-4 * RANGE.width)
     assert all(results[name]["error"] for name in [*huge, *bad])
     told = ask(app, "GET", "/metrics").text
     assert 'fusiqa_images_total{outcome="scored"} 160.0' in told
@@ -238,8 +240,37 @@ def test_the_page_and_its_files_may_load_nothing_from_elsewhere(app, path):
     assert answer.text.replace("http://www.w3.org/2000/svg", "").count("http://") == 0
 
 
-def test_a_page_elsewhere_cannot_reach_this_machine_under_its_own_name(app):
-    assert ask(app, "GET", "/health", headers={"Host": "evil.example"}).status_code == 400
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "0.0.0.0"])
+def test_a_page_elsewhere_cannot_reach_this_machine_under_its_own_name(scorer, host):
+    local = host.startswith("127")
+    for allowed, foreign, status in (((), "evil.example", 400 if local else 200), (("a.org",), "evil.example", 400)):
+        app = make_app(scorer, ServeConfig(host=host, allowed_hosts=allowed))
+        assert ask(app, "GET", "/health", headers={"Host": foreign}).status_code == status
+        assert all(ask(app, "GET", "/health", headers={"Host": name}).status_code == 200 for name in (host, *allowed))
+
+
+@pytest.mark.parametrize("stripped", [False, True])
+def test_below_a_path_of_a_proxy_the_page_finds_its_files(scorer, stripped):
+    """A proxy may pass the path on as it is, or without its own part."""
+    app = make_app(scorer, ServeConfig(root_path="/quality"))
+    links = re.findall(r'(?:href|src)="([^"#]+)"', ask(app, "GET", "/" if stripped else "/quality/").text)
+    assert len(links) == 4
+    for link in [*links, "v1/model"]:
+        assert ask(app, "GET", f"/{link}" if stripped else f"/quality/{link}").status_code == 200
+    with pytest.raises(FusiqaError, match="`root_path` must be a path such as /quality, got quality/"):
+        ServeConfig(root_path="quality/")
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/model", "/metrics"])
+def test_head_is_answered_as_get_without_the_body(app, path):
+    head = ask(app, "HEAD", path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == ask(app, "GET", path).headers["content-type"]
+
+
+def test_names_need_not_be_ascii(app):
+    (result,) = ask(app, "POST", "/v1/score", files=[("files", ("grün 花.png", picture(0)))]).json()["results"]
+    assert result["name"] == "grün 花.png"
 
 
 def test_the_command_serves_until_it_is_told_to_stop(model_folder, capsys, monkeypatch):

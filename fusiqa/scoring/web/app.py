@@ -17,9 +17,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 import fusiqa
 from fusiqa.config.commands import LOOPBACK, ServeConfig
 from fusiqa.scoring.scorer import Scorer
-from fusiqa.scoring.web.limits import FORM, MEGA, LargestBody, limited_image
+from fusiqa.scoring.web.limits import FORM, MEGA, Entrance, limited_image
 from fusiqa.scoring.web.queue import BusyError, ScoringQueue
-from fusiqa.scoring.web.schema import HealthAnswer, ModelAnswer, Problem, Scale, ScoreAnswer, ScoresAnswer
+from fusiqa.scoring.web.schema import ModelAnswer, Problem, Scale, ScoreAnswer, ScoresAnswer
 
 STATIC = Path(__file__).parent / "static"
 PAGES = {"/": "index.html", **{f"/{name}": name for name in ("page.js", "heat.js", "page.css", "icon.svg")}}
@@ -55,13 +55,13 @@ def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
         docs_url=None,  # FastAPI's pages load their scripts from elsewhere; /openapi.json is served
         redoc_url=None,
         lifespan=lifespan,
-        root_path=config.root_path,
     )
     for route, file in PAGES.items():
         answer = partial(FileResponse, STATIC / file, headers=HEADERS)
         app.add_route(route, lambda _, answer=answer: answer(), include_in_schema=False)
     add_api(app, queue, config)
-    app.add_middleware(LargestBody, largest=int(config.max_files * config.max_megabytes * MEGA) + FORM)
+    largest = int(config.max_files * config.max_megabytes * MEGA) + FORM
+    app.add_middleware(Entrance, largest=largest, root_path=config.root_path)
     if config.is_local or config.allowed_hosts:  # else a page elsewhere could reach this machine under another name
         hosts = [*LOOPBACK, "[::1]", config.host, *config.allowed_hosts]
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
@@ -109,11 +109,11 @@ def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
         return ModelAnswer(scales=scales, **{name: stated[name] for name in ModelAnswer.model_fields if name in stated})
 
     @app.get("/health")
-    def health() -> HealthAnswer:
-        """Whether the server scores; 503 once it is shutting down."""
+    def health() -> dict[str, str | int]:
+        """Whether the server scores, and the images that wait; 503 once it is shutting down."""
         if queue.closed:
             raise HTTPException(503, "the server is shutting down")
-        return HealthAnswer(status="ok", waiting=queue.waiting)
+        return {"status": "ok", "waiting": queue.waiting}
 
     @app.get("/metrics", response_class=Response)
     def metrics() -> Response:

@@ -19,12 +19,14 @@ MEGA = 1_000_000
 FORM = 64 * 1024  # bytes of a form around its files
 
 
-class LargestBody:
-    """ASGI middleware that stops reading a body as soon as it is too large, whatever its Content-Length says."""
+class Entrance:
+    """ASGI middleware that stops reading a body as soon as it is too large, whatever its Content-Length says.
 
-    def __init__(self, app: ASGIApp, largest: int) -> None:
-        self.app = app
-        self.largest = largest
+    HEAD is answered as GET is, on every route, without the body. A proxy may leave `root_path` in the path or not.
+    """
+
+    def __init__(self, app: ASGIApp, largest: int, root_path: str) -> None:
+        self.app, self.largest, self.root_path = app, largest, root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +50,7 @@ class LargestBody:
         async def headers_alone(message: Message) -> None:
             await send({**message, "body": b""} if "body" in message else message)
 
-        # HEAD is answered as GET is, on every route, without the body.
+        scope["root_path"] = self.root_path or scope.get("root_path", "")
         await self.app({**scope, "method": "GET"} if is_head else scope, counted, headers_alone if is_head else send)
 
 

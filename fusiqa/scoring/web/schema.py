@@ -67,13 +67,6 @@ class ModelAnswer(BaseModel):
     max_files: int
 
 
-class HealthAnswer(BaseModel):
-    """The server's state, and the number of images that wait."""
-
-    status: str
-    waiting: int
-
-
 class Problem(BaseModel):
     """Why a request as a whole was refused."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 
-from fusiqa.config import ServeConfig
+from fusiqa.config.commands import LOOPBACK, ServeConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.scorer import Scorer
 
@@ -20,27 +20,19 @@ def serve(config: ServeConfig) -> None:
         from fusiqa.scoring.web.app import make_app
     except ImportError as reason:
         raise FusiqaError(f"fusiqa serve needs {reason.name}: pip install 'fusiqa[serve]'") from reason
-    listener = listen(config.host, config.port)
-    app = make_app(Scorer(config.model, device=config.device, backend=config.backend), config)
-    if not config.is_local:
-        print(f"warning: anyone who can reach {config.host} can use this server; it has no password", file=sys.stderr)
-    host, port = "127.0.0.1" if config.is_local else config.host, listener.getsockname()[1]
-    print(f"fusiqa is at http://{host}:{port} (Ctrl-C ends it)", flush=True)
-    settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=LAST_SECONDS, server_header=False)
-    uvicorn.Server(settings).run(sockets=[listener])
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises FusiqaError where the address is in use or not one of this machine's."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
+        listener.bind((config.host, config.port))
         listener.listen(128)
     except OSError as reason:
         listener.close()
-        raise FusiqaError(
-            f"cannot listen on {host}:{port}: {reason.strerror}; try another `port` or `host`"
-        ) from reason
-    return listener
+        where = f"{config.host}:{config.port}: {reason.strerror}"
+        raise FusiqaError(f"cannot listen on {where}; try another `port` or `host`") from reason
+    app = make_app(Scorer(config.model, device=config.device, backend=config.backend), config)
+    if not config.is_local:
+        print(f"warning: anyone who can reach {config.host} can use this server; it has no password", file=sys.stderr)
+    host, port = ("127.0.0.1" if config.host in LOOPBACK else config.host), listener.getsockname()[1]
+    print(f"fusiqa is at http://{host}:{port} (Ctrl-C ends it)", flush=True)
+    settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=LAST_SECONDS, server_header=False)
+    uvicorn.Server(settings).run(sockets=[listener])
