@@ -29,8 +29,6 @@ from fusiqa.scoring.image import ENDINGS, FolderImages
 BARS, BAR_LENGTH = 10, 40  # of the histogram of ratings: intervals, and characters of the longest bar
 MARKS = {"lowest": 0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "highest": 1}
 
-# --- before training -------------------------------------------------------------------------------------------------
-
 
 class Broken(NamedTuple):
     """A row that cannot be used, and why."""
@@ -89,7 +87,6 @@ def _verify(images: ImageReader, rated: bool, image: str, mos: float) -> str | B
 def _in_threads(
     function: Callable[..., Any], *arguments: Sequence[Any], what: str, progress: bool, workers: int | None
 ) -> list[Any]:
-    """What a function returns for each of some arguments, with a progress bar."""
     threads = ThreadPoolExecutor(workers or cores())
     try:
         results = threads.map(function, *arguments)
@@ -101,9 +98,6 @@ def _in_threads(
 def _first_few(offenders: Sequence[str]) -> list[str]:
     more = [f"  ... ({len(offenders):,} in all)"] if len(offenders) > LISTED_AT_MOST else []
     return [f"  {offender}" for offender in offenders[:LISTED_AT_MOST]] + more
-
-
-# --- the report on a copy --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

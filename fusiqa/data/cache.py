@@ -148,11 +148,9 @@ class CachedImages:
         return pixels
 
     def verify(self, image: str) -> str:
-        """SHA-256 (hex) of the image's content, from the source."""
         return self.source.verify(image)
 
     def key(self, image: str) -> str | None:
-        """What the resized image is stored under."""
         content = self.contents.get(image)
         resize = f"{self.resize}{' reduced' * self.resize.reduced}"
         return content and f"{content} resize {resize} decoding {DECODING} Pillow {PIL.__version__}"
@@ -161,14 +159,9 @@ class CachedImages:
 def cached(
     source: ImageReader, contents: Mapping[str, str], resize: Resize, *, folder: Path | None, gigabytes: float
 ) -> ImageReader:
-    """The images behind a cache on disk; those held in memory come back as they are.
+    """The images behind a cache of so many 1e9 bytes on disk; 0 is no cache, and images in memory need none.
 
-    Args:
-        source: the images.
-        contents: SHA-256 (hex) of each one's encoded content.
-        resize: the resize protocol.
-        folder: of the cache; by default `default_folder`.
-        gigabytes: that the cache may take, in 1e9 bytes; 0 is no cache.
+    `contents` has the SHA-256 (hex) of each one's encoded content; the folder is `default_folder` by default.
     """
     if gigabytes <= 0 or getattr(source, "in_memory", False):
         return source

@@ -57,8 +57,7 @@ class DatasetInfo:
 
 def _dataset_info(name: str, entry: dict[str, Any]) -> DatasetInfo:
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    low, high = map(float, entry["score_range"])
-    values |= {"group": entry["group"] or NO_GROUPS, "score_range": ScoreRange(low, high)}
+    values |= {"group": entry["group"] or NO_GROUPS, "score_range": ScoreRange(*map(float, entry["score_range"]))}
     return DatasetInfo(name=name, **values)
 
 
@@ -159,8 +158,6 @@ def read(
 
     Returns:
         The ratings, higher always better; NaN where one cannot be read. Images may be missing (`audit` reports both).
-
-    Raises:
         FusiqaError: unknown data set, not found, wrong column, no rows, a rating outside the range, or no range.
     """
     asked = None if score_range is None else _valid_range(dataset, *score_range)

@@ -100,8 +100,6 @@ def _distorted(ratings: Ratings, pairs: Iterable[tuple[str, Any]], images: Disto
     return replace(ratings, table=pd.DataFrame(rows, columns=COLUMNS), images=images, resize="none")
 
 
-# --- published data sets ---------------------------------------------------------------------------------------------
-
 KADID10K = (
     "Gaussian blur", "lens blur", "motion blur", "color diffusion", "color shift", "color quantization",
     "color saturation HSV", "color saturation Lab", "JPEG2000", "JPEG", "white noise", "white noise YCbCr",
@@ -109,10 +107,8 @@ KADID10K = (
     "non-eccentricity patch", "pixelate", "quantization", "color block", "high sharpen", "contrast change",
 )  # fmt: skip
 """KADID-10k's distortions in the order of their numbers (ibid.)."""
-CSIQ = {
-    "awgn": "white noise", "blur": "Gaussian blur", "contrast": "contrast", "fnoise": "pink noise", "jpeg": "JPEG",
-    "jpeg2000": "JPEG2000",
-}  # fmt: skip
+CSIQ = {"awgn": "white noise", "blur": "Gaussian blur", "contrast": "contrast", "fnoise": "pink noise"}
+CSIQ |= {"jpeg": "JPEG", "jpeg2000": "JPEG2000"}
 LIVE = {"jp2k": "JPEG2000", "jpeg": "JPEG", "wn": "white noise", "gblur": "Gaussian blur", "fastfading": "fast fading"}
 NUMBERED = r"[A-Za-z]\d+_(\d+)_\d+"
 KIND_OF: dict[str, tuple[str, Callable[[str], str | None]]] = {

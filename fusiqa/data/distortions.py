@@ -140,11 +140,7 @@ def impulse_noise(image: Unit, fraction: float, random: np.random.Generator) -> 
 
 
 def denoise(image: Unit, variance: float, random: np.random.Generator) -> Unit:
-    """Add Gaussian noise of `variance`, then apply a 5 x 5 median filter to each channel.
-
-    Filter and variances are chosen here: KADID-10k denoised with a trained network at unpublished levels. Both leave
-    smooth patches of residual noise.
-    """
+    """Add noise, then a 5 x 5 median filter, both chosen here: KADID-10k's network and levels are unpublished."""
     return ndimage.median_filter(np.clip(white_noise(image, variance, random), 0, 1), (5, 5, 1), mode="reflect")
 
 

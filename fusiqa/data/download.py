@@ -53,10 +53,7 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
         progress: show bars on standard error.
 
     Returns:
-        The folder: of the data set, or the one to put it in.
-
-    Raises:
-        FusiqaError: whatever stands in the way, in one line; nothing half-done is left under the folder's name.
+        The folder, of the data set or to put it in. FusiqaError: whatever stands in the way; nothing is half-done.
     """
     info = find_dataset(name)
     if info is None:
@@ -118,9 +115,6 @@ def require_space(folder: Path, size: int, purpose: str) -> None:
     if free < size:
         needs = f"{purpose} needs {size / 1e9:.2f} GB: free some, or choose a folder on another disk"
         raise FusiqaError(f"{folder} has {free / 1e9:.2f} GB free, but {needs}")
-
-
-# --- the archive -----------------------------------------------------------------------------------------------------
 
 
 def fetch(name: str, folder: Path, *, progress: bool = True) -> Path:
@@ -216,8 +210,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-# --- unpacking -------------------------------------------------------------------------------------------------------
-
 READ_AT_MOST = 16 * 2**20  # bytes at once; tarfile would read a header of any stated length into memory
 HEADER_BYTES = 4 * tarfile.BLOCKSIZE  # of a .tar that a member takes beside its content, on average at most
 DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
@@ -234,10 +226,8 @@ def unpack(archive: Path, folder: Path, *, progress: bool = False) -> None:
 
     Every member is checked before it is written, to a temporary folder that is renamed when it is complete.
 
-    Raises:
-        DamagedArchiveError: not an archive by its first bytes, cut off, or with a wrong checksum inside.
-        FusiqaError: the folder is not empty, an unsafe member, over a limit, or no space on the disk.
-        OSError: from the disk; nothing is left behind.
+    DamagedArchiveError: not an archive by its first bytes, cut off, or with a wrong checksum inside. FusiqaError: the
+    folder is not empty, an unsafe member, over a limit, or no space. OSError: from the disk; nothing is left behind.
     """
     if _holds_something(folder):
         raise FusiqaError(f"{folder} is not empty: move it away or choose another folder")

@@ -119,7 +119,6 @@ class EvaluationCrops(Dataset):
         return len(self.ratings)
 
     def __getitem__(self, row: int) -> tuple[Views, int]:
-        """The views of one image, and its row."""
         pixels = self.resize.read(self.ratings.images, str(self.ratings.table["image"].iat[row]))
         return views_of(pixels, self.crop_size, view=self.view, overlap=self.overlap), row
 

@@ -46,23 +46,21 @@ class Ratings:
 
     def __post_init__(self) -> None:
         (low, high), table = self.score_range, self.table
-        missing = [column for column in COLUMNS if column not in table.columns]
-        if missing:
-            raise FusiqaError(f"{self.name}: the columns {listed(missing)} are missing; expected {', '.join(COLUMNS)}")
+        if missing := listed([column for column in COLUMNS if column not in table.columns]):
+            raise FusiqaError(f"{self.name}: the columns {missing} are missing; expected {', '.join(COLUMNS)}")
         if table.empty:
             raise FusiqaError(f"{self.name}: no rated image found")
         duplicates = listed(table["image"][table["image"].duplicated()].astype(str).tolist())
         outside = table[(table["mos"] < low) | (table["mos"] > high)]
         rows = listed([f"{row.image} ({row.mos:g})" for row in outside.itertuples()])
         unknown = listed(sorted(set(table["split"].dropna()) - set(SPLITS)))
-        given = f"ratings outside {low:g} to {high:g}: {rows}; give the true `score_range`, or fix the rows"
-        for offenders, what in (
-            (duplicates, f"rated more than once: {duplicates}; keep one row per image"),
-            (rows, given),
-            (unknown, f"unknown split {unknown}; expected one of {', '.join(SPLITS)}"),
-        ):
-            if offenders:
-                raise FusiqaError(f"{self.name}: {what}")
+        advice = "give the true `score_range`, or fix the rows"
+        if duplicates:
+            raise FusiqaError(f"{self.name}: rated more than once: {duplicates}; keep one row per image")
+        if rows:
+            raise FusiqaError(f"{self.name}: ratings outside {low:g} to {high:g}: {rows}; {advice}")
+        if unknown:
+            raise FusiqaError(f"{self.name}: unknown split {unknown}; expected one of {', '.join(SPLITS)}")
 
     def __len__(self) -> int:
         return len(self.table)

@@ -26,10 +26,8 @@ BIQ2021_SHEETS = {"train": "Train (Images and MOS).csv", "test": "Test (Images a
 CLIVE_TRAINING_IMAGES = 7  # shown to the viewers to learn the task; usually left out
 FLIVE_SMALL = ("labels<=640_padded.csv", "labels=640_padded.csv")  # some file systems do not allow < and > in names
 FLIVE_LARGE = ("labels>640.csv", "labels640.csv")
-CSIQ_WORDS = {  # name in the sheet: word in the images' names; in lower case, that of their folder
-    "noise": "AWGN", "blur": "BLUR", "contrast": "contrast", "fnoise": "fnoise", "jpeg": "JPEG",
-    "jpeg 2000": "jpeg2000",
-}  # fmt: skip
+CSIQ_WORDS = {"noise": "AWGN", "blur": "BLUR", "contrast": "contrast", "fnoise": "fnoise", "jpeg": "JPEG"}
+CSIQ_WORDS |= {"jpeg 2000": "jpeg2000"}  # name in the sheet: word in the images' names; in lower case, their folder
 LIVE_FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}
 PIPAL_IMAGES = ("Train_Dis", "Train_Dist", "Dist_Imgs", "Distortion_1")
 
@@ -47,14 +45,10 @@ def _there(root: Path, ways: Sequence[str]) -> Path | None:
 
 
 def _first(root: Path, ways: Sequence[str], *, of: str) -> Path:
-    """As `_there`. Raises FusiqaError naming all of them."""
-    found = _there(root, ways)
-    if found is None:
-        raise FusiqaError(f"{of}: there is no {' or '.join(ways)} in {root}")
-    return found
-
-
-# --- images as they were taken or generated --------------------------------------------------------------------------
+    """As `_there`, but a FusiqaError where none exists."""
+    if found := _there(root, ways):
+        return found
+    raise FusiqaError(f"{of}: there is no {' or '.join(ways)} in {root}")
 
 
 def koniq10k(place: Place) -> Labels:
@@ -78,10 +72,9 @@ def _koniq_size(place: Place) -> str:
 
 
 def _koniq10k_lists(place: Place) -> Labels:
-    """The 7,046 / 2,010 split, as public re-implementations of HyperIQA ship it.
+    """The 7,046 / 2,010 split of re-implementations of HyperIQA: two lists of {"image": "any/1.jpg", "score": 68.7}.
 
-    Two lists of {"image": "any/path/1.jpg", "score": 68.7}, with the images in train/ and test/ (or koniq_train/ and
-    koniq_test/), or in a folder of the published sizes.
+    The images are in train/ and test/ (or koniq_train/ and koniq_test/), or in a folder of the published sizes.
     """
     root = place.folder
     logger.warning("koniq-10k: no %s in %s; reading %s and %s", KONIQ_SHEET, root, *KONIQ_LISTS)
@@ -118,10 +111,8 @@ def biq2021(place: Place) -> Labels:
 
 def clive(place: Place) -> Labels:
     """LIVE in the Wild: two .mat files in Data/, and Images/; without the seven images of the viewers' training."""
-    names, mos = (
-        table.read_mat(place.folder / "Data" / f"{variable}.mat", variable)[CLIVE_TRAINING_IMAGES:]
-        for variable in ("AllImages_release", "AllMOS_release")
-    )
+    files = [place.folder / "Data" / f"{name}.mat" for name in ("AllImages_release", "AllMOS_release")]
+    names, mos = (table.read_mat(file, file.stem)[CLIVE_TRAINING_IMAGES:] for file in files)
     if len(names) != len(mos):
         raise FusiqaError(f"clive: {len(names)} images in AllImages_release.mat, {len(mos)} in AllMOS_release.mat")
     return table.labels(place.folder / "Images", [str(name) for name in names], mos)
@@ -130,8 +121,7 @@ def clive(place: Place) -> Labels:
 def flive(place: Place) -> Labels:
     """FLIVE (PaQ-2-PiQ): labels_image.csv, whose names are relative to its own folder, or to database/ beside it.
 
-    The published split is in two lists: images with a side above 640 pixels are the test split, and of the others
-    those marked is_valid the validation split. Without the lists there is no split.
+    Two lists split it, if they are there: sides above 640 pixels are tested, is_valid of the others is validation.
     """
     path = _first(place.folder, ("labels_image.csv", "database/labels_image.csv"), of="flive")
     rows, splits = table.read_cells(path), None
@@ -182,9 +172,6 @@ def agiqa3k(place: Place) -> Labels:
     path = _first(place.folder, ("data.csv", "agiqa3k_data.csv"), of="agiqa-3k")
     root = _first(place.folder, ("images", "."), of="agiqa-3k")
     return table.labels_of_table(path, root, image=["name"], mos=["mos_quality"], group=["prompt"])
-
-
-# --- images that were distorted: all versions of one content are one group -------------------------------------------
 
 
 def kadid10k(place: Place) -> Labels:

@@ -34,8 +34,8 @@ def assign(ratings: Ratings, *, validation_fraction: float, seed: int, redraw: b
         redraw: ignore a published split and draw another; published results do not apply to it.
 
     Raises:
-        FusiqaError: a fraction out of range, rows without a split beside rows with one, splits without train or
-            without test, a group on two sides, or too few groups for every side to get one.
+        FusiqaError: a fraction out of range, a split for some rows alone, without train or without test, or that parts
+            a group, or too few groups for every side to get one.
 
     Example:
         >>> from fusiqa.data.catalog import read
@@ -130,13 +130,10 @@ def load(ratings: Ratings, path: Path) -> Ratings:
     unknown = listed([repr(split) for split in sorted(set(split_of) - set(SPLITS))])
     twice = listed(split_of.index[split_of.index.duplicated()].unique().tolist())
     missing = listed([image for image in ratings.table["image"] if image not in split_of.index])
-    for offenders, what in (
-        (unknown, f"{path}: unknown split {unknown}; expected one of {', '.join(SPLITS)}"),
-        (twice, f"{path}: named more than once: {twice}"),
-        (missing, f"{ratings.name}: {path} gives no split for {missing}"),
-    ):
-        if offenders:
-            raise FusiqaError(what)
+    if unknown:
+        raise FusiqaError(f"{path}: unknown split {unknown}; expected one of {', '.join(SPLITS)}")
+    if twice or missing:
+        raise FusiqaError(f"{path}: named more than once: {twice}" if twice else f"{path}: no split for {missing}")
     loaded = replace(ratings, table=ratings.table.assign(split=ratings.table["image"].map(split_of)))
     check_no_leak(loaded)
     return loaded

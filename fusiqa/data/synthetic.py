@@ -25,7 +25,6 @@ from fusiqa.data.distortions import LEVELS, Pixels, distort
 from fusiqa.data.ratings import COLUMNS, Ratings
 from fusiqa.errors import FusiqaError
 
-NAME = "synthetic"
 PRISTINE = "pristine"
 UNCHANGED = ("mean_shift", 3)  # parameter 0: its viewers saw the undistorted image
 USED = (
@@ -34,7 +33,6 @@ USED = (
 )
 CONTENTS = 150
 SIZE = 128  # pixels
-SCORE_RANGE = ScoreRange(1.0, 5.0)
 TRAINING, VALIDATION = 0.7, 0.1  # of the contents; the rest is tested
 
 OVERSAMPLING = 2  # drawn at twice the size and averaged down, for anti-aliased edges
@@ -44,6 +42,8 @@ LEAVES = 900
 TONES = (0.01, 0.99)  # where the darkest and the lightest hundredth of the luminance end up, 0-1
 MEAN_SATURATION = 0.42  # of HSV, 0-1
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+Canvas = Float[np.ndarray, "side side 3"]
+Textures = Float[np.ndarray, "textures side side"]
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +99,7 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
         rows.append((f"{group}-{PRISTINE}", opinions[UNCHANGED], split, group))
         rows += [(f"{group}-{d}-{level}", opinions[d, level], split, group) for d in USED for level in LEVELS]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    return Ratings(NAME, table, SCORE_RANGE, SyntheticImages(size, seed), "none")
+    return Ratings("synthetic", table, ScoreRange(1.0, 5.0), SyntheticImages(size, seed), "none")
 
 
 def split_of(content: int, contents: int) -> str:
@@ -114,9 +114,6 @@ def parts_of(image: str) -> tuple[int, str, int]:
     if found is None:
         raise FusiqaError(f"{image!r} is no image of the synthetic data set; names are such as content017-jpeg-4")
     return int(found[1]), found[2] or found[3], int(found[4] or 0)
-
-
-# --- dead leaves -----------------------------------------------------------------------------------------------------
 
 
 def dead_leaves(content: int, *, size: int = SIZE, seed: int = 0) -> Pixels:
@@ -151,11 +148,7 @@ def leaf_radii(random: np.random.Generator, side: int) -> Float[np.ndarray, " le
 
 
 def draw_leaf(
-    canvas: Float[np.ndarray, "side side 3"],
-    radius: float,
-    textures: Float[np.ndarray, "textures side side"],
-    palette: Float[np.ndarray, " hues"],
-    random: np.random.Generator,
+    canvas: Canvas, radius: float, textures: Textures, palette: Float[np.ndarray, " hues"], random: np.random.Generator
 ) -> None:
     """Draw one elliptical leaf in place: a hue near one of the palette's, any lightness, a usual saturation."""
     side = len(canvas)
@@ -186,7 +179,7 @@ def fractal_noise(random: np.random.Generator, side: int) -> Float[np.ndarray, "
     return noise / noise.std()
 
 
-def natural_tones(image: Float[np.ndarray, "size size 3"]) -> Float[np.ndarray, "size size 3"]:
+def natural_tones(image: Canvas) -> Canvas:
     """Black, white and mean saturation set to those of well-exposed images; values 0-1."""
     luminance = image @ LUMA
     low, high = np.percentile(luminance, (1, 99))

@@ -236,14 +236,9 @@ class Labels(NamedTuple):
 def labels(
     root: Path, names: Sequence[str], mos: Cells, *, splits: Sequence[str] | None = None, groups: Cells | None = None
 ) -> Labels:
-    """The labels of a data set; an image without a group is its own group.
+    """The labels of images below a folder (FusiqaError if there is none), whose names match files in any case.
 
-    Args:
-        root: the folder that the names are relative to; FusiqaError if there is none.
-        names: of the images; matched to their files in any case.
-        mos: their ratings, as written.
-        splits: of each; None if no split is published.
-        groups: the content of each; None if the data set has none.
+    Ratings are as written; an image without a group is its own group.
     """
     if not root.is_dir():
         raise FusiqaError(f"no images found: there is no folder {root}")

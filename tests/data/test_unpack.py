@@ -2,11 +2,11 @@
 
 import gzip
 import io
+import multiprocessing
 import os
 import random
 import shutil
-import subprocess
-import sys
+import signal
 import tarfile
 from pathlib import Path
 
@@ -195,25 +195,27 @@ def test_a_disk_without_room_is_said_beforehand(tmp_path, monkeypatch):
     assert nothing_left(tmp_path, "a.tgz")
 
 
-KILLED = """
-import os, signal, sys, tarfile
-from pathlib import Path
-from fusiqa.data.download import unpack
-extract, done = tarfile.TarFile.extract, []
-def killed(*arguments, **more):
-    extract(*arguments, **more)
-    done.append(1)
-    if len(done) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-tarfile.TarFile.extract = killed
-unpack(Path(sys.argv[1]), Path(sys.argv[2]))
-"""
+def unpack_and_be_killed(archive: Path, folder: Path) -> None:
+    extract, done = tarfile.TarFile.extract, []
+
+    def killed(*arguments, **more):
+        extract(*arguments, **more)
+        done.append(1)
+        if len(done) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    tarfile.TarFile.extract = killed
+    unpack(archive, folder)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_killed_unpacking_leaves_no_folder_and_the_next_one_begins_anew(tmp_path):
     archive = tar_of(tmp_path / "a.tgz", *((f"{name}.jpg", CONTENT) for name in "abc"))
-    done = subprocess.run([sys.executable, "-c", KILLED, str(archive), str(tmp_path / "set")])
-    assert done.returncode == -9
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=unpack_and_be_killed, args=(archive, tmp_path / "set"))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "set").exists()
     unpack(archive, tmp_path / "set")
     assert sorted(path.name for path in (tmp_path / "set").iterdir()) == ["a.jpg", "b.jpg", "c.jpg"]
