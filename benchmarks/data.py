@@ -31,7 +31,7 @@ from fusiqa.data.cache import cached
 from fusiqa.data.loader import TrainingCrops, TrainingOrder, training_loader
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.synthetic import dead_leaves
-from fusiqa.scoring.image import FolderPhotographs, Resize
+from fusiqa.scoring.image import FolderImages, Resize
 from fusiqa.scoring.inputs import image_files
 
 CROP = 224
@@ -101,7 +101,7 @@ def loader(kind: Kind, crops_per_image: int, cache: Path, *, gigabytes: float) -
     names = [str(file.relative_to(root)) for file in kind.files]
     resize = Resize.parse(kind.resize)
     contents = {name: name for name in names}  # the trainer hashes them while it checks the photographs
-    source = cached(FolderPhotographs(root), contents, resize, folder=cache, gigabytes=gigabytes)
+    source = cached(FolderImages(root), contents, resize, folder=cache, gigabytes=gigabytes)
     table = pd.DataFrame({"image": names, "mos": 0.5, "split": "train", "group": names})
     ratings = Ratings(kind.name, table, ScoreRange(0, 1), source, kind.resize)
     order = TrainingOrder(images=len(names), crops_per_image=crops_per_image, seed=0)
