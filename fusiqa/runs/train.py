@@ -58,7 +58,8 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
             return run_dir
         ratings = prepared.ratings if prepared else read_ratings(config.data)
         model = build(config.network, recipe, ratings)
-        checked = prepared or prepare(config.data, ratings, say=say, progress=config.run.progress and first)
+        shown, view = config.run.progress and first, config.network.view
+        checked = prepared or prepare(config.data, ratings, view=view, say=say, progress=shown)
         origin = folder.describe_origin()
         model.provenance = {"dataset": ratings.name, "seed": config.run.seed, "commit": origin["commit"]}
         if first:

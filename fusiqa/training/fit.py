@@ -60,7 +60,7 @@ def fit_whole(
 
     Returns what predicts the test split, on the first of the processes that trained together, None on the others.
     """
-    ratings, size, resize = checked.ratings, model.config.crop_size, Resize.parse(model.resize)
+    ratings, size, resize = checked.ratings, model.config.crop_size, Resize.parse(model.resize, view=model.config.view)
     training = loader.TrainingCrops(ratings.part("train"), resize, size, recipe.run.seed)
     validation = loader.EvaluationCrops(ratings.part("validation"), resize, size, view=model.config.view)
     model.to(memory_format=torch.channels_last)

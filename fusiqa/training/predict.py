@@ -45,7 +45,7 @@ def predict(
         One row an image, in the order of `ratings`: image, mos, score, scale_0 .. scale_3 (NaN for a fusion without).
     """
     model.eval().to(choose_device(device)).to(memory_format=torch.channels_last)
-    config, protocol = model.config, Resize.parse(resize or model.resize)
+    config, protocol = model.config, Resize.parse(resize or model.resize, view=model.config.view)
     crops = EvaluationCrops(ratings, protocol, config.crop_size, OVERLAP, config.view)
     loader = evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings))
     table = score_batches(TorchNetwork(model), loader, ratings, progress=progress)
