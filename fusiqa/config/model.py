@@ -14,6 +14,8 @@ from fusiqa.errors import FusiqaError
 Fusion = Literal["single", "concat", "attention", "spatial", "cross-scale"]
 FUSIONS: tuple[str, ...] = get_args(Fusion)
 View = Literal["crops", "whole"]
+FLAWS = ("blur", "noise", "compression", "blocks", "colour", "exposure", "sharpening", "none")
+"""What a model with a flaw head names: blocks are pixelation and blocks of foreign content."""
 COARSEST = 3  # of the four scales, which are counted from the finest, 0
 DEFAULT_BACKBONE = "swin_tiny_patch4_window7_224"
 
@@ -132,6 +134,8 @@ class ModelConfig(Settings):
     """Side of the square crops, pixels."""
     view: View = "crops"
     """What is scored: crops that cover the image, or the whole image in one pass."""
+    flaws: bool = False
+    """Whether there is a second head, which names flaws."""
     score_range: ScoreRange = UNIT_RANGE
     """The interval of the scores that the network gives."""
     dropout: Annotated[float, FRACTION] = 0.3

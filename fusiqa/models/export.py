@@ -31,8 +31,7 @@ TOLERANCE = 1e-4
 """Largest difference to torch, as a fraction of the score range, with which a file is kept."""
 BATCHES = (1, 2, 5)  # with which it is tried
 WHOLE_SIZES = ((224, 288), (64, 64), (160, 96))
-INPUT, OUTPUTS = "crops", ("score", "scale_weights")
-Outputs = tuple[Tensor] | tuple[Tensor, Tensor]
+INPUT = "crops"
 
 
 class CropScorer(nn.Module):
@@ -42,9 +41,13 @@ class CropScorer(nn.Module):
         super().__init__()
         self.model = with_fixed_padding(copy.deepcopy(model)) if model.config.view == "whole" else model
 
-    def forward(self, crops: UInt8[Tensor, "batch height width 3"]) -> Outputs:
-        score, weights = self.model(to_unit_range(crops.permute(0, 3, 1, 2)))
-        return (score,) if weights is None else (score, weights)
+    def named(self, crops: UInt8[Tensor, "batch height width 3"]) -> dict[str, Tensor]:
+        whole = self.model.config.view == "whole"
+        examined = self.model.examine(to_unit_range(crops.permute(0, 3, 1, 2)), windows=whole)
+        return {name: each for name, each in examined._asdict().items() if each is not None}
+
+    def forward(self, crops: UInt8[Tensor, "batch height width 3"]) -> tuple[Tensor, ...]:
+        return tuple(self.named(crops).values())
 
 
 def with_fixed_padding(module: nn.Module) -> nn.Module:
@@ -68,9 +71,9 @@ def with_fixed_padding(module: nn.Module) -> nn.Module:
 def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool = False) -> float:
     """Write a model as .onnx or .pt2.
 
-    Its input is `crops`, uint8 (batch, side, side, 3), RGB; its outputs are `score` (batch,), on the score range, and
-    for a fusion that weighs `scale_weights` (batch, 4). The batch may have any size; with `view` whole the height and
-    width too, in multiples of 32 from 64.
+    Its input is `crops`, uint8 (batch, side, side, 3), RGB; its outputs are `score` (batch,), on the score range, for a
+    fusion that weighs `scale_weights` (batch, 4), with a flaw head `flaws` (batch, 8), and with `view` whole `windows`
+    (batch, 9). The batch may have any size; with `view` whole the height and width too, in multiples of 32 from 64.
 
     Args:
         network: the model, on the CPU.
@@ -104,15 +107,14 @@ def write_onnx(network: TorchNetwork, path: Path, stated: dict[str, Any], *, hal
         import onnxscript  # noqa: F401
     except ImportError as reason:
         raise FusiqaError("exporting to ONNX needs onnx and onnxscript: pip install 'fusiqa[onnx]'") from reason
-    program = traced(network)
+    program, names = traced(network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own workings
-        names = OUTPUTS[: len(program.graph_signature.user_outputs)]
         made = torch.onnx.export(
             program,
             (),
             input_names=[INPUT],
-            output_names=list(names),
+            output_names=names,
             dynamo=True,
             verbose=False,
             external_data=False,
@@ -148,22 +150,23 @@ def store_in_half(path: Path) -> None:
 
 def write_exported(network: TorchNetwork, path: Path, stated: dict[str, Any], *, half: bool) -> None:
     """torch.export's format; `torch.export.load(path, extra_files=...)` gives back the description."""
-    program = traced(network)
+    program, _ = traced(network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it remarks on weights that share memory, which are on the CPU here
         torch.export.save(program, path, extra_files={f"{METADATA}.json": json.dumps(stated)})
 
 
-def traced(network: TorchNetwork) -> torch.export.ExportedProgram:
-    """The network as a graph whose batch may have any size, and its images where it sees them whole."""
+def traced(network: TorchNetwork) -> tuple[torch.export.ExportedProgram, list[str]]:
+    """The network as a graph whose batch may have any size, and its images where it sees them whole; its outputs."""
     sizes = {0: torch.export.Dim("batch", min=1)}
     if network.info.view == "whole":
         sizes |= {side: STRIDE * torch.export.Dim(f"cells_{side}", min=2) for side in (1, 2)}
     height, width = WHOLE_SIZES[0] if network.info.view == "whole" else (network.info.crop_size,) * 2
     crops = torch.zeros(3, height, width, 3, dtype=torch.uint8)
-    with warnings.catch_warnings():
+    scorer = CropScorer(network.model).eval()
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        return torch.export.export(CropScorer(network.model).eval(), (crops,), dynamic_shapes=(sizes,))
+        return torch.export.export(scorer, (crops,), dynamic_shapes=(sizes,)), list(scorer.named(crops))
 
 
 def metadata(network: TorchNetwork, source: str) -> dict[str, Any]:
@@ -181,7 +184,7 @@ def metadata(network: TorchNetwork, source: str) -> dict[str, Any]:
 
 def loader_of(output: Path) -> Callable[[Path], Callable[[Batch], Any]]:
     if output.suffix.lower() == ".onnx":
-        return lambda path: OnnxNetwork(path, device="cpu")
+        return lambda path: OnnxNetwork(path, device="cpu", windows=True)
     return load_exported
 
 
@@ -192,17 +195,20 @@ def load_exported(path: Path) -> Callable[[Batch], Any]:
 
 
 def difference(network: TorchNetwork, other: Callable[[Batch], Any]) -> float:
-    """The largest difference of scores and scale weights, as fractions of their range, over several batch sizes."""
-    random = np.random.default_rng(0)
+    """The largest difference of an output, of scores as a fraction of their range, over several batch sizes."""
+    random, network = np.random.default_rng(0), type(network)(network.model, network.info, windows=True)
     width, sizes = network.info.score_range.width, [(network.info.crop_size,) * 2] * 3
     worst = 0.0
     for batch, size in zip(BATCHES, WHOLE_SIZES if network.info.view == "whole" else sizes, strict=True):
         crops = random.integers(0, 256, (batch, *size, 3), dtype=np.uint8)
-        expected, found = network(crops), other(crops)
-        worst = max(worst, _largest(expected[0], found[0]) / width)
-        if expected[1] is not None:
-            worst = max(worst, _largest(expected[1], found[1]))
+        expected = {name: each for name, each in network(crops)._asdict().items() if each is not None}
+        for (name, mine), found in zip(expected.items(), filter(is_given, other(crops)), strict=True):
+            worst = max(worst, _largest(mine, found) / (width if name in ("score", "windows") else 1))
     return worst
+
+
+def is_given(output: Any) -> bool:
+    return output is not None
 
 
 def _largest(first: Float[np.ndarray, ...], second: Float[np.ndarray, ...]) -> float:

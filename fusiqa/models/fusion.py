@@ -17,6 +17,7 @@ from fusiqa.config import COARSEST, SEED_WEIGHING, ModelConfig, ScaleWeighing
 from fusiqa.models.backbone import Maps
 
 GRID = 7  # G: cells on each side of the fused map
+WINDOWS = 3  # W: an image seen whole has W x W windows
 ATTENTION_HIDDEN = 256
 
 
@@ -197,11 +198,28 @@ def pool(features: Float[Tensor, "batch channels height width"], grid: int = GRI
     return features if sides == (grid, grid) else F.adaptive_avg_pool2d(features, grid)
 
 
-def averages(side: int | torch.SymInt, grid: int) -> Float[Tensor, "grid side"]:
-    """The matrix of adaptive average pooling along one side: row i averages floor(i s / g) to ceil((i + 1) s / g)."""
-    place, cell = torch.arange(side), torch.arange(grid).unsqueeze(1)
-    inside = ((place >= cell * side // grid) & (place < ((cell + 1) * side + grid - 1) // grid)).float()
-    return inside / inside.sum(dim=1, keepdim=True)
+def pool_windows(features: Float[Tensor, "batch channels height width"], grid: int = GRID) -> Tensor:
+    """The adaptive averages of the 3x3 windows of a map, each half as high and wide as the map, row by row.
+
+    Returns:
+        (9 batch, channels, grid, grid), the windows of an image one after the other.
+    """
+    down, across = (averages(side, grid, WINDOWS).to(features) for side in features.shape[-2:])
+    cells = (down @ features @ across.T).unflatten(3, (WINDOWS, grid)).unflatten(2, (WINDOWS, grid))
+    return cells.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
+def averages(side: int | torch.SymInt, grid: int, windows: int = 1) -> Float[Tensor, "cells side"]:
+    """The matrix of adaptive average pooling along one side s: row i averages floor(i s / g) to ceil((i + 1) s / g).
+
+    With several windows, which overlap by half, the rows of each in turn: their cells are as many parts of the window.
+    """
+    size = 1.0 if windows == 1 else 2 / (windows + 1)
+    corners = torch.arange(windows, dtype=torch.float64).unsqueeze(1) * size / 2
+    low = (corners + size * torch.arange(grid, dtype=torch.float64) / grid).view(-1, 1)
+    place = torch.arange(side).double()
+    inside = (place >= (low * side + 1e-6).floor()) & (place < ((low + size / grid) * side - 1e-6).ceil())
+    return inside.float() / inside.float().sum(dim=1, keepdim=True)
 
 
 BUILDERS: dict[str, Callable[[Sequence[int], ModelConfig], Fusion]] = {

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusiqa.config.model import FLAWS
 from fusiqa.models.backbone import Maps
 from fusiqa.models.fusion import GRID, pool
 
@@ -135,3 +136,37 @@ def target_network(
         if k < DROPPED_LAYERS:
             x = F.dropout(x, dropout, training)
     return x.flatten()
+
+
+class FlawHead(nn.Module):
+    """The probability of each of `FLAWS`, several at once, from mean and standard deviation of every channel.
+
+    p = sigmoid(Linear(128, 8)(Dropout(ReLU(Linear(2 C, 128)((s - mean) / scale))))), s the statistics of the four maps,
+    (batch, 2 C); mean and scale are those of training. It takes no part in the score.
+
+    Args:
+        channels: channels C_i of the maps; C is their sum.
+    """
+
+    HIDDEN = 128
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        statistics = 2 * sum(channels)
+        self.register_buffer("mean", torch.zeros(statistics))
+        self.register_buffer("scale", torch.ones(statistics))
+        self.layers = nn.Sequential(
+            nn.Linear(statistics, self.HIDDEN), nn.ReLU(), nn.Dropout(0.3), nn.Linear(self.HIDDEN, len(FLAWS))
+        )
+
+    def forward(self, maps: Maps) -> Float[Tensor, "batch flaws"]:
+        return self.layers((statistics(maps) - self.mean) / self.scale).sigmoid()
+
+
+def statistics(maps: Maps) -> Float[Tensor, "batch statistics"]:
+    """The means of all channels of all maps, then their standard deviations."""
+    means = [m.float().mean(dim=(2, 3), keepdim=True) for m in maps]
+    deviations = [(m.float() - mean).square().mean(dim=(2, 3)).sqrt() for m, mean in zip(maps, means, strict=True)]
+    return torch.cat([*(mean.flatten(1) for mean in means), *deviations], dim=1)

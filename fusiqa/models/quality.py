@@ -17,8 +17,8 @@ from fusiqa.config import ModelConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation
 from fusiqa.models.checkpoint import locate, read_description, read_weights, save_checkpoint
-from fusiqa.models.fusion import Fused, build_fusion
-from fusiqa.models.head import HyperNetwork, LocalDistortionVector, target_network
+from fusiqa.models.fusion import WINDOWS, Fused, build_fusion, pool_windows
+from fusiqa.models.head import STAGES, FlawHead, HyperNetwork, LocalDistortionVector, target_network
 from fusiqa.models.weights import BackboneWeights, find_weights
 from fusiqa.scoring.models import download_model
 
@@ -50,6 +50,19 @@ class Prediction(NamedTuple):
 
     score: Float[Tensor, " batch"]
     scale_weights: Float[Tensor, "batch 4"] | None
+
+
+class Examined(NamedTuple):
+    """All that a model says of a batch of images.
+
+    `flaws` are the probabilities of `fusiqa.config.model.FLAWS`, None without a flaw head; `windows` are the scores of
+    3x3 windows, row by row, each half as high and wide as the image, None where they were not asked for.
+    """
+
+    score: Float[Tensor, " batch"]
+    scale_weights: Float[Tensor, "batch 4"] | None
+    flaws: Float[Tensor, "batch flaws"] | None
+    windows: Float[Tensor, "batch 9"] | None
 
 
 class QualityModel(nn.Module, ModelHubMixin):
@@ -91,11 +104,25 @@ class QualityModel(nn.Module, ModelHubMixin):
         self.fusion = build_fusion(self.pyramid.channels, config)
         self.distortion = LocalDistortionVector(self.pyramid.channels)
         self.hypernetwork = HyperNetwork(self.fusion.out_channels, config.dropout)
+        self.flaws = FlawHead(self.pyramid.channels) if config.flaws else None
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Prediction:
         """Score RGB images with values in 0-1, not normalised: the backbone's mean and sd are applied here."""
         maps = self.pyramid(images)
         return self.score_features(maps, maps)
+
+    def examine(self, images: Float[Tensor, "batch 3 height width"], *, windows: bool = False) -> Examined:
+        """As a call, with the flaws, and the scores of windows of the same maps where they are asked for."""
+        maps = self.pyramid(images)
+        score, weights = self.score_features(maps, maps)
+        flaws = self.flaws(maps) if self.flaws is not None else None
+        if not windows:
+            return Examined(score, weights, flaws, None)
+        last = pool_windows(maps[-1])
+        fusion_maps = [*map(pool_windows, maps[:-1]), last]
+        distortion_maps = [*(pool_windows(m, grid) for m, (_, grid) in zip(maps, STAGES, strict=False)), last]
+        parts = self.score_features(fusion_maps, distortion_maps).score
+        return Examined(score, weights, flaws, parts.unflatten(0, (-1, WINDOWS**2)))
 
     def score_features(self, fusion_maps: Maps, distortion_maps: Maps) -> Prediction:
         """Score the backbone's maps, or the pools of them that a frozen backbone leaves for either part."""

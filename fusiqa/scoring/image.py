@@ -413,6 +413,14 @@ def layout(height: int, width: int, crop: int, *, view: str = "crops", overlap: 
     return margins, places, edges / [width, height, width, height], areas / areas.sum()
 
 
+def windows_of(boxes: Float[np.ndarray, "views 4"]) -> Float[np.ndarray, "windows 4"]:
+    """The 3x3 windows of each box, row by row, each half as high and wide as the box."""
+    corners = np.array([(column, row) for row in range(3) for column in range(3)]) / 4
+    sizes = boxes[:, None, 2:] - boxes[:, None, :2]
+    first = boxes[:, None, :2] + corners * sizes
+    return np.concatenate([first, first + sizes / 2], axis=2).reshape(-1, 4)
+
+
 def _cuts(side: int) -> list[int]:
     """Where a side, a multiple of the stride, is cut into parts that are such multiples too."""
     parts = math.ceil(side / LARGEST_PIECE)

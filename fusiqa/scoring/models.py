@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -63,14 +63,26 @@ class ModelInfo:
         return cls(**{**known, "score_range": ScoreRange(*stated["score_range"]), "scale_sizes": sizes})
 
 
+class Outputs(NamedTuple):
+    """What a network says of some views: scores on the score range, and what else it gives.
+
+    `windows` are the scores of 3x3 windows of each view, row by row, each half as high and wide as the view.
+    """
+
+    score: Float[np.ndarray, " views"]
+    scale_weights: Float[np.ndarray, "views 4"] | None = None
+    flaws: Float[np.ndarray, "views flaws"] | None = None
+    windows: Float[np.ndarray, "views 9"] | None = None
+
+
 @runtime_checkable
 class Network(Protocol):
     """A trained network in some runtime."""
 
     info: ModelInfo
 
-    def __call__(self, views: Batch) -> tuple[Float[np.ndarray, " views"], Float[np.ndarray, "views 4"] | None]:
-        """The score of each view on the score range, and its scale weights if the fusion weighs. Thread-safe."""
+    def __call__(self, views: Batch) -> Outputs:
+        """What the network says of each view; windows only where it was opened with them. Thread-safe."""
 
     def at_once(self, shape: tuple[int, ...]) -> int:
         """How many views of this shape one call is best given, at least 1: what bounds the memory."""

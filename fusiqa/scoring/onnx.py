@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from fusiqa.errors import FusiqaError
 from fusiqa.machine import cores
-from fusiqa.scoring.models import Batch, ModelInfo
+from fusiqa.scoring.models import Batch, ModelInfo, Outputs
 
 METADATA = "fusiqa"  # key of the model's description, as JSON, in the metadata of an ONNX file
 PIXELS_AT_ONCE = 8 * 224**2
@@ -26,8 +25,8 @@ class OnnxNetwork:
         device: "auto" (the GPU where the installed runtime has one), "cpu", "cuda", "cuda:1"; FusiqaError for others.
     """
 
-    def __init__(self, path: Path, *, device: str = "auto") -> None:
-        self.path, self.device = Path(path), device
+    def __init__(self, path: Path, *, device: str = "auto", windows: bool = False) -> None:
+        self.path, self.device, self.windows = Path(path), device, windows
         self._open()
 
     def _open(self) -> None:
@@ -47,19 +46,23 @@ class OnnxNetwork:
         except Exception as reason:  # onnxruntime raises its own
             message = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
             raise FusiqaError(f"{self.path} is not a model that `fusiqa export` wrote: {message}") from reason
+        given = [each.name for each in self._session.get_outputs()]
+        self._names = [name for name in given if name in Outputs._fields and (self.windows or name != "windows")]
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.only_execute_path_to_fetches = True
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "device": self.device}
+        return {"path": self.path, "device": self.device, "windows": self.windows}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    def __call__(self, views: Batch) -> tuple[Float[np.ndarray, " views"], Float[np.ndarray, "views 4"] | None]:
+    def __call__(self, views: Batch) -> Outputs:
         if self._process != os.getpid():  # threads do not survive a fork: the old session would wait for ever
             self._open()
-        score, *weights = self._session.run(None, {self._session.get_inputs()[0].name: views})
-        return score.astype(np.float64), weights[0].astype(np.float64) if weights else None
+        found = self._session.run(self._names, {self._session.get_inputs()[0].name: views}, self._run_options)
+        return Outputs(**{name: each.astype(np.float64) for name, each in zip(self._names, found, strict=True)})
 
     def at_once(self, shape: tuple[int, ...]) -> int:
         return max(1, PIXELS_AT_ONCE // (shape[0] * shape[1]))

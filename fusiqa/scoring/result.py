@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from io import BytesIO
@@ -62,9 +63,10 @@ class Result:
         score_range: the interval of the ratings that the model learned.
         model: name and fingerprint of the model.
         scale_weights: mean over the crops, finest scale first, summing to one; None for a fusion that does not weigh.
-        spread: standard deviation of the crops' scores, on the score range: how uneven the image is.
+        spread: standard deviation of the scores in `crops`, on the score range: how uneven the image is; NaN of one.
         width, height: of the upright image, pixels; 0 where it could not be read.
-        crops: the crops' own scores; None where it could not be read.
+        flaws: probability of each of `fusiqa.config.model.FLAWS`, several at once; None without a flaw head.
+        crops: the scores of its crops, or of the windows of an image seen whole; None where it could not be read.
         error: why it could not be read; None where it could.
         image: where its pixels come from; after pickling, only of an image in a file.
     """
@@ -77,6 +79,7 @@ class Result:
     spread: float = math.nan
     width: int = 0
     height: int = 0
+    flaws: Mapping[str, float] | None = None
     crops: CropScores | None = field(default=None, repr=False)
     error: str | None = None
     image: ImageInput | None = field(default=None, repr=False, compare=False)
@@ -98,7 +101,7 @@ class Result:
 
     def row(self) -> dict[str, Any]:
         """The row of a table: `COLUMNS`, None where there is no value."""
-        measured = (self.score, self.spread) if self.ok else (None, None)
+        measured = [None if math.isnan(value) else value for value in (self.score, self.spread)]
         weights = self.scale_weights or (None,) * 4
         size = self.width or None, self.height or None
         return dict(zip(COLUMNS, (self.name, *measured, *weights, *size, self.model, self.error), strict=True))

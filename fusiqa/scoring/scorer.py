@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from fusiqa.config.model import ScoreRange
+from fusiqa.config.model import FLAWS, ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import NO_VIEWS, Resize, Views, views_of
+from fusiqa.scoring.image import NO_VIEWS, Resize, Views, views_of, windows_of
 from fusiqa.scoring.inputs import ImageInput, image_of, images_in, is_many
 from fusiqa.scoring.models import ONNX_FILE, ModelInfo, Network, find, source_of
 from fusiqa.scoring.result import CropScores, Result
@@ -33,34 +33,41 @@ GPU_FILES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda
 
 
 class Scored(NamedTuple):
-    """Of one image: weighted mean and standard deviation over its views, mean scale weights, the score of each view."""
+    """Of one image: weighted means over its views; the score of each part of it, and their standard deviation.
+
+    Parts are the windows of its views where the network gave them, else the views; one part has no deviation.
+    """
 
     score: float
     spread: float
     scale_weights: list[float] | None
-    scores: Float[np.ndarray, " views"]
+    flaws: list[float] | None
+    parts: Float[np.ndarray, " parts"]
 
 
 def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Iterator[Scored]:
-    """The weighted average over each image's views, in float64; views are packed into passes of bounded size.
+    """What a network says of each image, in float64; views are packed into passes of bounded size.
 
     Args:
         network: runs the views.
         images: the views of each image, or an array of them, which weigh the same; an image without views scores NaN.
     """
-    parts = [network(batch) for batch in _passes(network, chain.from_iterable(images))]
-    scores = np.concatenate([part for part, _ in parts]) if parts else np.empty(0)
-    scales = np.concatenate([part for _, part in parts]) if parts and parts[0][1] is not None else None
+    found = list(zip(*(network(batch) for batch in _passes(network, chain.from_iterable(images))), strict=True))
+    joined = [None if each[0] is None else np.concatenate(each) for each in found]
+    score, scales, flaws, windows = joined or [np.empty(0), None, None, None]
     weights = [each.weights if isinstance(each, Views) else np.ones(len(each)) for each in images]
-    for each, end in zip(weights, np.cumsum([len(each) for each in weights]), strict=True):
-        mine = slice(end - len(each), end)
-        if not len(each):
-            yield Scored(np.nan, np.nan, None, scores[mine])
+    for weight, end in zip(weights, np.cumsum([len(each) for each in weights]), strict=True):
+        mine = slice(end - len(weight), end)
+        if not len(weight):
+            yield Scored(np.nan, np.nan, None, None, np.empty(0))
             continue
-        mean = float(np.average(scores[mine], weights=each))
-        spread = float(np.sqrt(np.average((scores[mine] - mean) ** 2, weights=each)))
-        scale_weights = None if scales is None else np.average(scales[mine], axis=0, weights=each).tolist()
-        yield Scored(mean, spread, scale_weights, scores[mine])
+        averages = [None if e is None else np.average(e[mine], axis=0, weights=weight) for e in (score, scales, flaws)]
+        parts = score[mine, None] if windows is None else windows[mine]
+        shares = np.broadcast_to(weight[:, None], parts.shape).ravel()
+        variance = np.average((parts.ravel() - np.average(parts.ravel(), weights=shares)) ** 2, weights=shares)
+        spread = float(np.sqrt(variance)) if parts.size > 1 else np.nan
+        scale_weights, probabilities = (None if each is None else each.tolist() for each in averages[1:])
+        yield Scored(float(averages[0]), spread, scale_weights, probabilities, parts.ravel())
 
 
 def _passes(network: Network, views: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -88,7 +95,7 @@ class Prepared:
 class Scorer:
     """Scores images. The same image gets the same score alone, in any batch and in any order.
 
-    A score is the mean over crops that cover the image to its edges, after the resize protocol of the model.
+    A score is that of the whole image, or the mean over crops that cover it to its edges, as the model sees images.
 
     Args:
         model: a name (`fusiqa.list_models()` lists those in the package), a run folder, a model.safetensors or
@@ -97,6 +104,8 @@ class Scorer:
         backend: "onnx" is ONNX Runtime, which needs no torch where the model has a model.onnx; "torch"; "auto" takes
             ONNX Runtime on a CPU if the model has a model.onnx, else torch.
         readers: threads that decode images while the network computes.
+        windows: with a model that sees images whole, score 3x3 windows of each too, for `Result.spread` and heat maps:
+            half as much work again. A model of crops always has them.
 
     Raises:
         FusiqaError: no such model or device, or what runs it is not installed.
@@ -117,9 +126,10 @@ class Scorer:
         device: str = "auto",
         backend: Backend = "auto",
         readers: int = 2,
+        windows: bool = False,
     ) -> None:
         self._chosen = model, device, backend
-        self.network: Network = load_network(model, device=device, backend=backend)
+        self.network: Network = load_network(model, device=device, backend=backend, windows=windows)
         self.readers = max(1, readers)
         self._resize = Resize.parse(self.info.resize, view=self.info.view)
 
@@ -199,8 +209,9 @@ class Scorer:
     def score_prepared(self, prepared: Sequence[Prepared]) -> Iterator[Result]:
         """Score images that were prepared, together."""
         scored = score_views(self.network, [each.views for each in prepared])
-        for each, (score, spread, weights, scores) in zip(prepared, scored, strict=True):
+        for each, (score, spread, weights, flaws, parts) in zip(prepared, scored, strict=True):
             readable = each.error is None
+            boxes = each.views.boxes if len(parts) == len(each.views) else windows_of(each.views.boxes)
             yield Result(
                 name=each.image.name,
                 score=score,
@@ -210,7 +221,8 @@ class Scorer:
                 spread=spread,
                 width=each.size[1],
                 height=each.size[0],
-                crops=CropScores(each.views.boxes, scores) if readable else None,
+                flaws=None if flaws is None else dict(zip(FLAWS, flaws, strict=True)),
+                crops=CropScores(boxes, parts) if readable else None,
                 error=each.error,
                 image=each.image if readable else None,
             )
@@ -235,7 +247,7 @@ class Scorer:
         return self.network if keep else load_network(model, device=device, backend="torch")
 
 
-def load_network(model: str | PathLike[str] | None, *, device: str, backend: str) -> Network:
+def load_network(model: str | PathLike[str] | None, *, device: str, backend: str, windows: bool = False) -> Network:
     """A model by name, in the runtime asked for or the one that suits it. Raises FusiqaError as `Scorer`."""
     if backend not in ("auto", "torch", "onnx"):
         raise FusiqaError(f"`backend` must be auto, torch or onnx, got {backend!r}")
@@ -244,7 +256,7 @@ def load_network(model: str | PathLike[str] | None, *, device: str, backend: str
     if path == made or (made.is_file() and _prefers_onnx(device=device, backend=backend)):
         from fusiqa.scoring.onnx import OnnxNetwork
 
-        network = OnnxNetwork(made, device=device)
+        network = OnnxNetwork(made, device=device, windows=windows)
         if path == made or network.stated.get("source") == source_of(path):
             return network
         print(f"{made} is not of the model beside it and is not used", file=sys.stderr)
@@ -253,10 +265,10 @@ def load_network(model: str | PathLike[str] | None, *, device: str, backend: str
     from fusiqa.scoring.torch import exported_once, load_torch_network
 
     if backend != "onnx":
-        return load_torch_network(path, name=name, device=device)
+        return load_torch_network(path, name=name, device=device, windows=windows)
     from fusiqa.scoring.onnx import OnnxNetwork
 
-    return OnnxNetwork(exported_once(path, name=name), device=device)
+    return OnnxNetwork(exported_once(path, name=name), device=device, windows=windows)
 
 
 def _prefers_onnx(*, device: str, backend: str) -> bool:

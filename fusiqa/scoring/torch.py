@@ -9,14 +9,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Float
 
 from fusiqa.errors import FusiqaError
 from fusiqa.models.crops import crops_at_once, to_unit_range
 from fusiqa.models.quality import QualityModel, load_checkpoint
-from fusiqa.scoring.models import Batch, ModelInfo, describe, source_of
+from fusiqa.scoring.models import Batch, ModelInfo, Outputs, describe, source_of
 
 PROCESS = os.getpid()
 
@@ -28,8 +26,8 @@ class TorchNetwork:
     default what its configuration says.
     """
 
-    def __init__(self, model: QualityModel, info: ModelInfo | None = None) -> None:
-        self.model = model
+    def __init__(self, model: QualityModel, info: ModelInfo | None = None, *, windows: bool = False) -> None:
+        self.model, self.windows = model, windows and model.config.view == "whole"
         config = model.config
         self.info = info or ModelInfo(config.backbone, config.score_range, config.crop_size, model.resize, config.view)
 
@@ -37,19 +35,19 @@ class TorchNetwork:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def __call__(self, views: Batch) -> tuple[Float[np.ndarray, " views"], Float[np.ndarray, "views 4"] | None]:
+    def __call__(self, views: Batch) -> Outputs:
         if os.getpid() != PROCESS:  # OpenMP's threads do not survive a fork
             torch.set_num_threads(1)
         batch = torch.from_numpy(views).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode(), in_float32(self.device):
-            score, weights = self.model(to_unit_range(batch))
-        return score.double().cpu().numpy(), None if weights is None else weights.double().cpu().numpy()
+            examined = self.model.examine(to_unit_range(batch), windows=self.windows)
+        return Outputs(*(None if each is None else each.double().cpu().numpy() for each in examined))
 
     def at_once(self, shape: tuple[int, ...]) -> int:
         return crops_at_once(self.device.type, shape[0], shape[1])
 
 
-def load_torch_network(path: Path, *, name: str, device: str = "auto") -> TorchNetwork:
+def load_torch_network(path: Path, *, name: str, device: str = "auto", windows: bool = False) -> TorchNetwork:
     """The network of a run folder or a model.safetensors. Raises FusiqaError as `load_checkpoint` does."""
     place, default = choose_device(device), torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
@@ -58,7 +56,8 @@ def load_torch_network(path: Path, *, name: str, device: str = "auto") -> TorchN
     finally:
         torch.set_default_dtype(default)
     info = replace(describe(path, name), scale_sizes=tuple(model.pyramid.scale_sizes()))
-    return TorchNetwork(model.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last), info)
+    model = model.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
+    return TorchNetwork(model, info, windows=windows)
 
 
 def exported_once(path: Path, *, name: str) -> Path:

@@ -36,6 +36,7 @@ from fusiqa.models.head import STAGES
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.progress import Say, progress_bar
 from fusiqa.scoring.image import OVERLAP, Resize
+from fusiqa.scoring.models import Outputs
 from fusiqa.scoring.torch import TorchNetwork, in_float32
 from fusiqa.training.fit import PredictTest, fit
 from fusiqa.training.predict import score_batches
@@ -82,10 +83,10 @@ def score_packed(model: QualityModel, packed: Float[Tensor, "batch numbers"]) ->
 class Heads(TorchNetwork):
     """The heads of a model as a `Network` whose views are packed maps."""
 
-    def __call__(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def __call__(self, views: np.ndarray) -> Outputs:
         with torch.inference_mode(), in_float32(self.device):
-            score, weights = score_packed(self.model, torch.from_numpy(views).to(self.device))
-        return score.double().cpu().numpy(), None if weights is None else weights.double().cpu().numpy()
+            prediction = score_packed(self.model, torch.from_numpy(views).to(self.device))
+        return Outputs(*(None if each is None else each.double().cpu().numpy() for each in prediction))
 
     def at_once(self, shape: tuple[int, ...]) -> int:
         return CROPS_AT_ONCE
