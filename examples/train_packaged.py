@@ -1,0 +1,511 @@
+"""Train the packaged model on photographs and on distorted images at once, from public files alone.
+
+    python examples/train_packaged.py --biq2021 BIQ2021 --sharp SHARP --work WORK --output MODEL
+
+`train_packaged.sh` clones what it reads: BIQ2021 (its official test split is not opened) and sharp photographs
+under free licences. WORK keeps maps (11 GB) and the state of training; the same command continues where it stopped.
+
+The backbone down to stride 8 stays as ImageNet left it, so its maps are computed once; the rest of it and the head
+learn from random windows of these maps. A step sees
+- photographs with their ratings, which an affine calibration relates to the common scale: absolute error, and the
+  fidelity loss of all pairs (Tsai et al., SIGIR 2007, doi:10.1145/1277741.1277808);
+- distorted versions of a sharp image, labelled by what KADID-10k's viewers thought of that distortion at that level on
+  average: the same two losses, and a sharper fidelity between levels of one distortion;
+- a photograph beside two distorted versions of its own, of which the order alone is known.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import tyro
+from PIL import Image
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusiqa.config import ModelConfig, ScoreRange
+from fusiqa.data import catalog, splits
+from fusiqa.data.distortions import DISTORTIONS, distort
+from fusiqa.data.duplicates import near_duplicates, perceptual_hash
+from fusiqa.data.synthetic import mean_opinions
+from fusiqa.models.head import target_network
+from fusiqa.models.quality import QualityModel, build_model
+from fusiqa.scoring.image import Resize, decode, views_of
+
+SIDE, CELL, WINDOW = 64, 8, 36  # cells of a stored map, their pixels, and those of a training window
+CLEAN = 4.62  # the mean opinion, 1-5, of cells whose distortion nobody sees
+OPINIONS = mean_opinions()
+COMMON = ("jpeg", "white_noise", "gaussian_blur", "pixelate")
+RARELY_SEEN = (
+    "color_diffusion", "color_shift", "color_saturation_hsv", "color_saturation_lab", "color_block",
+    "brighten", "darken", "mean_shift", "contrast_change", "non_eccentricity_patch", "high_sharpen",
+)  # fmt: skip
+"""Distortions of colour and exposure, which ImageNet's features see least: drawn half as often again."""
+RESIZE = Resize.parse("max512", view="whole")
+
+
+@dataclass
+class Options:
+    """Train the packaged model."""
+
+    biq2021: Path
+    """Folder of BIQ2021."""
+    sharp: Path
+    """Folder of the clones of examples/train_packaged.sh."""
+    work: Path
+    """Folder of maps and state."""
+    output: Path
+    """Folder of the model."""
+    backbone: str = "tf_efficientnet_lite0"
+    backbone_weights: str = "imagenet"
+    fusion: str = "attention"
+    steps: int = 1100
+    head_steps: int = 150
+    """Steps at the start in which only the head learns."""
+    seed: int = 0
+    rate: float = 1e-3
+    """Learning rate of the head."""
+    backbone_rate: float = 1.5e-4
+    decay: float = 0.998
+    """Of the moving average of the weights, which is what is kept."""
+
+
+# --- the images ------------------------------------------------------------------------------------------------------
+
+
+def photographs(folder: Path) -> pd.DataFrame:
+    """BIQ2021's official training split: path, mos (0-1), split (train or validation, as `fusiqa train` draws it)."""
+    ratings = splits.assign(catalog.read("biq2021", data_dir=folder), validation_fraction=0.1, seed=0)
+    table = ratings.table[ratings.table["split"] != "test"]
+    return table.assign(path=[str(folder / "Images" / name) for name in table["image"]], distortion="", level=0.0)
+
+
+def sharp_sources(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The files of sharp photographs whose licences allow it, and the licence."""
+    for name, licence in (("kodak", "unrestricted use"), ("clic2025", "Unsplash License")):
+        for path in sorted((folder / "codec-corpus" / name).rglob("*.png")):
+            yield path, licence
+    free = folder / "quantette" / "img" / "CQ100"
+    stated = pd.read_csv(free / "metadata.csv")
+    for row in stated[~stated["License"].str.contains("SA")].itertuples():
+        if row[1] not in ("color_chart", "color_checker"):
+            yield free / "img" / f"{row[1]}.png", str(row.License)
+    for path in sorted((folder / "gb82-image-set" / "png").glob("*.png")):
+        if path.name.split("-")[0] not in ("mc1", "mc2", "mc3", "pixel"):  # renderings
+            yield path, "CC0 1.0"
+    for path in sorted((folder / "budgie-backgrounds" / "backgrounds").glob("*.jpg")):
+        if path.name != "abstract-spiral.jpg":
+            yield path, "CC0 1.0"
+    for path in sorted((folder / "wallpapers" / "original").glob("*.jpg")):
+        yield path, "public domain"
+
+
+def sharp_contents(folder: Path, work: Path) -> pd.DataFrame:
+    """Contents of some 512x384 pixels, as PNG below `work`: path, source, licence, split by source."""
+    table_file = work / "contents.csv"
+    if table_file.exists():
+        return pd.read_csv(table_file)
+    (work / "contents").mkdir(parents=True, exist_ok=True)
+    random, rows, hashes = np.random.default_rng(14), [], {}
+    for path, licence in sharp_sources(folder):
+        pixels = decode(path.read_bytes())
+        key = f"{path.parent.name}/{path.stem}"
+        hashes[key] = perceptual_hash(pixels)
+        if any(key in (pair.first, pair.second) for pair in near_duplicates(hashes, 8)):
+            del hashes[key]
+            continue
+        for number, content in enumerate(contents_of(pixels, random)):
+            file = work / "contents" / f"{len(hashes):03d}_{number}.png"
+            Image.fromarray(content).save(file)
+            rows.append({"path": str(file), "source": key, "licence": licence})
+    table = pd.DataFrame(rows)
+    sources = np.random.default_rng(5).permutation(table["source"].unique())
+    table["split"] = np.where(table["source"].isin(sources[: len(sources) // 5]), "validation", "train")
+    table.to_csv(table_file, index=False)
+    return table
+
+
+def contents_of(pixels: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+    """The image with a short side of about 384, and two windows of a large one at half to a quarter of its size."""
+
+    def scaled(factor: float) -> np.ndarray:
+        size = (round(pixels.shape[1] / factor), round(pixels.shape[0] / factor))
+        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+    longest, shortest = max(pixels.shape[:2]), min(pixels.shape[:2])
+    whole = scaled(shortest / int(random.choice([352, 384, 384, 416])))
+    if longest < 2000:
+        return [whole]
+    large = scaled(2 if longest < 3000 else 3 if longest < 4500 else 4)
+    height, width = (384, 512) if large.shape[1] >= large.shape[0] else (512, 384)
+    corners = [
+        (int(random.integers(large.shape[0] - height + 1)), int(random.integers(large.shape[1] - width + 1)))
+        for _ in range(24)
+    ]
+    detail = np.abs(np.diff(large.mean(axis=2), axis=1))
+    corners.sort(key=lambda at: -detail[at[0] : at[0] + height, at[1] : at[1] + width].mean())
+    first = corners[0]
+    apart = [at for at in corners if abs(at[0] - first[0]) > height / 2 or abs(at[1] - first[1]) > width / 2]
+    return [whole, *(large[top : top + height, left : left + width] for top, left in [first, *apart[:1]])]
+
+
+def two_levels(random: np.random.Generator) -> list[float]:
+    """Two strengths of one distortion, 1-5, in order; two in five times the first lies between levels."""
+    first = random.uniform(1, 5) if random.random() < 0.4 else float(random.integers(1, 6))
+    second = float(random.integers(1, 6))
+    return sorted((first, second if abs(first - second) >= 0.4 else second % 5 + 1))
+
+
+def distorted(table: pd.DataFrame, *, kinds: int, clean: bool, seed: int) -> pd.DataFrame:
+    """Rows of every image under `kinds` distortions at two levels each, after the image itself where `clean`."""
+    random, rows = np.random.default_rng(seed), []
+    weights = np.array([1.5 if name in RARELY_SEEN else 1.0 for name in DISTORTIONS])
+    for row in table.to_dict("records"):
+        if clean:
+            rows.append({**row, "distortion": "", "level": 0.0})
+        for name in random.choice(list(DISTORTIONS), kinds, replace=False, p=weights / weights.sum()):
+            rows += [{**row, "distortion": name, "level": level} for level in two_levels(random)]
+    return pd.DataFrame(rows)
+
+
+def every_cell(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of every image, and of it in each of the 125 cells of distortion and level."""
+    cells = [("", 0.0), *((name, float(level)) for name in DISTORTIONS for level in range(1, 6))]
+    return pd.DataFrame(
+        [{**row, "distortion": name, "level": level} for row in table.to_dict("records") for name, level in cells]
+    )
+
+
+def opinion(name: str, level: float) -> float:
+    """What viewers thought on average, on 0-1; linear between levels."""
+    if not name:
+        return (CLEAN - 1) / 4
+    return (float(np.interp(level, range(1, 6), [OPINIONS[name, at] for at in range(1, 6)])) - 1) / 4
+
+
+# --- maps of the stem ------------------------------------------------------------------------------------------------
+
+
+class Network(nn.Module):
+    """A `QualityModel` in two parts: a stem that is kept as it is, and the tail and head that learn."""
+
+    def __init__(self, model: QualityModel) -> None:
+        super().__init__()
+        self.model, self.body = model, model.pyramid.body
+        self.tail = nn.ModuleList(self.body.blocks[3:]).to(memory_format=torch.channels_last)
+        self.heads = nn.ModuleList([model.fusion, model.distortion, model.hypernetwork])
+        model.requires_grad_(False)
+        self.tail.requires_grad_(True)
+        self.heads.requires_grad_(True)
+
+    @torch.no_grad()
+    def stem(self, pixels: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The maps at stride 4 and 8 of an image whose sides are multiples of 32."""
+        image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+        x = self.body.bn1(self.body.conv_stem((image - self.model.pyramid.mean) / self.model.pyramid.std))
+        fine = self.body.blocks[1](self.body.blocks[0](x))
+        return fine[0], self.body.blocks[2](fine)[0]
+
+    def forward(self, fine: Sequence[Tensor], coarse: Tensor, *, frozen: bool = False) -> Tensor:
+        """Scores on 0-1 from the pools of the first map on 7x7 and 8x8 cells, and the second map."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            x = self.tail[1](self.tail[0](coarse.contiguous(memory_format=torch.channels_last)))
+            last = self.tail[3](self.tail[2](x))
+        seven, eight = fine
+        weights = self.model.hypernetwork(self.model.fusion([seven, coarse, x, last]).map)
+        vector = self.model.distortion([eight, coarse, x, last])
+        return target_network(vector, weights, dropout=self.model.config.dropout, training=self.training)
+
+    def train(self, mode: bool = True) -> Network:
+        """The statistics of batch normalisation stay those of ImageNet."""
+        super().train(mode)
+        self.body.eval()
+        return self
+
+
+class Maps:
+    """The stem's maps of rows of images, in a folder; what is missing is computed.
+
+    Of each row: the map at stride 8, the map at stride 4 averaged to stride 16, and the exact pools of the latter.
+    """
+
+    def __init__(self, name: str, table: pd.DataFrame, network: Network, work: Path, *, seed: int = 0) -> None:
+        self.table = table.reset_index(drop=True)
+        self.labels = torch.tensor(
+            table["mos"].to_numpy() if "mos" in table and not table["distortion"].any()
+            else [opinion(*pair) for pair in zip(table["distortion"], table["level"], strict=True)],
+            dtype=torch.float32,
+        )  # fmt: skip
+        self.channels = network.model.pyramid.channels[:2]
+        fine, coarse = self.channels
+        sizes = {"coarse": coarse * SIDE**2, "fine": fine * SIDE**2 // 4, "pools": fine * (49 + 64), "cells": 2}
+        (work / "maps").mkdir(parents=True, exist_ok=True)
+        files = {part: work / "maps" / f"{name}.{part}.npy" for part in sizes}
+        made = {part: file.exists() for part, file in files.items()}
+        self.parts = {
+            part: np.lib.format.open_memmap(
+                files[part], "r+" if made[part] else "w+", np.int16 if part == "cells" else np.float16,
+                None if made[part] else (len(table), size),
+            )
+            for part, size in sizes.items()
+        }  # fmt: skip
+        for row in np.flatnonzero(self.parts["cells"][:, 0] == 0):
+            self._compute(int(row), network, np.random.default_rng((seed, int(row))))
+            if row % 200 == 0:
+                print(f"maps of {name}: {row} of {len(table)}", time.strftime("%H:%M:%S"), flush=True)
+
+    def _compute(self, row: int, network: Network, random: np.random.Generator) -> None:
+        entry = self.table.loc[row]
+        pixels = decode(Path(entry["path"]).read_bytes())
+        if entry["distortion"]:
+            pixels = distort(pixels, entry["distortion"], float(entry["level"]), seed=int(random.integers(2**31)))
+        (pixels,) = views_of(RESIZE.apply(pixels), 32, view="whole")
+        fine, coarse = network.stem(pixels)
+        height, width = coarse.shape[1:]
+        if height * width > SIDE**2:  # a window of it, without a border of its own
+            size = min(height, SIDE) // 4 * 4, min(width, SIDE) // 4 * 4
+            top, left = (
+                int(random.integers((s - part) // 4 + 1)) * 4 for s, part in zip((height, width), size, strict=True)
+            )
+            coarse = coarse[:, top : top + size[0], left : left + size[1]]
+            fine = fine[:, 2 * top : 2 * (top + size[0]), 2 * left : 2 * (left + size[1])]
+            height, width = size
+        pools = [F.adaptive_avg_pool2d(fine, grid).flatten() for grid in (7, 8)]
+        thin = F.avg_pool2d(fine, 4)
+        self.parts["coarse"][row, : coarse.numel()] = coarse.flatten().numpy()
+        self.parts["fine"][row, : thin.numel()] = thin.flatten().numpy()
+        self.parts["pools"][row] = torch.cat(pools).numpy()
+        self.parts["cells"][row] = height, width
+
+    def whole(self, row: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The pools of the first map on 7x7 and 8x8 cells, and the second map."""
+        height, width = (int(side) for side in self.parts["cells"][row])
+        fine, coarse = self.channels
+        stored = torch.from_numpy(self.parts["coarse"][row][: coarse * height * width].astype(np.float32))
+        pools = torch.from_numpy(self.parts["pools"][row].astype(np.float32))
+        seven, eight = pools[: fine * 49].view(fine, 7, 7), pools[fine * 49 :].view(fine, 8, 8)
+        return seven, eight, stored.view(coarse, height, width)
+
+    def window(self, row: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A random square of the first map, averaged to stride 16, and of the second; mirrored half of the time."""
+        height, width = (int(side) for side in self.parts["cells"][row])
+        fine, coarse = self.channels
+        rows, columns = (min(WINDOW, side // 4 * 4) for side in (height, width))
+        top, left = (int(random.integers((s - part) // 2 + 1)) * 2 for s, part in ((height, rows), (width, columns)))
+        second = self.parts["coarse"][row][: coarse * height * width].reshape(coarse, height, width)
+        first = self.parts["fine"][row][: fine * height * width // 4].reshape(fine, height // 2, width // 2)
+        second = second[:, top : top + rows, left : left + columns]
+        first = first[:, top // 2 : (top + rows) // 2, left // 2 : (left + columns) // 2]
+        missing = [(0, 0), (0, WINDOW - rows), (0, WINDOW - columns)]
+        second = np.pad(second, missing, mode="symmetric")
+        first = np.pad(first, [(0, after // 2) for _, after in missing], mode="symmetric")
+        both = [torch.from_numpy(each.astype(np.float32)) for each in (first, second)]
+        return tuple(each.flip(2) for each in both) if random.random() < 0.5 else tuple(both)  # type: ignore[return-value]
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
+def probability(difference: Tensor, sd: float) -> Tensor:
+    """That the first of two is better, by Thurstone's model: two scores of this standard deviation."""
+    return 0.5 * (1 + torch.erf(difference / (2 * sd)))
+
+
+def fidelity(expected: Tensor, difference: Tensor, sd: float = 0.08) -> Tensor:
+    """The fidelity loss between expected probabilities and those of differences of scores."""
+    p, q = expected.clamp(1e-4, 1 - 1e-4), probability(difference, sd).clamp(1e-4, 1 - 1e-4)
+    return (1 - (p * q).sqrt() - ((1 - p) * (1 - q)).sqrt()).mean()
+
+
+def pairwise(scores: Tensor, labels: Tensor) -> Tensor:
+    i, j = torch.triu_indices(len(scores), len(scores), 1)
+    return fidelity(probability(labels[i] - labels[j], 0.08), scores[i] - scores[j])
+
+
+class Calibration(nn.Module):
+    """The common scale as the raters of a set used it: offset + slope x, slope > 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset, self.slope = nn.Parameter(torch.tensor(0.0)), nn.Parameter(torch.tensor(math.log(math.e - 1)))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        return self.offset + F.softplus(self.slope) * scores
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Data:
+    rated: Maps
+    validation: Maps
+    sharp: Maps
+    sharp_validation: Maps
+    own: Maps
+
+    def __post_init__(self) -> None:
+        table = self.sharp.table
+        self.kind = torch.tensor(pd.factorize(table["distortion"])[0])
+        self.content = torch.tensor(pd.factorize(table["path"])[0])
+        self.contents = [np.flatnonzero(self.content.numpy() == c) for c in range(int(self.content.max()) + 1)]
+        place = {path: row for row, path in enumerate(self.rated.table["path"])}
+        self.original = np.array([place[path] for path in self.own.table["path"]])
+
+    def batch(self, step: int, seed: int) -> tuple[list[int], list[int], list[int], list[int], np.random.Generator]:
+        """Rows of a step: rated photographs, originals, their distorted versions in pairs, sharp contents."""
+        random, size = np.random.default_rng((seed, step)), 18
+        epoch, place = divmod(step, len(self.rated.table) // size)
+        order = np.random.default_rng((seed, 7, epoch)).permutation(len(self.rated.table))
+        pairs = 2 * random.choice(len(self.own.table) // 2, 3, replace=False)
+        sharp: list[int] = []
+        for content in random.choice(len(self.contents), 2, replace=False):
+            rows = self.contents[content]
+            clean = rows[(self.sharp.table["distortion"].to_numpy()[rows] == "")][0]
+            kinds = random.permutation(np.unique(self.kind[rows[rows != clean]]))
+            sharp += [*[row for kind in kinds for row in rows if self.kind[row] == kind][:6], clean]
+        versions = [row for pair in pairs for row in (pair, pair + 1)]
+        return list(order[place * size :][:size]), list(self.original[pairs]), versions, sharp, random
+
+
+def loss_of(network: Network, calibration: Calibration, data: Data, step: int, options: Options) -> Tensor:
+    rated, originals, versions, sharp, random = data.batch(step, options.seed)
+    drawn = [data.rated.window(row, random) for row in rated + originals]
+    drawn += [data.own.window(row, random) for row in versions] + [data.sharp.window(row, random) for row in sharp]
+    fine, coarse = (torch.stack(each) for each in zip(*drawn, strict=True))
+    pools = [F.adaptive_avg_pool2d(fine, grid) for grid in (7, 8)]
+    scores = network(pools, coarse, frozen=step < options.head_steps)
+    first, second = len(rated) + len(originals), len(rated) + len(originals) + len(versions)
+    labels, shown = data.rated.labels[rated + originals], calibration(scores[:first])
+    loss = 1.5 * ((shown - labels).abs().mean() + pairwise(shown, labels))
+    mine, labels = scores[second:], data.sharp.labels[sharp]
+    loss = loss + (mine - labels).abs().mean() + pairwise(mine, labels)
+    i, j = torch.triu_indices(len(sharp), len(sharp), 1)
+    same = (data.content[sharp][i] == data.content[sharp][j]) & (data.kind[sharp][i] == data.kind[sharp][j])
+    if same.any():
+        expected = probability((labels[i] - labels[j])[same], 0.01)
+        loss = loss + 0.6 * fidelity(expected, (mine[i] - mine[j])[same], 0.04)
+    original, pair = scores[len(rated) : first, None], scores[first:second].view(-1, 2)
+    known = data.own.labels[versions].view(-1, 2)
+    worse = fidelity(probability(opinion("", 0) - known, 0.06), original - pair, 0.06)
+    order = fidelity(probability(known[:, 0] - known[:, 1], 0.03), pair[:, 0] - pair[:, 1], 0.06)
+    return loss + 0.5 * (worse + 0.5 * order)
+
+
+@torch.no_grad()
+def predict(network: Network, maps: Maps) -> np.ndarray:
+    network.eval()
+    scores = []
+    for row in range(len(maps.table)):
+        seven, eight, coarse = maps.whole(row)
+        scores.append(float(network([seven[None], eight[None]], coarse[None])))
+    network.train()
+    return np.array(scores)
+
+
+def validate(network: Network, data: Data) -> dict[str, float]:
+    """SRCC on photographs, SRCC of the cells' mean scores, and neighbouring levels of `COMMON` in the right order."""
+    scored = data.sharp_validation.table.assign(score=predict(network, data.sharp_validation))
+    scored = scored[scored["distortion"] != ""]
+    cells = scored.groupby(["distortion", "level"])["score"].mean()
+    common = scored[scored["distortion"].isin(COMMON)]
+    levels = common.pivot_table(index=["path", "distortion"], columns="level", values="score").to_numpy()
+    return {
+        "val_srcc": float(spearmanr(predict(network, data.validation), data.validation.labels)[0]),
+        "val_cells_srcc": float(spearmanr(cells, [OPINIONS[name, int(level)] for name, level in cells.index])[0]),
+        "val_levels_in_order": float((levels[:, :-1] > levels[:, 1:]).mean()),
+    }
+
+
+def train(options: Options) -> None:
+    torch.manual_seed(options.seed)
+    config = ModelConfig(
+        backbone=options.backbone, fusion=options.fusion, view="whole", dropout=0.1, drop_path=0.0,
+        score_range=ScoreRange(0, 1),
+    )  # fmt: skip
+    network = Network(build_model(config, options.backbone_weights, resize="max512")).train()
+    photos, contents = photographs(options.biq2021), sharp_contents(options.sharp, options.work)
+    training, held_out = photos[photos["split"] == "train"], contents[contents["split"] == "validation"]
+    subset, learned_from = training.sample(1500, random_state=3), contents[contents["split"] == "train"]
+    data = Data(
+        Maps("photographs", training, network, options.work),
+        Maps("validation", photos[photos["split"] == "validation"], network, options.work),
+        Maps("sharp", distorted(learned_from, kinds=9, clean=True, seed=11), network, options.work),
+        Maps("sharp_validation", every_cell(held_out.drop_duplicates("source")[:10]), network, options.work),
+        Maps("own", distorted(subset, kinds=1, clean=False, seed=12), network, options.work),
+    )  # fmt: skip
+    calibration = Calibration()
+    tail, heads = list(network.tail.parameters()), list(network.heads.parameters())
+    groups = [
+        {"params": [p for p in part if (p.ndim > 1) == decayed], "lr": rate, "weight_decay": 0.01 * decayed}
+        for part, rate in ((tail, options.backbone_rate), (heads, options.rate))
+        for decayed in (True, False)
+    ]
+    groups.append({"params": list(calibration.parameters()), "lr": 3e-3, "weight_decay": 0.0})
+    optimiser = torch.optim.AdamW(groups, fused=True)
+
+    def cosine(step: int) -> float:
+        return 0.01 + 0.99 * (1 + math.cos(math.pi * min(1, step / options.steps))) / 2
+
+    def tail_rate(step: int) -> float:
+        return min(1, max(0, step - options.head_steps) / 100) * cosine(step)
+
+    def head_rate(step: int) -> float:
+        return min(1, (step + 1) / 50) * cosine(step)
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, [tail_rate] * 2 + [head_rate] * 3)
+    learned = tail + heads
+    average = [p.detach().clone() for p in learned]
+    state_file, start = options.work / f"state-{options.fusion}-{options.seed}.pt", 0
+    parts = {"network": network, "calibration": calibration, "optimiser": optimiser, "schedule": schedule}
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])  # type: ignore[attr-defined]
+        average, start = state["average"], state["step"]
+    for step in range(start, options.steps):
+        torch.manual_seed(options.seed * 100_003 + step)
+        loss = loss_of(network, calibration, data, step, options)
+        optimiser.zero_grad()
+        loss.backward()
+        for part in (heads, tail):
+            nn.utils.clip_grad_norm_(part, 5.0)
+        optimiser.step()
+        schedule.step()
+        with torch.no_grad():
+            for kept, p in zip(average, learned, strict=True):
+                kept.lerp_(p, 1 - min(options.decay, (1 + step) / (10 + step)))
+        if (step + 1) % 50 == 0 or step + 1 == options.steps:
+            print(f"step {step + 1} of {options.steps}: loss {float(loss):.3f}", time.strftime("%H:%M:%S"), flush=True)
+            state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
+            torch.save({**state, "average": average, "step": step + 1}, state_file.with_suffix(".part"))
+            os.replace(state_file.with_suffix(".part"), state_file)
+    with torch.no_grad():
+        for kept, p in zip(average, learned, strict=True):
+            p.copy_(kept)
+    figures = validate(network, data)
+    print(json.dumps(figures))
+    save(network.model, figures, options)
+
+
+def save(model: QualityModel, figures: dict[str, float], options: Options) -> None:
+    """The model with scores on 0 to 100."""
+    config = ModelConfig(**{**vars(model.config), "score_range": ScoreRange(0, 100)})
+    provenance = {"dataset": "biq2021 and distorted", "seed": options.seed, "steps": options.steps, **figures}
+    final = QualityModel(config, resize=model.resize, provenance={**provenance, "licence": "Apache-2.0"})
+    final.load_state_dict(model.state_dict())
+    final.save_pretrained(options.output, half=True)
+
+
+if __name__ == "__main__":
+    train(tyro.cli(Options))
