@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically
 from fusiqa.models.crops import to_unit_range
-from fusiqa.models.quality import QualityModel
+from fusiqa.models.quality import Examined, QualityModel
 from fusiqa.scoring.image import OVERLAP, STRIDE
 from fusiqa.scoring.models import Batch
 from fusiqa.scoring.onnx import METADATA, OnnxNetwork
@@ -43,7 +43,9 @@ class CropScorer(nn.Module):
 
     def named(self, crops: UInt8[Tensor, "batch height width 3"]) -> dict[str, Tensor]:
         whole = self.model.config.view == "whole"
-        examined = self.model.examine(to_unit_range(crops.permute(0, 3, 1, 2)), windows=whole)
+        examined: Examined = self.model.examine(  # type: ignore[operator]  # torch's modules have any attribute
+            to_unit_range(crops.permute(0, 3, 1, 2)), windows=whole
+        )
         return {name: each for name, each in examined._asdict().items() if each is not None}
 
     def forward(self, crops: UInt8[Tensor, "batch height width 3"]) -> tuple[Tensor, ...]:
@@ -57,12 +59,15 @@ def with_fixed_padding(module: nn.Module) -> nn.Module:
     """
     for name, child in list(module.named_children()):
         if isinstance(child, Conv2dSame):
-            missing = [max(0, k - s) for k, s in zip(child.kernel_size, child.stride, strict=True)][::-1]
-            pads = [each for total in missing for each in (total // 2, total - total // 2)]
-            channels, kernel, groups = (child.in_channels, child.out_channels), child.kernel_size, child.groups
-            convolution = nn.Conv2d(*channels, kernel, child.stride, groups=groups, bias=child.bias is not None)
+            (high, wide), (down, across) = child.kernel_size, child.stride
+            right, below = max(0, wide - across), max(0, high - down)
+            padding = nn.ZeroPad2d((right // 2, right - right // 2, below // 2, below - below // 2))
+            convolution = nn.Conv2d(
+                child.in_channels, child.out_channels, (high, wide), (down, across), groups=child.groups,
+                bias=child.bias is not None,
+            )  # fmt: skip
             convolution.load_state_dict(child.state_dict())
-            setattr(module, name, nn.Sequential(nn.ZeroPad2d(tuple(pads)), convolution))
+            setattr(module, name, nn.Sequential(padding, convolution))
         else:
             with_fixed_padding(child)
     return module

@@ -97,7 +97,7 @@ def _orientation(image: Image.Image) -> int:
         stated = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # malformed EXIF raises almost anything, and is no reason to refuse good pixels
         return 1
-    return int(stated) if stated in range(1, 9) else 1
+    return stated if isinstance(stated, int) and stated in range(1, 9) else 1
 
 
 def size_of(content: bytes) -> tuple[int, int]:
@@ -197,7 +197,8 @@ def _in_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-_filter_lock, _readers = threading.Lock(), []  # the second are the threads that are opening an image
+_filter_lock = threading.Lock()
+_readers: list[int] = []  # the threads that are opening an image
 
 
 @contextmanager
@@ -386,7 +387,8 @@ NO_VIEWS = Views(np.empty((0, 0, 3), np.uint8), [], np.empty((0, 4)), np.empty(0
 
 def views_of(resized: Pixels, crop: int, *, view: str = "crops", overlap: float = OVERLAP) -> Views:
     """The parts of a resized image that its score is the average of, as `layout` says."""
-    margins, *parts = layout(*resized.shape[:2], crop, view=view, overlap=overlap)
+    height, width = resized.shape[:2]
+    margins, *parts = layout(height, width, crop, view=view, overlap=overlap)
     return Views(_mirrored(resized, margins), *parts)
 
 

@@ -52,22 +52,25 @@ def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Itera
         network: runs the views.
         images: the views of each image, or an array of them, which weigh the same; an image without views scores NaN.
     """
-    found = list(zip(*(network(batch) for batch in _passes(network, chain.from_iterable(images))), strict=True))
-    joined = [None if each[0] is None else np.concatenate(each) for each in found]
-    score, scales, flaws, windows = joined or [np.empty(0), None, None, None]
+    found = zip(*(network(batch) for batch in _passes(network, chain.from_iterable(images))), strict=True)
+    joined: list[Any] = [None if each[0] is None else np.concatenate(each) for each in found]
+    score, scales, flaws, windows = joined or [None] * 4
     weights = [each.weights if isinstance(each, Views) else np.ones(len(each)) for each in images]
     for weight, end in zip(weights, np.cumsum([len(each) for each in weights]), strict=True):
         mine = slice(end - len(weight), end)
         if not len(weight):
             yield Scored(np.nan, np.nan, None, None, np.empty(0))
             continue
-        averages = [None if e is None else np.average(e[mine], axis=0, weights=weight) for e in (score, scales, flaws)]
+        averages: Iterator[Any] = (
+            None if each is None else np.average(each[mine], axis=0, weights=weight).tolist()
+            for each in (score, scales, flaws)
+        )
+        mean, scale_weights, probabilities = averages
         parts = score[mine, None] if windows is None else windows[mine]
         shares = np.broadcast_to(weight[:, None], parts.shape).ravel()
         variance = np.average((parts.ravel() - np.average(parts.ravel(), weights=shares)) ** 2, weights=shares)
         spread = float(np.sqrt(variance)) if parts.size > 1 else np.nan
-        scale_weights, probabilities = (None if each is None else each.tolist() for each in averages[1:])
-        yield Scored(float(averages[0]), spread, scale_weights, probabilities, parts.ravel())
+        yield Scored(mean, spread, scale_weights, probabilities, parts.ravel())
 
 
 def _passes(network: Network, views: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -41,10 +42,16 @@ class TorchNetwork:
         batch = torch.from_numpy(views).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode(), in_float32(self.device):
             examined = self.model.examine(to_unit_range(batch), windows=self.windows)
-        return Outputs(*(None if each is None else each.double().cpu().numpy() for each in examined))
+        return outputs(examined)
 
     def at_once(self, shape: tuple[int, ...]) -> int:
         return crops_at_once(self.device.type, shape[0], shape[1])
+
+
+def outputs(tensors: NamedTuple) -> Outputs:
+    """What a network gave, by the names of `Outputs`, in float64 on the CPU."""
+    given = {name: each for name, each in tensors._asdict().items() if each is not None}
+    return Outputs(**{name: each.double().cpu().numpy() for name, each in given.items()})
 
 
 def load_torch_network(path: Path, *, name: str, device: str = "auto", windows: bool = False) -> TorchNetwork:

@@ -37,7 +37,7 @@ from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.progress import Say, progress_bar
 from fusiqa.scoring.image import OVERLAP, Resize
 from fusiqa.scoring.models import Outputs
-from fusiqa.scoring.torch import TorchNetwork, in_float32
+from fusiqa.scoring.torch import TorchNetwork, in_float32, outputs
 from fusiqa.training.fit import PredictTest, fit
 from fusiqa.training.predict import score_batches
 from fusiqa.training.recipe import Recipe
@@ -86,7 +86,7 @@ class Heads(TorchNetwork):
     def __call__(self, views: np.ndarray) -> Outputs:
         with torch.inference_mode(), in_float32(self.device):
             prediction = score_packed(self.model, torch.from_numpy(views).to(self.device))
-        return Outputs(*(None if each is None else each.double().cpu().numpy() for each in prediction))
+        return outputs(prediction)
 
     def at_once(self, shape: tuple[int, ...]) -> int:
         return CROPS_AT_ONCE

@@ -16,7 +16,7 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import load_checkpoint
 from fusiqa.scoring.image import NO_VIEWS, FolderImages, Resize
-from fusiqa.scoring.models import ModelInfo
+from fusiqa.scoring.models import ModelInfo, Outputs
 from fusiqa.scoring.scorer import Scorer, score_views
 from fusiqa.scoring.torch import TorchNetwork
 from fusiqa.training.predict import predict
@@ -183,7 +183,7 @@ class Darkness:
 
     def __call__(self, views):
         self.shapes.append(views.shape)
-        return views.mean(axis=(1, 2, 3)), None
+        return Outputs(views.mean(axis=(1, 2, 3)))
 
     def at_once(self, shape) -> int:
         return max(1, 4 * 64**2 // (shape[0] * shape[1]))
