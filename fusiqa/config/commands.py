@@ -67,6 +67,8 @@ class ScoreConfig(Settings):
     backend: Backend = "auto"
     readers: Annotated[int, COUNT] = 2
     """Threads that decode images while the network computes."""
+    windows: bool = False
+    """With a model of whole images, fill the column spread too, from windows of each image: half as much work again."""
     engine: Literal["local", "ray"] = "local"
     """ray is Ray Data on this machine or a cluster ($RAY_ADDRESS): also reads URLs such as s3://bucket/folder, and
     Parquet files with a column path or bytes."""

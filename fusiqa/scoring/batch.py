@@ -12,6 +12,7 @@ from tqdm import tqdm
 from fusiqa.config import ScoreConfig, ScoreRange
 from fusiqa.io import check_output
 from fusiqa.scoring.inputs import STANDARD_INPUT, skipped_in_folders, walk
+from fusiqa.scoring.result import SCALE_COLUMNS, described
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import draw_worst_and_best
 from fusiqa.scoring.table import Row, read_rows, recording, row_writer, select
@@ -27,7 +28,9 @@ def score_images(config: ScoreConfig) -> int:
     """
     if config.sheet is not None:
         check_output(config.sheet, replace=config.resume or config.overwrite, inputs=config.paths)
-    scorer = Scorer(config.model, device=config.device, backend=config.backend, readers=config.readers)
+    scorer = Scorer(
+        config.model, device=config.device, backend=config.backend, readers=config.readers, windows=config.windows
+    )
     counts: Counter[str] = Counter()
     if config.output is None:
         _print_rows(scorer, config, counts)
@@ -93,9 +96,11 @@ def line_of(row: Row) -> str:
     """A row for people."""
     if row["score"] is None:
         return f"       -       -  {'':19}  {row['path']}: {row['error']}"
-    weights = [row[f"scale_{place}"] for place in range(4)]
+    weights = [row[column] for column in SCALE_COLUMNS]
     shown = "" if weights[0] is None else " ".join(f"{weight:.2f}" for weight in weights)
-    return f"{row['score']:8.4g}{row['spread']:8.3g}  {shown:19}  {row['path']}"
+    spread = "-" if row["spread"] is None else f"{row['spread']:.3g}"
+    flaws = described(row)
+    return f"{row['score']:8.4g}{spread:>8}  {shown:19}  {row['path']}{flaws and f'  {flaws}'}"
 
 
 def _draw(config: ScoreConfig, rows: Iterable[Row], score_range: ScoreRange) -> None:

@@ -149,7 +149,7 @@ def named(paths: list[str]) -> Iterator[str]:
             if os.path.splitext(name)[1].lower() in ENDINGS:
                 found = True
                 yield files.unstrip_protocol(name)
-    here, skipped = [path for path in paths if not is_url(path)], Counter()
+    here, skipped = [path for path in paths if not is_url(path)], Counter[str]()
     for image in walk(here, skipped) if here else ():
         found = True
         yield os.path.abspath(image.path or image.name)

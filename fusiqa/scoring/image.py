@@ -67,8 +67,8 @@ def decode_resized(content: bytes, resize: Resize) -> tuple[Pixels, tuple[int, i
         if resize.reduced and image.format in JPEG:
             turned = _orientation(image) >= 5
             size = image.size if turned else image.size[::-1]
-            least = tuple(SPARE * side for side in resize.size(*size))
-            image.draft(None, least if turned else least[::-1])
+            height, width = (SPARE * side for side in resize.size(*size))
+            image.draft(None, (height, width) if turned else (width, height))
         pixels = upright_pixels(image)
         size = size or pixels.shape[:2]
         return resize.apply(pixels, size), size

@@ -14,12 +14,18 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from fusiqa.config.model import ScoreRange
+from fusiqa.config.model import FLAWS, ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.inputs import ImageInput
 
-COLUMNS = ("path", "score", "spread", "scale_0", "scale_1", "scale_2", "scale_3", "width", "height", "model", "error")
+SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
+FLAW_COLUMNS = tuple(f"flaw_{name}" for name in FLAWS)
+COLUMNS = ("path", "score", "spread", *SCALE_COLUMNS, *FLAW_COLUMNS, "width", "height", "model", "error")
 """Columns of every table of scores, the keys of `Result.row`."""
+
+WORDS = ("bad", "poor", "fair", "good", "excellent")  # of the fifths of the score range
+FLAW_WORDS = ("blurred", "noisy", "compressed", "blocky", "unnatural colours", "badly exposed", "over-sharpened")
+LIKELY = 0.5  # probability from which a flaw is named
 
 THUMBNAIL = 320  # pixels, the longer side
 LOW, MIDDLE, HIGH = (178, 24, 43), (247, 247, 247), (33, 102, 172)  # ColorBrewer's RdBu: blue is better
@@ -91,6 +97,11 @@ class Result:
         """Whether there is a score."""
         return self.error is None
 
+    @property
+    def word(self) -> str:
+        """The score in a word: bad, poor, fair, good or excellent, each a fifth of the score range; "" without one."""
+        return word_of(self.score, self.score_range) if self.ok else ""
+
     def __float__(self) -> float:
         return self.score
 
@@ -103,8 +114,8 @@ class Result:
         """The row of a table: `COLUMNS`, None where there is no value."""
         measured = [None if math.isnan(value) else value for value in (self.score, self.spread)]
         weights = self.scale_weights or (None,) * 4
-        size = self.width or None, self.height or None
-        return dict(zip(COLUMNS, (self.name, *measured, *weights, *size, self.model, self.error), strict=True))
+        size, flaws = (self.width or None, self.height or None), (self.flaws or dict.fromkeys(FLAWS)).values()
+        return dict(zip(COLUMNS, (self.name, *measured, *weights, *flaws, *size, self.model, self.error), strict=True))
 
     def _repr_html_(self) -> str:
         """For notebooks: the image with its heat map, the score on its range, the scale weights. No script."""
@@ -119,9 +130,21 @@ class Result:
         return (
             '<div style="display:flex;gap:16px;font-family:sans-serif;align-items:flex-start">'
             f'{_pictures(self)}<div><b>{name}</b><div style="font-size:1.6em">{self.score:.4g}</div>'
-            f"<div>on {low:g} to {high:g}, higher is better {METER.format(self.score_range.to_unit(self.score))}</div>"
-            f"<div>standard deviation over crops: {self.spread:.3g}</div>{weights}</div></div>"
+            f"<div>{self.word}, on {low:g} to {high:g}, higher is better "
+            f"{METER.format(self.score_range.to_unit(self.score))}</div>"
+            f"<div>{described(self.row())}</div>{weights}</div></div>"
         )
+
+
+def word_of(score: float, score_range: ScoreRange) -> str:
+    """bad, poor, fair, good or excellent: the fifth of the score range that a score lies in."""
+    return WORDS[int(np.clip(score_range.to_unit(score) * len(WORDS), 0, len(WORDS) - 1))]
+
+
+def described(row: Mapping[str, Any]) -> str:
+    """The likely flaws of a row in words, such as "blurred (0.93), noisy (0.61)", the likeliest first."""
+    found = [(row[column] or 0.0, word) for column, word in zip(FLAW_COLUMNS, FLAW_WORDS, strict=False)]
+    return ", ".join(f"{word} ({value:.2f})" for value, word in sorted(found, reverse=True) if value >= LIKELY)
 
 
 def _pictures(result: Result) -> str:
@@ -138,7 +161,7 @@ def _pictures(result: Result) -> str:
         shown.save(file := BytesIO(), "JPEG", quality=85)
         images.append(f'<img src="data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}" alt="">')
     scores, (low, high) = result.crops.scores, result.score_range
-    limits = f"crops from {scores.min():.3g} to {scores.max():.3g}; red is {low:g}, blue is {high:g}"
+    limits = f"parts from {scores.min():.3g} to {scores.max():.3g}; red is {low:g}, blue is {high:g}"
     return f'{images[0]}<div>{images[1]}<div style="font-size:.8em">{limits}</div></div>'
 
 

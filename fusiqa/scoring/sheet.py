@@ -15,6 +15,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import MARK, check_output, write_atomically
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.inputs import file_image
+from fusiqa.scoring.result import SCALE_COLUMNS, described
 
 CELL, GAP, CAPTION = 240, 12, 40  # pixels; a caption is two lines of text
 INK, PAPER, MISSING = "#222222", "white", 200
@@ -95,8 +96,9 @@ def _both_ends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _shown(row: dict[str, Any]) -> Shown:
-    weights = [row[f"scale_{place}"] for place in range(4)]
+    weights = [row[column] for column in SCALE_COLUMNS]
     scales = "" if weights[0] is None else "  scales " + " ".join(f"{weight:.2f}" for weight in weights)
+    scales = f"  {described(row)}" if described(row) else scales
     try:
         pixels = file_image(row["path"]).resized(Resize(short_side=CELL))[0]
     except FusiqaError:

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from fusiqa.config import ScoreConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.io import check_output, hold, write_atomically
-from fusiqa.scoring.result import COLUMNS
+from fusiqa.scoring.result import COLUMNS, FLAW_COLUMNS, SCALE_COLUMNS
 
 Row = dict[str, Any]
 """`COLUMNS`, None where there is no value."""
-FLOATS = ("score", "spread", "scale_0", "scale_1", "scale_2", "scale_3")
+FLOATS = ("score", "spread", *SCALE_COLUMNS, *FLAW_COLUMNS)
 NUMBERS: dict[str, type] = {"width": int, "height": int, **dict.fromkeys(FLOATS, float)}
 ROWS_AT_ONCE = 10_000  # of a Parquet file's row group
 RECORD_ENDING = ".all.jsonl"
@@ -217,8 +217,8 @@ def parquet_schema() -> Any:
     parquet_library()
     import pyarrow as pa
 
-    types = {int: pa.int32(), float: pa.float64()}
-    return pa.schema([(name, types.get(NUMBERS.get(name), pa.string())) for name in COLUMNS])
+    types = {int: pa.int32(), float: pa.float64(), str: pa.string()}
+    return pa.schema([(name, types[NUMBERS.get(name, str)]) for name in COLUMNS])
 
 
 def parquet_library() -> Any:

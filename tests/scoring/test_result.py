@@ -9,7 +9,8 @@ from PIL import Image
 from tiny_models import RANGE, noise
 
 from fusiqa.config import ScoreRange
-from fusiqa.scoring.result import COLUMNS, HIGH, LOW, CropScores, Result, diverging, overlay
+from fusiqa.config.model import FLAWS
+from fusiqa.scoring.result import COLUMNS, HIGH, LOW, CropScores, Result, described, diverging, overlay, word_of
 
 
 def test_a_score_says_what_it_means(scorer, images):
@@ -88,3 +89,19 @@ def test_a_result_crosses_processes_with_its_file_and_without_pixels(scorer, ima
     assert "data:image" in pickle.loads(pickle.dumps(of_file))._repr_html_()
     assert pickle.loads(pickle.dumps(of_array)).image is None
     assert tuple(of_file.row()) == COLUMNS
+
+
+def test_scores_and_flaws_have_words():
+    found = dict.fromkeys(FLAWS, 0.1) | {"noise": 0.62, "blur": 0.9}
+    result = Result("a.jpg", 61.0, ScoreRange(0, 100), "m", flaws=found)
+    assert result.word == "good"
+    assert [word_of(score, RANGE) for score in (0.2, 1.0, 1.9, 3.0, 4.9, 5.0, 7.0)] == [
+        *("bad", "bad", "poor", "fair", "excellent", "excellent", "excellent")
+    ]
+    row = result.row()
+    assert (row["flaw_noise"], row["flaw_none"], row["spread"]) == (0.62, 0.1, None)
+    assert described(row) == "blurred (0.90), noisy (0.62)"
+    assert "blurred (0.90)" in result._repr_html_()
+    plain = Result("a.jpg", 61.0, ScoreRange(0, 100), "m").row()
+    assert plain["flaw_blur"] is None
+    assert described(plain) == ""

@@ -58,7 +58,7 @@ def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
     )
     for route, file in PAGES.items():
         answer = partial(FileResponse, STATIC / file, headers=HEADERS)
-        app.add_route(route, lambda _, answer=answer: answer(), include_in_schema=False)
+        app.add_route(route, lambda _, answer=answer: answer(), include_in_schema=False)  # type: ignore[misc]
     add_api(app, queue, config)
     largest = int(config.max_files * config.max_megabytes * MEGA) + FORM
     app.add_middleware(Entrance, largest=largest, root_path=config.root_path)

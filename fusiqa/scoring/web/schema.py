@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, Field
 
 from fusiqa.config import ScoreRange
@@ -9,7 +11,7 @@ from fusiqa.scoring.result import Result
 
 
 class Crop(BaseModel):
-    """One of the crops whose scores are averaged."""
+    """One of the crops whose scores are averaged, or one of the windows of an image that is scored whole."""
 
     box: tuple[float, float, float, float] = Field(description="left, top, right, bottom as fractions of the image")
     score: float
@@ -24,6 +26,8 @@ class ScoreAnswer(BaseModel):
     higher_is_better: bool = True
     spread: float | None = Field(description="standard deviation of the crops' scores")
     scale_weights: list[float] | None = Field(description="finest scale first, summing to one")
+    flaws: dict[str, float] | None = Field(description="probability of each flaw; null for a model that names none")
+    word: str = Field(description="the score in a word, from bad to excellent; empty without a score")
     width: int | None
     height: int | None
     model: str
@@ -37,7 +41,9 @@ class ScoreAnswer(BaseModel):
         crops = [Crop(box=tuple(box), score=score) for box, score in pairs]
         weights = None if result.scale_weights is None else list(result.scale_weights)
         same = {name: value for name, value in result.row().items() if name in cls.model_fields}
-        return cls(name=result.name, score_range=result.score_range, scale_weights=weights, crops=crops, **same)
+        flaws = None if result.flaws is None else dict(result.flaws)
+        named: dict[str, Any] = {"scale_weights": weights, "flaws": flaws, "word": result.word, "crops": crops}
+        return cls(name=result.name, score_range=result.score_range, **named, **same)
 
 
 class ScoresAnswer(BaseModel):

@@ -29,7 +29,7 @@ def serve(config: ServeConfig) -> None:
         listener.close()
         where = f"{config.host}:{config.port}: {reason.strerror}"
         raise FusiqaError(f"cannot listen on {where}; try another `port` or `host`") from reason
-    app = make_app(Scorer(config.model, device=config.device, backend=config.backend), config)
+    app = make_app(Scorer(config.model, device=config.device, backend=config.backend, windows=True), config)
     if not config.is_local:
         print(f"warning: anyone who can reach {config.host} can use this server; it has no password", file=sys.stderr)
     host, port = ("127.0.0.1" if config.host in LOOPBACK else config.host), listener.getsockname()[1]

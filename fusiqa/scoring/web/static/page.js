@@ -3,7 +3,12 @@
 import { draw } from "./heat.js";
 
 const AT_ONCE = 4; // requests in progress
-const COLUMNS = ["path", "score", "spread", "scale_0", "scale_1", "scale_2", "scale_3", "width", "height", "model", "error"];
+const FLAWS = {
+  blur: "blurred", noise: "noisy", compression: "compressed", blocks: "blocky", colour: "unnatural colours",
+  exposure: "badly exposed", sharpening: "over-sharpened", none: "",
+};
+const COLUMNS = ["path", "score", "spread", "scale_0", "scale_1", "scale_2", "scale_3", ...Object.keys(FLAWS).map((f) => `flaw_${f}`),
+  "width", "height", "model", "error"];
 const $ = (id) => document.getElementById(id);
 const entries = []; // {name, file, picture, result}
 let model = null, chosen = null, order = { by: "score", up: true };
@@ -134,15 +139,21 @@ function detail() {
   const result = chosen.result, [low, high] = model.score_range;
   $("chosen-name").textContent = chosen.name;
   $("chosen-score").textContent = shown(result.score);
-  $("chosen-range").textContent = `on ${low} to ${high}, higher is better`;
+  $("chosen-range").textContent = `${result.word}, on ${low} to ${high}, higher is better`;
+  $("chosen-flaws").textContent = inWords(result.flaws);
   const place = Math.min(1, Math.max(0, (result.score - low) / wide()));
   $("score-scale").firstElementChild.style.left = `${100 * place}%`;
   $("score-scale").setAttribute("aria-label", `score ${shown(result.score)} on ${low} to ${high}`);
-  $("chosen-spread").textContent =
-    `Mean of ${result.crops.length} crops that cover the image; standard deviation ${shown(result.spread)}.`;
+  $("chosen-spread").textContent = `Standard deviation over ${result.crops.length} parts of the image: ${shown(result.spread)}.`;
   $("weights-box").hidden = !result.scale_weights;
   $("weights").replaceChildren(...(result.scale_weights || []).map(weight));
   picture();
+}
+
+/** The likely flaws, the likeliest first. */
+function inWords(flaws) {
+  const likely = Object.entries(flaws || {}).filter(([flaw, p]) => p >= 0.5 && FLAWS[flaw]);
+  return likely.sort((a, b) => b[1] - a[1]).map(([flaw, p]) => `${FLAWS[flaw]} (${p.toFixed(2)})`).join(", ");
 }
 
 function weight(value, place) {
@@ -166,12 +177,13 @@ function picture() {
   $("legend").hidden = !heat;
   const scores = result.crops.map((crop) => crop.score);
   [$("low").textContent, $("high").textContent] = model.score_range;
-  $("found").textContent = `crops: ${shown(Math.min(...scores))} to ${shown(Math.max(...scores))}`;
+  $("found").textContent = `parts: ${shown(Math.min(...scores))} to ${shown(Math.max(...scores))}`;
 }
 
 function rowOf(entry) {
   const r = entry.result, weights = r.scale_weights || [null, null, null, null];
-  const values = [entry.name, r.score, r.spread, ...weights, r.width ?? null, r.height ?? null, r.model ?? model.name, r.error];
+  const flaws = Object.keys(FLAWS).map((flaw) => r.flaws?.[flaw] ?? null);
+  const values = [entry.name, r.score, r.spread, ...weights, ...flaws, r.width ?? null, r.height ?? null, r.model ?? model.name, r.error];
   return Object.fromEntries(COLUMNS.map((name, place) => [name, values[place]]));
 }
 
