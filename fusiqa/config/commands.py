@@ -26,6 +26,7 @@ Model = Annotated[
 ]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TABLES, PICTURES, EXPORTS = ".csv, .jsonl, .parquet", ".png, .jpg, .jpeg", ".onnx or .pt2"
+DISTORTED = "distorted"  # the data set of sharp images that `evaluate` distorts itself
 
 
 def has(path: str | Path | None, endings: str) -> bool:
@@ -220,6 +221,9 @@ class EvaluateConfig(Settings):
     dataset: tuple[str, ...] = ()
     """Data sets by name, or paths of tables; of the run's own data set its test split is measured, of others all. A
     published set is resized by its own protocol, a custom table by the model's."""
+    data_dir: Path | None = None
+    """Folder of the data set, if there is one; for the data set distorted, which measures whether scores follow what
+    people think of 25 distortions, a folder of sharp images."""
     data_root: Path | None = None
     """Folder that holds the data sets' folders; by default $FUSIQA_DATA or ./data."""
     worst: Annotated[int, NOT_NEGATIVE] = 12
@@ -231,7 +235,12 @@ class EvaluateConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse((not self.dataset, "`dataset`: name at least one data set to measure on"))
+        refuse(
+            (not self.dataset, "`dataset`: name at least one data set to measure on"),
+            (self.data_dir and len(self.dataset) > 1, "`data_dir` is of one data set; several lie below `data_root`"),
+            (self.dataset == (DISTORTED,) and not self.data_dir, "`data_dir`: name a folder of sharp images"),
+            (DISTORTED in self.dataset and len(self.dataset) > 1, f"`dataset` {DISTORTED} is measured alone"),
+        )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fusiqa.config import EvaluateConfig
+from fusiqa.config.commands import DISTORTED
 from fusiqa.data import catalog
 from fusiqa.data.catalog import find_dataset
 from fusiqa.data.distorted import kinds
@@ -21,6 +22,7 @@ from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import Say
 from fusiqa.runs.compare import cells
 from fusiqa.runs.data import own_part, usable
+from fusiqa.runs.distorted import evaluate_distorted
 from fusiqa.runs.folder import backbone_of, folder_of, is_own, own_dataset, seen_in_training
 from fusiqa.scoring.sheet import Shown, contact_sheet
 from fusiqa.stats.intervals import Estimate
@@ -36,8 +38,14 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     Returns the folder with evaluation.md and .csv, and for each data set predictions_, scatter_, worst_ and, where it
     has kinds or groups, kinds_ and groups_.
     """
-    model, backbone = load_checkpoint(config.model), backbone_of(config.model)
     folder = config.output or folder_of(config.model) / "evaluation"
+    if config.dataset == (DISTORTED,) and config.data_dir is not None:
+        claim(folder, "distorted.csv", "distorted.md", "distorted.png")
+        evaluate_distorted(
+            config.model, config.data_dir, folder, device=config.device, progress=config.progress, say=say
+        )
+        return folder
+    model, backbone = load_checkpoint(config.model), backbone_of(config.model)
     claim(folder, *TABLES, "scatter_*.png", "worst_*.png")
     rows = []
     for dataset, stem in file_stems(config.dataset).items():
@@ -95,8 +103,8 @@ def evaluate_set(
 
 def choose_images(dataset: str, config: EvaluateConfig, say: Say) -> tuple[Ratings, str]:
     """The images of a data set, and which part they are: of the run's own set its test split, of others all."""
-    data_dir, info = None, find_dataset(dataset)
-    if config.data_root is not None and info is not None:  # else `catalog.read` looks for it
+    data_dir, info = config.data_dir, find_dataset(dataset)
+    if data_dir is None and config.data_root is not None and info is not None:  # else `catalog.read` looks for it
         folders = [config.data_root / name for name in (info.name, *info.aliases)]
         data_dir = next((folder for folder in folders if folder.is_dir()), None)
     if is_own(config.model, dataset):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Num
 from numpy.typing import ArrayLike
 from scipy import stats
 
@@ -94,7 +94,7 @@ def mean_interval(values: ArrayLike) -> Mean:
 
 
 def bootstrap_interval(
-    statistic: Callable[..., Any], *samples: Float[np.ndarray, " images"], resamples: int = 1000, seed: int = 0
+    statistic: Callable[..., Any], *samples: Num[np.ndarray, " images"], resamples: int = 1000, seed: int = 0
 ) -> Estimate:
     """A statistic with its 95 % percentile interval, over images that are drawn with replacement.
 

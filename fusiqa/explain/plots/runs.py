@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from fusiqa.config import ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.plots.style import COLOURS, DASHED, INK, new_figure, plain, saved, whole_ticks, wrapped
+from fusiqa.explain.plots.style import COLOURS, DASHED, INK, new_figure, new_grid, plain, saved, whole_ticks, wrapped
 from fusiqa.stats.metrics import logistic_fit, plcc, srcc
 
 LINE = 60  # characters of a line that fit below the differences; a name has half
@@ -120,4 +123,26 @@ def validation_curves(histories: Sequence[tuple[str, pd.DataFrame]], path: Path)
     axes.set_ylabel("Validation SRCC")
     whole_ticks(axes)
     axes.legend(frameon=False, fontsize=9)
+    return saved(figure, path)
+
+
+def level_curves(
+    scores: Float[np.ndarray, "distortions levels"],
+    opinions: Float[np.ndarray, "distortions levels"],
+    score_range: ScoreRange,
+    names: Sequence[str],
+    path: Path,
+) -> Figure:
+    """Mean score by level of each distortion, and the mean opinion, 1-5, brought to the score range; five in a row."""
+    figure, rows = new_grid(11, 10, -(-len(names) // 5), 5, sharex=True, sharey=True)
+    levels = np.arange(1, scores.shape[1] + 1)
+    for axes, name, mine, theirs in zip(chain.from_iterable(rows), names, scores, opinions, strict=False):
+        axes.plot(levels, score_range.from_unit((theirs - 1) / 4), **DASHED, label="viewers")
+        axes.plot(levels, mine, "o-", color=COLOURS[0], markersize=3, label="model")
+        axes.set_title(plain(name.replace("_", " ")), fontsize=9)
+        axes.set(ylim=score_range, xticks=levels)
+        axes.spines[["top", "right"]].set_visible(False)
+    rows[0][0].legend(frameon=False, fontsize=8)
+    figure.supxlabel("Level of the distortion")
+    figure.supylabel("Score")
     return saved(figure, path)

@@ -1,0 +1,131 @@
+"""`fusiqa evaluate --dataset distorted`: whether scores follow what people think of distortions of sharp images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from fusiqa.config.model import FLAWS
+from fusiqa.data.distorted import image_seed
+from fusiqa.data.distortions import DISTORTIONS, LEVELS, Pixels, distort
+from fusiqa.data.synthetic import mean_opinions
+from fusiqa.errors import FusiqaError
+from fusiqa.explain.plots.runs import level_curves
+from fusiqa.io import to_markdown, write_csv, write_text
+from fusiqa.progress import Say, progress_bar
+from fusiqa.scoring.image import FolderImages, Resize
+from fusiqa.scoring.inputs import image_files
+from fusiqa.scoring.scorer import Scorer
+from fusiqa.stats.intervals import Estimate, bootstrap_interval
+from fusiqa.stats.metrics import srcc
+
+COMMON = ("jpeg", "white_noise", "gaussian_blur", "pixelate")
+FLAW_OF = (
+    *("blur",) * 3, *("colour",) * 5, *("compression",) * 2, *("noise",) * 4, "blur", *("exposure",) * 3, "",
+    "blocks", "blocks", "colour", "blocks", "sharpening", "exposure",
+)  # fmt: skip
+"""The flaw that each of `DISTORTIONS` causes; jitter causes none of those that a model names."""
+CLEAR = 3  # level from which a flaw is to be named
+CELLS = [(name, level) for name in DISTORTIONS for level in LEVELS]
+
+
+def evaluate_distorted(
+    model: Path, images: Path, folder: Path, *, device: str, progress: bool, seed: int = 0, say: Say = print
+) -> dict[str, Estimate]:
+    """Score every image of a folder as it is and under 25 distortions at 5 levels, and write what the scores get right.
+
+    Images are resized as the model asks and then distorted. Intervals are over images.
+
+    Args:
+        model: a run folder or a model.safetensors.
+        images: a folder of sharp images, at least two.
+        folder: for distorted.csv (every score), distorted.md and distorted.png.
+        device: as `Scorer`.
+        progress: whether to show a bar.
+        seed: of what distortions draw.
+        say: takes the report.
+    """
+    files = image_files([images], say=say)
+    if len(files) < 2:
+        raise FusiqaError(f"{images}: expected a folder of at least two sharp images")
+    scorer = Scorer(model, device=device)
+    resize = Resize.parse(scorer.info.resize, view=scorer.info.view)
+
+    def shown(file: Path) -> Iterator[Pixels]:
+        pixels = resize.apply(FolderImages(file.parent).read(file.name))
+        yield pixels
+        for name, level in CELLS:
+            yield distort(pixels, name, level, seed=image_seed(file.name, seed))
+
+    rows = []
+    with progress_bar(what="scoring distorted images", total=len(files), shown=progress) as bar:
+        for file in files:
+            for (name, level), result in zip([("", 0), *CELLS], scorer.many(shown(file)), strict=True):
+                if result.error is not None:
+                    raise FusiqaError(f"{file}: {result.error}")
+                flaws = {f"flaw_{flaw}": p for flaw, p in (result.flaws or {}).items()}
+                rows.append({"image": file.name, "distortion": name, "level": level, "score": result.score, **flaws})
+            bar.update()
+    table = pd.DataFrame(rows)
+    found = measures(table)
+    write_csv(table, folder / "distorted.csv")
+    cells = table["score"].to_numpy().reshape(len(files), -1)[:, 1:].mean(axis=0).reshape(len(DISTORTIONS), -1)
+    level_curves(cells, opinions(), scorer.score_range, list(DISTORTIONS), folder / "distorted.png")
+    text = to_markdown(
+        pd.DataFrame([{"measure": name, "value": format(value, ".3f")} for name, value in found.items()])
+    )
+    note = f"{len(files)} images, {scorer.info.name}; 95 % intervals over images."
+    write_text(folder / "distorted.md", f"{text}\n\n{note}\n")
+    say(f"{text}\n{note}")
+    return found
+
+
+def opinions() -> Float[np.ndarray, "distortions levels"]:
+    """What KADID-10k's viewers thought on average, 1-5."""
+    known = mean_opinions()
+    return np.array([known[cell] for cell in CELLS]).reshape(len(DISTORTIONS), len(LEVELS))
+
+
+def measures(table: pd.DataFrame) -> dict[str, Estimate]:
+    """What the scores of a table of images, distortions and levels get right, with intervals over images.
+
+    - SRCC between the mean score of each cell of distortion and level, and the viewers' mean opinion of it;
+    - fraction of neighbouring levels of one image in the right order, of each of four distortions and of all four;
+    - fraction of pairs of a sharp image and another one at level 4 or 5, in which the sharp one scores higher;
+    - with a flaw head, fraction of images at level 3 and up whose likeliest flaw is the one that was made.
+    """
+    scores = table["score"].to_numpy(float).reshape(-1, 1 + len(CELLS))
+    clean, cells = scores[:, 0], scores[:, 1:].reshape(len(scores), len(DISTORTIONS), len(LEVELS))
+    right = (cells[:, :, :-1] > cells[:, :, 1:]).mean(axis=2)
+    common = [list(DISTORTIONS).index(name) for name in COMMON]
+    beats = (clean[:, None, None, None] > cells[None, :, :, -2:]).mean(axis=(2, 3))
+    others = ~np.eye(len(scores), dtype=bool)
+    known = opinions().ravel()
+
+    def over(measure: Callable[[Int[np.ndarray, " images"]], float]) -> Estimate:
+        return bootstrap_interval(lambda drawn: np.apply_along_axis(measure, -1, drawn), np.arange(len(scores)))
+
+    def sharp_above(drawn: Int[np.ndarray, " images"]) -> float:
+        times = np.bincount(drawn, minlength=len(scores))
+        pairs = times @ others @ times
+        return times @ (beats * others) @ times / pairs if pairs else np.nan
+
+    mean_of = partial(bootstrap_interval, partial(np.mean, axis=-1))
+    found = {"SRCC of cells": over(lambda i: srcc(cells[i].mean(axis=0).ravel(), known))}
+    for name, place in zip(COMMON, common, strict=True):
+        found[f"levels in order, {name}"] = mean_of(right[:, place])
+    found["levels in order, all four"] = mean_of(right[:, common].mean(axis=1))
+    found["sharp above level 4 or 5 of another"] = over(sharp_above)
+    if "flaw_none" in table:
+        named = table[[f"flaw_{name}" for name in FLAWS if name != "none"]].to_numpy().argmax(axis=1)
+        wanted = [place for place, flaw in enumerate(FLAW_OF) if flaw]
+        made = np.array([FLAWS.index(FLAW_OF[place]) for place in wanted])
+        shape = len(scores), len(DISTORTIONS), len(LEVELS)
+        guessed = named.reshape(len(scores), -1)[:, 1:].reshape(shape)[:, wanted, CLEAR - 1 :]
+        found["flaw named, level 3 and up"] = mean_of((guessed == made[:, None]).mean(axis=(1, 2)))
+    return found

@@ -1,0 +1,85 @@
+"""Whether scores follow what people think of distortions: the figures, on scores made up and on a small model."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from tiny_models import noise
+
+from fusiqa.cli import USER_MISTAKE, main
+from fusiqa.config import ModelConfig
+from fusiqa.config.model import FLAWS
+from fusiqa.data.distortions import DISTORTIONS
+from fusiqa.models.quality import QualityModel
+from fusiqa.runs.distorted import CELLS, FLAW_OF, measures, opinions
+
+
+def table_of(scores: np.ndarray) -> pd.DataFrame:
+    cells = [("", 0), *CELLS]
+    rows = [
+        {"image": f"{place}.png", "distortion": name, "level": level, "score": score}
+        for place, image in enumerate(scores)
+        for (name, level), score in zip(cells, image, strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_scores_like_the_viewers_opinions_are_right_in_everything():
+    known = opinions().ravel()
+    scores = np.stack([np.concatenate([[5 + image / 9], known + image / 100]) for image in range(3)])
+    found = measures(table_of(scores))
+    assert found["SRCC of cells"].value == pytest.approx(1)
+    assert found["levels in order, all four"].value == 1
+    assert found["sharp above level 4 or 5 of another"].value == 1
+    assert "flaw named, level 3 and up" not in found
+    worse = measures(table_of(-scores))
+    assert worse["SRCC of cells"].value == pytest.approx(-1)
+    assert worse["levels in order, jpeg"].value == 0
+    assert worse["sharp above level 4 or 5 of another"].value == 0
+
+
+def test_one_image_in_three_has_its_noise_in_the_wrong_order():
+    known = opinions().ravel()
+    scores = np.stack([np.concatenate([[5], known]) for _ in range(3)])
+    noisy = [1 + place for place, (name, _) in enumerate(CELLS) if name == "white_noise"]
+    scores[0, noisy] = scores[0, noisy][::-1]
+    found = measures(table_of(scores))
+    assert found["levels in order, white_noise"].value == pytest.approx(2 / 3)
+    assert found["levels in order, all four"].value == pytest.approx(11 / 12)
+    assert 0 <= found["levels in order, white_noise"].low < 2 / 3 < found["levels in order, white_noise"].high <= 1
+
+
+def test_a_flaw_is_named_rightly_where_the_likeliest_is_the_one_that_was_made():
+    table = table_of(np.zeros((2, 126)) + np.concatenate([[5], opinions().ravel()]))
+    flaw_of = dict(zip(DISTORTIONS, FLAW_OF, strict=True))
+    for flaw in FLAWS:
+        table[f"flaw_{flaw}"] = [0.9 if flaw_of.get(name) == flaw else 0.1 for name in table["distortion"]]
+    assert measures(table)["flaw named, level 3 and up"].value == 1
+    table.loc[table["distortion"] == "jpeg", "flaw_noise"] = 0.95
+    assert measures(table)["flaw named, level 3 and up"].value == pytest.approx(23 / 24)
+
+
+def test_evaluate_measures_a_folder_of_sharp_images(tmp_path, capsys):
+    torch.manual_seed(0)
+    config = ModelConfig(backbone="test_resnet", fusion="attention", view="whole", crop_size=64)
+    config = dataclasses.replace(config, flaws=True)
+    QualityModel(config, resize="max96").save_pretrained(tmp_path / "run")
+    sharp = tmp_path / "sharp"
+    sharp.mkdir()
+    for seed in range(2):
+        Image.fromarray(noise(64, 96, seed)).save(sharp / f"{seed}.png")
+    words = ["evaluate", str(tmp_path / "run"), "--dataset", "distorted", "--no_progress", "--data_dir"]
+    assert not main([*words, str(sharp)])
+    assert "SRCC of cells" in capsys.readouterr().out
+    folder = tmp_path / "run" / "evaluation"
+    assert len(pd.read_csv(folder / "distorted.csv")) == 2 * 126
+    assert "flaw named" in (folder / "distorted.md").read_text()
+    assert Image.open(folder / "distorted.png").width > 1000
+    (sharp / "1.png").unlink()
+    assert main([*words, str(sharp)]) == USER_MISTAKE
+    assert "at least two sharp images" in capsys.readouterr().err
+    assert main(words[:-1]) == USER_MISTAKE
+    assert "--data_dir: name a folder" in capsys.readouterr().err
