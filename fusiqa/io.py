@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from fusiqa.errors import FusiqaError
 
@@ -48,36 +48,24 @@ def check_output(
     inputs: Iterable[str | Path] = (),
     how: str = "`overwrite` to replace it",
 ) -> None:
-    """Refuse an output before anything is computed for it.
+    """Refuse (FusiqaError) an output before anything is computed for it.
 
-    Args:
-        path: the file to write.
-        replace: whether the user asked to replace or continue it; `how` to ask is said otherwise.
-        ours: whether an existing file was written by fusiqa; others are never touched.
-        inputs: what the command reads; none of it is written.
-
-    Raises:
-        FusiqaError: `path` is one of the inputs, is not ours, or exists and was not asked to be replaced.
+    It must be none of the `inputs`. Where the file exists, it must be `ours`, which by default has our mark inside, and
+    the user must have asked to `replace` or continue it; the error says `how` to ask.
     """
     if any(same_place(path, each) for each in inputs):
         raise FusiqaError(f"{path} is one of the inputs; choose another output")
-    if not path.exists():
-        return
-    if not ours(path):
+    if path.exists() and not ours(path):
         raise FusiqaError(f"{path} exists and is not an earlier output of this command; choose another name")
-    if not replace:
+    if path.exists() and not replace:
         raise FusiqaError(f"{path} exists; add {how}")
 
 
 def claim(folder: Path, *patterns: str) -> None:
     """Make a folder for outputs, and note in it which of its files are fusiqa's; it may hold others.
 
-    Args:
-        folder: of the outputs.
-        patterns: of the names of all files that are to be written or replaced, such as "scatter_*.png".
-
-    Raises:
-        FusiqaError: there is such a file already, and no earlier claim covers it.
+    The patterns are those of all files that are to be written or replaced, such as "scatter_*.png". FusiqaError: there
+    is such a file already, and no earlier claim covers it.
     """
     note = folder / CLAIMS_FILE
     claimed = set(note.read_text(encoding="utf-8").splitlines()) if note.is_file() else set()
@@ -93,37 +81,27 @@ def hold(path: Path) -> Iterator[None]:
 
     The lock is a file beside `path`, which the system releases when the process ends, however it does.
     """
-    if fcntl is None:
-        yield
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
-    with _locked(lock) as file:
-        if file is None:
-            holder = lock.read_text(encoding="utf-8") or "another process"
-            raise FusiqaError(f"{path} is being written by {holder}; wait for it, or choose another output")
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}")
-        file.flush()
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(lock: Path) -> Iterator[TextIO | None]:
-    """The file, locked; None where another process has locked it."""
-    while True:
+    while fcntl is not None:
         with open(lock, "a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                yield None
-                return
-            if lock.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
-                yield file
-                return  # else its holder removed it after it was opened here: once more
+                holder = lock.read_text(encoding="utf-8") or "another process"
+                said = f"{path} is being written by {holder}; wait for it, or choose another output"
+                raise FusiqaError(said) from None
+            if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
+                continue  # its holder removed it after it was opened here
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+    yield
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -176,5 +154,5 @@ def to_markdown(table: pd.DataFrame) -> str:
         return text.replace("|", "\\|").replace("\n", " ")
 
     rules = ["---:" if dtype.kind in "biuf" else ":---" for dtype in table.dtypes]
-    rows = [[cell(value) for value in row] for row in table.itertuples(index=False)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [list(table.columns), rules, *rows])
+    rows = (map(cell, row) for row in table.itertuples(index=False))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (table.columns, rules, *rows))

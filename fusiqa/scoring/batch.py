@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 from tqdm import tqdm
 
 from fusiqa.config import ScoreConfig, ScoreRange
 from fusiqa.io import check_output
-from fusiqa.scoring.inputs import STANDARD_INPUT, skipped_in_folders, walk
-from fusiqa.scoring.result import SCALE_COLUMNS, described
+from fusiqa.scoring.inputs import STANDARD_INPUT, walk
+from fusiqa.scoring.result import described, weights_in
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import draw_worst_and_best
 from fusiqa.scoring.table import Row, read_rows, recording, row_writer, select
@@ -46,32 +47,25 @@ def score_images(config: ScoreConfig) -> int:
 
 def _scored(scorer: Scorer, config: ScoreConfig, counts: Counter[str], *, done: set[str]) -> Iterator[Row]:
     """The rows of the images that have none yet, counted, with a bar that learns the total meanwhile."""
-    skipped: Counter[str] = Counter()
-    images = (image for image in walk(config.paths, skipped) if image.name not in done)
+    say = partial(tqdm.write, file=sys.stderr)
+    images = (image for image in walk(config.paths, say=say) if image.name not in done)
     shown = config.progress and sys.stderr.isatty()
     with tqdm(desc="scoring", unit=" images", disable=not shown, initial=len(done)) as bar:
         if shown and STANDARD_INPUT not in config.paths:
-            threading.Thread(target=_count, args=(config.paths, bar), daemon=True).start()
+            counting = lambda: setattr(bar, "total", sum(1 for _ in walk(config.paths)))  # noqa: E731
+            threading.Thread(target=counting, daemon=True).start()
         for result in scorer.stream(images):
             counts["scored" if result.ok else "failed"] += 1
             yield result.row()
             bar.update()
-    if skipped:
-        print(skipped_in_folders(skipped), file=sys.stderr)
-
-
-def _count(paths: tuple[str, ...], bar: tqdm) -> None:
-    """Tell the bar how many images there are, while the first of them are scored."""
-    bar.total = sum(1 for _ in walk(paths))
-    bar.refresh()
 
 
 def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> None:
     """Rows as they come, to a terminal or a pipe; at the end where they are to be selected or sorted."""
-    if on_a_terminal():
+    if sys.stdout.isatty():
         low, high = scorer.score_range
         print(f"{HEAD}   (scores on {low:g} to {high:g}, higher is better)")
-        show: Callable[[Row], None] = lambda row: tqdm.write(line_of(row))  # noqa: E731
+        show = lambda row: tqdm.write(line_of(row))  # noqa: E731
     else:
         show = row_writer(sys.stdout, ".csv", header=True)
     rows: list[Row] = []
@@ -82,25 +76,18 @@ def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> No
             if config.chooses or config.sheet is not None:
                 rows.append(row)
     finally:
-        if config.chooses:
-            for row in select(rows, config):
-                show(row)
+        for row in select(rows, config) if config.chooses else ():
+            show(row)
     _draw(config, rows, scorer.score_range)
-
-
-def on_a_terminal() -> bool:
-    return sys.stdout.isatty()
 
 
 def line_of(row: Row) -> str:
     """A row for people."""
     if row["score"] is None:
         return f"       -       -  {'':19}  {row['path']}: {row['error']}"
-    weights = [row[column] for column in SCALE_COLUMNS]
-    shown = "" if weights[0] is None else " ".join(f"{weight:.2f}" for weight in weights)
     spread = "-" if row["spread"] is None else f"{row['spread']:.3g}"
     flaws = described(row)
-    return f"{row['score']:8.4g}{spread:>8}  {shown:19}  {row['path']}{flaws and f'  {flaws}'}"
+    return f"{row['score']:8.4g}{spread:>8}  {weights_in(row):19}  {row['path']}{flaws and f'  {flaws}'}"
 
 
 def _draw(config: ScoreConfig, rows: Iterable[Row], score_range: ScoreRange) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial, reduce
@@ -17,10 +16,10 @@ from fusiqa.config import ScoreConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.scoring.image import ENDINGS
-from fusiqa.scoring.inputs import ImageInput, file_image, nothing_in, skipped_in_folders, walk
+from fusiqa.scoring.inputs import ImageInput, file_image, nothing_in, walk
 from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import Scorer
-from fusiqa.scoring.table import check_model, is_parquet, parquet_library, parquet_schema
+from fusiqa.scoring.table import check_model, is_parquet, parquet_columns, parquet_schema, pyarrow
 
 PATHS_AT_ONCE = 1_000  # of one block of a list of paths: what is done again where a process is killed
 IMAGES_AT_ONCE = 32  # that a process is handed at once
@@ -32,9 +31,7 @@ def score_on_cluster(config: ScoreConfig) -> int:
     """Score what the settings name with Ray Data, and write Parquet files with the rows; how many have no score.
 
     A process that is killed is started again, and its images are scored again: rows are neither lost nor doubled.
-
-    Raises:
-        FusiqaError: Ray is not installed, nothing to score, or an output that must not be written.
+    FusiqaError: Ray is not installed, nothing to score, or an output that must not be written.
     """
     try:
         import ray
@@ -82,33 +79,23 @@ class ScoringProcess:
 
     def __call__(self, table: Any) -> Any:
         """An Arrow table with `path` or `bytes` -> one with the columns of every table of scores."""
-        import pyarrow as pa
-
         rows = [result.row() for result in self.scorer.stream(map(image_in_row, table.to_pylist()))]
-        return pa.Table.from_pylist(rows, parquet_schema())
+        return pyarrow().Table.from_pylist(rows, parquet_schema())
 
 
 def image_in_row(row: dict[str, Any]) -> ImageInput:
     """The image that a row holds in `bytes`, or names by `path`."""
-    if row.get("bytes") is not None:
-        return ImageInput(row["path"], partial(bytes, row["bytes"]))
-    path = row["path"]
-    return ImageInput(path, partial(content_of_url, path), path) if is_url(path) else file_image(path)
-
-
-def content_of_url(url: str) -> bytes:
-    """The bytes of an object in a store."""
-    import fsspec
-
-    with fsspec.open(url, "rb") as file:
-        return file.read()
+    path, content = row["path"], row.get("bytes")
+    if content is not None:
+        return ImageInput(path, partial(bytes, content))
+    return ImageInput(path, lambda: files_at(path)[0].cat_file(path), path) if is_url(path) else file_image(path)
 
 
 def rows_to_score(config: ScoreConfig, done: set[str], *, blocks: int) -> Any:
     """A Ray data set with `path`, or `path` and `bytes`, of all images that have no row yet."""
-    import pyarrow as pa
     import ray
 
+    pa = pyarrow()
     schema = pa.schema([("path", pa.string()), ("bytes", pa.binary())])
 
     def missing(table: Any) -> Any:
@@ -118,12 +105,12 @@ def rows_to_score(config: ScoreConfig, done: set[str], *, blocks: int) -> Any:
             row["path"] = row["path"] or f"sha256:{hashlib.sha256(row['bytes'] or b'').hexdigest()[:16]}"
         return pa.Table.from_pylist([row for row in rows if row["path"] not in done], schema)
 
-    parts = [ray.data.read_parquet(path) for path in config.paths if is_parquet(path)]
-    for part in parts:
+    parts = []
+    for part in (ray.data.read_parquet(path) for path in config.paths if is_parquet(path)):
         names = part.schema().names
         if not {"path", "bytes"} & set(names):
             raise FusiqaError(f"the Parquet has the columns {', '.join(names)}; expected path or bytes (of an image)")
-    parts = [part.map_batches(missing, batch_format="pyarrow") for part in parts]
+        parts.append(part.map_batches(missing, batch_format="pyarrow"))
     if others := [path for path in config.paths if not is_parquet(path)]:
         names = (name for name in named(others) if name not in done)
         tables = []  # a block each, made when the one before it is stored
@@ -136,12 +123,10 @@ def rows_to_score(config: ScoreConfig, done: set[str], *, blocks: int) -> Any:
 
 def named(paths: list[str]) -> Iterator[str]:
     """Paths and URLs of the images in files, folders, and folders at URLs. Raises FusiqaError where there are none."""
-    import fsspec
-
     found = False
     for url in filter(is_url, paths):
         try:
-            files, root = fsspec.url_to_fs(url)
+            files, root = files_at(url)
             names = files.find(root)
         except Exception as reason:  # each store's client raises its own
             raise FusiqaError(f"{url} cannot be listed: {str(reason) or type(reason).__name__}") from reason
@@ -149,12 +134,10 @@ def named(paths: list[str]) -> Iterator[str]:
             if os.path.splitext(name)[1].lower() in ENDINGS:
                 found = True
                 yield files.unstrip_protocol(name)
-    here, skipped = [path for path in paths if not is_url(path)], Counter[str]()
-    for image in walk(here, skipped) if here else ():
+    here = [path for path in paths if not is_url(path)]
+    for image in walk(here, say=partial(print, file=sys.stderr)) if here else ():
         found = True
         yield os.path.abspath(image.path or image.name)
-    if skipped:
-        print(skipped_in_folders(skipped), file=sys.stderr)
     if not found:
         raise FusiqaError(nothing_in(paths))
 
@@ -162,19 +145,16 @@ def named(paths: list[str]) -> Iterator[str]:
 def earlier(output: str, config: ScoreConfig) -> set[str]:
     """Paths that have a row in the output already.
 
-    Raises:
-        FusiqaError: the output exists and neither `resume` nor `overwrite` was given, it has files that are not tables
-            of scores, it has scores of another model, or it has the input.
+    FusiqaError: the output exists and neither `resume` nor `overwrite` was given, it has files that are not tables of
+    scores, it has scores of another model, or it has the input.
     """
-    import fsspec
-
-    files, root = fsspec.url_to_fs(output)
+    files, root = files_at(output)
     for path in filter(is_parquet, config.paths):
-        if f"{fsspec.url_to_fs(path)[1]}/".startswith(f"{root}/"):
+        if f"{files_at(path)[1]}/".startswith(f"{root}/"):
             raise FusiqaError(f"{path} is one of the inputs; choose an output folder without it")
     found = [name for name in tables_below(files, root) if f"/{UNFINISHED}/" not in name]
     for name in found:
-        if columns_of(files, name) != COLUMNS:
+        if parquet_columns(name, files) != COLUMNS:
             raise FusiqaError(f"{name} is not a table of scores; choose another output folder")
     if config.overwrite:
         files.rm(tables_below(files, root))
@@ -183,44 +163,40 @@ def earlier(output: str, config: ScoreConfig) -> set[str]:
         raise FusiqaError(f"{output} has rows already; add `resume` to continue it, or `overwrite` to discard them")
     keep_whole_files(output)
     rows = stored(output).to_table(columns=["path", "model"])
-    if len(rows):
+    if models := rows["model"].unique().to_pylist():
         name = Scorer(config.model, device="cpu", backend=config.backend).info.name
-        for model in rows["model"].unique().to_pylist():
+        for model in models:
             check_model(output, model, name)
     return set(rows["path"].to_pylist())
 
 
 def keep_whole_files(output: str) -> None:
     """Move the files that were written to their end into the output, and remove those of a run that was killed."""
+    files, root = files_at(output)
+    unfinished = f"{root}/{UNFINISHED}"
+    for name in tables_below(files, unfinished):
+        if parquet_columns(name, files) == COLUMNS:
+            files.mv(name, f"{root}/{os.path.basename(name)}")
+    if files.exists(unfinished):
+        files.rm(unfinished, recursive=True)
+
+
+def files_at(path: str) -> tuple[Any, str]:
+    """The file system or store of a path or URL, and the path there."""
     import fsspec
 
-    files, root = fsspec.url_to_fs(output)
-    for name in tables_below(files, f"{root}/{UNFINISHED}"):
-        if columns_of(files, name) == COLUMNS:
-            files.mv(name, f"{root}/{os.path.basename(name)}")
-    if files.exists(f"{root}/{UNFINISHED}"):
-        files.rm(f"{root}/{UNFINISHED}", recursive=True)
+    return fsspec.url_to_fs(path)
 
 
 def tables_below(files: Any, folder: str) -> list[str]:
     return [name for name in files.find(folder) if is_parquet(name)] if files.exists(folder) else []
 
 
-def columns_of(files: Any, name: str) -> tuple[str, ...]:
-    """The columns of a Parquet file; none of one that is cut short."""
-    try:
-        with files.open(name, "rb") as file:
-            return tuple(parquet_library().read_schema(file).names)
-    except (OSError, ValueError):
-        return ()
-
-
 def stored(output: str) -> Any:
     """The rows in the output, as an Arrow data set."""
-    import fsspec
     from pyarrow import dataset
 
-    files, root = fsspec.url_to_fs(output)
+    files, root = files_at(output)
     return dataset.dataset(tables_below(files, root), parquet_schema(), format="parquet", filesystem=files)
 
 

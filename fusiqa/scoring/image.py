@@ -23,33 +23,29 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePl
 from fusiqa.errors import FusiqaError
 
 DECODING = 2  # incremented with every change of the decoded pixels, so that no cache keeps the old ones
-Pixels = UInt8[np.ndarray, "height width 3"]
-"""An image: uint8, 0-255, sRGB."""
+Pixels = UInt8[np.ndarray, "height width 3"]  # an image: 0-255, sRGB
 OtherSize = UInt8[np.ndarray, "new_height new_width 3"]
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".gif"}
-ENDINGS |= {".heic", ".heif"}
-"""Of the files that are taken for images in a folder, in lower case."""
+ENDINGS |= {".heic", ".heif"}  # of the files that are taken for images in a folder, in lower case
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "PPM", "JPEG2000")
 """Formats that Pillow may open, MPO with JPEG; it would start a program for others (EPS). HEIF needs an extra."""
 JPEG = ("JPEG", "MPO")
 HEIC = re.compile(rb".{4}ftyp.{0,120}?(hei[cxms]|hev[cxms])", re.DOTALL)  # ISO/IEC 23008-12, annex B.4
-PNG = b"\x89PNG\r\n\x1a\n"
-PNG_COMPRESSED = (b"zTXt", b"iTXt", b"iCCP")
+PNG, PNG_COMPRESSED = b"\x89PNG\r\n\x1a\n", (b"zTXt", b"iTXt", b"iCCP")
 PLAIN_SRGB = {"sRGB", "sRGB IEC61966-2.1", "sRGB built-in"}  # profiles that would only add rounding errors
 WHITE_IS_ZERO = 0  # TIFF 6.0, tag 262
 NO_RANGE = "its pixels are {}, which have no agreed range; save it with 8 or 16 bits"
 
 SPARE = 2  # a JPEG that is decoded at a reduced scale stays this many times as large as it is resized to
-OVERLAP = 2 / 3
-"""Least fraction of a crop that its neighbour covers too when an image is scored: 20 crops of 224 on 512x384, as many
-as the field takes; 9 an image of 320 pixels gave a higher validation SRCC than 4."""
+OVERLAP = 2 / 3  # least fraction of a crop that its neighbour covers too when an image is scored
+"""20 crops of 224 on 512x384, as in the field; 9 an image of 320 pixels gave a higher validation SRCC than 4."""
 LARGEST_SIDE = 16_384  # pixels, that a resize may ask for or give: an upscaled sliver would not fit in memory
 STRIDE = 32  # of the coarsest map of most backbones: whole images are mirrored to a multiple of it
 LARGEST_PIECE = 1_024  # side of the parts that a whole image is cut into, pixels
 
 
 def decode(content: bytes) -> Pixels:
-    """Decode an image: the first frame, upright, in sRGB, transparency over white.
+    """An image: the first frame, upright, in sRGB, transparency over white.
 
     Raises whatever Pillow does for what is truncated, no image, or too large (twice Image.MAX_IMAGE_PIXELS: 179
     million); FusiqaError for pixels without an agreed range (floating point, 32 bits), and HEIC without its extra.
@@ -65,10 +61,9 @@ def decode_resized(content: bytes, resize: Resize) -> tuple[Pixels, tuple[int, i
     with _opened(content) as image:
         size = None
         if resize.reduced and image.format in JPEG:
-            turned = _orientation(image) >= 5
-            size = image.size if turned else image.size[::-1]
-            height, width = (SPARE * side for side in resize.size(*size))
-            image.draft(None, (height, width) if turned else (width, height))
+            turned = slice(None, None, 1 if _orientation(image) >= 5 else -1)
+            size = image.size[turned]
+            image.draft(None, tuple(SPARE * side for side in resize.size(*size))[turned])
         pixels = upright_pixels(image)
         size = size or pixels.shape[:2]
         return resize.apply(pixels, size), size
@@ -112,8 +107,8 @@ def prove_readable(content: bytes) -> None:
         if image.format in JPEG:
             image.draft("L", (1, 1))
             image.load()
-            return
-    decode(content)
+        else:
+            upright_pixels(image)
 
 
 @contextmanager
@@ -134,7 +129,7 @@ def _opened(content: bytes) -> Iterator[Image.Image]:
 
 def _without_oversized(content: bytes) -> bytes:
     """A PNG without those texts and profiles that Pillow would refuse a whole image for."""
-    kept, place = [content[: len(PNG)]], len(PNG)
+    kept, place = [PNG], len(PNG)
     while place < len(content):
         length, kind = int.from_bytes(content[place : place + 4], "big"), content[place + 4 : place + 8]
         end = place + 12 + length
@@ -175,10 +170,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     widest = 32 if image.mode == "I" and image.format != "PPM" else 16
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (widest,))[0]
     levels, white = np.asarray(image).astype(np.int64), 2**bits - 1
+    low, high = levels.min(), levels.max()
     if bits > 16:
-        raise FusiqaError(NO_RANGE.format(f"integers of 32 bits ({levels.min()} to {levels.max()})"))
-    if levels.min() < 0 or levels.max() > white:
-        raise FusiqaError(f"its levels go from {levels.min()} to {levels.max()}, expected 0 to {white}")
+        raise FusiqaError(NO_RANGE.format(f"integers of 32 bits ({low} to {high})"))
+    if low < 0 or high > white:
+        raise FusiqaError(f"its levels go from {low} to {high}, expected 0 to {white}")
     if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
         levels = white - levels
     return Image.fromarray(np.round(levels * (255 / white)).astype(np.uint8))
@@ -189,16 +185,15 @@ def _in_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile)) if profile else None
         if source and ImageCms.getProfileDescription(source).strip() not in PLAIN_SRGB:
-            converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            return converted or picture.convert("RGB")
+            srgb = ImageCms.createProfile("sRGB")
+            picture = ImageCms.profileToProfile(picture, source, srgb, outputMode="RGB") or picture
     except (ImageCms.PyCMSError, OSError, ValueError):
         pass
     return picture.convert("RGB")
 
 
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-_filter_lock = threading.Lock()
-_readers: list[int] = []  # the threads that are opening an image
+_filter_lock, _readers = threading.Lock(), []  # the second: one entry for each thread that is opening an image
 
 
 @contextmanager
@@ -210,7 +205,7 @@ def _pillow_warnings_ignored() -> Iterator[None]:
     with _filter_lock:
         if not _readers:
             warnings.filters.insert(0, _PILLOW_WARNINGS)  # type: ignore[attr-defined]
-        _readers.append(threading.get_ident())
+        _readers.append(None)
     try:
         yield
     finally:
@@ -243,13 +238,10 @@ def content_of(path: Path | str) -> bytes:
     """The bytes of a file; anything else is refused (FusiqaError) before it is opened: a pipe would never answer."""
     path = Path(path)
     size = path.stat().st_size
-    if path.is_dir():
-        raise FusiqaError("is a folder, not an image")
-    if not path.is_file():
-        raise FusiqaError("is a pipe, a socket or a device, not a file")
-    if not size:
-        raise FusiqaError("is empty (0 bytes)")
-    return path.read_bytes()
+    if path.is_file() and size:
+        return path.read_bytes()
+    other = "is a folder, not an image" if path.is_dir() else "is a pipe, a socket or a device, not a file"
+    raise FusiqaError("is empty (0 bytes)" if path.is_file() else other)
 
 
 @contextmanager
@@ -263,31 +255,24 @@ def naming(image: str, root: Path | None = None) -> Iterator[None]:
 
 def reason_of(error: Exception, root: Path | None = None) -> str:
     """Why an image could not be read, in the user's words; `root` is where it was looked for."""
-    match error:
-        case FusiqaError():
-            return str(error)
-        case FileNotFoundError():
-            return "no such file" if root is None else f"no such file in {root}"
-        case PermissionError():
-            return "may not be read (permission denied)"
-        case UnidentifiedImageError():
-            return "not an image in a format that can be read"
-        case Image.DecompressionBombError():
-            return f"too large to be decoded safely ({error})"
-        case OSError(strerror=str(said)):
-            return f"cannot be read ({said.lower()})"
-        case _:
-            return f"cannot be read ({str(error) or type(error).__name__})"
+    reasons = {
+        FusiqaError: str(error),
+        FileNotFoundError: "no such file" if root is None else f"no such file in {root}",
+        PermissionError: "may not be read (permission denied)",
+        UnidentifiedImageError: "not an image in a format that can be read",
+        Image.DecompressionBombError: f"too large to be decoded safely ({error})",
+    }
+    said = str(getattr(error, "strerror", None) or "").lower() or str(error) or type(error).__name__
+    return next((reason for kind, reason in reasons.items() if isinstance(error, kind)), f"cannot be read ({said})")
 
 
 @dataclass(frozen=True)
 class Resize:
-    """How an image is resized before it is cropped: bicubic and anti-aliased, by Pillow.
+    """How an image is resized before it is cropped: bicubic and anti-aliased, by Pillow; without sides, not at all.
 
     Attributes:
-        short_side: length of the shorter side afterwards, pixels, the aspect kept (a sliver more than 16384 pixels long
-            is squeezed to that); None to not go by it.
-        exact: (height, width) afterwards, pixels; None to not go by it. Neither: the size is kept.
+        short_side: length of the shorter side afterwards, pixels, the aspect kept; 16384 at most of the longer.
+        exact: (height, width) afterwards, pixels, instead.
         reduced: whether large JPEGs are decoded at 1/2, 1/4 or 1/8, 4 times as fast. It moved scores of a model of
             crops by up to 0.015 of the range, so it is for models of whole images, which learn from such pixels.
         enlarge: whether an image with a smaller short side is enlarged, or kept as it is.
@@ -310,17 +295,15 @@ class Resize:
         """
         if text == "none":
             return cls()
-        reduced = view == "whole"
-        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})|(?:max)?(\d{1,5})", text, re.ASCII)
-        sides = [int(side) for side in match.groups() if side] if match else []
-        if not sides or not all(1 <= side <= LARGEST_SIDE for side in sides):
+        words = re.fullmatch(r"\d{1,5}x\d{1,5}|(max)?\d{1,5}", text, re.ASCII)
+        sides = [int(side) for side in text.removeprefix("max").split("x")] if words else [0]
+        if min(sides) < 1 or max(sides) > LARGEST_SIDE:
             raise FusiqaError(
                 "`resize` must be none, the short side in pixels (384), max384 (never enlarge) or WIDTHxHEIGHT "
                 f"(512x384), sides from 1 to {LARGEST_SIDE}; got {text}"
             )
-        if len(sides) == 2:
-            return cls(None, (sides[1], sides[0]), reduced)
-        return cls(sides[0], None, reduced, enlarge=not text.startswith("max"))
+        exact, short_side = ((sides[1], sides[0]), None) if len(sides) == 2 else (None, sides[0])
+        return cls(short_side, exact, reduced=view == "whole", enlarge=not text.startswith("max"))
 
     def __str__(self) -> str:
         """The words that `parse` reads back."""
@@ -337,11 +320,11 @@ class Resize:
         """
         if self.exact is not None:
             return self.exact
-        if self.short_side is None or (min(height, width) <= self.short_side and not self.enlarge):
+        short, long = sorted((height, width))
+        if self.short_side is None or (short <= self.short_side and not self.enlarge):
             return height, width
-        scale = self.short_side / min(height, width)
-        long_side = min(LARGEST_SIDE, max(self.short_side, round(max(height, width) * scale)))
-        return (self.short_side, long_side) if height <= width else (long_side, self.short_side)
+        long = min(LARGEST_SIDE, max(self.short_side, round(long * (self.short_side / short))))
+        return (self.short_side, long) if height <= width else (long, self.short_side)
 
     def apply(self, pixels: Pixels, size: tuple[int, int] | None = None) -> OtherSize:
         """The resized image; the very same array, not resampled, where its size is right already.
@@ -360,19 +343,12 @@ class Resize:
 
 @dataclass(frozen=True)
 class Views:
-    """The parts of an image that go through the network, as a sequence of arrays.
+    """The parts of an image that go through the network, as a sequence of arrays."""
 
-    Attributes:
-        pixels: the resized image, mirrored where it was too small, uint8 (height, width, 3).
-        places: (top, left, height, width) of each view in `pixels`.
-        boxes: (views, 4), left, top, right, bottom of each as fractions of the image, mirrored margins cut off.
-        weights: (views,), of each view in the average, sum to one.
-    """
-
-    pixels: np.ndarray
-    places: list[tuple[int, int, int, int]]
-    boxes: Float[np.ndarray, "views 4"]
-    weights: Float[np.ndarray, " views"]
+    pixels: np.ndarray  # the resized image, mirrored where it was too small, uint8 (height, width, 3)
+    places: list[tuple[int, int, int, int]]  # top, left, height, width of each view in `pixels`
+    boxes: Float[np.ndarray, "views 4"]  # left, top, right, bottom as fractions of the image, without mirrored margins
+    weights: Float[np.ndarray, " views"]  # of each view in the average, sum to one
 
     def __len__(self) -> int:
         return len(self.places)
@@ -381,14 +357,12 @@ class Views:
         return (self.pixels[top : top + height, left : left + width] for top, left, height, width in self.places)
 
 
-NO_VIEWS = Views(np.empty((0, 0, 3), np.uint8), [], np.empty((0, 4)), np.empty(0))
-"""Of an image that cannot be read."""
+NO_VIEWS = Views(np.empty((0, 0, 3), np.uint8), [], np.empty((0, 4)), np.empty(0))  # of an unreadable image
 
 
 def views_of(resized: Pixels, crop: int, *, view: str = "crops", overlap: float = OVERLAP) -> Views:
     """The parts of a resized image that its score is the average of, as `layout` says."""
-    height, width = resized.shape[:2]
-    margins, *parts = layout(height, width, crop, view=view, overlap=overlap)
+    margins, *parts = layout(*resized.shape[:2], crop, view=view, overlap=overlap)
     return Views(_mirrored(resized, margins), *parts)
 
 
@@ -401,17 +375,16 @@ def layout(height: int, width: int, crop: int, *, view: str = "crops", overlap: 
     """
     if view == "whole":
         margins = [(0, max(-side % STRIDE, 2 * STRIDE - side)) for side in (height, width)]
-        rows, columns = (_cuts(side + after) for side, (_, after) in zip((height, width), margins, strict=True))
-        places = [(t, x, b - t, r - x) for t, b in pairwise(rows) for x, r in pairwise(columns)]
+        rows, columns = _cuts(height + margins[0][1]), _cuts(width + margins[1][1])
+        places = [(top, left, end - top, right - left) for top, end in rows for left, right in columns]
     else:
-        missing = [max(0, crop - side) for side in (height, width)]
-        margins = [(extra // 2, extra - extra // 2) for extra in missing]
-        corners = cover(height + missing[0], width + missing[1], crop, overlap=overlap)
+        margins = _to_middle((height, width), (crop, crop))
+        corners = cover(max(height, crop), max(width, crop), crop, overlap=overlap)
         places = [(top, left, crop, crop) for top, left in corners]
     (above, _), (before, _) = margins
     edges = np.array([(x - before, t - above, x - before + w, t - above + h) for t, x, h, w in places])
     edges = np.clip(edges, 0, [width, height, width, height])
-    areas = (edges[:, 2] - edges[:, 0]) * (edges[:, 3] - edges[:, 1])
+    areas = np.prod(edges[:, 2:] - edges[:, :2], axis=1)
     return margins, places, edges / [width, height, width, height], areas / areas.sum()
 
 
@@ -423,31 +396,30 @@ def windows_of(boxes: Float[np.ndarray, "views 4"]) -> Float[np.ndarray, "window
     return np.concatenate([first, first + sizes / 2], axis=2).reshape(-1, 4)
 
 
-def _cuts(side: int) -> list[int]:
-    """Where a side, a multiple of the stride, is cut into parts that are such multiples too."""
+def _cuts(side: int) -> list[tuple[int, int]]:
+    """From where to where the parts of a side go; it is a multiple of the stride, and so are they."""
     parts = math.ceil(side / LARGEST_PIECE)
-    return [round(part * side / parts / STRIDE) * STRIDE for part in range(parts + 1)]
+    return list(pairwise(round(part * side / parts / STRIDE) * STRIDE for part in range(parts + 1)))
 
 
 def cover(height: int, width: int, crop: int, *, overlap: float = 0.0) -> list[tuple[int, int]]:
     """Corners (top, left) of the fewest square crops that cover an image, edges included, row by row; all in pixels.
 
-    Along each side the crops lie evenly spread from 0 to side - crop, as few as the overlap (0 to below 1, the least
-    fraction of a crop that its neighbour covers too) allows: 1 + ceil((side - crop) / ((1 - overlap) crop)) of them.
-    A side shorter than the crop raises FusiqaError (`pad_to` comes first).
+    Along each side 1 + ceil((side - crop) / ((1 - overlap) crop)) of them lie evenly spread from 0 to side - crop, and
+    their neighbours cover at least `overlap` of them, 0 to below 1. A side shorter than the crop raises FusiqaError.
 
     Example:
         >>> cover(height=4, width=7, crop=3)
         [(0, 0), (0, 2), (0, 4), (1, 0), (1, 2), (1, 4)]
     """
     _require_room(height, width, crop)
-    return [(top, left) for top in _spread(height, crop, overlap) for left in _spread(width, crop, overlap)]
-
-
-def _spread(side: int, crop: int, overlap: float) -> list[int]:
     step = max(1, math.floor((1 - overlap) * crop + 1e-9))  # rounding must not cost a crop more
-    count = 1 + math.ceil((side - crop) / step)
-    return [round(i * (side - crop) / max(1, count - 1)) for i in range(count)]
+    gaps = [math.ceil((side - crop) / step) for side in (height, width)]
+    tops, lefts = (
+        [round(place * (side - crop) / max(1, gap)) for place in range(gap + 1)]
+        for side, gap in zip((height, width), gaps, strict=True)
+    )
+    return [(top, left) for top in tops for left in lefts]
 
 
 def random_corner(rng: np.random.Generator, height: int, width: int, crop: int) -> tuple[int, int]:
@@ -466,8 +438,12 @@ def pad_to(pixels: Pixels, height: int, width: int) -> OtherSize:
 
     The same array where it is large enough already. The odd pixel goes to the bottom and to the right.
     """
-    missing = [max(0, wanted - side) for wanted, side in zip((height, width), pixels.shape[:2], strict=True)]
-    return _mirrored(pixels, [(extra // 2, extra - extra // 2) for extra in missing])
+    return _mirrored(pixels, _to_middle(pixels.shape[:2], (height, width)))
+
+
+def _to_middle(size: tuple[int, ...], wanted: tuple[int, int]) -> list[tuple[int, int]]:
+    missing = [max(0, least - side) for side, least in zip(size, wanted, strict=True)]
+    return [(extra // 2, extra - extra // 2) for extra in missing]
 
 
 def _mirrored(pixels: Pixels, margins: list[tuple[int, int]]) -> OtherSize:

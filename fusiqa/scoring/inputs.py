@@ -84,10 +84,8 @@ def image_of(given: Any, *, place: int = 0) -> ImageInput:
             return ImageInput(name, partial(bytes, given))
         case Image.Image():
             return ImageInput(getattr(given, "filename", "") or name, partial(upright_pixels, given))
-        case np.ndarray():
-            return ImageInput(name, partial(pixels_of_array, given))
-    if hasattr(given, "detach") and hasattr(given, "ndim"):  # a tensor, without importing torch to see it
-        return ImageInput(name, partial(pixels_of_tensor, given))
+    if isinstance(given, np.ndarray) or (hasattr(given, "detach") and hasattr(given, "ndim")):
+        return ImageInput(name, partial(pixels_of, given))
     if hasattr(given, "read"):
         named = getattr(given, "name", None)
         return ImageInput(named if isinstance(named, str) else name, given.read)
@@ -101,6 +99,10 @@ def file_image(path: str) -> ImageInput:
     return ImageInput(printable(path), partial(content_of, path), path)
 
 
+def _refuse(reason: str) -> NoReturn:
+    raise FusiqaError(reason)
+
+
 def printable(path: str) -> str:
     r"""A path that any table can hold in one line: bytes that are not UTF-8 and control characters are escaped.
 
@@ -112,44 +114,35 @@ def printable(path: str) -> str:
     return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in UNWRITABLE else c for c in text)
 
 
-def pixels_of_array(array: np.ndarray) -> Pixels:
-    """An array as an image: (height, width), (height, width, 1), (..., 3) or (..., 4), the opacity over white.
+def pixels_of(given: Any) -> Pixels:
+    """An array or a tensor of torch as an image; opacity over white. Others, and NaN, raise FusiqaError.
 
-    uint8 is 0-255, uint16 0-65535, floating point 0-1; channels may come first. Others, and NaN, raise FusiqaError.
+    Arrays are (height, width), or have 1, 3 or 4 channels last or first; tensors have them first. uint8 is 0-255,
+    uint16 0-65535, floating point 0-1.
     """
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.ndim == 3 and array.shape[2] not in CHANNELS and array.shape[0] in CHANNELS:
+    array = given
+    if not isinstance(given, np.ndarray):  # a tensor, without importing torch to see it
+        if given.ndim == 3 and given.shape[0] not in CHANNELS:
+            raise FusiqaError(f"a tensor of shape {tuple(given.shape)}; expected (3, height, width)")
+        array = given.detach().cpu()
+        array = (array.float() if array.is_floating_point() else array).numpy()
+        array = array.transpose(1, 2, 0) if array.ndim == 3 else array
+    elif array.ndim == 3 and array.shape[2] not in CHANNELS and array.shape[0] in CHANNELS:
         array = array.transpose(1, 2, 0)
+    array = array[:, :, None] if array.ndim == 2 else array
     if array.ndim != 3 or array.shape[2] not in CHANNELS or 0 in array.shape:
-        raise FusiqaError(f"an array of shape {array.shape}; expected (height, width, 3), with 1 or 4 for grey or RGBA")
+        raise FusiqaError(f"an array of shape {given.shape}; expected (height, width, 3), with 1 or 4 for grey or RGBA")
     if array.dtype != np.uint8:
-        array = _as_bytes(array)
+        most = 65_535 if array.dtype == np.uint16 else 1
+        if most == 1 and not np.issubdtype(array.dtype, np.floating):
+            raise FusiqaError(f"an array of {array.dtype}; expected uint8 (0-255), uint16 (0-65535) or floats in 0-1")
+        low, high = float(array.min()), float(array.max())
+        if not (low >= 0 and high <= most):  # NaN is neither
+            raise FusiqaError(f"values from {low:g} to {high:g} in an array of {array.dtype}; expected 0 to {most}")
+        array = np.round(array * (255 / most)).astype(np.uint8)
     if array.shape[2] == 1:
         return np.repeat(array, 3, axis=2)
     return upright_pixels(Image.fromarray(array)) if array.shape[2] == 4 else np.ascontiguousarray(array)
-
-
-def pixels_of_tensor(tensor: Any) -> Pixels:
-    """A tensor (channels, height, width) or (height, width) as an image: types and ranges as for arrays."""
-    if tensor.ndim == 3 and tensor.shape[0] not in CHANNELS:
-        raise FusiqaError(f"a tensor of shape {tuple(tensor.shape)}; expected (3, height, width)")
-    array = tensor.detach().cpu()
-    array = (array.float() if array.is_floating_point() else array).numpy()
-    return pixels_of_array(array.transpose(1, 2, 0) if array.ndim == 3 else array)
-
-
-def _as_bytes(array: np.ndarray) -> np.ndarray:
-    if array.dtype != np.uint16 and not np.issubdtype(array.dtype, np.floating):
-        raise FusiqaError(f"an array of {array.dtype}; expected uint8 (0-255), uint16 (0-65535) or floats in 0-1")
-    lowest, highest, most = float(array.min()), float(array.max()), 65_535 if array.dtype == np.uint16 else 1
-    if not (lowest >= 0 and highest <= most):  # NaN is neither
-        raise FusiqaError(f"values from {lowest:g} to {highest:g} in an array of {array.dtype}; expected 0 to {most}")
-    return np.round(array * (255 / most)).astype(np.uint8)
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise FusiqaError(reason)
 
 
 def listed_names(lines: Iterable[str] | None = None) -> Iterator[str]:
@@ -169,7 +162,7 @@ def listed_names(lines: Iterable[str] | None = None) -> Iterator[str]:
             yield line.rstrip("\r\n")
 
 
-def walk(paths: Iterable[str], skipped: Counter[str] | None = None) -> Iterator[ImageInput]:
+def walk(paths: Iterable[str], *, say: Callable[[str], object] | None = None) -> Iterator[ImageInput]:
     """Images in the order named; in folders and below them by ending, sorted, without hidden files.
 
     A file that is named is taken whatever its ending. A missing file and a folder that may not be read come as an image
@@ -178,10 +171,10 @@ def walk(paths: Iterable[str], skipped: Counter[str] | None = None) -> Iterator[
 
     Args:
         paths: files, folders, patterns, or "-" for a list on standard input.
-        skipped: is given the number of files in folders that are not taken, by ending, and of linked folders.
+        say: is told at the end what folders hold besides, by ending, and of linked folders.
     """
-    paths, seen, found = list(paths), set(), False
-    for image in _named(paths, Counter() if skipped is None else skipped):
+    paths, seen, found, skipped = list(paths), set(), False, Counter[str]()
+    for image in _named(paths, skipped):
         found = True
         if image.name not in seen:
             yield image
@@ -189,36 +182,28 @@ def walk(paths: Iterable[str], skipped: Counter[str] | None = None) -> Iterator[
             seen.add(image.name)
     if not found:
         raise FusiqaError(nothing_in(paths))
+    if skipped and say:
+        say(f"skipped in folders: {listed([f'{n:,} {what}' for what, n in skipped.most_common()])}")
 
 
 def nothing_in(paths: Iterable[str | Path]) -> str:
     """What is said where paths hold no image."""
-    return (
-        f"no images in {', '.join(map(str, paths))}; in folders, these endings are taken: {' '.join(sorted(ENDINGS))}"
-    )
+    endings = " ".join(sorted(ENDINGS))
+    return f"no images in {', '.join(map(str, paths))}; in folders, these endings are taken: {endings}"
 
 
-def skipped_in_folders(skipped: Counter[str]) -> str:
-    """What is said of the files in folders that were not taken."""
-    return f"skipped in folders: {listed([f'{n:,} {what}' for what, n in skipped.most_common()])}"
-
-
-def image_files(paths: Sequence[Path], *, say: Callable[[str], object] = lambda _: None) -> list[Path]:
-    """The files that `walk` finds, as absolute paths, each once; `say` is told what folders hold besides.
+def image_files(paths: Sequence[Path], *, say: Callable[[str], object] | None = None) -> list[Path]:
+    """The files that `walk` finds, as absolute paths, each once.
 
     Raises FusiqaError for a path that does not exist, and where there is no image at all.
     """
     for path in paths:
         if not path.exists() and not glob.has_magic(str(path)):
             raise FusiqaError(f"no such file or folder: {path}")
-    skipped: Counter[str] = Counter()
-    found = [Path(image.path or image.name) for image in walk(map(str, paths), skipped)]
-    files = list(dict.fromkeys(path.resolve() for path in found if path.is_file()))
-    if not files:
-        raise FusiqaError(nothing_in(paths))
-    if skipped:
-        say(skipped_in_folders(skipped))
-    return files
+    found = [Path(image.path or image.name) for image in walk(map(str, paths), say=say)]
+    if files := list(dict.fromkeys(path.resolve() for path in found if path.is_file())):
+        return files
+    raise FusiqaError(nothing_in(paths))
 
 
 def _named(paths: Iterable[str], skipped: Counter[str]) -> Iterator[ImageInput]:
@@ -233,22 +218,18 @@ def _named(paths: Iterable[str], skipped: Counter[str]) -> Iterator[ImageInput]:
             yield file_image(path)
 
 
-def _below(folder: str, skipped: Counter[str]) -> Iterator[ImageInput]:
-    """The images of a folder, then those of its folders, each in the order of their names."""
-    try:
-        with os.scandir(folder) as entries:
-            visible = sorted((each for each in entries if not each.name.startswith(".")), key=lambda each: each.name)
-    except OSError as error:
-        yield ImageInput(printable(folder), partial(_refuse, reason_of(error)), folder)
-        return
-    for entry in visible:
-        ending = os.path.splitext(entry.name)[1].lower()
-        if os.path.isdir(entry.path):
-            skipped.update(["linked folder"] * entry.is_symlink())
-        elif ending in ENDINGS:
-            yield file_image(entry.path)
-        else:
-            skipped[ending or "without an ending"] += 1
-    for entry in visible:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _below(entry.path, skipped)
+def _below(top: str, skipped: Counter[str]) -> Iterator[ImageInput]:
+    """The images of a folder, then those of its folders, each in the order of their names; then unreadable folders."""
+    failed: list[OSError] = []
+    for folder, below, files in os.walk(top, onerror=failed.append):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        skipped.update("linked folder" for name in below if os.path.islink(os.path.join(folder, name)))
+        for name in sorted(name for name in files if not name.startswith(".")):
+            ending = os.path.splitext(name)[1].lower()
+            if ending in ENDINGS:
+                yield file_image(os.path.join(folder, name))
+            else:
+                skipped[ending or "without an ending"] += 1
+    for error in failed:
+        path = str(error.filename or top)
+        yield ImageInput(printable(path), partial(_refuse, reason_of(error)), path)

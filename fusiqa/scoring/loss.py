@@ -21,14 +21,8 @@ class QualityLoss(nn.Module):
     """How far images fall short of the best score, 0 (best) to 1, averaged over the batch; gradients reach the pixels.
 
     The scores are those of `Scorer` except for rounding to 8 bits after the resize. The model is fixed and not part of
-    the module's state. Scores outside the range give values outside 0-1.
-
-    Args:
-        model: as for `Scorer`.
-        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps"; images are moved there.
-
-    Raises:
-        FusiqaError: no such model or device.
+    the module's state. Scores outside the range give values outside 0-1. `model` and `device` are those of `Scorer`,
+    images are moved there; FusiqaError where there is no such model or device.
 
     Example:
         >>> images = torch.rand(1, 3, 64, 64, requires_grad=True)
@@ -51,26 +45,24 @@ def quality_loss(network: Network, images: Float[Tensor, "batch 3 height width"]
     """The loss of `QualityLoss`: mean of (best score - score) / width of the score range. Raises FusiqaError as it."""
     if not isinstance(network, TorchNetwork):
         raise FusiqaError("only backend='torch' has gradients")
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-        raise FusiqaError(
-            f"a tensor of {images.dtype}, shape {tuple(images.shape)}; expected floats (batch, 3, height, width)"
-        )
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[1] != 3 or not images.is_floating_point():
+        raise FusiqaError(f"a tensor of {images.dtype}, shape {shape}; expected floats (batch, 3, height, width)")
     lowest, highest = images.detach().amin().item(), images.detach().amax().item()
     if not (lowest >= 0 and highest <= 1):
         raise FusiqaError(f"values from {lowest:g} to {highest:g}; expected 0 to 1")
     info, images = network.info, images.to(network.device).float()
-    size = Resize.parse(info.resize).size(*images.shape[2:])
-    if size != tuple(images.shape[2:]):
+    size = Resize.parse(info.resize).size(*shape[2:])
+    if size != shape[2:]:
         images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     margins, places, _, weights = layout(*size, info.crop_size, view=info.view)
-    images = mirrored(images, margins)
-    scores = images.new_zeros(len(images))
+    images, scores = mirrored(images, margins), 0.0
     for (high, wide), views in groupby(zip(places, weights.tolist(), strict=True), key=lambda view: view[0][2:]):
         corners, shares = zip(*views, strict=True)
         parts = torch.cat([images[:, :, top : top + high, left : left + wide] for top, left, _, _ in corners])
         with in_float32(network.device):
             each = torch.cat([network.model(part).score for part in parts.split(network.at_once((high, wide, 3)))])
-        scores = scores + (images.new_tensor(shares)[:, None] * each.view(len(shares), len(images))).sum(dim=0)
+            scores = scores + images.new_tensor(shares) @ each.view(len(shares), len(images))
     return 1 - info.score_range.to_unit(scores).mean()
 
 

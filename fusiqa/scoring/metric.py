@@ -16,10 +16,7 @@ from fusiqa.scoring.scorer import Scorer
 class QualityMetric(Metric):
     """Mean score over all images seen, on the model's score range, higher is better; a torchmetrics metric.
 
-    Args:
-        model: as for `Scorer`.
-        device: as for `Scorer`.
-        **options: of `torchmetrics.Metric`, such as `dist_sync_on_step`.
+    `model` and `device` are those of `Scorer`, the `options` of `torchmetrics.Metric`, such as `dist_sync_on_step`.
 
     Example:
         >>> metric = QualityMetric(device="cpu")
@@ -28,9 +25,7 @@ class QualityMetric(Metric):
         torch.Size([])
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
+    is_differentiable, higher_is_better, full_state_update = False, True, False
     total: Tensor
     count: Tensor
 

@@ -23,37 +23,24 @@ IN_THE_PACKAGE, DEFAULT = Path(__file__).parents[1] / "pretrained", "biq2021"
 ONNX_FILE = "model.onnx"
 HUB_FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
-
 Batch = UInt8[np.ndarray, "views height width 3"]
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model before it is run.
+    """What is known of a model before it is run."""
 
-    Attributes:
-        name: name and fingerprint of the weights, as rows of tables carry it.
-        score_range: of its scores; higher is better.
-        crop_size: side of the crops, pixels.
-        resize: the resize protocol, in the words of `Resize.parse`.
-        view: "crops" that cover the resized image, or the "whole" of it in one pass.
-        scale_sizes: (height, width) of each scale's map for one crop, finest first; empty where it is not loaded.
-        backbone, fusion: name of the timm model, and how its four scales become one map.
-        data, licence: the data set that it learned from, and of the weights.
-        figures: as measured in training and on the test split, by name.
-    """
-
-    name: str
-    score_range: ScoreRange
-    crop_size: int
-    resize: str
-    view: str = "crops"
-    scale_sizes: tuple[tuple[int, int], ...] = ()
-    backbone: str = ""
-    fusion: str = ""
-    data: str = ""
-    licence: str = ""
-    figures: Mapping[str, float] = field(default_factory=dict)
+    name: str  # and fingerprint of the weights, as rows of tables carry it
+    score_range: ScoreRange  # of its scores; higher is better
+    crop_size: int  # side of the crops, pixels
+    resize: str  # the resize protocol, in the words of `Resize.parse`
+    view: str = "crops"  # that cover the resized image, or the "whole" of it in one pass
+    scale_sizes: tuple[tuple[int, int], ...] = ()  # (height, width) of each scale's map for one crop, finest first
+    backbone: str = ""  # name of the timm model
+    fusion: str = ""  # how its four scales become one map
+    data: str = ""  # the data set that it learned from
+    licence: str = ""  # of the weights
+    figures: Mapping[str, float] = field(default_factory=dict)  # measured in training and on the test split, by name
 
     @classmethod
     def from_json(cls, stated: Mapping[str, Any]) -> ModelInfo:
@@ -122,10 +109,8 @@ def find(model: str | PathLike[str] | None = None) -> tuple[Path, str]:
         return IN_THE_PACKAGE / words, words
     if re.fullmatch(r"[\w.-]+/[\w.-]+", words, re.ASCII):
         return download_model(words), words
-    raise FusiqaError(
-        f"no model {words}: expected one of {', '.join(names())}, a run folder, a model.safetensors or model.onnx, or "
-        "owner/name on the Hugging Face hub"
-    )
+    known = f"{', '.join(names())}, a run folder, a model.safetensors or model.onnx"
+    raise FusiqaError(f"no model {words}: expected one of {known}, or owner/name on the Hugging Face hub")
 
 
 def download_model(name: str, *, revision: str | None = None) -> Path:
@@ -138,36 +123,29 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
     cached = [huggingface_hub.try_to_load_from_cache(name, file, revision=revision) for file in HUB_FILES]
     try:
         hub.ask(huggingface_hub.hf_hub_url(name, DESCRIPTION_FILE, revision=revision))
-        files = [Path(huggingface_hub.hf_hub_download(name, file, revision=revision)) for file in HUB_FILES]
+        files = [huggingface_hub.hf_hub_download(name, file, revision=revision) for file in HUB_FILES]
     except huggingface_hub.errors.EntryNotFoundError as reason:
-        lacks = f"{name} on the Hugging Face hub is not a model of fusiqa: it lacks {' or '.join(HUB_FILES)}"
-        how = "publish weights written with safetensors.torch.save_file, and a model.json"
-        raise FusiqaError(f"{lacks}. Pickles (.pth, .bin) are never loaded: {how}") from reason
+        raise FusiqaError(
+            f"{name} on the Hugging Face hub is not a model of fusiqa: it lacks {' or '.join(HUB_FILES)}. Pickles "
+            "(.pth, .bin) are never loaded: publish weights written with safetensors.torch.save_file, and a model.json"
+        ) from reason
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
-        if all(isinstance(path, str) for path in cached):
-            return Path(str(cached[0])).parent
-        failed = f"the model {name} could not be downloaded from the Hugging Face hub: {hub.in_one_line(reason)}"
-        raise FusiqaError(f"{failed}. Name a run folder or a model.safetensors on this machine instead") from reason
-    return files[0].parent
+        if not all(isinstance(path, str) for path in cached):
+            failed = f"the model {name} could not be downloaded from the Hugging Face hub: {hub.in_one_line(reason)}"
+            raise FusiqaError(f"{failed}. Name a run folder or a model.safetensors on this machine instead") from reason
+        files = cached
+    return Path(str(files[0])).parent
 
 
 def describe(path: Path, name: str) -> ModelInfo:
     """The description of a run folder or a model.safetensors, without its network. Raises FusiqaError without one."""
     stated = _description(path)
     try:
-        model, preprocessing, provenance = stated["model"], stated["preprocessing"], stated.get("provenance", {})
-        return ModelInfo(
-            f"{name}@{fingerprint_of(path)}",
-            ScoreRange(*model["score_range"]),
-            model["crop_size"],
-            preprocessing["resize"],
-            model.get("view", "crops"),
-            backbone=model["backbone"],
-            fusion=model["fusion"],
-            data=provenance.get("dataset", ""),
-            licence=provenance.get("licence", ""),
-            figures={k: v for k, v in provenance.items() if k.startswith(("val_", "test_")) and isinstance(v, float)},
-        )
+        model, provenance = stated["model"], stated.get("provenance", {})
+        protocol = ScoreRange(*model["score_range"]), model["crop_size"], stated["preprocessing"]["resize"]
+        origin = model["backbone"], model["fusion"], provenance.get("dataset", ""), provenance.get("licence", "")
+        figures = {k: v for k, v in provenance.items() if k.startswith(("val_", "test_")) and isinstance(v, float)}
+        return ModelInfo(f"{name}@{fingerprint_of(path)}", *protocol, model.get("view", "crops"), (), *origin, figures)
     except (KeyError, TypeError, AttributeError) as reason:
         raise FusiqaError(f"{_description_file(path)} lacks {reason}; is it from another version?") from reason
 
@@ -183,8 +161,7 @@ def fingerprint_of(path: Path) -> str:
 
 def source_of(path: Path) -> str:
     """What an ONNX file of a run folder or model.safetensors depends on, in short: weights, network, preprocessing."""
-    stated = _description(path)
-    depends = {name: stated.get(name) for name in ("model", "preprocessing")}
+    depends = {name: _description(path).get(name) for name in ("model", "preprocessing")}
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
     return f"{fingerprint_of(path)}{digest[:8]}"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,41 +28,35 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path, *, device: str = "auto", windows: bool = False) -> None:
-        self.path, self.device, self.windows = Path(path), device, windows
-        self._open()
-
-    def _open(self) -> None:
         try:
             import onnxruntime
         except ImportError as reason:
             raise FusiqaError("backend onnx needs onnxruntime: pip install 'fusiqa[onnx]'") from reason
-        providers = _providers(self.device, onnxruntime.get_available_providers())
+        self._open = partial(OnnxNetwork, path, device=device, windows=windows)
+        self._process = os.getpid()
+        providers = _providers(device, onnxruntime.get_available_providers())
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cores()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores free
         options.log_severity_level = 3  # errors: the warnings are about steps of its optimiser
         try:
-            self._session = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
             self.stated: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA])
             self.info = ModelInfo.from_json(self.stated)
         except Exception as reason:  # onnxruntime raises its own
-            message = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
-            raise FusiqaError(f"{self.path} is not a model that `fusiqa export` wrote: {message}") from reason
+            message = (str(reason) or type(reason).__name__).splitlines()[0]
+            raise FusiqaError(f"{path} is not a model that `fusiqa export` wrote: {message}") from reason
         given = [each.name for each in self._session.get_outputs()]
-        self._names = [name for name in given if name in Outputs._fields and (self.windows or name != "windows")]
+        self._names = [name for name in given if name in Outputs._fields and (windows or name != "windows")]
         self._run_options = onnxruntime.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
-        self._process = os.getpid()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "device": self.device, "windows": self.windows}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[Callable[[], OnnxNetwork], tuple]:
+        return self._open, ()
 
     def __call__(self, views: Batch) -> Outputs:
         if self._process != os.getpid():  # threads do not survive a fork: the old session would wait for ever
-            self._open()
+            self.__dict__.update(vars(self._open()))
         found = self._session.run(self._names, {self._session.get_inputs()[0].name: views}, self._run_options)
         return Outputs(**{name: each.astype(np.float64) for name, each in zip(self._names, found, strict=True)})
 

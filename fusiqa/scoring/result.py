@@ -36,26 +36,21 @@ METER = '<meter value="{:.3f}"></meter>'
 
 @dataclass(frozen=True)
 class CropScores:
-    """The scores of the crops that an image's score is the average of.
-
-    Attributes:
-        boxes: (crops, 4), left, top, right, bottom as fractions of the image's width and height, 0-1.
-        scores: (crops,), on the score range.
-    """
+    """The scores of the crops that an image's score is the average of, or of the windows of an image seen whole."""
 
     boxes: Float[np.ndarray, "crops 4"]
+    """Left, top, right, bottom as fractions of the image's width and height, 0-1."""
     scores: Float[np.ndarray, " crops"]
+    """On the score range."""
 
     def heat_map(self, height: int, width: int) -> Float[np.ndarray, "height width"]:
         """At every place the mean score of the crops that cover it, on the score range."""
-        total, count = np.zeros((height, width)), np.zeros((height, width))
-        for (left, top, right, bottom), score in zip(self.boxes, self.scores, strict=True):
-            place = (
-                slice(math.floor(top * height), max(math.ceil(bottom * height), 1)),
-                slice(math.floor(left * width), max(math.ceil(right * width), 1)),
-            )
-            total[place] += score
-            count[place] += 1
+        total, count = np.zeros((2, height, width))
+        firsts = np.floor(self.boxes[:, :2] * [width, height]).astype(int)
+        ends = np.maximum(np.ceil(self.boxes[:, 2:] * [width, height]), 1).astype(int)
+        for (left, top), (right, bottom), score in zip(firsts, ends, self.scores, strict=True):
+            total[top:bottom, left:right] += score
+            count[top:bottom, left:right] += 1
         return total / count
 
 
@@ -107,32 +102,29 @@ class Result:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the image unless it is a file: a process pool must not send pixels, and cannot send open files."""
-        kept = self.image if self.image is not None and self.image.path is not None else None
-        return {**self.__dict__, "image": kept}
+        return {**self.__dict__, "image": self.image if self.image and self.image.path is not None else None}
 
     def row(self) -> dict[str, Any]:
         """The row of a table: `COLUMNS`, None where there is no value."""
         measured = [None if math.isnan(value) else value for value in (self.score, self.spread)]
-        weights = self.scale_weights or (None,) * 4
-        size, flaws = (self.width or None, self.height or None), (self.flaws or dict.fromkeys(FLAWS)).values()
+        weights, flaws = self.scale_weights or (None,) * 4, (self.flaws or dict.fromkeys(FLAWS)).values()
+        size = self.width or None, self.height or None
         return dict(zip(COLUMNS, (self.name, *measured, *weights, *flaws, *size, self.model, self.error), strict=True))
 
     def _repr_html_(self) -> str:
-        """For notebooks: the image with its heat map, the score on its range, the scale weights. No script."""
+        """For notebooks: the image with its heat map, the score on its range, flaws, scale weights. No script."""
         name = escape(self.name)
         if not self.ok:
             return f"<div><b>{name}</b>: {escape(self.error or '')}</div>"
         low, high = self.score_range
-        weights = "".join(
-            f"<div>scale {place} ({SCALES[place]}) {METER.format(weight)} {weight:.2f}</div>"
-            for place, weight in enumerate(self.scale_weights or ())
-        )
+        named = zip(range(4), SCALES, self.scale_weights or (), strict=False)
+        scales = [f"scale {place} ({word}) {METER.format(weight)} {weight:.2f}" for place, word, weight in named]
+        meter = METER.format(self.score_range.to_unit(self.score))
+        lines = [f"{self.word}, on {low:g} to {high:g}, higher is better {meter}", described(self.row()), *scales]
         return (
             '<div style="display:flex;gap:16px;font-family:sans-serif;align-items:flex-start">'
             f'{_pictures(self)}<div><b>{name}</b><div style="font-size:1.6em">{self.score:.4g}</div>'
-            f"<div>{self.word}, on {low:g} to {high:g}, higher is better "
-            f"{METER.format(self.score_range.to_unit(self.score))}</div>"
-            f"<div>{described(self.row())}</div>{weights}</div></div>"
+            f"{''.join(f'<div>{line}</div>' for line in lines)}</div></div>"
         )
 
 
@@ -147,13 +139,18 @@ def described(row: Mapping[str, Any]) -> str:
     return ", ".join(f"{word} ({value:.2f})" for value, word in sorted(found, reverse=True) if value >= LIKELY)
 
 
+def weights_in(row: Mapping[str, Any]) -> str:
+    """The scale weights of a row, such as "0.10 0.20 0.30 0.40"; "" without."""
+    return " ".join(f"{row[column]:.2f}" for column in SCALE_COLUMNS if row[column] is not None)
+
+
 def _pictures(result: Result) -> str:
     """The image, and the image under its heat map with its limits; nothing where it can no longer be read."""
+    if result.image is None or result.crops is None:
+        return ""
     try:
-        picture = Image.fromarray(result.image.read()) if result.image is not None else None
+        picture = Image.fromarray(result.image.read())
     except FusiqaError:
-        picture = None
-    if picture is None or result.crops is None:
         return ""
     picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     images = []

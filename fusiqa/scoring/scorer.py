@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property, partial
 from importlib.util import find_spec
 from itertools import chain, islice
 from os import PathLike
@@ -22,6 +23,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import NO_VIEWS, Resize, Views, views_of, windows_of
 from fusiqa.scoring.inputs import ImageInput, image_of, images_in, is_many
 from fusiqa.scoring.models import ONNX_FILE, ModelInfo, Network, find, source_of
+from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.result import CropScores, Result
 
 if TYPE_CHECKING:
@@ -33,44 +35,37 @@ GPU_FILES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda
 
 
 class Scored(NamedTuple):
-    """Of one image: weighted means over its views; the score of each part of it, and their standard deviation.
-
-    Parts are the windows of its views where the network gave them, else the views; one part has no deviation.
-    """
+    """Of one image: weighted means over its views, and the scores of its parts with their standard deviation."""
 
     score: float
-    spread: float
+    spread: float  # NaN of one part
     scale_weights: list[float] | None
     flaws: list[float] | None
-    parts: Float[np.ndarray, " parts"]
+    parts: Float[np.ndarray, " parts"]  # the windows of its views where the network gave them, else the views
 
 
 def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Iterator[Scored]:
     """What a network says of each image, in float64; views are packed into passes of bounded size.
 
-    Args:
-        network: runs the views.
-        images: the views of each image, or an array of them, which weigh the same; an image without views scores NaN.
+    An image is its views, or an array of views that weigh the same; one without views scores NaN.
     """
     found = zip(*(network(batch) for batch in _passes(network, chain.from_iterable(images))), strict=True)
-    joined: list[Any] = [None if each[0] is None else np.concatenate(each) for each in found]
-    score, scales, flaws, windows = joined or [None] * 4
-    weights = [each.weights if isinstance(each, Views) else np.ones(len(each)) for each in images]
-    for weight, end in zip(weights, np.cumsum([len(each) for each in weights]), strict=True):
-        mine = slice(end - len(weight), end)
-        if not len(weight):
+    joined = [None if each[0] is None else np.concatenate(each) for each in found] or [None] * 4
+    end = 0
+    for views in images:
+        start, end = end, end + len(views)
+        if start == end:
             yield Scored(np.nan, np.nan, None, None, np.empty(0))
             continue
-        averages: Iterator[Any] = (
-            None if each is None else np.average(each[mine], axis=0, weights=weight).tolist()
-            for each in (score, scales, flaws)
+        weights = views.weights if isinstance(views, Views) else np.ones(len(views))
+        *averaged, windows = (None if each is None else each[start:end] for each in joined)
+        parts = averaged[0][:, None] if windows is None else windows
+        mean = np.average(parts.mean(axis=1), weights=weights)
+        variance = np.average(((parts - mean) ** 2).mean(axis=1), weights=weights)
+        score, *rest = (
+            None if each is None else np.average(each, axis=0, weights=weights).tolist() for each in averaged
         )
-        mean, scale_weights, probabilities = averages
-        parts = score[mine, None] if windows is None else windows[mine]
-        shares = np.broadcast_to(weight[:, None], parts.shape).ravel()
-        variance = np.average((parts.ravel() - np.average(parts.ravel(), weights=shares)) ** 2, weights=shares)
-        spread = float(np.sqrt(variance)) if parts.size > 1 else np.nan
-        yield Scored(mean, spread, scale_weights, probabilities, parts.ravel())
+        yield Scored(score, float(np.sqrt(variance)) if parts.size > 1 else np.nan, *rest, parts.ravel())
 
 
 def _passes(network: Network, views: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -85,14 +80,11 @@ def _passes(network: Network, views: Iterable[np.ndarray]) -> Iterator[np.ndarra
         yield np.stack(batch)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """An image that is read and resized: its views, none where it could not be read, and its (height, width) before."""
+class Prepared(NamedTuple):
+    """An image that is read and resized: what is known of it before it is scored, and its views, none if unreadable."""
 
-    image: ImageInput
+    result: Result
     views: Views
-    size: tuple[int, int] = (0, 0)
-    error: str | None = None
 
 
 class Scorer:
@@ -164,7 +156,7 @@ class Scorer:
         if is_many(image):
             raise FusiqaError("expected one image; `many` or `stream` score several")
         (result,) = self.score_prepared([self.prepare(image_of(image))])
-        if result.error is not None:
+        if not result.ok:
             raise FusiqaError(f"{result.name}: {result.error}")
         return result
 
@@ -189,11 +181,11 @@ class Scorer:
         pool = ThreadPoolExecutor(self.readers, thread_name_prefix="reader")
         try:
             coming = (pool.submit(self.prepare, each) for each in images)
-            waiting: deque[Future[Prepared]] = deque(islice(coming, self.readers))
+            waiting = deque(islice(coming, self.readers))
             while waiting:
                 ready.append(waiting.popleft().result())
                 waiting.extend(islice(coming, 1))
-                if sum(len(each.views) for each in ready) >= self.crops_at_once or ready[-1].error is not None:
+                if sum(len(each.views) for each in ready) >= self.crops_at_once or not ready[-1].result.ok:
                     yield from self.score_prepared(ready)
                     ready = []
             yield from self.score_prepared(ready)
@@ -202,33 +194,25 @@ class Scorer:
 
     def prepare(self, image: ImageInput) -> Prepared:
         """Read and resize an image; the slow part that many threads can do at once. Raises nothing."""
+        known = partial(Result, image.name, math.nan, self.score_range, self.info.name)
         try:
-            resized, size = image.resized(self._resize)
+            resized, (height, width) = image.resized(self._resize)
         except FusiqaError as error:
-            reason = " ".join(str(error).removeprefix(f"{image.name}: ").split())
-            return Prepared(image, NO_VIEWS, error=reason)
-        return Prepared(image, views_of(resized, self.info.crop_size, view=self.info.view), size)
+            return Prepared(known(error=" ".join(str(error).removeprefix(f"{image.name}: ").split())), NO_VIEWS)
+        views = views_of(resized, self.info.crop_size, view=self.info.view)
+        return Prepared(known(width=width, height=height, image=image), views)
 
     def score_prepared(self, prepared: Sequence[Prepared]) -> Iterator[Result]:
         """Score images that were prepared, together."""
-        scored = score_views(self.network, [each.views for each in prepared])
-        for each, (score, spread, weights, flaws, parts) in zip(prepared, scored, strict=True):
-            readable = each.error is None
-            boxes = each.views.boxes if len(parts) == len(each.views) else windows_of(each.views.boxes)
-            yield Result(
-                name=each.image.name,
-                score=score,
-                score_range=self.score_range,
-                model=self.info.name,
-                scale_weights=None if weights is None else tuple(weights),
-                spread=spread,
-                width=each.size[1],
-                height=each.size[0],
-                flaws=None if flaws is None else dict(zip(FLAWS, flaws, strict=True)),
-                crops=CropScores(boxes, parts) if readable else None,
-                error=each.error,
-                image=each.image if readable else None,
-            )
+        scored = score_views(self.network, [views for _, views in prepared])
+        for (result, views), (score, spread, weights, flaws, parts) in zip(prepared, scored, strict=True):
+            if result.ok:
+                boxes = views.boxes if len(parts) == len(views) else windows_of(views.boxes)
+                weights = None if weights is None else tuple(weights)
+                flaws = None if flaws is None else dict(zip(FLAWS, flaws, strict=True))
+                crops = CropScores(boxes, parts)
+                result = replace(result, score=score, spread=spread, scale_weights=weights, flaws=flaws, crops=crops)
+            yield result
 
     def loss(self, images: Tensor) -> Tensor:
         """How far images fall short of the best score, 0 (best) to 1, averaged; gradients reach the pixels.
@@ -243,11 +227,9 @@ class Scorer:
     @cached_property
     def _differentiable(self) -> Network:
         """The network in torch where the runtime was left to us; else the one that was asked for."""
-        from fusiqa.scoring.torch import TorchNetwork
-
         model, device, backend = self._chosen
-        keep = backend != "auto" or isinstance(self.network, TorchNetwork)
-        return self.network if keep else load_network(model, device=device, backend="torch")
+        swap = backend == "auto" and isinstance(self.network, OnnxNetwork)
+        return load_network(model, device=device, backend="torch") if swap else self.network
 
 
 def load_network(model: str | PathLike[str] | None, *, device: str, backend: str, windows: bool = False) -> Network:
@@ -257,8 +239,6 @@ def load_network(model: str | PathLike[str] | None, *, device: str, backend: str
     path, name = find(model)
     made = path if path.suffix.lower() == ".onnx" else path / ONNX_FILE
     if path == made or (made.is_file() and _prefers_onnx(device=device, backend=backend)):
-        from fusiqa.scoring.onnx import OnnxNetwork
-
         network = OnnxNetwork(made, device=device, windows=windows)
         if path == made or network.stated.get("source") == source_of(path):
             return network
@@ -267,11 +247,9 @@ def load_network(model: str | PathLike[str] | None, *, device: str, backend: str
         raise FusiqaError(f"{name} needs torch, as it has no {ONNX_FILE}: pip install 'fusiqa[torch]'")
     from fusiqa.scoring.torch import exported_once, load_torch_network
 
-    if backend != "onnx":
-        return load_torch_network(path, name=name, device=device, windows=windows)
-    from fusiqa.scoring.onnx import OnnxNetwork
-
-    return OnnxNetwork(exported_once(path, name=name), device=device, windows=windows)
+    if backend == "onnx":
+        return OnnxNetwork(exported_once(path, name=name), device=device, windows=windows)
+    return load_torch_network(path, name=name, device=device, windows=windows)
 
 
 def _prefers_onnx(*, device: str, backend: str) -> bool:

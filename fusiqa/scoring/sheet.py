@@ -15,12 +15,11 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import MARK, check_output, write_atomically
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.inputs import file_image
-from fusiqa.scoring.result import SCALE_COLUMNS, described
+from fusiqa.scoring.result import described, weights_in
 
 CELL, GAP, CAPTION = 240, 12, 40  # pixels; a caption is two lines of text
 INK, PAPER, MISSING = "#222222", "white", 200
 EACH_END = 8  # images of a scoring run: the worst, and the best
-KEPT_AT_ONCE = 1_000  # rows in memory while the ends are found
 
 
 class Shown(NamedTuple):
@@ -31,13 +30,9 @@ class Shown(NamedTuple):
 
 
 def contact_sheet(shown: Sequence[Shown], path: Path, *, columns: int = 4, title: str = "") -> None:
-    """Draw images in rows, each fitted to its cell with its aspect kept, in reading order.
+    """Draw images in rows, each fitted to its cell with its aspect kept, in reading order, below a title.
 
-    Args:
-        shown: the images.
-        path: the file to write; its ending is the format. FusiqaError if it exists and is not an earlier sheet.
-        columns: images in a row.
-        title: text above all of them.
+    The ending of `path` is the format. FusiqaError if there is such a file and it is not an earlier sheet.
     """
     columns = min(columns, max(1, len(shown)))
     rows = -(-len(shown) // columns)
@@ -64,43 +59,27 @@ def contact_sheet(shown: Sequence[Shown], path: Path, *, columns: int = 4, title
 
 
 def draw_worst_and_best(rows: Iterable[dict[str, Any]], path: Path, *, score_range: ScoreRange) -> int:
-    """Draw the eight worst images of a table of scores, worst first, then the eight best, best last.
+    """Draw the eight worst images of a table of scores, worst first, then the eight best, best last; how many.
 
-    Each has its path, score and scale weights below it; one that can no longer be read is a grey square.
-
-    Args:
-        rows: of a table of scores, in any order and number.
-        path: the file to write.
-        score_range: of the scores, for the title.
-
-    Returns:
-        The number of images drawn; 0 writes no file.
+    Each has its path, score, and flaws or scale weights below it; one that can no longer be read is a grey square. No
+    image with a score writes no file.
     """
-    kept: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
     for row in rows:
         if row["score"] is not None:
-            kept.append(row)
-        if len(kept) >= KEPT_AT_ONCE:
-            kept = _both_ends(kept)
-    shown = [_shown(row) for row in _both_ends(kept)]
-    if shown:
+            ends = sorted([*ends, row], key=lambda row: (row["score"], row["path"]))
+            del ends[EACH_END:-EACH_END]
+    if ends:
         title = f"worst to best, on {score_range.low:g} to {score_range.high:g}, higher is better"
-        contact_sheet(shown, path, title=title)
-    return len(shown)
-
-
-def _both_ends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The worst and the best, in the order of their scores; all rows if there are no more."""
-    rows = sorted(rows, key=lambda row: (row["score"], row["path"]))
-    return rows if len(rows) <= 2 * EACH_END else rows[:EACH_END] + rows[-EACH_END:]
+        contact_sheet([_shown(row) for row in ends], path, title=title)
+    return len(ends)
 
 
 def _shown(row: dict[str, Any]) -> Shown:
-    weights = [row[column] for column in SCALE_COLUMNS]
-    scales = "" if weights[0] is None else "  scales " + " ".join(f"{weight:.2f}" for weight in weights)
-    scales = f"  {described(row)}" if described(row) else scales
+    weights, flaws = weights_in(row), described(row)
+    more = f"  {flaws}" if flaws else f"  scales {weights}" if weights else ""
     try:
         pixels = file_image(row["path"]).resized(Resize(short_side=CELL))[0]
     except FusiqaError:
         pixels = np.full((CELL, CELL, 3), MISSING, np.uint8)
-    return Shown(pixels, [row["path"], f"{row['score']:.4g}{scales}"])
+    return Shown(pixels, [row["path"], f"{row['score']:.4g}{more}"])

@@ -21,7 +21,7 @@ from fusiqa.scoring.result import COLUMNS, FLAW_COLUMNS, SCALE_COLUMNS
 Row = dict[str, Any]
 """`COLUMNS`, None where there is no value."""
 FLOATS = ("score", "spread", *SCALE_COLUMNS, *FLAW_COLUMNS)
-NUMBERS: dict[str, type] = {"width": int, "height": int, **dict.fromkeys(FLOATS, float)}
+TYPES = {**dict.fromkeys(COLUMNS, str), **dict.fromkeys(FLOATS, float), "width": int, "height": int}
 ROWS_AT_ONCE = 10_000  # of a Parquet file's row group
 RECORD_ENDING = ".all.jsonl"
 EXPECTED = f"is not a table of scores: expected the columns {', '.join(COLUMNS)}"
@@ -29,7 +29,7 @@ LONGEST_LINE = 1_000_000  # bytes that are looked at for the end of a first line
 
 
 class Record(NamedTuple):
-    """The rows of a scoring run so far: their file, the paths that had one before, how many of those have no score."""
+    """The table of a run: its file, the paths that had a row before, how many of those have no score, adding a row."""
 
     path: Path
     done: set[str]
@@ -45,14 +45,11 @@ def recording(config: ScoreConfig, *, model: str) -> Iterator[Record]:
     `<output>.all.jsonl` beside it, from which the output is made at the end. That file stays where the output leaves
     rows out, for `resume`; otherwise it is removed when the output is complete.
 
-    Raises:
-        FusiqaError: the output exists and neither `resume` nor `overwrite` was given, it is not a table of scores, it
-            has scores of another `model` (name and fingerprint), or another process is writing it.
+    FusiqaError: the output exists and neither `resume` nor `overwrite` was given, it is not a table of scores, it has
+    scores of another `model` (name and fingerprint), or another process is writing it.
     """
     output = config.table
-    if is_parquet(output):
-        parquet_library()
-    in_place = not is_parquet(output) and not config.chooses
+    in_place = not (is_parquet(output) and pyarrow()) and not config.chooses
     path = output if in_place else output.with_name(output.name + RECORD_ENDING)
     with hold(output):
         done, failed = _earlier(path, config, model)
@@ -71,12 +68,13 @@ def recording(config: ScoreConfig, *, model: str) -> Iterator[Record]:
 def _earlier(record: Path, config: ScoreConfig, model: str) -> tuple[set[str], int]:
     """Paths that have a row already, and how many of those have no score; the record then holds those rows."""
     found = [path for path in dict.fromkeys((record, config.table)) if path.exists()]
+    how = "`resume` to continue it, or `overwrite` to discard it"
     for path in found:
-        how = "`resume` to continue it, or `overwrite` to discard it"
         check_output(path, replace=config.resume or config.overwrite, ours=is_table, how=how)
-    if not found or config.overwrite:
-        for path in found:
-            path.unlink()
+    if config.overwrite:
+        while found:
+            found.pop().unlink()
+    if not found:
         return set(), 0
     if not is_parquet(found[0]):
         drop_torn_line(found[0])
@@ -101,26 +99,17 @@ def select(rows: Iterable[Row], config: ScoreConfig) -> Iterable[Row]:
         high = math.inf if config.below is None else config.below
         low = -math.inf if config.above is None else config.above
         rows = (row for row in rows if row["score"] is not None and low < row["score"] < high)
-    worst, best = _by_score(1), _by_score(-1)
+    order = "best" if config.top else "worst" if config.bottom else config.sort
+    sign = -1 if order == "best" else order == "worst"  # 0: by path alone, as ties of scores are
+    key = lambda row: (sign and row["score"] is None, sign * (row["score"] or 0.0), row["path"])  # noqa: E731
     if config.top or config.bottom:
-        return heapq.nsmallest(config.top or config.bottom or 0, rows, key=best if config.top else worst)
-    if config.sort == "given":
-        return rows
-    return sorted(rows, key={"worst": worst, "best": best, "path": lambda row: row["path"]}[config.sort])
-
-
-def _by_score(sign: int) -> Callable[[Row], tuple[bool, float, str]]:
-    """A sort key: ties by path, rows without a score last."""
-    return lambda row: (row["score"] is None, sign * (row["score"] or 0.0), row["path"])
+        return heapq.nsmallest(config.top or config.bottom or 0, rows, key=key)
+    return rows if order == "given" else sorted(rows, key=key)
 
 
 def row_writer(file: Any, ending: str, *, header: bool) -> Callable[[Row], None]:
     """A function that adds a row to an open .csv or .jsonl file and flushes it."""
-    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    is_csv = ending.lower() == ".csv"
-    if is_csv and header:
-        table.writeheader()
-        file.flush()
+    table, is_csv = csv.DictWriter(file, COLUMNS, lineterminator="\n"), ending.lower() == ".csv"
 
     def write(row: Row) -> None:
         if is_csv:
@@ -129,6 +118,8 @@ def row_writer(file: Any, ending: str, *, header: bool) -> Callable[[Row], None]
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
         file.flush()
 
+    if is_csv and header:
+        write(dict(zip(COLUMNS, COLUMNS, strict=True)))
     return write
 
 
@@ -137,10 +128,8 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
     def write(temporary: Path) -> None:
         if is_parquet(path):
-            import pyarrow as pa
-
-            schema, coming = parquet_schema(), iter(rows)
-            with parquet_library().ParquetWriter(temporary, schema) as table:
+            pa, schema, coming = pyarrow(), parquet_schema(), iter(rows)
+            with pa.parquet.ParquetWriter(temporary, schema) as table:
                 while some := list(islice(coming, ROWS_AT_ONCE)):
                     table.write_table(pa.Table.from_pylist(some, schema))
             return
@@ -155,10 +144,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 def is_table(path: Path) -> bool:
     """Whether a file begins as a table of scores does; an empty one, or a header that was cut short, counts."""
     if is_parquet(path):
-        try:
-            return tuple(parquet_library().read_schema(path).names) == COLUMNS
-        except (OSError, ValueError):
-            return False
+        return parquet_columns(path) == COLUMNS
     is_csv = path.suffix.lower() == ".csv"
     begin = (",".join(COLUMNS) if is_csv else '{"path": "').encode()
     with open(path, "rb") as file:
@@ -166,7 +152,7 @@ def is_table(path: Path) -> bool:
     first = line.rstrip(b"\r\n")
     if not line.endswith(b"\n"):
         return first.startswith(begin) or begin.startswith(first)
-    return first == begin if is_csv else tuple(_from_json(first) or ()) == COLUMNS
+    return first == begin if is_csv else tuple(_from_json(first)) == COLUMNS
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -174,37 +160,37 @@ def read_rows(path: Path) -> Iterator[Row]:
     if is_parquet(path):
         if not is_table(path):
             raise FusiqaError(f"{path} {EXPECTED}")
-        for batch in parquet_library().ParquetFile(path).iter_batches():
+        for batch in pyarrow().parquet.ParquetFile(path).iter_batches():
             yield from batch.to_pylist()
         return
     with open(path, encoding="utf-8", newline="") as file:
         lines = csv.DictReader(file) if path.suffix.lower() == ".csv" else map(_from_json, file)
         for number, row in enumerate(lines, start=1):
-            if row is None or tuple(row) != COLUMNS:
+            if tuple(row) != COLUMNS:
                 raise FusiqaError(f"{path}, row {number}, {EXPECTED}")
             try:
-                values = {n: None if v in (None, "") else NUMBERS.get(n, str)(v) for n, v in row.items()}
+                values = {name: None if value in (None, "") else TYPES[name](value) for name, value in row.items()}
             except (TypeError, ValueError) as reason:
                 raise FusiqaError(f"{path}, row {number}, is not a row of scores: {reason}") from reason
             yield values
 
 
-def _from_json(line: str | bytes) -> dict[str, Any] | None:
+def _from_json(line: str | bytes) -> dict[str, Any]:
+    """The object of a line; an empty one for what is none."""
     try:
         value = json.loads(line)
     except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+        value = None
+    return value if isinstance(value, dict) else {}
 
 
 def drop_torn_line(path: Path) -> None:
     """Cut off a last line that a killed process left without its end."""
-    if not path.stat().st_size:
-        return
-    with open(path, "rb+") as file:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            end = content.rfind(b"\n") + 1
-        file.truncate(end)
+    if path.stat().st_size:
+        with open(path, "rb+") as file:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                end = content.rfind(b"\n") + 1
+            file.truncate(end)
 
 
 def is_parquet(path: str | Path) -> bool:
@@ -212,19 +198,24 @@ def is_parquet(path: str | Path) -> bool:
     return str(path).rstrip("/").lower().endswith(".parquet")
 
 
+def parquet_columns(path: str | Path, files: Any = None) -> tuple[str, ...]:
+    """The columns of a Parquet file, here or on another file system; none of one that is cut short."""
+    try:
+        return tuple(pyarrow().parquet.read_schema(path, filesystem=files).names)
+    except (OSError, ValueError):
+        return ()
+
+
 def parquet_schema() -> Any:
     """The types of `COLUMNS` in Parquet."""
-    parquet_library()
-    import pyarrow as pa
-
-    types = {int: pa.int32(), float: pa.float64(), str: pa.string()}
-    return pa.schema([(name, types[NUMBERS.get(name, str)]) for name in COLUMNS])
+    types = {int: pyarrow().int32(), float: pyarrow().float64(), str: pyarrow().string()}
+    return pyarrow().schema([(name, types[TYPES[name]]) for name in COLUMNS])
 
 
-def parquet_library() -> Any:
-    """pyarrow.parquet. Raises FusiqaError where it is not installed."""
+def pyarrow() -> Any:
+    """The library, with its Parquet. Raises FusiqaError where it is not installed."""
     try:
         import pyarrow.parquet
     except ImportError as reason:
         raise FusiqaError("Parquet needs pyarrow: pip install 'fusiqa[parquet]', or write .csv or .jsonl") from reason
-    return pyarrow.parquet
+    return pyarrow

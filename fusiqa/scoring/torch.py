@@ -23,8 +23,7 @@ PROCESS = os.getpid()
 class TorchNetwork:
     """A `Network` in torch, in float32 on every device: autocast and TensorFloat-32 are off in its own passes.
 
-    The model is run as it is and where it is, so that a model in training can be validated with it; `info` is by
-    default what its configuration says.
+    The model is run as and where it is, also in training; `info` is by default what its configuration says.
     """
 
     def __init__(self, model: QualityModel, info: ModelInfo | None = None, *, windows: bool = False) -> None:
@@ -59,12 +58,11 @@ def load_torch_network(path: Path, *, name: str, device: str = "auto", windows: 
     place, default = choose_device(device), torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        model = load_checkpoint(path)
+        model = load_checkpoint(path).eval().requires_grad_(False)
     finally:
         torch.set_default_dtype(default)
     info = replace(describe(path, name), scale_sizes=tuple(model.pyramid.scale_sizes()))
-    model = model.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
-    return TorchNetwork(model, info, windows=windows)
+    return TorchNetwork(model.to(place).to(memory_format=torch.channels_last), info, windows=windows)
 
 
 def exported_once(path: Path, *, name: str) -> Path:
@@ -72,10 +70,11 @@ def exported_once(path: Path, *, name: str) -> Path:
     from fusiqa.data.cache import default_folder
     from fusiqa.models.export import export
 
-    kept = default_folder().expanduser() / "onnx" / f"{source_of(path)}.onnx"
+    source = source_of(path)
+    kept = default_folder().expanduser() / "onnx" / f"{source}.onnx"
     if not kept.is_file():
         print(f"exporting {name} to {kept}, once", file=sys.stderr)
-        export(load_torch_network(path, name=name, device="cpu"), kept, source=source_of(path))
+        export(load_torch_network(path, name=name, device="cpu"), kept, source=source)
     return kept
 
 

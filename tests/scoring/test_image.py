@@ -607,7 +607,8 @@ def test_resize_prints_the_words_that_it_was_read_from(text: str):
 def test_other_words_are_refused(text: str):
     with pytest.raises(FusiqaError) as caught:
         Resize.parse(text)
-    assert str(caught.value).startswith("`resize` must be none, the short side in pixels (384) or WIDTHxHEIGHT")
+    expected = "`resize` must be none, the short side in pixels (384), max384 (never enlarge) or WIDTHxHEIGHT"
+    assert str(caught.value).startswith(expected)
     assert str(caught.value).endswith(f"got {text}")
 
 

@@ -90,8 +90,8 @@ def test_a_file_that_differs_from_torch_is_not_kept(tmp_path, model_folder, monk
 
 def test_differences_are_told_apart(scorer):
     def other(crops):
-        score, weights = scorer.network(crops)
-        return score + 0.25 * len(crops), weights
+        found = scorer.network(crops)
+        return found._replace(score=found.score + 0.25 * len(crops))
 
     assert exporting.difference(scorer.network, other) == pytest.approx(0.25 * 5 / RANGE.width)
     assert exporting.difference(scorer.network, lambda crops: scorer.network(crops[:0])) == float("inf")

@@ -76,7 +76,7 @@ def test_colours_of_a_heat_map_span_the_score_range_and_not_the_scores_of_one_im
 def test_a_notebook_states_the_limits_of_its_heat_map(scorer, images):
     result = scorer(images[0])
     scores = result.crops.scores
-    limits = f"crops from {scores.min():.3g} to {scores.max():.3g}; red is {RANGE.low}, blue is {RANGE.high}"
+    limits = f"parts from {scores.min():.3g} to {scores.max():.3g}; red is {RANGE.low}, blue is {RANGE.high}"
     assert limits in result._repr_html_()
 
 

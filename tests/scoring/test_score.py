@@ -127,7 +127,7 @@ def test_a_pipe_gets_csv_and_nothing_else(folder, model, capsys):
 
 
 def test_a_terminal_gets_a_table(folder, model, capsys, monkeypatch):
-    monkeypatch.setattr("fusiqa.scoring.batch.on_a_terminal", lambda: True)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     score(folder / "00.png", folder / "gone.png", "--model", model)
     head, good, bad = capsys.readouterr().out.splitlines()
     assert head.split()[:2] == ["score", "spread"]

@@ -205,6 +205,6 @@ def test_a_model_of_whole_images_sees_each_once_and_parts_weigh_by_their_area(sc
 def test_views_that_cannot_be_read_score_nan_beside_others():
     crops = np.full((3, CROP, CROP, 3), 5, np.uint8)
     first, none, last = score_views(Darkness("crops"), [crops, NO_VIEWS, crops[:1]])
-    assert (first.score, first.spread, len(first.scores)) == (5, 0, 3)
+    assert (first.score, first.spread, len(first.parts)) == (5, 0, 3)
     assert math.isnan(none.score)
     assert last.score == 5

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from fastapi import FastAPI, File, HTTPException, Response, UploadFile
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import fusiqa
 from fusiqa.config.commands import LOOPBACK, ServeConfig
+from fusiqa.errors import FusiqaError
+from fusiqa.scoring.image import size_of
+from fusiqa.scoring.inputs import ImageInput, printable
 from fusiqa.scoring.scorer import Scorer
-from fusiqa.scoring.web.limits import FORM, MEGA, Entrance, limited_image
 from fusiqa.scoring.web.queue import BusyError, ScoringQueue
-from fusiqa.scoring.web.schema import ModelAnswer, Problem, Scale, ScoreAnswer, ScoresAnswer
+from fusiqa.scoring.web.schema import ModelAnswer, Problem, ScoreAnswer, ScoresAnswer
 
 STATIC = Path(__file__).parent / "static"
 PAGES = {"/": "index.html", **{f"/{name}": name for name in ("page.js", "heat.js", "page.css", "icon.svg")}}
@@ -30,13 +34,15 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-PROBLEMS: dict[int | str, dict] = {
-    413: {"model": Problem, "description": "too many images, or too many bytes"},
-    400: {"model": Problem, "description": "the form cannot be read"},
-    503: {"model": Problem, "description": "server busy, retry later"},
-    504: {"model": Problem, "description": "it took too long"},
+REFUSALS = {
+    413: "too many images, or too many bytes",
+    400: "the form cannot be read",
+    503: "server busy, retry later",
+    504: "it took too long",
 }
 RETRY_AFTER = "2"  # seconds
+MEGA = 1_000_000
+FORM = 64 * 1024  # bytes of a form around its files
 
 
 def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
@@ -79,13 +85,16 @@ def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
     seconds = Histogram("fusiqa_request_seconds", "Seconds of scoring requests", registry=registry)
     for name, what in (("waiting", "Images that wait for their score"), ("batches", "Groups of images scored so far")):
         Gauge(f"fusiqa_{name}", what, registry=registry).set_function(partial(getattr, queue, name))
+    problems = {status: {"model": Problem, "description": why} for status, why in REFUSALS.items()}
 
-    @app.post("/v1/score", responses=PROBLEMS)
+    @app.post("/v1/score", responses=problems)
     async def score(files: Annotated[list[UploadFile], File(description="images")]) -> ScoresAnswer:
         """Score images; one that cannot be read has an error in its place."""
         if len(files) > config.max_files:
             raise HTTPException(413, f"{len(files)} images; at most {config.max_files} are allowed in one request")
-        wanted = [limited_image(file.filename or "image", file.file, config) for file in files]
+        wanted = [
+            ImageInput(printable(each.filename or "image"), partial(limited, each.file, config)) for each in files
+        ]
         with seconds.time():
             try:
                 results = await asyncio.wait_for(queue.score(wanted), config.timeout_seconds)
@@ -101,12 +110,9 @@ def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
     @app.get("/v1/model")
     def model() -> ModelAnswer:
         """The model, its feature scales, and the limits of this server."""
-        stated = {**vars(queue.scorer.info), **vars(config)}
-        scales = [
-            Scale(cells=cells, cell_pixels=max(1, round(stated["crop_size"] / cells[0])))
-            for cells in stated["scale_sizes"]
-        ]
-        return ModelAnswer(scales=scales, **{name: stated[name] for name in ModelAnswer.model_fields if name in stated})
+        info = queue.scorer.info
+        scales = [{"cells": each, "cell_pixels": max(1, round(info.crop_size / each[0]))} for each in info.scale_sizes]
+        return ModelAnswer.model_validate({**vars(info), **vars(config), "scales": scales})
 
     @app.get("/health")
     def health() -> dict[str, str | int]:
@@ -119,3 +125,50 @@ def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
     def metrics() -> Response:
         """Counts and times in Prometheus's text format."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class Entrance:
+    """ASGI middleware that stops reading a body as soon as it is too large, whatever its Content-Length says.
+
+    HEAD is answered as GET is, on every route, without the body. A proxy may leave `root_path` in the path or not.
+    """
+
+    def __init__(self, app: ASGIApp, largest: int, root_path: str) -> None:
+        self.app, self.largest, self.root_path = app, largest, root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        refusal = f"the request is larger than {self.largest / MEGA:g} MB", {"Connection": "close"}
+        stated = dict(scope["headers"]).get(b"content-length", b"0")
+        if stated.isdigit() and int(stated) > self.largest:
+            return await JSONResponse({"detail": refusal[0]}, 413, refusal[1])(scope, receive, send)
+        taken, is_head = 0, scope["method"] == "HEAD"
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self.largest:
+                raise HTTPException(413, *refusal)
+            return message
+
+        async def headers_alone(message: Message) -> None:
+            await send({**message, "body": b""} if "body" in message else message)
+
+        scope["root_path"] = self.root_path or scope.get("root_path", "")
+        await self.app({**scope, "method": "GET"} if is_head else scope, counted, headers_alone if is_head else send)
+
+
+def limited(file: BinaryIO, limits: ServeConfig) -> bytes:
+    """The bytes of an image. Raises FusiqaError, before it is decoded, if it has more bytes or pixels than allowed."""
+    if not (size := file.seek(0, os.SEEK_END)):
+        raise FusiqaError("is empty (0 bytes)")
+    if size > limits.max_megabytes * MEGA:
+        raise FusiqaError(f"has {size / MEGA:.1f} MB; at most {limits.max_megabytes:g} are allowed")
+    file.seek(0)
+    content = file.read()
+    height, width = size_of(content)
+    if (megapixels := height * width / MEGA) > limits.max_megapixels:
+        raise FusiqaError(f"has {megapixels:.1f} megapixels; at most {limits.max_megapixels:g} are allowed")
+    return content

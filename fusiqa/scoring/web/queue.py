@@ -27,8 +27,7 @@ class ScoringQueue:
     """
 
     def __init__(self, scorer: Scorer, *, max_waiting: int) -> None:
-        self.scorer = scorer
-        self.max_waiting = max_waiting
+        self.scorer, self.max_waiting = scorer, max_waiting
         self.waiting = self.batches = 0
         self.closed = False
         self._room = asyncio.Semaphore(READY_AT_MOST)
@@ -66,15 +65,13 @@ class ScoringQueue:
         It is called once for each image, so that none is left; images whose task has ended are skipped.
         """
         batch: list[tuple[Prepared, Future[Result]]] = []
-        crops = 0
-        while self._ready and (not batch or crops + len(self._ready[0][0].views) <= self.scorer.crops_at_once):
+        room = self.scorer.crops_at_once
+        while self._ready and (not batch or len(self._ready[0][0].views) <= room):
             prepared, result = self._ready.popleft()
             if result.set_running_or_notify_cancel():
                 batch.append((prepared, result))
-                crops += len(prepared.views)
-        if not batch:
-            return
-        self.batches += 1
+                room -= len(prepared.views)
+        self.batches += bool(batch)
         try:
             scores = self.scorer.score_prepared([prepared for prepared, _ in batch])
             for (_, result), score in zip(batch, scores, strict=True):

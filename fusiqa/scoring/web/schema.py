@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, Field
 
 from fusiqa.config import ScoreRange
@@ -36,14 +34,9 @@ class ScoreAnswer(BaseModel):
 
     @classmethod
     def of(cls, result: Result) -> ScoreAnswer:
-        found = result.crops
-        pairs = zip(found.boxes.tolist(), found.scores.tolist(), strict=True) if found else ()
-        crops = [Crop(box=tuple(box), score=score) for box, score in pairs]
-        weights = None if result.scale_weights is None else list(result.scale_weights)
-        same = {name: value for name, value in result.row().items() if name in cls.model_fields}
-        flaws = None if result.flaws is None else dict(result.flaws)
-        named: dict[str, Any] = {"scale_weights": weights, "flaws": flaws, "word": result.word, "crops": crops}
-        return cls(name=result.name, score_range=result.score_range, **named, **same)
+        known = {name: getattr(result, name) for name in cls.model_fields} | result.row()
+        pairs = zip(result.crops.boxes.tolist(), result.crops.scores.tolist(), strict=True) if result.crops else ()
+        return cls.model_validate({**known, "crops": [{"box": box, "score": score} for box, score in pairs]})
 
 
 class ScoresAnswer(BaseModel):
