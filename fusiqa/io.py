@@ -64,8 +64,7 @@ def check_output(
 def claim(folder: Path, *patterns: str) -> None:
     """Make a folder for outputs, and note in it which of its files are fusiqa's; it may hold others.
 
-    The patterns are those of all files that are to be written or replaced, such as "scatter_*.png". FusiqaError: there
-    is such a file already, and no earlier claim covers it.
+    FusiqaError: a file that a pattern names, such as "scatter_*.png", is there, and no earlier claim covers it.
     """
     note = folder / CLAIMS_FILE
     claimed = set(note.read_text(encoding="utf-8").splitlines()) if note.is_file() else set()
@@ -89,8 +88,7 @@ def hold(path: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = lock.read_text(encoding="utf-8") or "another process"
-                said = f"{path} is being written by {holder}; wait for it, or choose another output"
-                raise FusiqaError(said) from None
+                raise FusiqaError(f"{path} is being written by {holder}; wait, or choose another output") from None
             if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
                 continue  # its holder removed it after it was opened here
             file.truncate(0)
@@ -105,10 +103,9 @@ def hold(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, then put it in its place in one step.
+    """Let `write` make a file of the same ending beside `path`, then put it in its place in one step.
 
-    A process that is killed leaves the old file or the new one, never half of one. The folder is made if it is not
-    there; the temporary file keeps the ending of `path`.
+    A process that is killed leaves the old file or the new one, never half of one. The folder is made if need be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")

@@ -197,7 +197,7 @@ def test_a_model_of_whole_images_sees_each_once_and_parts_weigh_by_their_area(sc
     long = np.zeros((32, 1_100, 3), np.uint8)
     long[:, 576:] = 200  # two parts, of 576 and 524 pixels
     results = scorer.many([same, same, other, long])
-    assert network.shapes == [(2, 64, 64, 3), (1, 64, 96, 3), (1, 32, 576, 3), (1, 32, 544, 3)]
+    assert network.shapes == [(2, 64, 64, 3), (1, 64, 96, 3), (1, 64, 576, 3), (1, 64, 544, 3)]
     assert [result.score for result in results] == pytest.approx([7, 7, 11, 200 * 524 / 1_100])
     assert results[3].crops.heat_map(1, 1_100)[0, [0, 575, 576, -1]].tolist() == [0, 0, 200, 200]
 
