@@ -15,15 +15,5 @@ from fusiqa.config.commands import (
     ScoreConfig,
     ServeConfig,
 )
-from fusiqa.config.model import (
-    COARSEST,
-    DEFAULT_BACKBONE,
-    FUSIONS,
-    SEED_WEIGHING,
-    UNIT_RANGE,
-    ModelConfig,
-    NetworkSettings,
-    ScaleWeighing,
-    ScoreRange,
-)
+from fusiqa.config.model import FUSIONS, ModelConfig, NetworkSettings, ScaleWeighing, ScoreRange
 from fusiqa.config.train import DataSettings, OptimiserSettings, RunSettings, TrainConfig

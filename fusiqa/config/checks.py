@@ -13,19 +13,19 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 from fusiqa.errors import FusiqaError
 
 T = TypeVar("T")
+UNIONS = (Union, types.UnionType)
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The finite numbers that a setting may have."""
+    """The finite numbers that a setting may have; NaN is none."""
 
     at_least: float = -inf
     above: float = -inf
     below: float = inf
 
     def allow(self, value: float) -> bool:
-        """Whether a number is finite and within them; NaN is not."""
         finite = abs(value) <= sys.float_info.max  # math.isfinite raises for integers beyond it
         return finite and self.at_least <= value < self.below and value > self.above
 
@@ -64,8 +64,7 @@ class Settings:
         fusiqa.errors.FusiqaError: `epochs` must be at least 1, got 0
     """
 
-    prefix: ClassVar[str] = ""
-    """Of the names of its fields in errors, such as "weighing."."""
+    prefix: ClassVar[str] = ""  # of the names of its fields in errors, such as "weighing."
 
     def __post_init__(self) -> None:
         for name, hint in hints(type(self)).items():
@@ -81,10 +80,8 @@ class Settings:
 def from_plain(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """A dataclass of settings from what JSON or TOML can hold: lists become tuples, words paths, tables dataclasses.
 
-    Fields that are not given have their default; `where` is the file, for errors.
-
-    Raises:
-        FusiqaError: no table, an unknown name, a missing one, a value of another type or out of its bounds.
+    Fields that are not given have their default. Raises FusiqaError, which names the file as `where`: no table, an
+    unknown name, a missing one, a value of another type or out of its bounds.
     """
     if not isinstance(values, Mapping):
         raise FusiqaError(f"{where}: expected a table of settings, got {values!r:.80}")
@@ -100,18 +97,18 @@ def from_plain(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
 
 def _from_plain(hint: Any, value: Any, *, where: str) -> Any:
     plain, _ = unpack(hint)
-    options = get_args(plain) if _is_union(plain) else (plain,)
+    options = get_args(plain) if get_origin(plain) in UNIONS else (plain,)
     for option in options:
         if value is not None and isinstance(option, type) and is_dataclass(option):
             return from_plain(option, value, where=where)
         if isinstance(value, list) and len(getattr(option, "_fields", ())) == len(value) > 0:
-            return option(*_tuples(value))
-    return Path(value) if isinstance(value, str) and Path in options else _tuples(value)
+            return option(*tuples(value))
+    return Path(value) if isinstance(value, str) and Path in options else tuples(value)
 
 
-def _tuples(value: Any) -> Any:
+def tuples(value: Any) -> Any:
     """Lists, also within lists, as tuples."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
 
 
 def hints(cls: type) -> dict[str, Any]:
@@ -135,7 +132,7 @@ def is_a(value: Any, hint: Any) -> bool:
     """
     hint, _ = unpack(hint)
     arguments, origin = get_args(hint), get_origin(hint)
-    if _is_union(hint):
+    if origin in UNIONS:
         return any(is_a(value, option) for option in arguments)
     if origin is Literal:
         return value in arguments
@@ -156,14 +153,10 @@ def words_of(hint: Any) -> str:
     """
     hint, _ = unpack(hint)
     arguments, origin = get_args(hint), get_origin(hint)
-    if _is_union(hint):
+    if origin in UNIONS:
         return " or ".join(map(words_of, arguments))
     if origin is Literal:
         return ", ".join(map(repr, arguments))
     if origin is tuple:
         return "a list" if arguments[-1] is ... else f"a list of {len(arguments)} values"
     return "none" if hint is types.NoneType else WORDS.get(hint, getattr(hint, "__name__", str(hint)))
-
-
-def _is_union(hint: Any) -> bool:
-    return get_origin(hint) in (Union, types.UnionType)

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import timm
@@ -19,17 +20,15 @@ from torch import Tensor, nn
 
 from fusiqa.config import ModelConfig
 from fusiqa.config.backbone_args import format_backbone_args
+from fusiqa.config.checks import refuse
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.models.weights import BackboneWeights
 
-SCALES = 4
-CANNOT_CREATE = (
-    *(RuntimeError, IndexError, AttributeError, AssertionError, TypeError, ValueError, KeyError),
-    SafetensorError,  # a broken file from the hub; a local one has been opened before
-)
+CANNOT_CREATE = (RuntimeError, IndexError, AttributeError, AssertionError, TypeError, ValueError, KeyError)
 SMALLEST_SIDE = 32  # the last stage of a stride-32 backbone still has one cell
 
 Maps = list[Float[Tensor, "batch _ _ _"]]
+Colour = tuple[float, float, float]
 
 
 class Pyramid(nn.Module):
@@ -48,10 +47,12 @@ class Pyramid(nn.Module):
             that do not fit it.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: ModelConfig, weights: BackboneWeights | None = None) -> None:
         super().__init__()
-        self.name = config.backbone
-        self.crop_size = config.crop_size
+        self.name, self.crop_size = config.backbone, config.crop_size
         self.fixed_size = takes_image_size(config.backbone)
         self._check_size(config.crop_size, config.crop_size)
         body: Any = create_body(config, weights)
@@ -59,17 +60,12 @@ class Pyramid(nn.Module):
         self.channels: list[int] = body.feature_info.channels()
         self.strides: list[int] = body.feature_info.reduction()
         if sorted(set(self.strides)) != self.strides:
-            raise FusiqaError(
-                f"backbone {self.name} has strides {self.strides}, which is no pyramid; four growing strides are "
-                f"needed (for instance swin_tiny_patch4_window7_224, convnext_tiny, resnet50, mobilenetv2_100)"
-            )
+            why = f"backbone {self.name} has strides {self.strides}; four growing ones are needed"
+            raise FusiqaError(f"{why} (for instance of swin_tiny_patch4_window7_224, convnext_tiny, resnet50)")
         self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         self._sizes: list[tuple[int, int]] | None = None
-        mean, std = normalisation(config)
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        for name, colour in zip(("mean", "std"), normalisation(config), strict=True):
+            self.register_buffer(name, torch.tensor(colour).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Maps:
         """Four maps of (batch, channels[i], height / strides[i], width / strides[i]) from RGB in 0-1."""
@@ -81,9 +77,8 @@ class Pyramid(nn.Module):
         """Height and width of each map at the size that it was built for; Swin-Tiny at 224: 56, 28, 14, 7 squared."""
         if self._sizes is None:  # not crop_size / stride: some backbones lose or add a row at their edges
             modes = [(module, module.training) for module in self.modules()]
-            self.eval()
             with torch.no_grad():
-                maps = self(self.mean.new_zeros(1, 3, self.crop_size, self.crop_size))
+                maps = self.eval()(self.mean.new_zeros(1, 3, self.crop_size, self.crop_size))
             for module, training in modes:
                 module.training = training
             self._sizes = [(m.shape[2], m.shape[3]) for m in maps]
@@ -95,10 +90,8 @@ class Pyramid(nn.Module):
                 f"{self.name} needs images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, got {height}x{width}"
             )
         if self.fixed_size and (height, width) != (self.crop_size, self.crop_size):
-            raise FusiqaError(
-                f"{self.name} was built with `crop_size` {self.crop_size} and takes no other size, got images of "
-                f"{height}x{width} (height x width)"
-            )
+            why = f"{self.name} was built with `crop_size` {self.crop_size} and takes no other size"
+            raise FusiqaError(f"{why}, got images of {height}x{width}")
 
 
 def takes_image_size(backbone: str) -> bool:
@@ -113,61 +106,54 @@ def check_known(backbone: str) -> None:
     if timm.is_model(backbone.split(".")[0]):
         return
     known = timm.list_models()
-    longer = [name for name in known if name.startswith(backbone)]
-    close = longer[:5] or difflib.get_close_matches(backbone, known, n=5, cutoff=0.4)
-    raise FusiqaError(
-        f"unknown backbone {backbone!r}: not a timm model. "
-        + (f"Close names: {', '.join(close)}. " if close else "")
-        + "timm.list_models('swin*') lists more."
-    )
+    close = [name for name in known if name.startswith(backbone)][:5]
+    close = close or difflib.get_close_matches(backbone, known, n=5, cutoff=0.4)
+    near = f"Close names: {', '.join(close)}. " if close else ""
+    raise FusiqaError(f"unknown backbone {backbone!r}: not a timm model. {near}timm.list_models('swin*') lists more.")
 
 
 def create_body(config: ModelConfig, weights: BackboneWeights | None) -> nn.Module:
     """The timm feature extractor of the last four stages, with stochastic depth where it has it."""
-    arguments: dict[str, Any] = dict(config.timm_args)
+    arguments: dict[str, Any] = {**dict(config.timm_args), "features_only": True, "out_indices": (-4, -3, -2, -1)}
     if takes_image_size(config.backbone):
         arguments["img_size"] = (config.crop_size, config.crop_size)
     if weights is not None:
         arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights.path)}}
+    create = partial(timm.create_model, config.backbone, **arguments)
     try:
-        body = _create_with_drop_path(config, arguments)
-    except CANNOT_CREATE as reason:
+        with quiet_timm():
+            try:
+                body = create(drop_path_rate=config.drop_path)
+            except TypeError as reason:  # a backbone without stochastic depth
+                if "drop_path_rate" not in str(reason):
+                    raise
+                body = create()
+    except (*CANNOT_CREATE, SafetensorError) as reason:  # the latter of a broken file from the hub
         raise FusiqaError(_creation_message(config, weights, reason)) from reason
-    if weights is not None:
-        check_loaded(body, weights)
+    # Lists and dictionaries of features are loaded strictly, before their parts are renamed; others leniently.
+    if weights is not None and not isinstance(body, FeatureListNet | FeatureDictNet):
+        absent = {name.removeprefix("model.") for name in body.state_dict()} - weights.keys()
+        why = f"{weights.path} lacks {listed(sorted(absent))}; it does not hold a whole backbone"
+        refuse((absent, f"{why}. Start from another file, or `backbone_weights` imagenet or none"))
     return body
 
 
-def _create_with_drop_path(config: ModelConfig, arguments: dict[str, Any]) -> nn.Module:
-    def create(**extra: Any) -> nn.Module:
-        with warnings.catch_warnings(), quiet_log("timm"):
-            warnings.simplefilter("ignore")  # of timm's own deprecated names
-            return timm.create_model(
-                config.backbone, features_only=True, out_indices=(-4, -3, -2, -1), **arguments, **extra
-            )
-
-    try:
-        return create(drop_path_rate=config.drop_path)
-    except TypeError as reason:  # a backbone without stochastic depth
-        if "drop_path_rate" not in str(reason):
-            raise
-        return create()
-
-
 @contextmanager
-def quiet_log(name: str) -> Iterator[None]:
-    """Errors only, for a while: timm warns of the classifier's weights, which a pyramid rightly leaves out."""
-    logger = logging.getLogger(name)
+def quiet_timm() -> Iterator[None]:
+    """No warnings of timm's own deprecated names, or of the classifier's weights, which a pyramid leaves out."""
+    logger = logging.getLogger("timm")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def _creation_message(config: ModelConfig, weights: BackboneWeights | None, reason: Exception) -> str:
-    first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
+    first_line = (str(reason).strip() or type(reason).__name__).splitlines()[0]
     if weights is not None:
         return (
             f"the weights in {weights.path} do not fit {config.backbone}: {first_line}. Name the `backbone` that they "
@@ -179,21 +165,6 @@ def _creation_message(config: ModelConfig, weights: BackboneWeights | None, reas
         f"`crop_size` {config.crop_size}: {first_line}. Use a backbone with four or more (for instance "
         f"swin_tiny_patch4_window7_224, resnet50){', or correct `backbone_args`' if given else ''}"
     )
-
-
-def check_loaded(body: nn.Module, weights: BackboneWeights) -> None:
-    """Refuse weights that leave part of the body at random: timm loads some feature extractors leniently."""
-    if isinstance(body, FeatureListNet | FeatureDictNet):
-        return  # loaded strictly, before its parts were renamed
-    absent = sorted({name.removeprefix("model.") for name in body.state_dict()} - weights.keys())
-    if absent:
-        raise FusiqaError(
-            f"{weights.path} lacks {listed(absent)}; it does not hold a whole backbone. "
-            "Start from another file, or `backbone_weights` imagenet or none"
-        )
-
-
-Colour = tuple[float, float, float]
 
 
 def normalisation(config: ModelConfig) -> tuple[Colour, Colour]:

@@ -28,18 +28,10 @@ def to_unit_range(crops: UInt8[Tensor, "crops 3 height width"]) -> Float[Tensor,
 def attention_of(model: QualityModel, crops: UInt8[Tensor, "crops 3 height width"]) -> Float[Tensor, "crops 4 ..."]:
     """What the fusion attended to in each crop, in float32: the gates of `spatial`, the matrix of `cross-scale`.
 
-    Args:
-        model: in evaluation mode.
-        crops: on the model's device.
-
-    Raises:
-        FusiqaError: a fusion that attends to nothing beyond its scale weights.
+    The model is in evaluation mode, the crops are on its device. Raises FusiqaError for other fusions.
     """
-    at_once = crops_at_once(crops.device.type, *crops.shape[2:])
-    parts = []
-    for chunk in crops.split(at_once):
-        attention = model.fuse(to_unit_range(chunk)).attention
-        if attention is None:
-            raise FusiqaError(f"{model.config.fusion} fusion attends to nothing beyond its scale weights")
-        parts.append(attention.float())
-    return torch.cat(parts)
+    chunks = crops.split(crops_at_once(crops.device.type, *crops.shape[2:]))
+    parts = [part for chunk in chunks if (part := model.fuse(to_unit_range(chunk)).attention) is not None]
+    if not parts:
+        raise FusiqaError(f"{model.config.fusion} fusion attends to nothing beyond its scale weights")
+    return torch.cat(parts).float()

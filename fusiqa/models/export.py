@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
@@ -39,13 +40,11 @@ class CropScorer(nn.Module):
 
     def __init__(self, model: QualityModel) -> None:
         super().__init__()
-        self.model = with_fixed_padding(copy.deepcopy(model)) if model.config.view == "whole" else model
+        self.whole = model.config.view == "whole"
+        self.model = with_fixed_padding(copy.deepcopy(model)) if self.whole else model
 
     def named(self, crops: UInt8[Tensor, "batch height width 3"]) -> dict[str, Tensor]:
-        whole = self.model.config.view == "whole"
-        examined: Examined = self.model.examine(  # type: ignore[operator]  # torch's modules have any attribute
-            to_unit_range(crops.permute(0, 3, 1, 2)), windows=whole
-        )
+        examined: Examined = self.model.examine(to_unit_range(crops.permute(0, 3, 1, 2)), windows=self.whole)  # type: ignore[operator]
         return {name: each for name, each in examined._asdict().items() if each is not None}
 
     def forward(self, crops: UInt8[Tensor, "batch height width 3"]) -> tuple[Tensor, ...]:
@@ -59,15 +58,10 @@ def with_fixed_padding(module: nn.Module) -> nn.Module:
     """
     for name, child in list(module.named_children()):
         if isinstance(child, Conv2dSame):
-            (high, wide), (down, across) = child.kernel_size, child.stride
-            right, below = max(0, wide - across), max(0, high - down)
+            below, right = (max(0, side - step) for side, step in zip(child.kernel_size, child.stride, strict=True))
             padding = nn.ZeroPad2d((right // 2, right - right // 2, below // 2, below - below // 2))
-            convolution = nn.Conv2d(
-                child.in_channels, child.out_channels, (high, wide), (down, across), groups=child.groups,
-                bias=child.bias is not None,
-            )  # fmt: skip
-            convolution.load_state_dict(child.state_dict())
-            setattr(module, name, nn.Sequential(padding, convolution))
+            child.__class__ = nn.Conv2d  # type: ignore[assignment]  # of which it is a subclass without attributes
+            setattr(module, name, nn.Sequential(padding, child))
         else:
             with_fixed_padding(child)
     return module
@@ -86,18 +80,16 @@ def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool 
         source: what the file depends on, kept in its metadata (`fusiqa.scoring.models.source_of`).
         half: store matrices and kernels of an ONNX file in 16 bits; they compute in 32 all the same.
 
-    Returns:
-        The largest difference to torch that was seen, as a fraction of the score range.
-
-    Raises:
-        FusiqaError: the model cannot be exported, or what came out differs; there is then no file.
+    Returns the largest difference to torch that was seen, as a fraction of the score range. Raises FusiqaError where
+    the model cannot be exported, or what came out differs; there is then no file.
     """
-    write = write_onnx if output.suffix.lower() == ".onnx" else write_exported
-    differences: list[float] = []
+    onnx, differences = output.suffix.lower() == ".onnx", list[float]()
+    write = write_onnx if onnx else write_exported
 
     def write_and_try(temporary: Path) -> None:
         write(network, temporary, metadata(network, source), half=half)
-        differences.append(difference(network, loader_of(output)(temporary)))
+        written = OnnxNetwork(temporary, device="cpu", windows=True) if onnx else load_exported(temporary)
+        differences.append(difference(network, written))
         if not differences[0] <= TOLERANCE:
             raise FusiqaError(f"{output} was not written: it differs from torch by {differences[0]:.1e} of the range")
 
@@ -107,29 +99,24 @@ def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool 
 
 def write_onnx(network: TorchNetwork, path: Path, stated: dict[str, Any], *, half: bool) -> None:
     """ONNX with the description of the model in its metadata. Raises FusiqaError where onnx is not installed."""
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as reason:
-        raise FusiqaError("exporting to ONNX needs onnx and onnxscript: pip install 'fusiqa[onnx]'") from reason
+    if not can_write_onnx():
+        raise FusiqaError("exporting to ONNX needs onnx and onnxscript: pip install 'fusiqa[onnx]'")
     program, names = traced(network)
+    named: dict[str, Any] = {"input_names": [INPUT], "output_names": names, "external_data": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own workings
-        made = torch.onnx.export(
-            program,
-            (),
-            input_names=[INPUT],
-            output_names=names,
-            dynamo=True,
-            verbose=False,
-            external_data=False,
-            optimize=not half,  # it would merge batch norms into kernels, which then no longer fit into 16 bits
-        )
+        # In halves not optimised, which merges batch norms into kernels, which then no longer fit into 16 bits.
+        made = torch.onnx.export(program, (), dynamo=True, verbose=False, optimize=not half, **named)
     assert made is not None
     made.model.metadata_props[METADATA] = json.dumps(stated)
     made.save(path, external_data=False)
     if half:
         store_in_half(path)
+
+
+def can_write_onnx() -> bool:
+    """Whether the packages that write ONNX are installed."""
+    return all(find_spec(name) is not None for name in ("onnx", "onnxscript"))
 
 
 def store_in_half(path: Path) -> None:
@@ -163,15 +150,19 @@ def write_exported(network: TorchNetwork, path: Path, stated: dict[str, Any], *,
 
 def traced(network: TorchNetwork) -> tuple[torch.export.ExportedProgram, list[str]]:
     """The network as a graph whose batch may have any size, and its images where it sees them whole; its outputs."""
-    sizes = {0: torch.export.Dim("batch", min=1)}
+    sizes, (height, width) = {0: torch.export.Dim("batch", min=1)}, sizes_of(network)[0]
     if network.info.view == "whole":
         sizes |= {side: STRIDE * torch.export.Dim(f"cells_{side}", min=2) for side in (1, 2)}
-    height, width = WHOLE_SIZES[0] if network.info.view == "whole" else (network.info.crop_size,) * 2
     crops = torch.zeros(3, height, width, 3, dtype=torch.uint8)
     scorer = CropScorer(network.model).eval()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         return torch.export.export(scorer, (crops,), dynamic_shapes=(sizes,)), list(scorer.named(crops))
+
+
+def sizes_of(network: TorchNetwork) -> Sequence[tuple[int, int]]:
+    """Sizes with which it is tried."""
+    return WHOLE_SIZES if network.info.view == "whole" else [(network.info.crop_size,) * 2] * len(BATCHES)
 
 
 def metadata(network: TorchNetwork, source: str) -> dict[str, Any]:
@@ -187,12 +178,6 @@ def metadata(network: TorchNetwork, source: str) -> dict[str, Any]:
     }
 
 
-def loader_of(output: Path) -> Callable[[Path], Callable[[Batch], Any]]:
-    if output.suffix.lower() == ".onnx":
-        return lambda path: OnnxNetwork(path, device="cpu", windows=True)
-    return load_exported
-
-
 def load_exported(path: Path) -> Callable[[Batch], Any]:
     """A .pt2 file as a function of crops."""
     graph = torch.export.load(path).module()
@@ -202,19 +187,12 @@ def load_exported(path: Path) -> Callable[[Batch], Any]:
 def difference(network: TorchNetwork, other: Callable[[Batch], Any]) -> float:
     """The largest difference of an output, of scores as a fraction of their range, over several batch sizes."""
     random, network = np.random.default_rng(0), type(network)(network.model, network.info, windows=True)
-    width, sizes = network.info.score_range.width, [(network.info.crop_size,) * 2] * 3
     worst = 0.0
-    for batch, size in zip(BATCHES, WHOLE_SIZES if network.info.view == "whole" else sizes, strict=True):
+    for batch, size in zip(BATCHES, sizes_of(network), strict=True):
         crops = random.integers(0, 256, (batch, *size, 3), dtype=np.uint8)
         expected = {name: each for name, each in network(crops)._asdict().items() if each is not None}
-        for (name, mine), found in zip(expected.items(), filter(is_given, other(crops)), strict=True):
-            worst = max(worst, _largest(mine, found) / (width if name in ("score", "windows") else 1))
+        given = [each for each in other(crops) if each is not None]
+        for (name, mine), found in zip(expected.items(), given, strict=True):
+            unit = network.info.score_range.width if name in ("score", "windows") else 1.0
+            worst = max(worst, float(np.abs(mine - found).max()) / unit if mine.shape == found.shape else float("inf"))
     return worst
-
-
-def is_given(output: Any) -> bool:
-    return output is not None
-
-
-def _largest(first: Float[np.ndarray, ...], second: Float[np.ndarray, ...]) -> float:
-    return float(np.abs(first - second).max()) if first.shape == second.shape else float("inf")

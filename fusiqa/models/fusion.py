@@ -1,7 +1,4 @@
-"""How four feature scales become one map: the fusions, side by side.
-
-Every fusion takes the four maps of a pyramid and gives `Fused(map, scale_weights)`; `map` goes to the hypernetwork.
-"""
+"""How the four maps of a pyramid become one for the hypernetwork: the fusions, side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusiqa.config import COARSEST, SEED_WEIGHING, ModelConfig, ScaleWeighing
+from fusiqa.config.model import COARSEST, SEED_WEIGHING, ModelConfig, ScaleWeighing
 from fusiqa.models.backbone import Maps
 
 GRID = 7  # G: cells on each side of the fused map
@@ -95,12 +92,8 @@ class AttentionFusion(Fusion):
         super().__init__()
         self.out_channels = sum(channels)
         self.weighing = weighing
-        self.attention = nn.Sequential(
-            nn.Linear(channels[-1], ATTENTION_HIDDEN),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(ATTENTION_HIDDEN, len(channels)),
-        )
+        first, last = nn.Linear(channels[-1], ATTENTION_HIDDEN), nn.Linear(ATTENTION_HIDDEN, len(channels))
+        self.attention = nn.Sequential(first, nn.ReLU(), nn.Dropout(dropout), last)
 
     def forward(self, maps: Maps) -> Fused:
         logits = self.attention(maps[-1].mean(dim=(2, 3))).float() / self.weighing.temperature
@@ -108,7 +101,7 @@ class AttentionFusion(Fusion):
         pooled = [unit_power(pool(m)) if self.weighing.normalised else pool(m) for m in maps]
         factors = (self.weighing.gain * gates).unbind(dim=1)
         weighed = [p * factor.view(-1, 1, 1, 1) for p, factor in zip(pooled, factors, strict=True)]
-        return Fused(torch.cat(weighed, dim=1), fractions(gates))
+        return Fused(torch.cat(weighed, dim=1), gates / gates.sum(dim=1, keepdim=True))
 
 
 class SpatialFusion(Fusion):
@@ -135,7 +128,8 @@ class SpatialFusion(Fusion):
         gates = [gate(m).float().sigmoid() for gate, m in zip(self.gates, maps, strict=True)]
         gated = torch.cat([pool(m * g.to(m.dtype)) for m, g in zip(maps, gates, strict=True)], dim=1)
         attention = torch.cat([pool(g) for g in gates], dim=1)
-        return Fused(gated, fractions(attention.mean(dim=(2, 3))), attention)
+        means = attention.mean(dim=(2, 3))
+        return Fused(gated, means / means.sum(dim=1, keepdim=True), attention)
 
 
 class CrossScaleFusion(Fusion):
@@ -172,11 +166,6 @@ class CrossScaleFusion(Fusion):
         matrix = weights.float().unflatten(2, (scales, -1)).sum(dim=3).unflatten(1, (scales, -1)).mean(dim=2)
         matrix = matrix / matrix.sum(dim=2, keepdim=True)  # dropout of attention in training rescales the rest
         return Fused(torch.cat(informed, dim=1), matrix.mean(dim=1), matrix)
-
-
-def fractions(values: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:
-    """Positive values as fractions of their sum: rows sum to one."""
-    return values / values.sum(dim=1, keepdim=True)
 
 
 def unit_power(features: Float[Tensor, "batch channels 7 7"]) -> Float[Tensor, "batch channels 7 7"]:
@@ -231,8 +220,3 @@ BUILDERS: dict[str, Callable[[Sequence[int], ModelConfig], Fusion]] = {
     "spatial": lambda channels, config: SpatialFusion(channels, on_pools=config.gates_on_pools),
     "cross-scale": lambda channels, config: CrossScaleFusion(channels, config.attention_dropout),
 }
-
-
-def build_fusion(channels: Sequence[int], config: ModelConfig) -> Fusion:
-    """The fusion that the configuration names."""
-    return BUILDERS[config.fusion](channels, config)

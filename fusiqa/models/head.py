@@ -46,15 +46,10 @@ class LocalDistortionVector(nn.Module):
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(into, width, kernel_size=1, bias=False),
-                Pool(grid),
-                nn.Flatten(),
-                nn.Linear(width * grid * grid, SCALE_VECTOR),
-            )
-            for into, (width, grid) in zip(channels, STAGES, strict=False)
-        )
+        self.stages = nn.ModuleList()
+        for into, (width, grid) in zip(channels, STAGES, strict=False):
+            convolution, last = nn.Conv2d(into, width, 1, bias=False), nn.Linear(width * grid * grid, SCALE_VECTOR)
+            self.stages.append(nn.Sequential(convolution, Pool(grid), nn.Flatten(), last))
         self.last = nn.Linear(channels[-1], VECTOR - SCALE_VECTOR * len(STAGES))
 
     def forward(self, maps: Maps) -> Float[Tensor, "batch 224"]:
@@ -102,9 +97,8 @@ class HyperNetwork(nn.Module):
     def forward(self, fused: Float[Tensor, "batch fused 7 7"]) -> TargetWeights:
         h = self.chain(fused)
         pooled = h.mean(dim=(2, 3))
-        matrices = [
-            conv(h).reshape(h.shape[0], b, a) for conv, (a, b) in zip(self.matrices, pairwise(SIZES), strict=False)
-        ]
+        convolutions = zip(self.matrices, pairwise(SIZES), strict=False)
+        matrices = [conv(h).reshape(h.shape[0], b, a) for conv, (a, b) in convolutions]
         return TargetWeights([*matrices, self.last_matrix(pooled).unsqueeze(1)], [bias(pooled) for bias in self.biases])
 
 
@@ -128,10 +122,9 @@ def target_network(
     Source: Su et al., CVPR 2020, section 3.2, equation 5, doi:10.1109/CVPR42600.2020.00372.
     """
     x = vector.float().unsqueeze(2)
-    last = len(weights.matrices) - 1
     for k, (matrix, bias) in enumerate(zip(weights.matrices, weights.biases, strict=True)):
         x = torch.baddbmm(bias.float().unsqueeze(2), matrix.float(), x)
-        if k < last:
+        if k < len(weights.matrices) - 1:
             x = torch.sigmoid(x)
         if k < DROPPED_LAYERS:
             x = F.dropout(x, dropout, training)
@@ -157,9 +150,8 @@ class FlawHead(nn.Module):
         statistics = 2 * sum(channels)
         self.register_buffer("mean", torch.zeros(statistics))
         self.register_buffer("scale", torch.ones(statistics))
-        self.layers = nn.Sequential(
-            nn.Linear(statistics, self.HIDDEN), nn.ReLU(), nn.Dropout(0.3), nn.Linear(self.HIDDEN, len(FLAWS))
-        )
+        first, last = nn.Linear(statistics, self.HIDDEN), nn.Linear(self.HIDDEN, len(FLAWS))
+        self.layers = nn.Sequential(first, nn.ReLU(), nn.Dropout(0.3), last)
 
     def forward(self, maps: Maps) -> Float[Tensor, "batch flaws"]:
         return self.layers((statistics(maps) - self.mean) / self.scale).sigmoid()

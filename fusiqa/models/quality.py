@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from fusiqa import hub
 from fusiqa.config import ModelConfig
 from fusiqa.errors import FusiqaError
+from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE
 from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation
-from fusiqa.models.checkpoint import locate, read_description, read_weights, save_checkpoint
-from fusiqa.models.fusion import WINDOWS, Fused, build_fusion, pool_windows
+from fusiqa.models.checkpoint import read_description, read_weights, save_checkpoint
+from fusiqa.models.fusion import BUILDERS, WINDOWS, Fused, pool_windows
 from fusiqa.models.head import STAGES, FlawHead, HyperNetwork, LocalDistortionVector, target_network
 from fusiqa.models.weights import BackboneWeights, find_weights
 from fusiqa.scoring.models import download_model
@@ -53,10 +54,9 @@ class Prediction(NamedTuple):
 
 
 class Examined(NamedTuple):
-    """All that a model says of a batch of images.
+    """A `Prediction`, with the probabilities of `fusiqa.config.model.FLAWS` and scores of windows, or None.
 
-    `flaws` are the probabilities of `fusiqa.config.model.FLAWS`, None without a flaw head; `windows` are the scores of
-    3x3 windows, row by row, each half as high and wide as the image, None where they were not asked for.
+    The windows are 3x3, row by row, each half as high and wide as the image.
     """
 
     score: Float[Tensor, " batch"]
@@ -92,16 +92,14 @@ class QualityModel(nn.Module, ModelHubMixin):
         provenance: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.config = config
-        self.resize = resize
-        self.provenance = dict(provenance or {})
+        self.config, self.resize, self.provenance = config, resize, dict(provenance or {})
         self.pyramid = Pyramid(config, weights)
         if config.view == "whole" and self.pyramid.fixed_size:
             raise FusiqaError(
                 f"`view` whole needs a backbone that takes images of any size (convolutional ones do), not "
                 f"{config.backbone}, whose input has {config.crop_size}x{config.crop_size} pixels"
             )
-        self.fusion = build_fusion(self.pyramid.channels, config)
+        self.fusion = BUILDERS[config.fusion](self.pyramid.channels, config)
         self.distortion = LocalDistortionVector(self.pyramid.channels)
         self.hypernetwork = HyperNetwork(self.fusion.out_channels, config.dropout)
         self.flaws = FlawHead(self.pyramid.channels) if config.flaws else None
@@ -113,22 +111,21 @@ class QualityModel(nn.Module, ModelHubMixin):
 
     def examine(self, images: Float[Tensor, "batch 3 height width"], *, windows: bool = False) -> Examined:
         """As a call, with the flaws, and the scores of windows of the same maps where they are asked for."""
-        maps = self.pyramid(images)
+        maps, parts = self.pyramid(images), None
         score, weights = self.score_features(maps, maps)
-        flaws = self.flaws(maps) if self.flaws is not None else None
-        if not windows:
-            return Examined(score, weights, flaws, None)
-        last = pool_windows(maps[-1])
-        fusion_maps = [*map(pool_windows, maps[:-1]), last]
-        distortion_maps = [*(pool_windows(m, grid) for m, (_, grid) in zip(maps, STAGES, strict=False)), last]
-        parts = self.score_features(fusion_maps, distortion_maps).score
-        return Examined(score, weights, flaws, parts.unflatten(0, (-1, WINDOWS**2)))
+        if windows:
+            last = pool_windows(maps[-1])
+            distortion_maps = [*(pool_windows(m, grid) for m, (_, grid) in zip(maps, STAGES, strict=False)), last]
+            parts = self.score_features([*map(pool_windows, maps[:-1]), last], distortion_maps).score
+            parts = parts.unflatten(0, (-1, WINDOWS**2))
+        return Examined(score, weights, self.flaws(maps) if self.flaws is not None else None, parts)
 
     def score_features(self, fusion_maps: Maps, distortion_maps: Maps) -> Prediction:
         """Score the backbone's maps, or the pools of them that a frozen backbone leaves for either part."""
         fused = self.fusion(fusion_maps)
-        weights, vector = self.hypernetwork(fused.map), self.distortion(distortion_maps)
-        with full_precision(fused.map.device):
+        weights, vector, kind = self.hypernetwork(fused.map), self.distortion(distortion_maps), fused.map.device.type
+        # In float32 under autocast too: bfloat16 has 8 bits, too few for a score of 0-100.
+        with torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext():
             unit = target_network(vector, weights, dropout=self.config.dropout, training=self.training)
         return Prediction(self.config.score_range.from_unit(unit), fused.scale_weights)
 
@@ -137,33 +134,23 @@ class QualityModel(nn.Module, ModelHubMixin):
         return self.fusion(self.pyramid(images))
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]  # fewer arguments: no pickle, no class of the hub's choice
+    def from_pretrained(  # type: ignore[override]  # not the mixin's, which reads a config.json as the settings
         cls, name: str | Path, *, revision: str | None = None
     ) -> QualityModel:
         """A trained model, in evaluation mode.
 
-        Overrides the mixin's, which reads a config.json as the model's settings: a run folder's is the training run's.
-
-        Args:
-            name: a run folder, a model.safetensors beside its model.json, or "owner/name" on the Hugging Face hub.
-            revision: branch, tag or commit on the hub; main by default.
-
-        Raises:
-            FusiqaError: no such model, none in this format, or a hub that does not answer.
+        It is a run folder, a model.safetensors beside its model.json, or "owner/name" on the Hugging Face hub, there of
+        a branch, tag or commit. Raises FusiqaError for none in this format, and for a hub that does not answer.
         """
         return load_checkpoint(Path(name) if Path(name).exists() else download_model(str(name), revision=revision))
 
-    def save_pretrained(  # type: ignore[override]
+    def save_pretrained(  # type: ignore[override]  # not the mixin's, which deletes a config.json in the folder
         self, folder: str | Path, *, half: bool = False, **card: Any
     ) -> None:
-        """Write what `from_pretrained` reads: model.safetensors and model.json.
+        """Write what `from_pretrained` reads, model.safetensors and model.json, into a folder, which is made.
 
-        Overrides the mixin's, which deletes a config.json in the folder.
-
-        Args:
-            folder: created if it does not exist.
-            half: store matrices and kernels in 16 bits, which halves the file.
-            card: what the mixin's `push_to_hub` passes on; its `model_card_kwargs` ask for a README.md.
+        `half` stores matrices and kernels in 16 bits, which halves the file; they compute in 32 all the same.
+        `card` is what `push_to_hub` passes on: its `model_card_kwargs` ask for a README.md.
         """
         save_checkpoint(self, Path(folder), half=half)
         if card.get("model_card_kwargs"):
@@ -172,18 +159,10 @@ class QualityModel(nn.Module, ModelHubMixin):
     def push_to_hub(  # type: ignore[override]
         self, name: str, *, token: str | None = None, private: bool = False
     ) -> str:
-        """Publish the model, with a model card, as "owner/name"; the repository is created if it does not exist.
+        """Publish the model, with a model card, as "owner/name"; a new repository may be `private`.
 
-        Args:
-            name: "owner/name".
-            token: of the hub; by default the one that `hf auth login` stored.
-            private: whether a new repository is private.
-
-        Returns:
-            The address of the commit.
-
-        Raises:
-            FusiqaError: the hub refuses, or does not answer.
+        The `token` is by default the one that `hf auth login` stored. Returns the address of the commit. Raises
+        FusiqaError where the hub refuses, or does not answer.
         """
         try:
             return str(super().push_to_hub(name, token=token, private=private, model_card_kwargs={"name": name}))
@@ -192,24 +171,11 @@ class QualityModel(nn.Module, ModelHubMixin):
 
     def generate_model_card(self, *, name: str) -> ModelCard:
         """The README.md of the model as "owner/name" on the hub."""
-        low, high = self.config.score_range
+        (low, high), title = self.config.score_range, name.rpartition("/")[2]
         provenance = "\n".join(f"- {key}: {value}" for key, value in self.provenance.items())
         seen = "the whole image" if self.config.view == "whole" else f"crops of {self.config.crop_size} pixels"
-        texts = {
-            "seen": seen,
-            "name": name,
-            "title": name.rpartition("/")[2],
-            "resize": self.resize,
-            "provenance": provenance,
-        }
-        return ModelCard(CARD.format(low=low, high=high, config=self.config, **texts))
-
-
-def full_precision(device: torch.device):
-    """Hold the target network in float32 under autocast: bfloat16 has 8 bits, too few for a score of 0-100."""
-    if torch.is_autocast_enabled(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
+        given = {"config": self.config, "resize": self.resize, "name": name, "title": title, "low": low, "high": high}
+        return ModelCard(CARD.format(**given, seen=seen, provenance=provenance))
 
 
 def build_model(config: ModelConfig, backbone_weights: str = "none", *, resize: str = "none") -> QualityModel:
@@ -221,12 +187,11 @@ def build_model(config: ModelConfig, backbone_weights: str = "none", *, resize: 
         resize: the resize protocol before cropping ("none", "384", "512x384").
 
     Raises:
-        FusiqaError: an unknown backbone or fusion, sizes or weights that do not fit, or an unreachable hub.
+        FusiqaError: an unknown backbone, sizes or weights that do not fit, or an unreachable hub.
     """
     check_known(config.backbone)
     weights = find_weights(backbone_weights, config.backbone)
-    if weights is not None:
-        config = weights.configure(config)
+    config = weights.configure(config) if weights is not None else config
     mean, std = normalisation(config)
     return QualityModel(replace(config, mean=mean, std=std), weights, resize=resize)
 
@@ -237,12 +202,15 @@ def load_checkpoint(path: str | Path) -> QualityModel:
     Raises:
         FusiqaError: no such file, no model.json beside it, or weights that do not fit the description.
     """
-    weights, description_file = locate(Path(path))
-    stated = read_description(description_file)
-    model = QualityModel(stated.model, resize=stated.resize, provenance=stated.provenance)
-    state = read_weights(weights)
+    path = Path(path)
+    folder, weights = (path, path / WEIGHTS_FILE) if path.is_dir() else (path.parent, path)
+    if not weights.is_file():
+        raise FusiqaError(f"no model at {path}: expected a run folder with {WEIGHTS_FILE}, or that file")
+    config, resize, provenance = read_description(folder / DESCRIPTION_FILE)
+    model = QualityModel(config, resize=resize, provenance=provenance)
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(read_weights(weights))
     except RuntimeError as reason:
-        raise FusiqaError(f"{weights} does not fit {description_file}: {str(reason).splitlines()[0]}") from reason
+        why = str(reason).splitlines()[0]
+        raise FusiqaError(f"{weights} does not fit {folder / DESCRIPTION_FILE}: {why}") from reason
     return model.eval()

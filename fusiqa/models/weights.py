@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from safetensors import SafetensorError, safe_open
 
 from fusiqa import hub
 from fusiqa.config import ModelConfig
+from fusiqa.config.checks import tuples
 from fusiqa.errors import FusiqaError
 
 HUB_FILE = "model.safetensors"
 STATED = ("timm_args", "mean", "std")
+OTHER_WAYS = "Set `backbone_weights` to a local safetensors file, or to none (random)"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class BackboneWeights:
     """
 
     path: Path
-    metadata: dict[str, str]
+    metadata: dict[str, str] = field(default_factory=dict)
 
     def keys(self) -> set[str]:
         """Names of the tensors in the file."""
@@ -43,48 +45,29 @@ class BackboneWeights:
         if architecture.split(".")[0] != config.backbone.split(".")[0]:
             raise FusiqaError(f"{self.path} is for `backbone` {architecture}, got {config.backbone}")
         try:
-            stated = {name: json.loads(self.metadata[name]) for name in STATED if name in self.metadata}
+            stated = {name: tuples(json.loads(self.metadata[name])) for name in STATED if name in self.metadata}
             arguments = {**stated.pop("timm_args", {}), **dict(config.timm_args)}
-            pairs = tuple((name, as_tuple(value)) for name, value in sorted(arguments.items()))
-            colours = {name: getattr(config, name) or as_tuple(stated.get(name)) for name in ("mean", "std")}
+            pairs = tuple((name, tuples(value)) for name, value in sorted(arguments.items()))
+            colours: dict[str, Any] = {name: getattr(config, name) or stated.get(name) for name in ("mean", "std")}
             return replace(config, timm_args=pairs, **colours)
         except (ValueError, TypeError, RecursionError) as reason:  # FusiqaError is a ValueError
             raise FusiqaError(f"{self.path}: its metadata cannot be used: {reason}") from reason
 
 
-def as_tuple(value: Any) -> Any:
-    """A list of JSON as a tuple."""
-    return tuple(value) if isinstance(value, list) else value
-
-
 def find_weights(words: str, backbone: str) -> BackboneWeights | None:
-    """The weights that `backbone_weights` names.
-
-    Args:
-        words: "imagenet", "none", or the path of a safetensors file.
-        backbone: timm model name, for "imagenet".
-
-    Returns:
-        The file and its metadata; None for "none".
+    """The weights that `backbone_weights` names: "imagenet", a safetensors file, or None for "none".
 
     Raises:
         FusiqaError: no such file, not safetensors, or the hub cannot be reached.
     """
-    if words == "none":
-        return None
-    if words == "imagenet":
-        return BackboneWeights(download_imagenet(backbone), {})
+    if words in ("none", "imagenet"):
+        return BackboneWeights(download_imagenet(backbone)) if words == "imagenet" else None
     path = Path(words).expanduser()
     if not path.is_file():
         raise FusiqaError(f"`backbone_weights` must be imagenet, none, or a safetensors file; {words} does not exist")
-    return BackboneWeights(path, read_metadata(path))
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file. Raises FusiqaError if the file is not one."""
     try:
         with safe_open(path, "pt") as file:
-            return file.metadata() or {}
+            return BackboneWeights(path, file.metadata() or {})
     except (SafetensorError, OSError) as reason:
         raise FusiqaError(
             f"{path} is not a safetensors file ({reason}). Pickles (.pth, .bin) can run code and are never loaded; "
@@ -102,9 +85,8 @@ def download_imagenet(backbone: str) -> Path:
 
     stated = timm.get_pretrained_cfg(backbone)
     if stated is None or not stated.hf_hub_id:
-        raise FusiqaError(f"timm has no ImageNet weights for {backbone}: {other_ways()}")
-    cached = huggingface_hub.try_to_load_from_cache(stated.hf_hub_id, HUB_FILE)
-    if isinstance(cached, str):
+        raise FusiqaError(f"timm has no ImageNet weights for {backbone}: {OTHER_WAYS}")
+    if isinstance(cached := huggingface_hub.try_to_load_from_cache(stated.hf_hub_id, HUB_FILE), str):
         return Path(cached)
     try:
         hub.ask(huggingface_hub.hf_hub_url(stated.hf_hub_id, HUB_FILE))
@@ -112,9 +94,5 @@ def download_imagenet(backbone: str) -> Path:
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
         raise FusiqaError(
             f"the ImageNet weights of {backbone} ({stated.hf_hub_id}) could not be downloaded from the Hugging Face "
-            f"hub: {hub.in_one_line(reason)}. {other_ways()}"
+            f"hub: {hub.in_one_line(reason)}. {OTHER_WAYS}"
         ) from reason
-
-
-def other_ways() -> str:
-    return "Set `backbone_weights` to a local safetensors file, or to none (random)"
