@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from fusiqa.errors import FusiqaError
 
 Scalar = str | int | float | bool
-TimmArg = tuple[str, Scalar | tuple[Scalar, ...]]
-"""Name and value of an argument of timm.create_model."""
+TimmArg = tuple[str, Scalar | tuple[Scalar, ...]]  # name and value of an argument of timm.create_model
 
 SET_ELSEWHERE = {"drop_path_rate": "`drop_path`", "img_size": "`crop_size`", "pretrained": "`backbone_weights`"}
 _SIZES = """
@@ -43,10 +42,8 @@ def check_timm_args(arguments: Sequence[TimmArg]) -> None:
             raise FusiqaError(f"backbone argument {name!r} is not allowed: it is no size of a backbone")
         for each in value if isinstance(value, tuple) else (value,):
             if not isinstance(each, str) and not (isinstance(each, int | float) and abs(each) <= LARGEST):
-                raise FusiqaError(
-                    f"backbone argument {name!r} must be words, true, false or numbers up to {LARGEST:,}, "
-                    f"got {value!r:.80}"
-                )
+                needed = f"words, true, false or numbers up to {LARGEST:,}"
+                raise FusiqaError(f"backbone argument {name!r} must be {needed}, got {value!r:.80}")
 
 
 def parse_backbone_args(words: Sequence[str]) -> tuple[TimmArg, ...]:
@@ -81,10 +78,5 @@ def _scalar(word: str) -> Scalar:
 
 
 def format_backbone_args(arguments: Sequence[TimmArg]) -> str:
-    """As they are typed.
-
-    Example:
-        >>> format_backbone_args((("depths", (2, 2, 6, 2)), ("embed_dim", 48)))
-        'depths=2,2,6,2 embed_dim=48'
-    """
+    """As they are typed: (("depths", (2, 2, 6, 2)), ("embed_dim", 48)) is "depths=2,2,6,2 embed_dim=48"."""
     return " ".join(f"{name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in arguments)

@@ -14,9 +14,8 @@ from fusiqa.config.train import TrainConfig
 
 LEVEL = Bounds(at_least=1, below=6)
 # Fields of several commands, with what they do.
-Backend = Annotated[
-    Literal["auto", "torch", "onnx"], "auto is ONNX Runtime on a CPU if the model has a model.onnx, else torch."
-]
+Runtime = Literal["auto", "torch", "onnx"]
+Backend = Annotated[Runtime, "auto is ONNX Runtime on a CPU if the model has a model.onnx, else torch."]
 DataFolder = Annotated[Path | None, "Folder of the data set; by default $FUSIQA_DATA/<name> or ./data/<name>."]
 NoiseSeed = Annotated[int, SEED, "Seed of the random distortions; each image has other noise, directions and places."]
 Model = Annotated[
@@ -45,36 +44,27 @@ class ScoreConfig(Settings):
     output: str | None = None
     """Table to write, row by row: .csv, .jsonl or .parquet; by default the terminal, or CSV to a pipe. With --engine
     ray a folder or URL for Parquet files."""
-    resume: bool = False
-    """Continue --output: images that have a row are skipped."""
-    overwrite: bool = False
-    """Replace an earlier --output and --sheet."""
-    sheet: Path | None = None
-    """Picture to draw (.png or .jpg) of the worst and best images."""
+    resume: Annotated[bool, "Continue --output: images that have a row are skipped."] = False
+    overwrite: Annotated[bool, "Replace an earlier --output and --sheet."] = False
+    sheet: Annotated[Path | None, "Picture to draw (.png or .jpg) of the worst and best images."] = None
     # selection
-    top: Annotated[int | None, COUNT] = None
-    """Keep this many of the best, best first."""
-    bottom: Annotated[int | None, COUNT] = None
-    """Keep this many of the worst, worst first."""
-    below: float | None = None
-    """Keep scores below this."""
-    above: float | None = None
-    """Keep scores above this."""
+    top: Annotated[int | None, COUNT, "Keep this many of the best, best first."] = None
+    bottom: Annotated[int | None, COUNT, "Keep this many of the worst, worst first."] = None
+    below: Annotated[float | None, "Keep scores below this."] = None
+    above: Annotated[float | None, "Keep scores above this."] = None
     sort: Literal["given", "worst", "best", "path"] = "given"
     """Order of the rows: as given, worst first, best first, or by path."""
     # computing
     model: Model = None
     device: Device = "auto"
     backend: Backend = "auto"
-    readers: Annotated[int, COUNT] = 2
-    """Threads that decode images while the network computes."""
+    readers: Annotated[int, COUNT, "Threads that decode images while the network computes."] = 2
     windows: bool = False
     """With a model of whole images, fill the column spread too, from windows of each image: half as much work again."""
     engine: Literal["local", "ray"] = "local"
     """ray is Ray Data on this machine or a cluster ($RAY_ADDRESS): also reads URLs such as s3://bucket/folder, and
     Parquet files with a column path or bytes."""
-    workers: Annotated[int | None, COUNT] = None
-    """Processes of --engine ray; by default one per GPU, or per two cores."""
+    workers: Annotated[int | None, COUNT, "Processes of --engine ray; by default one per GPU, or per two cores."] = None
     progress: Progress = True
 
     def __post_init__(self) -> None:
@@ -94,9 +84,8 @@ class ScoreConfig(Settings):
 
     @property
     def table(self) -> Path:
-        """The output as a file."""
-        assert self.output is not None
-        return Path(self.output)
+        """The output as a file, where there is one."""
+        return Path(self.output or "")
 
     @property
     def leaves_out(self) -> bool:
@@ -116,26 +105,20 @@ class ServeConfig(Settings):
     model: Model = None
     host: str = "127.0.0.1"
     """Address to listen on. With another than this machine's own, others can use the server without a password."""
-    port: Annotated[int, Bounds(at_least=0, below=65_536)] = 8000
-    """Port to listen on; 0 takes a free one."""
-    root_path: str = ""
-    """Path at which a proxy shows this server, such as /quality."""
+    port: Annotated[int, Bounds(at_least=0, below=65_536), "Port to listen on; 0 takes a free one."] = 8000
+    root_path: Annotated[str, "Path at which a proxy shows this server, such as /quality."] = ""
     allowed_hosts: tuple[str, ...] = ()
     """Host names that a proxy passes on, such as photos.example.org; others than these and this machine's are refused.
     Without any, other hosts are refused only where this machine alone can reach the server."""
     device: Device = "auto"
     backend: Backend = "auto"
     # limits
-    max_megabytes: Annotated[float, POSITIVE] = 40.0
-    """Largest image file, MB."""
-    max_megapixels: Annotated[float, POSITIVE] = 100.0
-    """Largest image, millions of pixels."""
-    max_files: Annotated[int, COUNT] = 16
-    """Most images in one request."""
+    max_megabytes: Annotated[float, POSITIVE, "Largest image file, MB."] = 40.0
+    max_megapixels: Annotated[float, POSITIVE, "Largest image, millions of pixels."] = 100.0
+    max_files: Annotated[int, COUNT, "Most images in one request."] = 16
     max_waiting: Annotated[int, COUNT] = 256
     """Most images that wait at once; further requests are answered 503, retry later."""
-    timeout_seconds: Annotated[float, POSITIVE] = 60.0
-    """Longest duration of a request, seconds."""
+    timeout_seconds: Annotated[float, POSITIVE, "Longest duration of a request, seconds."] = 60.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -152,13 +135,11 @@ class ServeConfig(Settings):
 class ExportConfig(Settings):
     """Write a model for other runtimes: ONNX, or torch.export. The file is run and compared with torch."""
 
-    output: Path
-    """File to write: .onnx, or .pt2 for torch.export."""
+    output: Annotated[Path, "File to write: .onnx, or .pt2 for torch.export."]
     model: Annotated[str | None, tyro.conf.Positional] = None
     """A model of the package, a run folder, a model.safetensors, or owner/name on the Hugging Face hub; by default the
     model of the package."""
-    overwrite: bool = False
-    """Replace an earlier export of that name."""
+    overwrite: Annotated[bool, "Replace an earlier export of that name."] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -169,37 +150,29 @@ class ExportConfig(Settings):
 class AttentionConfig(Settings):
     """Explain a model: which feature scales its scores came from, over images or a data set."""
 
-    model: Annotated[Path, tyro.conf.Positional]
-    """A run folder, or a model.safetensors."""
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Images, or folders of them."""
+    model: Annotated[Path, tyro.conf.Positional, "A run folder, or a model.safetensors."]
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, "Images, or folders of them."] = ()
     dataset: str | None = None
     """A data set to explain instead: the run's own by default, when no images are given."""
-    data_dir: Path | None = None
-    """Folder of the data set."""
-    split: Literal["train", "validation", "test"] = "test"
-    """Split of the data set; images given have none."""
+    data_dir: Annotated[Path | None, "Folder of the data set."] = None
+    split: Annotated[Literal["train", "validation", "test"], "Split of the data set; images given have none."] = "test"
     groups: Literal["auto", "distortion", "quality", "make", "every-distortion"] = "auto"
     """How images are grouped: distortion (of the synthetic set), quality (thirds by rating or score), make (blur, JPEG,
     colour and undistorted versions of each image), every-distortion (KADID-10k's 25 at 5 levels, with statistics).
     auto: make for images, distortion for synthetic, quality for other data sets."""
-    level: Annotated[int, LEVEL] = 4
-    """Level of the distortions of --groups make, 1 (hardly visible) to 5."""
+    level: Annotated[int, LEVEL, "Level of the distortions of --groups make, 1 (hardly visible) to 5."] = 4
     seed: NoiseSeed = 0
-    limit: Annotated[int | None, COUNT] = None
-    """Use at most this many images, evenly spaced through the list."""
+    limit: Annotated[int | None, COUNT, "Use at most this many images, evenly spaced through the list."] = None
     other_seeds: tuple[Path, ...] = ()
     """With every-distortion: more runs of the same design; the hypothesis is then tested over seeds too."""
-    output: Path | None = None
-    """Folder for the figures and tables; by default attention/ in the run folder."""
+    output: Annotated[Path | None, "Folder for the figures and tables; by default attention/ in the run folder."] = None
     device: Device = "auto"
     progress: Progress = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse(
-            (self.other_seeds and self.groups != "every-distortion", "`other_seeds` needs `groups` every-distortion")
-        )
+        without = self.other_seeds and self.groups != "every-distortion"
+        refuse((without, "`other_seeds` needs `groups` every-distortion"))
 
 
 @dataclass(frozen=True)
@@ -208,16 +181,14 @@ class CompareConfig(Settings):
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Two or more run folders; the first is what the others are compared with."""
-    output: Path | None = None
-    """Folder for comparison.md and comparison.csv; by default only printed."""
+    output: Annotated[Path | None, "Folder for comparison.md and comparison.csv; by default only printed."] = None
 
 
 @dataclass(frozen=True)
 class EvaluateConfig(Settings):
     """Measure a finished model on data sets: one table, and of each its kinds, its scatter and its worst errors."""
 
-    model: Annotated[Path, tyro.conf.Positional]
-    """A run folder, or a model.safetensors."""
+    model: Annotated[Path, tyro.conf.Positional, "A run folder, or a model.safetensors."]
     dataset: tuple[str, ...] = ()
     """Data sets by name, or paths of tables; of the run's own data set its test split is measured, of others all. A
     published set is resized by its own protocol, a custom table by the model's."""
@@ -226,10 +197,8 @@ class EvaluateConfig(Settings):
     people think of 25 distortions, a folder of sharp images."""
     data_root: Path | None = None
     """Folder that holds the data sets' folders; by default $FUSIQA_DATA or ./data."""
-    worst: Annotated[int, NOT_NEGATIVE] = 12
-    """Images on the sheet of the worst errors of each data set; 0 draws none."""
-    output: Path | None = None
-    """Folder for tables and figures; by default evaluation/ in the run folder."""
+    worst: Annotated[int, NOT_NEGATIVE, "Images on the sheet of the worst errors of each data set; 0 draws none."] = 12
+    output: Annotated[Path | None, "Folder for tables and figures; by default evaluation/ in the run folder."] = None
     device: Device = "auto"
     progress: Progress = True
 
@@ -255,8 +224,7 @@ class AblateConfig(Settings):
     """Settings of every run but for what its variant edits; --seed is the first seed, --run_dir the folder of all."""
     variants: tuple[str, ...] = ()
     """Only these variants of it, by name; the first is what the others are compared with."""
-    seeds: Annotated[int, COUNT] = 5
-    """Runs of each variant, with consecutive seeds; every variant has the same ones."""
+    seeds: Annotated[int, COUNT, "Runs of each variant, with consecutive seeds; every variant has the same ones."] = 5
     jobs: Annotated[int | None, COUNT] = None
     """Runs at once, which share the cores; by default one for each GPU, and without any one, or of heads on a frozen
     backbone one a core (at most 8)."""
@@ -266,19 +234,14 @@ class AblateConfig(Settings):
 class DistortConfig(Settings):
     """Distort images as KADID-10k does: any of its 25 distortions at its five levels."""
 
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Images, or folders of them."""
-    output: Path = Path("distorted")
-    """Folder for the distorted images: <distortion>/<level>/<image>.png."""
-    distortion: tuple[str, ...] = ()
-    """Names of distortions, such as gaussian_blur; by default all 25."""
-    level: Annotated[tuple[int, ...], LEVEL] = (1, 2, 3, 4, 5)
-    """Levels, 1 (hardly visible) to 5."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, "Images, or folders of them."]
+    output: Annotated[Path, "Folder for the distorted images: <distortion>/<level>/<image>.png."] = Path("distorted")
+    distortion: Annotated[tuple[str, ...], "Names of distortions, such as gaussian_blur; by default all 25."] = ()
+    level: Annotated[tuple[int, ...], LEVEL, "Levels, 1 (hardly visible) to 5."] = (1, 2, 3, 4, 5)
     resize: str = "none"
     """Resize first: none, the short side in pixels, or WIDTHxHEIGHT; KADID-10k's images have 512x384."""
     seed: NoiseSeed = 0
-    sheet: bool = False
-    """Write one sheet of all versions for each image instead."""
+    sheet: Annotated[bool, "Write one sheet of all versions for each image instead."] = False
     progress: Progress = True
 
 
@@ -286,10 +249,8 @@ class DistortConfig(Settings):
 class DemoConfig(Settings):
     """The whole workflow in minutes, without data: score, train, test, compare, explain on synthetic images."""
 
-    output: Path = Path("runs/demo")
-    """Folder for all results; only an earlier demo there is replaced."""
-    seed: int = 0
-    """Seed of both runs."""
+    output: Annotated[Path, "Folder for all results; only an earlier demo there is replaced."] = Path("runs/demo")
+    seed: Annotated[int, "Seed of both runs."] = 0
     progress: Progress = True
 
 
@@ -302,19 +263,16 @@ class DataListConfig(Settings):
 class DataInfoConfig(Settings):
     """Print what is known of a data set: figures, licence, citation, layout, source."""
 
-    name: Annotated[str, tyro.conf.Positional]
-    """Name of the data set."""
+    name: Annotated[str, tyro.conf.Positional, "Name of the data set."]
 
 
 @dataclass(frozen=True)
 class DataCheckConfig(Settings):
     """Check a copy of a data set: counts, files, ratings, duplicates across the split."""
 
-    name: Annotated[str, tyro.conf.Positional]
-    """Name of the data set, or the path of a CSV with image and mos columns."""
+    name: Annotated[str, tyro.conf.Positional, "Name of the data set, or the path of a CSV with image and mos columns."]
     data_dir: DataFolder = None
-    output: Path | None = None
-    """JSON file for the report, which is printed too."""
+    output: Annotated[Path | None, "JSON file for the report, which is printed too."] = None
     progress: Progress = True
 
 
@@ -322,9 +280,7 @@ class DataCheckConfig(Settings):
 class DataDownloadConfig(Settings):
     """Download a data set that may be redistributed; for others, print where to request them."""
 
-    name: Annotated[str, tyro.conf.Positional]
-    """Name of the data set."""
+    name: Annotated[str, tyro.conf.Positional, "Name of the data set."]
     data_dir: DataFolder = None
-    accept_licence: bool = False
-    """Accept the licence without being asked; it is printed all the same."""
+    accept_licence: Annotated[bool, "Accept the licence without being asked; it is printed all the same."] = False
     progress: Progress = True

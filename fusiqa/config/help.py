@@ -1,7 +1,4 @@
-"""What `--help` prints: the fields of a settings dataclass with their docstrings, in groups, common ones first.
-
-tyro's own help draws boxes that take two screens for 20 flags; its compact form leaves the descriptions out.
-"""
+"""What `--help` prints: settings and what they do, in groups, without tyro's boxes, which take two screens."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from fusiqa.config.checks import hints
 
 WIDEST = 120  # columns
 FLAGS = 25  # columns of a flag with its value
-METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH", ...: "..."}
 COMMON = {"dataset", "data_dir", "backbone", "attention_fusion", "epochs", "batch_size", "run_dir", "seed", "device"}
 """Of the flags of training, those that stand first."""
 
@@ -45,9 +42,8 @@ def help_text(settings: type, program: str) -> str:
     for title in sorted(dict.fromkeys(option.group for option in options), key=lambda title: title != "arguments"):
         lines += ["", f"{title}:"]
         for option in (option for option in options if option.group == title):
-            text = textwrap.wrap(option.text, width - FLAGS - 4, break_on_hyphens=False)
-            if len(option.invocation) > FLAGS:
-                text.insert(0, "")
+            text = [""] * (len(option.invocation) > FLAGS)
+            text += textwrap.wrap(option.text, width - FLAGS - 4, break_on_hyphens=False)
             lines.append(f"  {option.invocation:{FLAGS}}  {text[0]}".rstrip())
             lines += [" " * (FLAGS + 4) + line for line in text[1:]]
     return "\n".join(lines)
@@ -63,16 +59,18 @@ def options_of(settings: type, group: str = "options", prefix: str = "") -> list
     for field, (text, title) in zip(fields(settings), _documented(settings), strict=True):
         kind, extras = _split(known[field.name])
         default = field.default if field.default_factory is MISSING else ()
-        text = text or next((extra for extra in extras if isinstance(extra, str)), "")
+        text = (text or next((extra for extra in extras if isinstance(extra, str)), "")).replace("`", "")
         name, group = prefix + field.name, title or group
         if is_dataclass(kind):
-            flat = any(getattr(extra, "name", None) == "" for extra in extras)
+            flat = "" in (getattr(extra, "name", None) for extra in extras)
             nested += options_of(cast(type, kind), *((field.name, prefix) if flat else (group, f"{name}.")))
         elif tyro.conf.Positional in extras:
             values = f"{name.upper()} ..." if get_origin(kind) is tuple else name.upper()
             own.append(Option("arguments", name, values if default is MISSING else f"[{values}]", text))
         else:
-            own.append(Option(group, name, _invocation(name, kind, default), f"{text} {_default(default)}".strip()))
+            shown = "" if default in (None, (), False) else f"[{'on' if default is True else default}]"
+            text = f"{text} {'(required)' if default is MISSING else shown}".strip()
+            own.append(Option(group, name, _invocation(name, kind, default), text))
     if not prefix and nested:  # the common flags of training first
         nested = [option._replace(group="common") if option.name in COMMON else option for option in nested]
         nested.sort(key=lambda option: option.group != "common")
@@ -86,19 +84,13 @@ def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     return (rest[0] if NoneType in get_args(kind) and len(rest) == 1 else kind), tuple(extras)
 
 
-def _default(value: Any) -> str:
-    if value is MISSING:
-        return "(required)"
-    return "" if value in (None, (), False) else f"[{'on' if value is True else value}]"
-
-
 def _invocation(name: str, kind: Any, default: Any) -> str:
     if kind is bool:
         return f"--[no_]{name}" if default is True else f"--{name}"
     if get_origin(kind) is Literal:
         return f"--{name} {{{','.join(map(str, get_args(kind)))}}}"
     kinds = get_args(kind) if get_origin(kind) is tuple else (kind,)
-    return f"--{name} {' '.join('...' if each is ... else METAVARS.get(each, 'TEXT') for each in kinds)}"
+    return f"--{name} {' '.join(METAVARS.get(each, 'TEXT') for each in kinds)}"
 
 
 def _documented(settings: type) -> Iterator[tuple[str, str]]:
@@ -109,4 +101,4 @@ def _documented(settings: type) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation):
             text = str(getattr(below.value, "value", "")) if isinstance(below, ast.Expr) else ""
             above = lines[node.lineno - 2].strip()
-            yield " ".join(text.replace("`", "").split()), above.removeprefix("# ") if above.startswith("# ") else ""
+            yield " ".join(text.split()), above.removeprefix("# ") if above.startswith("# ") else ""

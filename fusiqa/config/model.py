@@ -36,11 +36,10 @@ class ScoreRange(NamedTuple):
         return self.high - self.low
 
     def from_unit(self, score):
-        """A score in 0-1 (number, array or tensor) on this range."""
+        """A score in 0-1 (number, array or tensor) on this range; `to_unit` is its inverse."""
         return self.low + self.width * score
 
     def to_unit(self, score):
-        """A score on this range (number, array or tensor) in 0-1."""
         return (score - self.low) / self.width
 
 
@@ -53,35 +52,29 @@ class ScaleWeighing(Settings):
 
     gate: Literal["softmax", "sigmoid"] = "softmax"
     """softmax weights sum to one; sigmoid gates are free of one another, each in 0-1."""
-    temperature: Annotated[float, POSITIVE] = 1.0
-    """Divisor of the logits: the higher, the more even the weights."""
+    temperature: Annotated[float, POSITIVE, "Divisor of the logits: the higher, the more even the weights."] = 1.0
     gain: Annotated[float, NOT_NEGATIVE] = 1.0
     """Factor of the weights; 4 gives equally weighed scales the size that they have unweighed."""
-    normalised: bool = False
-    """Divide each pooled map by its root mean square first, image by image."""
+    normalised: Annotated[bool, "Divide each pooled map by its root mean square first, image by image."] = False
     prefix = "weighing."
 
 
-SEED_WEIGHING = ScaleWeighing()
-"""The weighing of the published design: a plain softmax onto the maps as they are."""
+SEED_WEIGHING = ScaleWeighing()  # of the published design: a plain softmax onto the maps as they are
 
 
 @dataclass(frozen=True)
 class NetworkSettings(Settings):
     """The network of a run before it is trained."""
 
-    backbone: str = DEFAULT_BACKBONE
-    """Name of a timm model with four or more feature stages."""
+    backbone: Annotated[str, "Name of a timm model with four or more feature stages."] = DEFAULT_BACKBONE
     backbone_weights: str = "imagenet"
     """imagenet (timm's, downloaded once), a safetensors file, or none (random)."""
-    attention_fusion: bool = False
-    """Weigh the four scales of every image by an attention network."""
+    attention_fusion: Annotated[bool, "Weigh the four scales of every image by an attention network."] = False
     multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use_multiscale", "--use-multiscale"))] = True
     """Feed all four scales to the hypernetwork; `--no_multiscale` only the last."""
     fusion: Fusion | None = None
     """How the four scales become one map; by default as `--attention_fusion` and `--multiscale` say."""
-    crop_size: Annotated[int, COUNT] = 224
-    """Side of the square crops that the network sees, pixels."""
+    crop_size: Annotated[int, COUNT, "Side of the square crops that the network sees, pixels."] = 224
     view: View = "crops"
     """What is scored: crops that cover the image, or the whole image in one pass (for backbones that take any
     size). Training sees random crops either way."""
@@ -95,8 +88,7 @@ class NetworkSettings(Settings):
     drop_path: Annotated[float | None, FRACTION] = None
     """Stochastic depth of the backbone; by default 0.2, 0.25 or 0.3 for a pretrained Swin-Tiny, -Small or -Base,
     else 0."""
-    attention_dropout: Annotated[float, FRACTION] = 0.1
-    """Dropout in the attention network."""
+    attention_dropout: Annotated[float, FRACTION, "Dropout in the attention network."] = 0.1
     weighing: ScaleWeighing = SEED_WEIGHING
     """How attention fusion makes the weights of the scales, and what they multiply."""
 
@@ -155,6 +147,6 @@ class ModelConfig(Settings):
         super().__post_init__()
         check_timm_args(self.timm_args)
         low, high = self.score_range
-        finite = is_a((low, high), tuple[float, float]) and Bounds().allow(low) and Bounds().allow(high)
-        reason = f"`score_range` must be finite numbers, low below high, got {low!r:.40}, {high!r:.40}"
-        refuse((not (finite and low < high), reason))
+        finite = is_a((low, high), tuple[float, float]) and all(map(Bounds().allow, (low, high)))
+        got = f"got {low!r:.40}, {high!r:.40}"
+        refuse((not (finite and low < high), f"`score_range` must be finite numbers, low below high, {got}"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, SEED, Device, Progress, Settings, from_plain
+from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, SEED, Device, Progress, Settings
 from fusiqa.config.model import NetworkSettings
 from fusiqa.errors import FusiqaError
 
@@ -40,8 +39,7 @@ class DataSettings(Settings):
     """Seed of the splits that are drawn; runs with another `--seed` share their split."""
     split_file: Path | None = None
     """CSV with the columns image and split (such as a run's split.csv) to use instead."""
-    skip_broken: bool = False
-    """Leave out rows that cannot be used, instead of stopping before training."""
+    skip_broken: Annotated[bool, "Leave out rows that cannot be used, instead of stopping before training."] = False
     cache_dir: Path | None = None
     """Folder of the cache of resized images; by default $FUSIQA_CACHE or ~/.cache/fusiqa."""
     cache_gb: Annotated[float, NOT_NEGATIVE] = 20.0
@@ -54,12 +52,9 @@ class DataSettings(Settings):
 class OptimiserSettings(Settings):
     """How a network is trained: epochs, batches, learning rates, loss."""
 
-    epochs: Annotated[int, COUNT] = 30
-    """Passes over the training split."""
-    batch_size: Annotated[int, COUNT] = 32
-    """Crops per optimiser step, over all devices together."""
-    patience: Annotated[int | None, COUNT] = None
-    """Stop after this many epochs without a better validation SRCC."""
+    epochs: Annotated[int, COUNT, "Passes over the training split."] = 30
+    batch_size: Annotated[int, COUNT, "Crops per optimiser step, over all devices together."] = 32
+    patience: Annotated[int | None, COUNT, "Stop after this many epochs without a better validation SRCC."] = None
     lr_scheduler: Literal["cosine", "step", "none"] = "cosine"
     """Fall of the learning rates: cosine to 1 %, step (a tenth after 60 % of the steps, a hundredth after 85 %)."""
     lr: Annotated[float | None, NOT_NEGATIVE] = None
@@ -69,12 +64,9 @@ class OptimiserSettings(Settings):
     """Learning rate of the rest, as a multiple of `--lr`; by default 10, 5 or 1 in that order, 1 when frozen."""
     warmup_fraction: Annotated[float, FRACTION] = 0.05
     """Fraction of the steps over which the learning rates rise linearly."""
-    weight_decay: Annotated[float, NOT_NEGATIVE] = 2e-4
-    """AdamW's decoupled weight decay, on matrices and kernels only."""
-    gradient_clip: Annotated[float, NOT_NEGATIVE] = 1.0
-    """Largest L2 norm of the gradient; 0 turns clipping off."""
-    crops_per_image: Annotated[int, COUNT] = 1
-    """Random crops of every training image per epoch."""
+    weight_decay: Annotated[float, NOT_NEGATIVE, "AdamW's decoupled weight decay, on matrices and kernels only."] = 2e-4
+    gradient_clip: Annotated[float, NOT_NEGATIVE, "Largest L2 norm of the gradient; 0 turns clipping off."] = 1.0
+    crops_per_image: Annotated[int, COUNT, "Random crops of every training image per epoch."] = 1
     entropy_weight: Annotated[float, NOT_NEGATIVE] = 0.0
     """Weight of a loss term, 0-1, that keeps scale weights even: 1 - entropy / log 4."""
     freeze_backbone: bool = False
@@ -87,23 +79,16 @@ class RunSettings(Settings):
 
     run_dir: Path | None = None
     """Folder for all results; by default runs/<data set>-<backbone>-<fusion>-seed<seed>-<time>."""
-    seed: Annotated[int, SEED] = 0
-    """Seed of the initial weights, the order of the images, the crops and the dropout."""
-    resume: bool = False
-    """Continue the run in `--run_dir` after its last finished epoch."""
-    overwrite: bool = False
-    """Replace the run in `--run_dir`."""
+    seed: Annotated[int, SEED, "Seed of the initial weights, the order of the images, the crops and the dropout."] = 0
+    resume: Annotated[bool, "Continue the run in `--run_dir` after its last finished epoch."] = False
+    overwrite: Annotated[bool, "Replace the run in `--run_dir`."] = False
     device: Device = "auto"
-    num_devices: Annotated[int | None, COUNT] = None
-    """Devices per machine; by default every GPU, or one CPU process."""
-    num_nodes: Annotated[int, COUNT] = 1
-    """Machines that train together."""
+    num_devices: Annotated[int | None, COUNT, "Devices per machine; by default every GPU, or one CPU process."] = None
+    num_nodes: Annotated[int, COUNT, "Machines that train together."] = 1
     precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
     """auto is bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32."""
-    spaq: bool = True
-    """Also test on SPAQ, where its folder is found (`--no_spaq` skips it)."""
-    spaq_dir: Path | None = None
-    """Folder of SPAQ; by default $FUSIQA_DATA/spaq or ./data/spaq."""
+    spaq: Annotated[bool, "Also test on SPAQ, where its folder is found (`--no_spaq` skips it)."] = True
+    spaq_dir: Annotated[Path | None, "Folder of SPAQ; by default $FUSIQA_DATA/spaq or ./data/spaq."] = None
     logger: Literal["csv", "tensorboard", "none"] = "csv"
     """Log of every step in the run folder; not with `--freeze_backbone`."""
     progress: Progress = True
@@ -113,12 +98,10 @@ class RunSettings(Settings):
 class TrainConfig:
     """Train a quality model, choose its epoch on the validation split, and test it once."""
 
-    data: Annotated[DataSettings, FLAT] = field(default_factory=DataSettings)
-    """What the run is trained and tested on."""
+    data: Annotated[DataSettings, FLAT, "What the run is trained and tested on."] = field(default_factory=DataSettings)
     network: Annotated[NetworkSettings, FLAT] = field(default_factory=NetworkSettings)
     """The network before it is trained."""
-    optimiser: Annotated[OptimiserSettings, FLAT] = field(default_factory=OptimiserSettings)
-    """How it is trained."""
+    optimiser: Annotated[OptimiserSettings, FLAT, "How it is trained."] = field(default_factory=OptimiserSettings)
     run: Annotated[RunSettings, FLAT] = field(default_factory=RunSettings)
     """Where the run is computed and what it writes."""
 
@@ -133,11 +116,7 @@ class TrainConfig:
         return cls().replace(**settings)
 
     def replace(self, **settings: Any) -> TrainConfig:
-        """These settings but for some, by the names of their flags.
-
-        Raises:
-            FusiqaError: a setting that there is not.
-        """
+        """These settings but for some, by the names of their flags. Raises FusiqaError for one that there is not."""
         by_group: dict[str, dict[str, Any]] = {}
         for name, value in settings.items():
             by_group.setdefault(group_of(name), {})[name] = value
@@ -149,17 +128,8 @@ class TrainConfig:
         return getattr(getattr(self, group_of(name)), name)
 
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """The settings as they stand in config.json, by group."""
+        """The settings as they stand in config.json, by group; `from_plain` reads them."""
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
-
-    @classmethod
-    def from_json(cls, settings: Mapping[str, Any], *, where: str) -> TrainConfig:
-        """The settings of a config.json. A setting that is not in it, because it is newer, has its default.
-
-        Raises:
-            FusiqaError: unknown settings, or values that are not allowed.
-        """
-        return from_plain(cls, settings, where=where)
 
 
 @cache

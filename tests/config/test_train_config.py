@@ -69,7 +69,7 @@ def test_settings_are_the_same_after_json(tmp_path):
     config = TrainConfig.of(
         score_range=(1.0, 5.0), run_dir=tmp_path, weighing=weighing, backbone_args=("embed_dim=24",)
     )
-    assert TrainConfig.from_json(config.to_json(), where="config.json") == config
+    assert from_plain(TrainConfig, config.to_json(), where="config.json") == config
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_settings_are_the_same_after_json(tmp_path):
 )
 def test_plain_values_that_are_no_settings_are_one_line(settings, message):
     with pytest.raises(FusiqaError, match=message):
-        TrainConfig.from_json(settings, where="config.json")
+        from_plain(TrainConfig, settings, where="config.json")
 
 
 def test_a_missing_value_is_named():
