@@ -26,13 +26,11 @@ from fusiqa.machine import prepare_cpu
 FAULTY_COPY = SOME_UNREADABLE = 1
 USER_MISTAKE = 2
 INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143
-DESCRIPTION = "No-reference image quality assessment: a score, and the feature scales it came from."
 HELP = {"-h", "--help"}
-EXTRAS = {
+EXTRAS = {  # what installs a package that a command needs and the core does not have
     **dict.fromkeys(("torch", "timm", "safetensors", "huggingface_hub", "onnx", "onnxscript", "torchmetrics"), "torch"),
     **dict.fromkeys(("pandas", "scipy", "lightning", "matplotlib", "statsmodels", "openpyxl"), "train"),
 }
-"""What installs a package that a command needs and the core does not have."""
 
 
 def lazily(path: str) -> Callable[..., Any]:
@@ -42,21 +40,19 @@ def lazily(path: str) -> Callable[..., Any]:
 
 
 def score(config: commands.ScoreConfig) -> None:
-    if lazily(f"fusiqa.scoring.{'cluster.score_on_cluster' if config.engine == 'ray' else 'batch.score_images'}")(
-        config
-    ):
+    engine = "cluster.score_on_cluster" if config.engine == "ray" else "batch.score_images"
+    if lazily(f"fusiqa.scoring.{engine}")(config):
         sys.exit(SOME_UNREADABLE)
 
 
 def export(config: commands.ExportConfig) -> None:
     from fusiqa.io import check_output
-    from fusiqa.models.export import export
-    from fusiqa.scoring.models import find, source_of
-    from fusiqa.scoring.torch import load_torch_network
+    from fusiqa.scoring.models import find
+    from fusiqa.scoring.torch import export_model
 
     check_output(config.output, replace=config.overwrite)
     path, name = find(config.model)
-    difference = export(load_torch_network(path, name=name, device="cpu"), config.output, source=source_of(path))
+    difference = export_model(path, config.output, name=name)
     print(f"{config.output}: differs from torch by at most {difference:.1e} of the score range")
 
 
@@ -93,15 +89,9 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "distort": (commands.DistortConfig, lazily("fusiqa.runs.distort.distort_images")),
     "demo": (commands.DemoConfig, lazily("fusiqa.runs.demo.demo")),
 }
-MODEL_FIRST = ("evaluate", "attention", "export")
-"""Commands whose first argument is a model; they take it as --model MODEL too."""
-CONTINUED = {
-    "score": "with --resume",
-    "train": "with --resume",
-    "ablate": "to continue",
-    "data download": "to continue",
-}
-"""How the same command goes on after an interruption; other commands start anew."""
+MODEL_FIRST = ("evaluate", "attention", "export")  # a model is their first argument, also as --model MODEL
+# How the same command goes on after an interruption; other commands start anew.
+RESUMED = {"score": "with --resume", "train": "with --resume", "ablate": "to continue", "data download": "to continue"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -128,8 +118,8 @@ def run(name: str, words: Sequence[str], program: str | None = None) -> None:
         guard(lambda: print(help_text(settings, program or f"fusiqa {name}")))
         return
     flags = {option.name for option in options_of(settings)}
-    saved = name in CONTINUED and (name != "score" or any(word.startswith("--output") for word in words))
-    after = f"progress is saved; run the same command {CONTINUED[name]}" if saved else ""
+    saved = name in RESUMED and (name != "score" or any(word.startswith("--output") for word in words))
+    after = f"progress is saved; run the same command {RESUMED[name]}" if saved else ""
     guard(lambda: command(parse(name, words, program)), flags=flags, after=after)
 
 
@@ -146,24 +136,21 @@ def command_of(words: Sequence[str]) -> tuple[str, list[str]]:
 def parse(name: str, words: Sequence[str], program: str | None = None, *, quiet: bool = False) -> Any:
     """The settings that the words after the command `name` come to; `program` is how it is called, for messages.
 
-    Raises:
-        FusiqaError: a setting is out of its bounds, or excludes another.
-        SystemExit: a word that is no flag, or a value that cannot be read; said on standard error unless `quiet`.
+    Raises FusiqaError for a setting that is out of its bounds or excludes another, and SystemExit for a word that is no
+    flag or a value that cannot be read, which is said on standard error unless `quiet`.
     """
-    words = list(words)
-    for place, word in enumerate(words if name in MODEL_FIRST else ()):
-        if word == "--model" and place + 1 < len(words):
-            words = [words[place + 1], *words[:place], *words[place + 2 :]]
-        elif word.startswith("--model="):
-            words = [word.partition("=")[2], *words[:place], *words[place + 1 :]]
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--model=") else [word])]
+    if name in MODEL_FIRST and "--model" in words[:-1]:
+        place = words.index("--model")
+        words = [words[place + 1], *words[:place], *words[place + 2 :]]
     printed, config = StringIO(), (tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone)
+    named: dict[str, Any] = {"prog": program or f"fusiqa {name}", "use_underscores": True, "config": config}
     try:
         with redirect_stderr(printed):
-            program = program or f"fusiqa {name}"
-            return tyro.cli(COMMANDS[name][0], prog=program, args=words, use_underscores=True, config=config)
+            return tyro.cli(COMMANDS[name][0], args=words, **named)
     except SystemExit as refused:
         reason: BaseException | None = refused
-        while reason is not None and (reason := reason.__context__):
+        while reason := reason.__context__:
             if isinstance(reason, FusiqaError):  # of the settings themselves, which tyro would put into a box
                 raise reason from None
         if not quiet:
@@ -173,11 +160,11 @@ def parse(name: str, words: Sequence[str], program: str | None = None, *, quiet:
 
 def overview(within: str = "") -> str:
     """The commands, one a line."""
-    lines = [f"usage: fusiqa {within}COMMAND ...   (fusiqa COMMAND --help describes each)", "", DESCRIPTION, ""]
-    for name, (settings, _) in COMMANDS.items():
-        if name.startswith(within):
-            lines.append(f"  {name:14} {' '.join((settings.__doc__ or '').split())}")
-    return "\n".join([*lines, "", "  --version      Print the version."])
+    usage = f"usage: fusiqa {within}COMMAND ...   (fusiqa COMMAND --help describes each)"
+    about = "No-reference image quality assessment: a score, and the feature scales it came from."
+    known = [(name, (settings.__doc__ or "").split()) for name, (settings, _) in COMMANDS.items()]
+    lines = [f"  {name:14} {' '.join(words)}" for name, words in known if name.startswith(within)]
+    return "\n".join([usage, "", about, "", *lines, "", "  --version      Print the version."])
 
 
 class Terminated(KeyboardInterrupt):
@@ -186,38 +173,36 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def orderly_termination() -> Iterator[None]:
-    """Raise Terminated here at the first SIGTERM, and ignore later ones, so that they disturb no clean-up.
+    """Raise Terminated at the first SIGTERM, and ignore later ones, which would disturb the clean-up.
 
     A SIGTERM that has another handler is left to it, and forked children end by it at once.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    foreign = threading.current_thread() is not threading.main_thread()
+    if foreign or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    own, terminated = os.getpid(), False
+    own, received = os.getpid(), list[int]()
 
     def terminate(number: int, _: object) -> None:
-        nonlocal terminated
+        received.append(number)
         if os.getpid() != own:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        elif not terminated:
-            terminated = True
+        elif len(received) == 1:
             raise Terminated
 
     signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        if not terminated:
+        if not received:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def guard(run: Callable[[], object], *, flags: Collection[str] = (), after: str = "") -> None:
     """Run a command; a user's mistake, or a path that cannot be used, ends in one line and exit code 2.
 
-    An error that names one of the `flags` as a parameter, `crop_size`, shows it as --crop_size; an interruption says
-    `after`, how to go on.
+    Parameters that are `flags` are named as such, --crop_size for `crop_size`; an interruption says `after`.
     """
     prepare_cpu()
     for stream in (sys.stdout, sys.stderr):

@@ -88,6 +88,8 @@ class RunSettings(Settings):
     precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
     """auto is bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32."""
     spaq: Annotated[bool, "Also test on SPAQ, where its folder is found (`--no_spaq` skips it)."] = True
+    export: bool = True
+    """Leave model.onnx too, by which the model is scored without torch (`--no_export` does not)."""
     spaq_dir: Annotated[Path | None, "Folder of SPAQ; by default $FUSIQA_DATA/spaq or ./data/spaq."] = None
     logger: Literal["csv", "tensorboard", "none"] = "csv"
     """Log of every step in the run folder; not with `--freeze_backbone`."""

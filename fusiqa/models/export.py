@@ -99,7 +99,7 @@ def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool 
 
 def write_onnx(network: TorchNetwork, path: Path, stated: dict[str, Any], *, half: bool) -> None:
     """ONNX with the description of the model in its metadata. Raises FusiqaError where onnx is not installed."""
-    if not can_write_onnx():
+    if not all(find_spec(name) for name in ("onnx", "onnxscript")):
         raise FusiqaError("exporting to ONNX needs onnx and onnxscript: pip install 'fusiqa[onnx]'")
     program, names = traced(network)
     named: dict[str, Any] = {"input_names": [INPUT], "output_names": names, "external_data": False}
@@ -112,11 +112,6 @@ def write_onnx(network: TorchNetwork, path: Path, stated: dict[str, Any], *, hal
     made.save(path, external_data=False)
     if half:
         store_in_half(path)
-
-
-def can_write_onnx() -> bool:
-    """Whether the packages that write ONNX are installed."""
-    return all(find_spec(name) is not None for name in ("onnx", "onnxscript"))
 
 
 def store_in_half(path: Path) -> None:

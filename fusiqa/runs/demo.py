@@ -42,7 +42,7 @@ def demo(config: DemoConfig, *, say: Say = print) -> Path:
     say("\n2/5 training with attention fusion (the images are drawn first)")
     train(settings.replace(attention_fusion=True, run_dir=attention), say=say)
     say("\n3/5 training with concatenation, with equal settings")
-    train(settings.replace(run_dir=concat), say=say)
+    train(settings.replace(run_dir=concat, export=False), say=say)
     say("\n4/5 comparing the two on the same test images")
     compare_runs(CompareConfig((concat, attention), output=output), say=say)
     say("\n5/5 explaining the scale weights by distortion")

@@ -31,7 +31,7 @@ SPLIT_FILE, PREDICTIONS_FILE, ATTENTION_FILE = "split.csv", "predictions.csv", "
 CONFIG_PARTS = {"settings", "resolved", "provenance"}
 SHARED_NAME = "FUSIQA_RUN_DIR"  # tells the other processes of a distributed run the name that the first one chose
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.\w+")  # what `write_atomically` leaves when it is killed
-MAY_DIFFER = {"resume", "overwrite", "progress", "num_workers", "cache_dir", "cache_gb", "run_dir", "precision"}
+MAY_DIFFER = set("resume overwrite progress num_workers cache_dir cache_gb run_dir precision export".split())
 """Settings that a resumed run may have otherwise; the precision is compared as resolved."""
 PATHS = ("dataset", "data_dir", "split_file", "backbone_weights", "spaq_dir")  # or names, for some of them
 RENAMED = {"validation_share": "validation_fraction", "warmup_share": "warmup_fraction"}

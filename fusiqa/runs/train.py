@@ -23,6 +23,8 @@ from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.progress import Say
 from fusiqa.runs import folder
 from fusiqa.runs.data import prepare, read_ratings, usable
+from fusiqa.scoring.models import ONNX_FILE
+from fusiqa.scoring.torch import export_model
 from fusiqa.stats.intervals import Estimate
 from fusiqa.stats.metrics import measure
 from fusiqa.training.fit import HISTORY_FILE, fit_whole, is_first_process
@@ -76,6 +78,8 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
             predictions = predict_test(trained)
             if config.run.spaq and config.data.dataset.lower() not in (SYNTHETIC, SPAQ):
                 test_on_spaq(trained, run_dir, recipe, say)
+            if config.run.export:
+                leave_onnx(run_dir, say)
             test(trained, predictions, run_dir, ratings.name, say)
             say(f"everything is in {run_dir}")
     return run_dir
@@ -181,6 +185,15 @@ def test_on_spaq(trained: QualityModel, run_dir: Path, recipe: Recipe, say: Say)
     write_csv(predictions, run_dir / "predictions_spaq.csv")
     write_json(run_dir / "test_spaq.json", result)
     say(describe_test(SPAQ, result))
+
+
+def leave_onnx(run_dir: Path, say: Say) -> None:
+    """model.onnx; what fails is a notice, never a lost run."""
+    try:
+        export_model(run_dir, run_dir / ONNX_FILE, name=run_dir.resolve().name)
+    except Exception as reason:  # the exporter raises whatever a backbone that it does not know makes torch raise
+        why = (str(reason).strip() or type(reason).__name__).splitlines()[0]
+        say(f"notice: no {ONNX_FILE} ({why}); `no_export` skips it")
 
 
 def measured(predictions: pd.DataFrame) -> dict[str, Any]:

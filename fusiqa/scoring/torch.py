@@ -68,14 +68,19 @@ def load_torch_network(path: Path, *, name: str, device: str = "auto", windows: 
 def exported_once(path: Path, *, name: str) -> Path:
     """The ONNX file of a run folder or a model.safetensors, from the cache; written there the first time."""
     from fusiqa.data.cache import default_folder
-    from fusiqa.models.export import export
 
-    source = source_of(path)
-    kept = default_folder().expanduser() / "onnx" / f"{source}.onnx"
+    kept = default_folder().expanduser() / "onnx" / f"{source_of(path)}.onnx"
     if not kept.is_file():
         print(f"exporting {name} to {kept}, once", file=sys.stderr)
-        export(load_torch_network(path, name=name, device="cpu"), kept, source=source)
+        export_model(path, kept, name=name)
     return kept
+
+
+def export_model(path: Path, output: Path, *, name: str) -> float:
+    """Write a run folder or a model.safetensors as .onnx or .pt2, as `fusiqa.models.export.export` does."""
+    from fusiqa.models.export import export
+
+    return export(load_torch_network(path, name=name, device="cpu"), output, source=source_of(path))
 
 
 def choose_device(words: str | torch.device) -> torch.device:

@@ -1,9 +1,10 @@
 """Training of the heads alone: the backbone's maps are pooled, computed once and kept on disk.
 
 What the fusion and the local distortion vector make of the finer three maps goes through average pools, which commute
-with 1x1 convolutions and sums; so their pools are enough. The coarsest map is kept as it is, because its mean is not
-that of its 7x7 pool unless 7 divides its sides. So the heads give the scores of the whole network, but for the rounding
-of 16-bit floats. `spatial` fusion is trained and saved as one that gates the pools (`ModelConfig.gates_on_pools`).
+with 1x1 convolutions and sums; so their pools are enough. The mean of the coarsest map is not that of its 7x7 pool
+unless 7 divides its sides: of a crop it is kept as it is, of a whole image (`view` whole) as that pool and the mean.
+So the heads give the scores of the whole network, but for the rounding of 16-bit floats, and that the parts of an image
+above 1024 pixels weigh the same. `spatial` fusion gates the pools (`ModelConfig.gates_on_pools`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ from torch.utils.data import Dataset
 from fusiqa.config import DataSettings
 from fusiqa.data.audit import Checked
 from fusiqa.data.cache import Store, open_store
-from fusiqa.data.loader import Draw, EvaluationCrops, choose_workers, evaluation_loader
+from fusiqa.data.loader import Draw, EvaluationBatch, EvaluationCrops, choose_workers, evaluation_loader
 from fusiqa.data.ratings import Split
 from fusiqa.errors import FusiqaError
-from fusiqa.models.crops import PIXELS_AT_ONCE, to_unit_range
-from fusiqa.models.fusion import GRID, pool
+from fusiqa.models.crops import crops_at_once, to_unit_range
+from fusiqa.models.fusion import GRID, averages, pool
 from fusiqa.models.head import STAGES
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.progress import Say, progress_bar
@@ -42,6 +43,7 @@ from fusiqa.training.fit import PredictTest, fit
 from fusiqa.training.predict import score_batches
 from fusiqa.training.recipe import Recipe
 
+EXPANDED = 9  # the smallest side whose 7x7 pool leaves the mean free
 LAYOUT = "packed maps 2"  # what rows are kept under: another layout of the same length would be taken for this one
 CROPS_AT_ONCE = 256  # through the heads
 IMAGES_AT_ONCE = 64  # whose maps are in memory
@@ -51,7 +53,7 @@ def grids(channels: Sequence[int], numbers: int) -> list[tuple[int, int]]:
     """(channels, cells on a side) of each map in a row of so many numbers, in the order in which they are packed.
 
     The pools of the finer three come first, then those for the local distortion vector, and last the coarsest map,
-    whose square is whatever is left: crops are square.
+    whose square is whatever is left: crops are square. Of whole images that is 7x7 cells and the mean.
 
     Example:
         >>> grids([2, 3, 5, 7], 2 * 49 + 3 * 49 + 5 * 49 + 2 * 64 + 3 * 16 + 5 * 4 + 7 * 9)
@@ -65,19 +67,33 @@ def grids(channels: Sequence[int], numbers: int) -> list[tuple[int, int]]:
 
 @torch.no_grad()
 def pack(model: QualityModel, crops: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch numbers"]:
-    """Run the backbone, in evaluation mode, and pool its maps: float16, a row for each crop; crops are square."""
+    """Run the backbone, in evaluation mode, and pool its maps: float16, a row for each crop or whole image."""
     *finer, coarsest = model.pyramid(to_unit_range(crops))
     local = [F.adaptive_avg_pool2d(m, grid) for m, (_, grid) in zip(finer, STAGES, strict=True)]
+    if model.config.view == "whole":
+        coarsest = torch.cat([pool(coarsest).flatten(2), coarsest.mean(dim=(2, 3)).unsqueeze(2)], dim=2)
     return torch.cat([m.flatten(1) for m in [*map(pool, finer), *local, coarsest]], dim=1).half()
 
 
 def score_packed(model: QualityModel, packed: Float[Tensor, "batch numbers"]) -> Prediction:
     """The scores of rows of `pack` from the same backbone, which is not run; float32."""
-    shapes = grids(model.pyramid.channels, packed.shape[1])
-    parts = packed.float().split([into * side**2 for into, side in shapes], dim=1)
-    *pools, coarsest = [part.unflatten(1, (into, side, side)) for part, (into, side) in zip(parts, shapes, strict=True)]
-    finer = len(STAGES)
+    *shapes, (last, side) = grids(model.pyramid.channels, packed.shape[1])
+    *parts, rest = packed.float().tensor_split(np.cumsum([into * side**2 for into, side in shapes]).tolist(), dim=1)
+    pools = [part.unflatten(1, (into, side, side)) for part, (into, side) in zip(parts, shapes, strict=True)]
+    coarsest = rest.unflatten(1, (last, -1))
+    if model.config.view == "whole":
+        with in_float32(coarsest.device):  # in 16 bits its errors would be 30 times as large
+            coarsest, side = coarsest @ expansion().to(coarsest.device), EXPANDED
+    coarsest, finer = coarsest.unflatten(2, (side, side)), len(STAGES)
     return model.score_features([*pools[:finer], coarsest], [*pools[finer:], coarsest])
+
+
+@cache
+def expansion() -> Float[Tensor, "kept cells"]:
+    """What makes of a 7x7 pool and a mean, 50 numbers, the smallest 9x9 map that has both."""
+    side = averages(EXPANDED, GRID).double()
+    both = torch.cat([torch.kron(side, side), torch.full((1, EXPANDED**2), EXPANDED**-2.0, dtype=torch.float64)])
+    return torch.linalg.pinv(both).T.float()
 
 
 class Heads(TorchNetwork):
@@ -130,19 +146,20 @@ def pack_images(
     store: Store, data: DataSettings, recipe: Recipe,
 ) -> PackedImages:  # fmt: skip
     """The packed maps of the crops that cover each image of a split; what the store holds is not computed again."""
-    ratings, size, backbone = checked.ratings.part(split), model.config.crop_size, backbone_fingerprint(model)
-    images = ratings.table["image"].tolist()
-    made_by = f"{LAYOUT} resize {model.resize} crop {size} overlap {overlap:.3f} backbone {backbone}"
+    ratings, size, view = checked.ratings.part(split), model.config.crop_size, model.config.view
+    images, parts = ratings.table["image"].tolist(), f"crop {size} overlap {overlap:.3f}"
+    parts = f"{view} images" if view == "whole" else parts
+    made_by = f"{LAYOUT} resize {model.resize} {parts} backbone {backbone_fingerprint(model)}"
     packed = PackedImages([f"{checked.contents[image]} {made_by}" for image in images], store)
-    model.eval().to(recipe.device).to(
-        memory_format=torch.channels_last
-    )  # also where nothing is missing: heads round by it
+    # Also where nothing is missing, as heads round by it:
+    model.eval().to(recipe.device).to(memory_format=torch.channels_last)
     with store.alone(made_by):  # runs that start together would else all compute the same maps
         store.touch(packed.keys)
         missing = [row for row, key in enumerate(packed.keys) if store.get(key) is None]
         if missing:
             there = set(images) - {images[row] for row in missing}
-            crops = EvaluationCrops(ratings.without(sorted(there)), Resize.parse(model.resize), size, overlap)
+            resize = Resize.parse(model.resize, view=view)
+            crops = EvaluationCrops(ratings.without(sorted(there)), resize, size, overlap, view)
             for place, maps in run_backbone(model, crops, data.num_workers, progress=recipe.run.progress):
                 row = missing[place]
                 if not store.put(packed.keys[row], maps):
@@ -155,11 +172,12 @@ def run_backbone(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The row of each image, and the packed maps of its crops: float16, (crops, numbers)."""
     ratings, device = crops.ratings, next(model.parameters()).device
-    at_once = max(1, PIXELS_AT_ONCE[device.type] // model.config.crop_size**2)
     with progress_bar(what=f"maps of {ratings.name}", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
-            chunks = [pack(model, chunk.to(device)).cpu() for chunk in batch.crops.split(at_once)]
-            for row, maps in zip(batch.rows, torch.cat(chunks).split(batch.counts), strict=True):
+            alike = [EvaluationBatch([views], []) for views in batch.views] if crops.view == "whole" else [batch]
+            passes = [views.split(crops_at_once(device.type, *views.shape[2:])) for views in (b.crops for b in alike)]
+            packed = torch.cat([pack(model, chunk.to(device)).cpu() for chunks in passes for chunk in chunks])
+            for row, maps in zip(batch.rows, packed.split(batch.counts), strict=True):
                 yield row, maps.numpy()
             bar.update(len(batch.rows))
 
@@ -176,7 +194,7 @@ def backbone_fingerprint(model: QualityModel) -> str:
 def fit_frozen(
     model: QualityModel, checked: Checked, data: DataSettings, recipe: Recipe, run_dir: Path, say: Say
 ) -> PredictTest:
-    """As `fit_whole`, of everything but the backbone, on the fewest crops that cover an image; tests overlap them."""
+    """As `fit_whole`, but of the heads, on the fewest crops that cover an image or all of it; tests overlap crops."""
     ratings, store = checked.ratings, open_store(data.cache_dir, data.cache_gb)
     validation, train = (pack_images(model, checked, s, 0.0, store, data, recipe) for s in ("validation", "train"))
     training = PackedCrops(train, ratings.part("train").table["mos"].to_numpy(float), recipe.run.seed)
@@ -186,9 +204,7 @@ def fit_frozen(
     fit(model, ratings, training, validation, recipe, run_dir, say=say, **heads, **reading)
 
     def predict_test(trained: QualityModel) -> pd.DataFrame:
-        test = pack_images(model, checked, "test", OVERLAP, store, data, recipe)
-        return score_batches(
-            Heads(trained.eval()), evaluation_loader(test, **reading), ratings.part("test"), progress=False
-        )
+        test = evaluation_loader(pack_images(model, checked, "test", OVERLAP, store, data, recipe), **reading)
+        return score_batches(Heads(trained.eval()), test, ratings.part("test"), progress=False)
 
     return predict_test

@@ -17,7 +17,7 @@ from fusiqa.stats.metrics import measure, srcc
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_resnet", "--backbone_weights", "none", "--attention_fusion",
     "--crop_size", "40", "--resize", "48", "--batch_size", "8", "--epochs", "1", "--validation_fraction", "0.2",
-    "--no_spaq", "--no_progress", "--device", "cpu", "--num_workers", "0",
+    "--no_spaq", "--no_export", "--no_progress", "--device", "cpu", "--num_workers", "0",
 ]  # fmt: skip
 
 

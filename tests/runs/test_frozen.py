@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from fusiqa.cli import USER_MISTAKE, main
+from fusiqa.scoring.onnx import OnnxNetwork
+from fusiqa.scoring.scorer import Scorer
 from fusiqa.training import frozen as module
 from fusiqa.training.module import QualityModule
 
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_resnet", "--backbone_weights", "none", "--freeze_backbone",
     "--crop_size", "40", "--resize", "48", "--batch_size", "8", "--epochs", "2", "--validation_fraction", "0.2",
-    "--no_spaq", "--no_progress", "--num_workers", "0", "--device", "cpu",
+    "--no_spaq", "--no_export", "--no_progress", "--num_workers", "0", "--device", "cpu",
 ]  # fmt: skip
 
 
@@ -108,3 +110,15 @@ def test_maps_that_are_taken_away_meanwhile_are_one_clear_line(biq2021, finished
     said = capsys.readouterr().err
     assert "was removed or damaged while it was in use; run the same command again" in said
     assert said.count("\n") == 1
+
+
+def test_whole_images_are_packed_once_and_what_is_left_scores_without_torch(biq2021, cache, tmp_path, capsys):
+    """The heads, the whole network and its ONNX file agree."""
+    pytest.importorskip("onnxscript")
+    run(biq2021, tmp_path / "run", cache, "--view", "whole", "--resize", "max96", "--fusion", "attention", "--export")
+    assert "notice: no model.onnx" not in capsys.readouterr().out
+    predictions = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    scorer = Scorer(tmp_path / "run", device="cpu")
+    assert isinstance(scorer.network, OnnxNetwork)
+    found = [scorer(next(biq2021.rglob(image))).score for image in predictions["image"]]
+    assert found == pytest.approx(predictions["score"].tolist(), abs=2e-3)

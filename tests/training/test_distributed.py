@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_convnext", "--backbone_weights", "none", "--attention_fusion",
     "--crop_size", "40", "--resize", "48", "--batch_size", "6", "--epochs", "2", "--dropout", "0", "--drop_path", "0",
-    "--attention_dropout", "0", "--precision", "32", "--no_spaq", "--no_progress", "--device", "cpu",
+    "--attention_dropout", "0", "--precision", "32", "--no_spaq", "--no_export", "--no_progress", "--device", "cpu",
     "--num_workers", "0", "--validation_fraction", "0.24",
 ]  # fmt: skip
 

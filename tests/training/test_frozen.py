@@ -10,10 +10,10 @@ from fusiqa.training.frozen import pack, score_packed
 SIZES = (96, 224, 256)  # sides of the coarsest map: 3, 7 and 8, of which only 7 gives its pool's mean
 
 
-def model_of(fusion, size=224):
+def model_of(fusion, size=224, view="crops"):
     torch.manual_seed(2)
     config = ModelConfig(
-        backbone="mobilenetv2_035", fusion=fusion, crop_size=size,
+        backbone="mobilenetv2_035", fusion=fusion, crop_size=size, view=view,
         score_range=ScoreRange(0, 100), gates_on_pools=fusion == "spatial",
     )  # fmt: skip
     return QualityModel(config).eval()
@@ -36,6 +36,16 @@ def test_packed_maps_give_the_score_of_the_whole_network(fusion, size):
     assert whole.score.std() > 0.02
     if whole.scale_weights is not None:
         assert torch.allclose(whole.scale_weights, heads.scale_weights, atol=1e-3)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_whole_image_is_packed_once_whatever_its_size(fusion):
+    model = model_of(fusion, view="whole")
+    images = [torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8) for size in ((96, 160), (256, 64), (288, 320))]
+    packed = [pack(model, each) for each in images]
+    with torch.no_grad():
+        whole, heads = torch.cat([model(each / 255).score for each in images]), score_packed(model, torch.cat(packed))
+    assert torch.allclose(whole, heads.score, atol=0.02)
 
 
 def test_gates_on_pools_are_another_network_than_gates_on_maps():

@@ -22,7 +22,7 @@ SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_efficientnet", "--backbone_weights", "none", "--attention_fusion",
     "--crop_size", "40", "--resize", "48", "--batch_size", "8", "--epochs", "3", "--seed", "5", "--drop_path", "0.1",
     "--validation_fraction", "0.2",
-    "--no_spaq", "--no_progress", "--device", "cpu", "--num_workers", "0",
+    "--no_spaq", "--no_export", "--no_progress", "--device", "cpu", "--num_workers", "0",
 ]  # fmt: skip
 WALL_CLOCK = ["train_seconds", "validation_seconds", "crops_per_second", "data_wait_fraction"]
 

@@ -37,10 +37,8 @@ def ablate(config: AblateConfig, *, say: Say = print) -> Path:
         raise FusiqaError(f"{folder} is the folder of a single run; give the ablation another `run_dir`")
     runs = plan_runs(config, question.variants, folder)
     claim(folder, *OUTPUTS)
-    waiting, size = (
-        [run for run in runs if not run.finished],
-        f"{len(question.variants)} variants, {config.seeds} seeds",
-    )
+    waiting = [run for run in runs if not run.finished]
+    size = f"{len(question.variants)} variants, {config.seeds} seeds"
     say(f"{question.text} {len(waiting)} of {len(runs)} runs to do ({size})")
     if others := {path.parent for path in folder.glob(f"*-seed*/{TEST_FILE}")} - {run.folder for run in runs}:
         say(f"notice: not in this report: {listed(sorted(path.name for path in others))}, finished in {folder}")
@@ -73,8 +71,9 @@ def plan_runs(config: AblateConfig, variants: Sequence[Variant], folder: Path) -
     runs = []
     for seed, variant in product(range(base.run.seed, base.run.seed + config.seeds), variants):
         run_dir = folder / f"{folder_name(variant)}-seed{seed}"
-        # A cross-test of every run would cost more than it tells:
-        runs.append(Run(variant, seed, run_dir, variant.of(base).replace(seed=seed, run_dir=run_dir, spaq=False)))
+        # A cross-test and an export of every run would cost more than they tell:
+        own = {"seed": seed, "run_dir": run_dir, "spaq": False, "export": False}
+        runs.append(Run(variant, seed, run_dir, variant.of(base).replace(**own)))
         check_settings(runs[-1])
     return runs
 
