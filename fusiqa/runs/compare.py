@@ -16,6 +16,8 @@ from fusiqa.stats.comparisons import COMPARED, compare_predictions
 from fusiqa.stats.intervals import Estimate
 
 MARKDOWN_FILE, CSV_FILE = "comparison.md", "comparison.csv"
+MANY = """comparisons with the first run, not corrected for their number: about one in twenty is significant by chance.
+`fusiqa ablate` compares designs over training seeds, with Holm's correction."""
 
 
 def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
@@ -24,16 +26,11 @@ def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
     predictions = [read_table(run / PREDICTIONS_FILE) for run in config.runs]
     comparison = compare_predictions(dict(zip(names, predictions, strict=True)))
     comparison.insert(1, "backbone", [backbone_of(run) for run in config.runs])
-    shown = comparison[["run", "backbone", "n"]]
-    shown = shown.assign(**{name.upper(): cells(comparison, name, ".3f") for name in COMPARED})
-    for name in COMPARED:
-        shown[f"{name.upper()} minus first"] = cells(comparison, f"{name}_difference", "+.4f")
-    text = to_markdown(shown.assign(verdict=comparison["verdict"]))
+    measured = {name.upper(): cells(comparison, name, ".3f") for name in COMPARED}
+    measured |= {f"{name.upper()} minus first": cells(comparison, f"{name}_difference", "+.4f") for name in COMPARED}
+    text = to_markdown(comparison[["run", "backbone", "n"]].assign(**measured, verdict=comparison["verdict"]))
     if len(names) > 2:
-        text += (
-            f"\n\n{len(names) - 1} comparisons with the first run, not corrected for their number: about one in twenty "
-            "is significant by chance. `fusiqa ablate` compares designs over training seeds, with Holm's correction."
-        )
+        text += f"\n\n{len(names) - 1} {MANY}"
     say(text)
     if config.output is not None:
         claim(config.output, MARKDOWN_FILE, CSV_FILE)

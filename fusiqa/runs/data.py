@@ -23,11 +23,7 @@ def read_ratings(data: DataSettings) -> Ratings:
     """The ratings as published, with the resize protocol of the run; no image is opened."""
     if data.split_file is not None and not data.split_file.is_file():  # before minutes of looking at images
         raise FusiqaError(f"`split_file` {data.split_file} does not exist")
-    own: dict[str, Any] = {
-        "data_dir": data.data_dir,
-        "score_range": data.score_range,
-        "lower_is_better": data.lower_is_better,
-    }
+    own: dict[str, Any] = {name: getattr(data, name) for name in ("data_dir", "score_range", "lower_is_better")}
     ratings = catalog.read(data.dataset, seed=data.split_seed, **own)
     return replace(ratings, resize=str(Resize.parse(ratings.resize if data.resize == "auto" else data.resize)))
 
@@ -44,17 +40,16 @@ def prepare(data: DataSettings, ratings: Ratings, *, view: str = "crops", say: S
     ratings = checked.ratings
     if custom or ratings.table["split"].isna().all():
         ratings = splits.group_copies(ratings, checked.contents)
-    if data.split_file is not None:
-        ratings = splits.load(ratings, data.split_file)
-    else:
+    if data.split_file is None:
         ratings = splits.assign(ratings, validation_fraction=data.validation_fraction, seed=data.split_seed)
+    else:
+        ratings = splits.load(ratings, data.split_file)
     for split in ("validation", "test"):  # before epochs are spent
         images, rated = len(ratings.part(split)), ratings.part(split).table["mos"].nunique()
         if images < FEWEST_IMAGES or rated < 2:
             found = f"{ratings.name}: the {split} split has {images} images with {rated} different ratings"
-            raise FusiqaError(
-                f"{found}; a correlation needs {FEWEST_IMAGES} and 2 (`validation_fraction` holds out more)"
-            )
+            needed = f"a correlation needs {FEWEST_IMAGES} and 2"
+            raise FusiqaError(f"{found}; {needed} (`validation_fraction` holds out more)")
     resize = Resize.parse(ratings.resize, view=view)
     reader = cached(ratings.images, checked.contents, resize, folder=data.cache_dir, gigabytes=data.cache_gb)
     if isinstance(reader, CachedImages):

@@ -89,9 +89,8 @@ def evaluate_set(
     for column in {"kind", "group"} & set(table):
         write_csv(measure_by(column, table), folder / f"{column}s_{stem}.csv")
     if config.worst:
-        farthest = (
-            (table["score"] - table["mos"]).abs().sort_values(ascending=False, kind="stable").index[: config.worst]
-        )
+        errors = (table["score"] - table["mos"]).abs().sort_values(ascending=False, kind="stable")
+        farthest = errors.index[: config.worst]
         rows = zip(*(table.loc[farthest, name] for name in ("image", "mos", "score")), strict=True)
         shown = [Shown(ratings.images.read(i), (f"rated {mos:.3g}, scored {score:.3g}", i)) for i, mos, score in rows]
         contact_sheet(shown, folder / f"worst_{stem}.png", title=f"Farthest from their ratings: {ratings.name}")

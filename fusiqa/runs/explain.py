@@ -46,8 +46,7 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
     attention_maps.png, for `cross-scale` fusion by groups attention_matrix.png and .csv.
     """
     model = load_checkpoint(config.model).to(choose_device(config.device)).eval()
-    fusion = model.config.fusion
-    if fusion in ("single", "concat"):
+    if (fusion := model.config.fusion) in ("single", "concat"):
         why = f"{config.model} has {fusion} fusion, which does not weigh its scales"
         raise FusiqaError(f"{why}; train with `attention_fusion`")
     others = load_other_seeds(config, model)
@@ -115,11 +114,8 @@ def explain_groups(folder: Path, model: QualityModel, ratings: Ratings, config: 
         table = table.assign(group=versions[2])
         shifts = scale_shifts(table.assign(original=versions[0]), reference=PRISTINE)
     else:
-        table = (
-            weights.with_quality_thirds(table)
-            if config.groups == "quality"
-            else weights.with_groups(table, ratings.name)
-        )
+        thirds = config.groups == "quality"
+        table = weights.with_quality_thirds(table) if thirds else weights.with_groups(table, ratings.name)
     values, summary, sizes = weights.weights_array(table), weights.summarise_weights(table), model.pyramid.scale_sizes()
     write_csv(table.assign(effective_scales=weights.effective_scales(values)), folder / WEIGHTS_FILE)
     write_csv(summary, folder / SUMMARY_FILE)
@@ -181,9 +177,8 @@ def image_gates(model: QualityModel, ratings: Ratings, row: int) -> ImageGates:
     gates = attention_of(model, crops.to(next(model.parameters()).device)).cpu().numpy()
     corners = [(top, left) for top, left, _, _ in views.places]
     height, width, _ = views.pixels.shape
-    return ImageGates(
-        name, views.pixels, weights.stitch_gates(gates, corners, height=height, width=width, crop_size=size)
-    )
+    stitched = weights.stitch_gates(gates, corners, height=height, width=width, crop_size=size)
+    return ImageGates(name, views.pixels, stitched)
 
 
 def attention_matrices(model: QualityModel, ratings: Ratings, *, progress: bool) -> np.ndarray:

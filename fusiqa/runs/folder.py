@@ -31,7 +31,8 @@ SPLIT_FILE, PREDICTIONS_FILE, ATTENTION_FILE = "split.csv", "predictions.csv", "
 CONFIG_PARTS = {"settings", "resolved", "provenance"}
 SHARED_NAME = "FUSIQA_RUN_DIR"  # tells the other processes of a distributed run the name that the first one chose
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.\w+")  # what `write_atomically` leaves when it is killed
-MAY_DIFFER = set("resume overwrite progress num_workers cache_dir cache_gb run_dir precision export".split())
+MAY_DIFFER = {"resume", "overwrite", "progress", "num_workers", "cache_dir", "cache_gb", "run_dir", "precision"}
+MAY_DIFFER |= {"export"}
 """Settings that a resumed run may have otherwise; the precision is compared as resolved."""
 PATHS = ("dataset", "data_dir", "split_file", "backbone_weights", "spaq_dir")  # or names, for some of them
 RENAMED = {"validation_share": "validation_fraction", "warmup_share": "warmup_fraction"}
@@ -89,8 +90,7 @@ def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, 
     """The settings that would change the numbers of the run in a folder, by name: (its own, those given now)."""
     before, now = read_record(folder)["settings"], flat(config.to_json())
     pairs = {name: (before[name], now[name]) for name in now if name not in MAY_DIFFER and before[name] != now[name]}
-    same = [name for name, pair in pairs.items() if name in PATHS and None not in pair and same_place(*pair)]
-    return {name: pair for name, pair in pairs.items() if name not in same}
+    return {n: p for n, p in pairs.items() if not (n in PATHS and None not in p and same_place(*p))}
 
 
 def write_config(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], provenance: dict[str, Any]) -> None:
@@ -193,8 +193,7 @@ def own_dataset(model: Path) -> str | None:
     """The data set that a run was trained on, by its name in the catalog or as it was given; None outside a run."""
     if not is_run(folder_of(model)):
         return None
-    dataset = read_record(folder_of(model))["settings"]["dataset"]
-    info = find_dataset(dataset)
+    info = find_dataset(dataset := read_record(folder_of(model))["settings"]["dataset"])
     return info.name if info else dataset
 
 

@@ -35,9 +35,10 @@ from fusiqa.training.recipe import Recipe, resolve
 SPAQ = "spaq"
 USUAL_BATCH = 32  # of the published recipe, and of the runs that chose the other default rates
 USUAL_FROZEN_BATCH = 64  # of the smallest batches that heads on a frozen backbone were tried with at their default rate
+# Settings that only some fusions use:
 READ_BY = {"single_scale": ("single",), "weighing": ("attention",), "attention_dropout": ("attention", "cross-scale")}
 READ_BY |= {"entropy_weight": ("attention", "spatial", "cross-scale")}
-"""Settings that only some fusions use."""
+SAME = ("backbone", "single_scale", "weighing", "crop_size", "view", "attention_dropout")  # of run and model
 UNREAD_BY_HEADS = ("drop_path", "logger")  # settings that heads on a frozen backbone do not use
 
 
@@ -110,17 +111,12 @@ def build(network: NetworkSettings, recipe: Recipe, ratings: Ratings) -> Quality
     """The network of a run before its training. Raises FusiqaError where it cannot be built."""
     torch.manual_seed(recipe.run.seed)
     config = ModelConfig(
-        backbone=network.backbone,
         fusion=network.chosen_fusion,
-        single_scale=network.single_scale,
-        weighing=network.weighing,
         gates_on_pools=network.chosen_fusion == "spatial" and recipe.frozen,
-        crop_size=network.crop_size,
-        view=network.view,
         score_range=ratings.score_range,
         **recipe.regularisation._asdict(),
-        attention_dropout=network.attention_dropout,
         timm_args=parse_backbone_args(network.backbone_args),
+        **{name: getattr(network, name) for name in SAME},
     )
     return build_model(config, network.backbone_weights, resize=ratings.resize)
 

@@ -41,24 +41,17 @@ HISTORY_FILE, LAST_FILE, LOG_FOLDER = "history.csv", "last.ckpt", "logs"
 KEPT_OF_THE_BEST = ("epoch", "val_srcc", "val_plcc", "val_mae")
 WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning calls waiting for a training batch
 PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # what Lightning calls them
-PredictTest = Callable[[QualityModel], pd.DataFrame]
-"""From the best epoch's model to the predictions for the test split."""
+PredictTest = Callable[[QualityModel], pd.DataFrame]  # the best epoch's model on the test split
 
 
 def fit_whole(
     model: QualityModel, checked: Checked, data: DataSettings, recipe: Recipe, run_dir: Path, say: Say
 ) -> PredictTest | None:
-    """Train the whole network, keeping the best epoch, the history and a state to resume from in the run folder.
+    """Train the whole network, in place, on images after its `resize`, which have a train, validation and test split.
 
-    Args:
-        model: trained in place, on images after its `resize`.
-        checked: images with a train, a validation and a test split.
-        data: how images are read.
-        recipe: how the model is trained.
-        run_dir: where model.safetensors, model.json, history.csv, last.ckpt and the logs go.
-        say: receives each epoch's figures where no progress bar is shown.
-
-    Returns what predicts the test split, on the first of the processes that trained together, None on the others.
+    The best epoch (model.safetensors, model.json), history.csv, last.ckpt to resume from and the logs go to `run_dir`;
+    `say` receives each epoch's figures where no progress bar is shown. Returns what predicts the test split, on the
+    first of the processes that trained together, None on the others.
     """
     ratings, size, resize = checked.ratings, model.config.crop_size, Resize.parse(model.resize, view=model.config.view)
     training = loader.TrainingCrops(ratings.part("train"), resize, size, recipe.run.seed)
@@ -122,10 +115,9 @@ def create_trainer(model: QualityModel, recipe: Recipe, run_dir: Path, say: Say)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     run, optimiser, device = recipe.run, recipe.optimiser, recipe.device
     bar = run.progress and sys.stderr.isatty()  # in a log file it would be megabytes
-    callbacks: list[Callback] = [KeepBest(run_dir, (lambda _: None) if bar else say)]
     # Every epoch's whole state, replacing that of the epoch before:
     state: dict[str, Any] = {"filename": "last", "save_on_train_epoch_end": True, "enable_version_counter": False}
-    callbacks.append(ModelCheckpoint(run_dir, **state))
+    callbacks: list[Callback] = [KeepBest(run_dir, (lambda _: None) if bar else say), ModelCheckpoint(run_dir, **state)]
     if (patience := optimiser.patience) is not None:
         callbacks.append(EarlyStopping("val_srcc", mode="max", patience=patience, check_on_train_epoch_end=False))
     if bar:
@@ -181,14 +173,12 @@ class KeepBest(Callback):
     def add(self, row: Row) -> bool:
         """Keep the row of an epoch; whether it is the best so far."""
         self.rows.append(row)
-        better = not self.best or row["val_srcc"] > self.best["val_srcc"]
-        if better:
+        if better := not self.best or row["val_srcc"] > self.best["val_srcc"]:
             self.best = {name: row[name] for name in KEPT_OF_THE_BEST}
         return better
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
-        row = module.epoch_row
-        better = self.add(row)
+        better = self.add(row := module.epoch_row)
         if trainer.is_global_zero:
             if better:
                 module.model.provenance |= self.best

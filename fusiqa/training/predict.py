@@ -26,7 +26,6 @@ def predict(
     *,
     resize: str | None = None,
     device: str | torch.device = "auto",
-    num_workers: int | None = None,
     on_range: bool = False,
     progress: bool,
 ) -> pd.DataFrame:
@@ -37,17 +36,15 @@ def predict(
         ratings: the images; their `mos` is only copied.
         resize: resize protocol, as `Resize.parse` takes it; the model's own by default.
         device: a torch device; "auto" is the first GPU where there is one.
-        num_workers: processes that read images; chosen by default.
         on_range: map the scores linearly from the model's score range to that of the ratings; none is cut to it.
         progress: whether to show a bar.
 
-    Returns:
-        One row an image, in the order of `ratings`: image, mos, score, scale_0 .. scale_3 (NaN for a fusion without).
+    Returns one row an image, in their order: image, mos, score, scale_0 .. scale_3 (NaN for a fusion without).
     """
     model.eval().to(choose_device(device)).to(memory_format=torch.channels_last)
     config, protocol = model.config, Resize.parse(resize or model.resize, view=model.config.view)
     crops = EvaluationCrops(ratings, protocol, config.crop_size, OVERLAP, config.view)
-    loader = evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings))
+    loader = evaluation_loader(crops, num_workers=choose_workers(None, ratings))
     table = score_batches(TorchNetwork(model), loader, ratings, progress=progress)
     if on_range:
         table["score"] = ratings.score_range.from_unit(config.score_range.to_unit(table["score"]))

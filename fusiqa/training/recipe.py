@@ -29,9 +29,9 @@ STEP_FALLS = ((0.60, 0.1), (0.85, 0.01))  # (fraction of the steps done, factor 
 
 
 class Rates(NamedTuple):
-    """Highest learning rates."""
+    """Highest learning rates; that of a frozen backbone is 0."""
 
-    backbone: float  # 0 where it is frozen
+    backbone: float
     head: float
 
 

@@ -38,7 +38,7 @@ def test_scores_are_those_of_the_evaluation_of_a_run(scorer, model_folder, image
     names = [path.name for path in images]
     table = pd.DataFrame({"image": names, "mos": 3.0, "split": "test", "group": names})
     ratings = Ratings("mine", table, RANGE, FolderImages(images[0].parent), "none")
-    evaluated = predict(load_checkpoint(model_folder), ratings, device="cpu", num_workers=0, progress=False)
+    evaluated = predict(load_checkpoint(model_folder), ratings, device="cpu", progress=False)
     scores = scorer.many(images)
     np.testing.assert_allclose([s.score for s in scores], evaluated["score"], atol=TOLERANCE)
     weights = evaluated[["scale_0", "scale_1", "scale_2", "scale_3"]].to_numpy()
