@@ -150,7 +150,7 @@ def parse(name: str, words: Sequence[str], program: str | None = None, *, quiet:
             return tyro.cli(COMMANDS[name][0], args=words, **named)
     except SystemExit as refused:
         reason: BaseException | None = refused
-        while reason := reason.__context__:
+        while reason is not None and (reason := reason.__context__):
             if isinstance(reason, FusiqaError):  # of the settings themselves, which tyro would put into a box
                 raise reason from None
         if not quiet:

@@ -166,16 +166,17 @@ class KeepBest(Callback):
     """
 
     def __init__(self, folder: Path, say: Say) -> None:
-        self.folder, self.say = folder, say
-        self.best: Row = {}
-        self.rows: list[Row] = []
+        self.folder, self.say, self.rows = folder, say, list[Row]()
+
+    @property
+    def best(self) -> Row:
+        row = max(self.rows, key=lambda row: row["val_srcc"])  # the first of equal ones
+        return {name: row[name] for name in KEPT_OF_THE_BEST}
 
     def add(self, row: Row) -> bool:
         """Keep the row of an epoch; whether it is the best so far."""
         self.rows.append(row)
-        if better := not self.best or row["val_srcc"] > self.best["val_srcc"]:
-            self.best = {name: row[name] for name in KEPT_OF_THE_BEST}
-        return better
+        return self.best["epoch"] == row["epoch"]
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         better = self.add(row := module.epoch_row)
@@ -187,10 +188,10 @@ class KeepBest(Callback):
             self.say(f"epoch {row['epoch']}: train_mae {row['train_mae']:.4g}, validation SRCC {row['val_srcc']:.4f}")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": dict(self.best), "rows": [dict(row) for row in self.rows]}
+        return {"rows": [dict(row) for row in self.rows]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.rows = dict(state_dict["best"]), [dict(row) for row in state_dict["rows"]]
+        self.rows = [dict(row) for row in state_dict["rows"]]
 
 
 class WaitingTime(Profiler):
