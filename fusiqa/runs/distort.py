@@ -20,10 +20,7 @@ from fusiqa.scoring.sheet import Shown, contact_sheet
 
 
 def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
-    """Write every image under every distortion and level asked for, or one sheet of them for each image.
-
-    Unreadable images are reported and skipped; only files that this command wrote are replaced.
-    """
+    """Write every image under every distortion and level, or one sheet of them each; unreadable images are skipped."""
     unknown = [name for name in config.distortion if name not in DISTORTIONS]
     if unknown:
         raise FusiqaError(f"`distortion`: unknown {listed(unknown)}; there are {', '.join(DISTORTIONS)}")

@@ -33,11 +33,7 @@ TABLES = ("evaluation.csv", "evaluation.md", "predictions_*.csv", "kinds_*.csv",
 
 
 def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
-    """Measure on every data set; one that cannot be read is reported and skipped.
-
-    Returns the folder with evaluation.md and .csv, and for each data set predictions_, scatter_, worst_ and, where it
-    has kinds or groups, kinds_ and groups_.
-    """
+    """Measure on every data set; one that cannot be read is reported and skipped. Returns the folder of all files."""
     folder = config.output or folder_of(config.model) / "evaluation"
     if config.dataset == (DISTORTED,) and config.data_dir is not None:
         claim(folder, "distorted.csv", "distorted.md", "distorted.png")

@@ -40,10 +40,7 @@ MOST_MAPS = 6
 def explain(config: AttentionConfig, *, say: Say = print) -> Path:
     """Score images, and write figures and tables of their scale weights; unreadable images are reported and skipped.
 
-    Returns the folder, with scale_weights.csv. By groups: attention_distribution.png, attention_heatmap.png and
-    scale_weights_by_group.csv, with scale_weight_shifts.csv for made distortions. For every distortion: hypothesis.md,
-    scale_weight_shifts.csv and .png, and hypothesis_runs.csv for several seeds. For `spatial` fusion
-    attention_maps.png, for `cross-scale` fusion by groups attention_matrix.png and .csv.
+    Returns the folder of scale_weights.csv and, by what is asked for and the fusion, the others of `OUTPUTS`.
     """
     model = load_checkpoint(config.model).to(choose_device(config.device)).eval()
     if (fusion := model.config.fusion) in ("single", "concat"):

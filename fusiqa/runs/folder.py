@@ -94,10 +94,7 @@ def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, 
 
 
 def write_config(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """config.json: the settings as given, what they were resolved to, and where the run comes from.
-
-    A run that is resumed, with the same images, split and precision, adds its provenance to the first start's record.
-    """
+    """config.json: the settings as given, as resolved, and the run's provenance, to which a resumed one adds its own."""
     path = folder / CONFIG_FILE
     if config.run.resume and path.is_file():
         record = read_json(path)
@@ -165,10 +162,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """config.json of a run folder: `resolved`, `provenance`, and `settings` by name, without their groups.
-
-    A setting that there was not yet has its default, one that was renamed its new name.
-    """
+    """config.json of a run folder: `resolved`, `provenance`, and `settings` by today's names, without their groups."""
     record = read_json(folder / CONFIG_FILE)
     if not is_run(folder):
         raise FusiqaError(f"{folder / CONFIG_FILE} is not of a training run")

@@ -97,12 +97,8 @@ def choose_regularisation(network: NetworkSettings, *, frozen: bool) -> Regulari
 
 
 def choose_precision(asked: str, device_type: str, *, frozen: bool) -> str:
-    """The precision asked for, else bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32.
-
-    Raises FusiqaError where nothing trains in fp16: on a CPU, and heads on a frozen backbone, because their fused
-    optimiser step cannot be clipped with scaled gradients.
-    """
-    if asked == "fp16" and frozen:
+    """The precision asked for, else bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32."""
+    if asked == "fp16" and frozen:  # their fused optimiser step cannot be clipped with scaled gradients
         raise FusiqaError("`precision` fp16 cannot train heads on a frozen backbone: use 32, bf16 or auto")
     if asked == "fp16" and device_type == "cpu":
         raise FusiqaError("`precision` fp16 needs a GPU; on a CPU use 32, bf16 or auto")

@@ -27,10 +27,7 @@ FINGERPRINTS = {"data_fingerprint": "images or ratings", "split_fingerprint": "s
 
 
 def ablate(config: AblateConfig, *, say: Say = print) -> Path:
-    """Train every variant with every seed, and report; finished runs are kept, interrupted ones are resumed.
-
-    The report is written after every run. A run that fails is reported, and the others go on.
-    """
+    """Train every variant with every seed; finished runs are kept, interrupted ones resumed, failed ones reported."""
     question = select_variants(find_question(config.preset), config.variants)
     folder = config.base.run.run_dir or Path("runs") / f"ablation-{Path(config.preset).stem}"
     if (folder / CONFIG_FILE).is_file():
