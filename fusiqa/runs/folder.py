@@ -94,7 +94,7 @@ def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, 
 
 
 def write_config(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """config.json: the settings as given, as resolved, and the run's provenance, to which a resumed one adds its own."""
+    """config.json: the settings as given, as resolved, and the run's provenance; a resumed one adds its own."""
     path = folder / CONFIG_FILE
     if config.run.resume and path.is_file():
         record = read_json(path)
