@@ -18,6 +18,7 @@ from fusiqa.runs.train import ignored, train
 SMALL = [
     "--backbone", "test_resnet", "--backbone_weights", "none", "--crop_size", "40", "--batch_size", "8",
     "--epochs", "2", "--validation_fraction", "0.2", "--no_progress", "--num_workers", "0", "--device", "cpu",
+    "--no_export",
 ]  # fmt: skip
 RUN_FILES = {
     "attention.png", "config.json", "history.csv", "last.ckpt", "logs", "model.json", "model.safetensors",
@@ -53,7 +54,6 @@ def finished(biq2021, tmp_path_factory):
         "--seed",
         3,
         "--no_spaq",
-        "--no_export",
     )
     return folder
 
@@ -100,7 +100,7 @@ def test_the_attention_figure_has_the_published_resolution(finished):
 
 
 def test_patience_stops_a_run_that_no_longer_improves(biq2021, tmp_path):
-    run("--dataset", "biq2021", "--data_dir", biq2021, "--run_dir", tmp_path / "r", "--no_spaq", "--no_export",
+    run("--dataset", "biq2021", "--data_dir", biq2021, "--run_dir", tmp_path / "r", "--no_spaq",
         "--epochs", 9, "--patience", 1, "--lr", 0, "--backbone", "test_convnext", "--lr_scheduler", "none")  # fmt: skip
     assert len(pd.read_csv(tmp_path / "r" / "history.csv")) == 2
 
@@ -198,7 +198,7 @@ def test_settings_that_heads_on_a_frozen_backbone_have_no_use_for_are_named():
 
 def test_a_hypernetwork_may_read_the_finest_scale_alone(biq2021, tmp_path):
     run("--dataset", "biq2021", "--data_dir", biq2021, "--fusion", "single", "--single_scale", 0, "--epochs", 1,
-        "--run_dir", tmp_path / "r", "--no_spaq", "--no_export")  # fmt: skip
+        "--run_dir", tmp_path / "r", "--no_spaq")  # fmt: skip
     trained = load_checkpoint(tmp_path / "r")
     assert trained.config.single_scale == 0
     assert trained.hypernetwork.chain[0].in_channels == trained.pyramid.channels[0]
@@ -238,7 +238,7 @@ def test_broken_rows_are_listed_before_training_starts(broken, tmp_path, capsys)
 
 def test_skip_broken_goes_on_and_records_them(broken, tmp_path):
     run("--dataset", "biq2021", "--data_dir", broken, "--run_dir", tmp_path / "r", "--skip_broken", "--epochs", 1,
-        "--no_spaq", "--no_export", "--validation_fraction", "0.3")  # fmt: skip
+        "--no_spaq", "--validation_fraction", "0.3")  # fmt: skip
     record = json.loads((tmp_path / "r" / "config.json").read_text())["resolved"]
     assert len(record["broken"]) == 7
     assert sum(record["images"].values()) == 23
