@@ -79,7 +79,8 @@ def test_evaluate_measures_a_folder_of_sharp_images(tmp_path, capsys):
     assert "flaw named" in (folder / "distorted.md").read_text()
     assert Image.open(folder / "distorted.png").width > 1000
     (sharp / "1.png").unlink()
-    assert main([*words, str(sharp)]) == USER_MISTAKE
-    assert "at least two sharp images" in capsys.readouterr().err
-    assert main(words[:-1]) == USER_MISTAKE
-    assert "--data_dir: name a folder" in capsys.readouterr().err
+    for given, said in (([*words, str(sharp)], "at least two sharp images"), (words[:-1], "--data_dir: name a folder")):
+        with pytest.raises(SystemExit) as ended:
+            main(given)
+        assert ended.value.code == USER_MISTAKE
+        assert said in capsys.readouterr().err
