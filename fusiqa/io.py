@@ -152,4 +152,4 @@ def to_markdown(table: pd.DataFrame) -> str:
 
     rules = ["---:" if dtype.kind in "biuf" else ":---" for dtype in table.dtypes]
     rows = (map(cell, row) for row in table.itertuples(index=False))
-    return "\n".join(f"| {' | '.join(line)} |" for line in (table.columns, rules, *rows))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (map(str, table.columns), rules, *rows))

@@ -59,13 +59,13 @@ def decode_resized(content: bytes, resize: Resize) -> tuple[Pixels, tuple[int, i
     With `resize.reduced`, a JPEG is decoded at the smallest of libjpeg's scales that leaves it twice the final size.
     """
     with _opened(content) as image:
-        size = None
-        if resize.reduced and image.format in JPEG:
-            turned = slice(None, None, 1 if _orientation(image) >= 5 else -1)
-            size = image.size[turned]
-            image.draft(None, tuple(SPARE * side for side in resize.size(*size))[turned])
+        reduced = resize.reduced and image.format in JPEG
+        if reduced:
+            width, height = image.size[:: -1 if _orientation(image) >= 5 else 1]
+            high, wide = (SPARE * side for side in resize.size(height, width))
+            image.draft(None, (high, wide) if _orientation(image) >= 5 else (wide, high))
         pixels = upright_pixels(image)
-        size = size or pixels.shape[:2]
+        size = (height, width) if reduced else pixels.shape[:2]
         return resize.apply(pixels, size), size
 
 
@@ -193,7 +193,8 @@ def _in_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-_filter_lock, _readers = threading.Lock(), []  # the second: one entry for each thread that is opening an image
+_filter_lock = threading.Lock()
+_readers: list[None] = []  # one entry for each thread that is opening an image
 
 
 @contextmanager
@@ -362,7 +363,8 @@ NO_VIEWS = Views(np.empty((0, 0, 3), np.uint8), [], np.empty((0, 4)), np.empty(0
 
 def views_of(resized: Pixels, crop: int, *, view: str = "crops", overlap: float = OVERLAP) -> Views:
     """The parts of a resized image that its score is the average of, as `layout` says."""
-    margins, *parts = layout(*resized.shape[:2], crop, view=view, overlap=overlap)
+    height, width = resized.shape[:2]
+    margins, *parts = layout(height, width, crop, view=view, overlap=overlap)
     return Views(_mirrored(resized, margins), *parts)
 
 

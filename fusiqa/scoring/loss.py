@@ -56,7 +56,7 @@ def quality_loss(network: Network, images: Float[Tensor, "batch 3 height width"]
     if size != shape[2:]:
         images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     margins, places, _, weights = layout(*size, info.crop_size, view=info.view)
-    images, scores = mirrored(images, margins), 0.0
+    images, scores = mirrored(images, margins), images.new_zeros(len(images))
     for (high, wide), views in groupby(zip(places, weights.tolist(), strict=True), key=lambda view: view[0][2:]):
         corners, shares = zip(*views, strict=True)
         parts = torch.cat([images[:, :, top : top + high, left : left + wide] for top, left, _, _ in corners])

@@ -133,7 +133,7 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
         if not all(isinstance(path, str) for path in cached):
             failed = f"the model {name} could not be downloaded from the Hugging Face hub: {hub.in_one_line(reason)}"
             raise FusiqaError(f"{failed}. Name a run folder or a model.safetensors on this machine instead") from reason
-        files = cached
+        files = [str(path) for path in cached]
     return Path(str(files[0])).parent
 
 

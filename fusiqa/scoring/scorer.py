@@ -50,7 +50,7 @@ def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Itera
     An image is its views, or an array of views that weigh the same; one without views scores NaN.
     """
     found = zip(*(network(batch) for batch in _passes(network, chain.from_iterable(images))), strict=True)
-    joined = [None if each[0] is None else np.concatenate(each) for each in found] or [None] * 4
+    joined: list[Any] = [None if each[0] is None else np.concatenate(each) for each in found] or [None] * 4
     end = 0
     for views in images:
         start, end = end, end + len(views)
@@ -58,14 +58,13 @@ def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Itera
             yield Scored(np.nan, np.nan, None, None, np.empty(0))
             continue
         weights = views.weights if isinstance(views, Views) else np.ones(len(views))
-        *averaged, windows = (None if each is None else each[start:end] for each in joined)
+        mine: list[Any] = [None if each is None else each[start:end] for each in joined]
+        *averaged, windows = mine
         parts = averaged[0][:, None] if windows is None else windows
         mean = np.average(parts.mean(axis=1), weights=weights)
         variance = np.average(((parts - mean) ** 2).mean(axis=1), weights=weights)
-        score, *rest = (
-            None if each is None else np.average(each, axis=0, weights=weights).tolist() for each in averaged
-        )
-        yield Scored(score, float(np.sqrt(variance)) if parts.size > 1 else np.nan, *rest, parts.ravel())
+        score, scales, flaws = (e if e is None else np.average(e, axis=0, weights=weights).tolist() for e in averaged)
+        yield Scored(score, float(np.sqrt(variance)) if parts.size > 1 else np.nan, scales, flaws, parts.ravel())
 
 
 def _passes(network: Network, views: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -208,10 +207,11 @@ class Scorer:
         for (result, views), (score, spread, weights, flaws, parts) in zip(prepared, scored, strict=True):
             if result.ok:
                 boxes = views.boxes if len(parts) == len(views) else windows_of(views.boxes)
-                weights = None if weights is None else tuple(weights)
-                flaws = None if flaws is None else dict(zip(FLAWS, flaws, strict=True))
-                crops = CropScores(boxes, parts)
-                result = replace(result, score=score, spread=spread, scale_weights=weights, flaws=flaws, crops=crops)
+                result = replace(
+                    result, score=score, spread=spread, crops=CropScores(boxes, parts),
+                    scale_weights=None if weights is None else tuple(weights),
+                    flaws=None if flaws is None else dict(zip(FLAWS, flaws, strict=True)),
+                )  # fmt: skip
             yield result
 
     def loss(self, images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import FastAPI, File, HTTPException, Response, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
@@ -85,7 +85,9 @@ def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
     seconds = Histogram("fusiqa_request_seconds", "Seconds of scoring requests", registry=registry)
     for name, what in (("waiting", "Images that wait for their score"), ("batches", "Groups of images scored so far")):
         Gauge(f"fusiqa_{name}", what, registry=registry).set_function(partial(getattr, queue, name))
-    problems = {status: {"model": Problem, "description": why} for status, why in REFUSALS.items()}
+    problems: dict[int | str, dict[str, Any]] = {
+        status: {"model": Problem, "description": why} for status, why in REFUSALS.items()
+    }
 
     @app.post("/v1/score", responses=problems)
     async def score(files: Annotated[list[UploadFile], File(description="images")]) -> ScoresAnswer:
