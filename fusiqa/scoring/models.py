@@ -19,7 +19,7 @@ from fusiqa.config.model import ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE
 
-IN_THE_PACKAGE, DEFAULT = Path(__file__).parents[1] / "pretrained", "biq2021"
+IN_THE_PACKAGE, DEFAULT = Path(__file__).parents[1] / "pretrained", "fusiqa-fast"
 ONNX_FILE = "model.onnx"
 HUB_FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
@@ -79,8 +79,8 @@ def list_models() -> list[ModelInfo]:
     """The models in the package.
 
     Example:
-        >>> [(info.name.partition("@")[0], info.data, info.score_range.high) for info in list_models()]
-        [('biq2021', 'biq2021', 1.0)]
+        >>> [(info.name.partition("@")[0], info.view, info.score_range.high) for info in list_models()]
+        [('biq2021', 'crops', 1.0), ('fusiqa-fast', 'whole', 100.0)]
     """
     return [describe(IN_THE_PACKAGE / name, name) for name in names()]
 

@@ -63,7 +63,8 @@ def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Itera
         parts = averaged[0][:, None] if windows is None else windows
         mean = np.average(parts.mean(axis=1), weights=weights)
         variance = np.average(((parts - mean) ** 2).mean(axis=1), weights=weights)
-        score, scales, flaws = (e if e is None else np.average(e, axis=0, weights=weights).tolist() for e in averaged)
+        means: list[Any] = [None if e is None else np.average(e, axis=0, weights=weights).tolist() for e in averaged]
+        score, scales, flaws = means
         yield Scored(score, float(np.sqrt(variance)) if parts.size > 1 else np.nan, scales, flaws, parts.ravel())
 
 

@@ -137,7 +137,7 @@ def test_unknown_devices_models_and_backends_are_refused(model_folder, tmp_path)
 
 
 def test_a_scorer_says_what_it_is():
-    assert re.fullmatch(r"Scorer\(biq2021@[0-9a-f]{8}, scores 0 to 1, higher is better\)", repr(Scorer()))
+    assert re.fullmatch(r"Scorer\(fusiqa-fast@[0-9a-f]{8}, scores 0 to 100, higher is better\)", repr(Scorer()))
 
 
 def test_one_is_for_a_call_and_several_for_many(scorer, images):
