@@ -65,7 +65,7 @@ def test_it_needs_no_network(monkeypatch):
 
 
 def test_its_score_falls_with_blur(shipped):
-    sharp = dead_leaves(3, size=400)
+    sharp = data.astronaut()
     scores = [shipped(distort(sharp, "gaussian_blur", level, seed=0)).score for level in (1, 3, 5)]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] - scores[2] > 0.1 * shipped.score_range.width
