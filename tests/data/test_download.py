@@ -127,7 +127,7 @@ def test_a_disk_that_fills_up_is_one_line_and_the_archive_is_kept(hub, tmp_path,
 def test_two_downloads_of_one_data_set_do_not_mix(hub, tmp_path):
     with (
         hold(tmp_path / "data" / "koniq-10k"),
-        pytest.raises(FusiqaError, match=r"koniq-10k is being written by process \d+ on .*; wait for it"),
+        pytest.raises(FusiqaError, match=r"koniq-10k is being written by process \d+ on .*; wait"),
     ):
         download("koniq-10k", accept=True, progress=False)
     assert hub.asked == []

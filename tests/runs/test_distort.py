@@ -84,7 +84,7 @@ def test_of_many_broken_images_five_are_named_and_all_counted(images, tmp_path, 
     assert [line.split(":")[1] for line in notices[:5]] == [
         " skipped broken.jpg", " skipped cut0.jpg", " skipped cut1.jpg", " skipped cut2.jpg", " skipped cut3.jpg",
     ]  # fmt: skip
-    assert notices[5:] == ["notice: 7 images were skipped in all"]
+    assert notices[5:] == [f"notice: 7 images of {images.name} were skipped in all"]
 
 
 @pytest.mark.parametrize("sheet", [False, True])

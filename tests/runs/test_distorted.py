@@ -77,7 +77,8 @@ def test_evaluate_measures_a_folder_of_sharp_images(tmp_path, capsys):
     folder = tmp_path / "run" / "evaluation"
     assert len(pd.read_csv(folder / "distorted.csv")) == 2 * 126
     assert "flaw named" in (folder / "distorted.md").read_text()
-    assert Image.open(folder / "distorted.png").width > 1000
+    with Image.open(folder / "distorted.png") as figure:
+        assert figure.width > 1000
     (sharp / "1.png").unlink()
     for given, said in (([*words, str(sharp)], "at least two sharp images"), (words[:-1], "--data_dir: name a folder")):
         with pytest.raises(SystemExit) as ended:

@@ -109,7 +109,7 @@ def test_images_are_shown_in_four_groups_without_the_one_that_is_broken(run, ima
 
 def by_hand(pixels: np.ndarray) -> tuple[float, list[float]]:
     """Score and scale weights of pixels that are one crop."""
-    score, weights = TorchNetwork(tiny().eval())(np.array(pixels)[None])
+    score, weights, *_ = TorchNetwork(tiny().eval())(np.array(pixels)[None])
     assert weights is not None
     return float(score[0]), weights[0].tolist()
 
