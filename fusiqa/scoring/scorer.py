@@ -141,10 +141,9 @@ class Scorer:
     def score_range(self) -> ScoreRange:
         return self.info.score_range
 
-    @property
-    def crops_at_once(self) -> int:
-        """Crops that go through the network together."""
-        return self.network.at_once((self.info.crop_size, self.info.crop_size, 3))
+    def passes(self, prepared: Sequence[Prepared]) -> float:
+        """How many passes of the network the views of images fill."""
+        return round(sum(1 / self.network.at_once(view.shape) for _, views in prepared for view in views), 9)
 
     def __call__(self, image: Any) -> Result:
         """Score one image. Raises FusiqaError for one that cannot be read, and for several of them.
@@ -185,7 +184,7 @@ class Scorer:
             while waiting:
                 ready.append(waiting.popleft().result())
                 waiting.extend(islice(coming, 1))
-                if sum(len(each.views) for each in ready) >= self.crops_at_once or not ready[-1].result.ok:
+                if self.passes(ready) >= 1 or not ready[-1].result.ok:
                     yield from self.score_prepared(ready)
                     ready = []
             yield from self.score_prepared(ready)

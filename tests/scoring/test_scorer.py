@@ -202,6 +202,20 @@ def test_a_model_of_whole_images_sees_each_once_and_parts_weigh_by_their_area(sc
     assert results[3].crops.heat_map(1, 1_100)[0, [0, 575, 576, -1]].tolist() == [0, 0, 200, 200]
 
 
+def test_large_whole_images_do_not_wait_for_each_other(scorer, monkeypatch):
+    monkeypatch.setattr(scorer, "network", Darkness("whole"))
+    monkeypatch.setattr(scorer, "_resize", Resize())
+    taken = []
+
+    def coming():
+        for number in range(9):
+            taken.append(number)
+            yield np.full((128, 128, 3), number, np.uint8)
+
+    assert next(scorer.stream(coming())).score == 0
+    assert len(taken) <= scorer.readers + 1
+
+
 def test_views_that_cannot_be_read_score_nan_beside_others():
     crops = np.full((3, CROP, CROP, 3), 5, np.uint8)
     first, none, last = score_views(Darkness("crops"), [crops, NO_VIEWS, crops[:1]])

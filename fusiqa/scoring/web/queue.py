@@ -22,7 +22,7 @@ class BusyError(Exception):
 class ScoringQueue:
     """Scores images from any number of tasks, in order; at most `max_waiting` wait.
 
-    Images that wait at the same time share a pass of the network where it takes that many crops: on a GPU. On a CPU
+    Images that wait at the same time share a pass of the network where it takes that many views: on a GPU. On a CPU
     one image fills a pass.
     """
 
@@ -65,12 +65,10 @@ class ScoringQueue:
         It is called once for each image, so that none is left; images whose task has ended are skipped.
         """
         batch: list[tuple[Prepared, Future[Result]]] = []
-        room = self.scorer.crops_at_once
-        while self._ready and (not batch or len(self._ready[0][0].views) <= room):
+        while self._ready and (not batch or self.scorer.passes([self._ready[0][0], *(each for each, _ in batch)]) <= 1):
             prepared, result = self._ready.popleft()
             if result.set_running_or_notify_cancel():
                 batch.append((prepared, result))
-                room -= len(prepared.views)
         self.batches += bool(batch)
         try:
             scores = self.scorer.score_prepared([prepared for prepared, _ in batch])
