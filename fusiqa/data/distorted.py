@@ -28,6 +28,14 @@ KIND_OF_DISTORTION = dict(zip(DISTORTIONS, KADID10K_KINDS, strict=True))
 """The kind of each distortion, of the seven of KADID-10k (Lin, Hosu and Saupe, QoMEX 2019, table 1)."""
 
 
+FLAWS_MADE = (
+    *("blur",) * 3, *("colour",) * 5, *("compression",) * 2, *("noise",) * 4, "blur", *("exposure",) * 3, None,
+    "blocks", "blocks", "colour", "blocks", "sharpening", "exposure",
+)  # fmt: skip
+FLAW_OF_DISTORTION: dict[str, str | None] = dict(zip(DISTORTIONS, FLAWS_MADE, strict=True))
+"""The flaw, of those that a model names (`fusiqa.config.model.FLAWS`), that each distortion makes; of jitter none."""
+
+
 class Treatment(NamedTuple):
     """A distortion at one of KADID-10k's levels, or between two of them."""
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from fusiqa.explain.shifts import UNDISTORTED
-from fusiqa.explain.weights import SCALES
+from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.stats.intervals import Mean, mean_interval
 
 SUPPORTED, CONTRADICTED, NO_EFFECT, INCONCLUSIVE = "supported", "contradicted", "no effect", "inconclusive"
@@ -47,13 +47,15 @@ CLAUSES = (
 
 def assess(table: pd.DataFrame) -> list[Finding]:
     """Assess each clause by a table as for `distortion_shifts`: versions averaged, images taken as independent."""
-    pristine = table[table["distortion"] == UNDISTORTED].set_index("original")[list(SCALES)].sort_index()
+    pristine = table[table["distortion"] == UNDISTORTED].set_index("original")[list(SCALE_COLUMNS)].sort_index()
     findings = []
     for clause in CLAUSES:
-        weights = table[table[clause.column] == clause.value].groupby("original")[list(SCALES)].mean()
+        weights = table[table[clause.column] == clause.value].groupby("original")[list(SCALE_COLUMNS)].mean()
         gains = weights if clause.about_pristine else weights - pristine
         pair = mean_interval(gains.iloc[:, list(clause.scales)].sum(axis=1) - 0.5 * clause.about_pristine)
-        findings.append(Finding(clause, verdict_of(pair), pair, [mean_interval(gains[scale]) for scale in SCALES]))
+        findings.append(
+            Finding(clause, verdict_of(pair), pair, [mean_interval(gains[scale]) for scale in SCALE_COLUMNS])
+        )
     return findings
 
 
@@ -62,7 +64,9 @@ def assess_runs(runs: Sequence[list[Finding]]) -> list[Finding]:
     findings = []
     for of_runs in zip(*runs, strict=True):
         pair = mean_interval([each.pair.mean for each in of_runs])
-        by_scale = [mean_interval([each.by_scale[scale].mean for each in of_runs]) for scale in range(len(SCALES))]
+        by_scale = [
+            mean_interval([each.by_scale[scale].mean for each in of_runs]) for scale in range(len(SCALE_COLUMNS))
+        ]
         findings.append(Finding(of_runs[0].clause, verdict_of(pair), pair, by_scale))
     return findings
 

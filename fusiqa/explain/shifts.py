@@ -7,7 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.weights import SCALES, weights_array
+from fusiqa.explain.weights import weights_array
+from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.stats.intervals import mean_interval
 
 ROUNDING = 1e-5  # smaller shifts count as 0: the batch alone changes the last digits of a float
@@ -40,7 +41,7 @@ def scale_shifts(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
     for group in (group for group in parts if group != reference):
         shifted = weights_array(parts[group]) - before
         shifted[np.abs(shifted).max(axis=1) < ROUNDING] = 0
-        found = [mean_interval(shifted[:, scale]) for scale in range(len(SCALES))]
+        found = [mean_interval(shifted[:, scale]) for scale in range(len(SCALE_COLUMNS))]
         rows += [(group, scale, m.n, *m.estimate, m.effect, m.p_value) for scale, m in enumerate(found)]
     return pd.DataFrame(rows, columns=["group", "scale", "n", "shift", "low", "high", "effect", "p_value"])
 

@@ -13,9 +13,9 @@ from scipy import special
 from fusiqa.data.catalog import SYNTHETIC
 from fusiqa.data.distorted import kinds
 from fusiqa.errors import FusiqaError, listed
+from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.stats.intervals import Mean, mean_interval
 
-SCALES = ("scale_0", "scale_1", "scale_2", "scale_3")
 DOMINANT = 0.9  # a weight that leaves nothing to the other scales
 SUM_TOLERANCE = 0.01  # what half precision and four decimals in a CSV lose of a row's sum, generously
 THIRDS = ("lowest third", "middle third", "highest third")
@@ -47,8 +47,8 @@ def effective_scales(weights: ArrayLike) -> Float[np.ndarray, " images"]:
     Source: Hill, Diversity and evenness, Ecology 54, 1973, https://doi.org/10.2307/1934352 (order 1).
     """
     given = np.asarray(weights, np.float64)
-    if given.ndim != 2 or given.shape[1] != len(SCALES):
-        raise FusiqaError(f"scale weights must have the shape (images, {len(SCALES)}), got {given.shape}")
+    if given.ndim != 2 or given.shape[1] != len(SCALE_COLUMNS):
+        raise FusiqaError(f"scale weights must have the shape (images, {len(SCALE_COLUMNS)}), got {given.shape}")
     sound = (given >= 0).all(axis=1) & (np.abs(given.sum(axis=1) - 1) <= SUM_TOLERANCE)  # NaN is neither
     if broken := [f"row {row}: {given[row].tolist()}" for row in np.flatnonzero(~sound)]:
         raise FusiqaError(f"scale weights must be 0 to 1 and sum to 1 for each image, got {listed(broken)}")
@@ -57,11 +57,13 @@ def effective_scales(weights: ArrayLike) -> Float[np.ndarray, " images"]:
 
 def weights_array(table: pd.DataFrame) -> Float[np.ndarray, "images 4"]:
     """The weights of a table. FusiqaError: a scale column is missing, or the table has no rows."""
-    if missing := [column for column in SCALES if column not in table.columns]:
-        raise FusiqaError(f"a table of scale weights needs the columns {', '.join(SCALES)}; missing: {listed(missing)}")
+    if missing := [column for column in SCALE_COLUMNS if column not in table.columns]:
+        raise FusiqaError(
+            f"a table of scale weights needs the columns {', '.join(SCALE_COLUMNS)}; missing: {listed(missing)}"
+        )
     if table.empty:
         raise FusiqaError("a table of scale weights needs at least one row, got none")
-    return table[list(SCALES)].to_numpy(np.float64)
+    return table[list(SCALE_COLUMNS)].to_numpy(np.float64)
 
 
 def summarise_weights(table: pd.DataFrame) -> pd.DataFrame:
@@ -85,7 +87,7 @@ def summarise_weights(table: pd.DataFrame) -> pd.DataFrame:
     rows = [
         (group, scale, *mean_interval(part[column]), part["effective"].mean())
         for group, part in table.groupby("group", sort=isinstance(kind, pd.CategoricalDtype), observed=True)
-        for scale, column in enumerate(SCALES)
+        for scale, column in enumerate(SCALE_COLUMNS)
     ]
     summary = pd.DataFrame(rows, columns=["group", "scale", *Mean._fields, "effective"]).astype({"group": kind})
     summary[["low", "high"]] = summary[["low", "high"]].clip(0, 1)
@@ -159,7 +161,7 @@ def mean_matrices(matrices: Float[np.ndarray, "images 4 4"], groups: Sequence[st
     rows = [
         (group, *pair, *mean_interval(matrices[np.array(groups) == group][:, *pair]))
         for group in dict.fromkeys(groups)
-        for pair in np.ndindex(len(SCALES), len(SCALES))
+        for pair in np.ndindex(len(SCALE_COLUMNS), len(SCALE_COLUMNS))
     ]
     found = pd.DataFrame(rows, columns=["group", "scale", "attends_to", *Mean._fields])
     return found.drop(columns=["sd", "p_value"])

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically
 from fusiqa.models.crops import to_unit_range
-from fusiqa.models.quality import Examined, QualityModel
+from fusiqa.models.quality import QualityModel
 from fusiqa.scoring.image import OVERLAP, STRIDE
 from fusiqa.scoring.models import Batch
 from fusiqa.scoring.onnx import METADATA, OnnxNetwork
@@ -41,30 +41,35 @@ class CropScorer(nn.Module):
     def __init__(self, model: QualityModel) -> None:
         super().__init__()
         self.whole = model.config.view == "whole"
-        self.model = with_fixed_padding(copy.deepcopy(model)) if self.whole else model
+        self.model = copy.deepcopy(model) if self.whole else model
+        if self.whole:
+            with_fixed_padding(self.model)
+        self.examine = self.model.examine
 
     def named(self, crops: UInt8[Tensor, "batch height width 3"]) -> dict[str, Tensor]:
-        examined: Examined = self.model.examine(to_unit_range(crops.permute(0, 3, 1, 2)), windows=self.whole)  # type: ignore[operator]
+        examined = self.examine(to_unit_range(crops.permute(0, 3, 1, 2)), windows=self.whole)
         return {name: each for name, each in examined._asdict().items() if each is not None}
 
     def forward(self, crops: UInt8[Tensor, "batch height width 3"]) -> tuple[Tensor, ...]:
         return tuple(self.named(crops).values())
 
 
-def with_fixed_padding(module: nn.Module) -> nn.Module:
+def with_fixed_padding(module: nn.Module) -> None:
     """Give "same" convolutions the padding that they compute for every even side; the sides are multiples of 32.
 
     As an expression in the sides it grows with every layer, beyond what the exporter can simplify.
     """
     for name, child in list(module.named_children()):
         if isinstance(child, Conv2dSame):
-            below, right = (max(0, side - step) for side, step in zip(child.kernel_size, child.stride, strict=True))
+            (high, wide), (down, across), bias = child.kernel_size, child.stride, child.bias is not None
+            right, below = max(0, wide - across), max(0, high - down)
             padding = nn.ZeroPad2d((right // 2, right - right // 2, below // 2, below - below // 2))
-            child.__class__ = nn.Conv2d  # type: ignore[assignment]  # of which it is a subclass without attributes
-            setattr(module, name, nn.Sequential(padding, child))
+            channels, groups = (child.in_channels, child.out_channels), child.groups
+            plain = nn.Conv2d(*channels, (high, wide), (down, across), groups=groups, bias=bias)
+            plain.load_state_dict(child.state_dict())
+            setattr(module, name, nn.Sequential(padding, plain))
         else:
             with_fixed_padding(child)
-    return module
 
 
 def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool = False) -> float:

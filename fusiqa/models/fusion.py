@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from fusiqa.config.model import COARSEST, SEED_WEIGHING, ModelConfig, ScaleWeighing
 from fusiqa.models.backbone import Maps
+from fusiqa.scoring.image import WINDOWS
 
 GRID = 7  # G: cells on each side of the fused map
-WINDOWS = 3  # W: an image seen whole has W x W windows
 ATTENTION_HIDDEN = 256
 
 

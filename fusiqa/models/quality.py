@@ -18,9 +18,10 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE
 from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation
 from fusiqa.models.checkpoint import read_description, read_weights, save_checkpoint
-from fusiqa.models.fusion import BUILDERS, WINDOWS, Fused, pool_windows
+from fusiqa.models.fusion import BUILDERS, Fused, pool_windows
 from fusiqa.models.head import STAGES, FlawHead, HyperNetwork, LocalDistortionVector, target_network
 from fusiqa.models.weights import BackboneWeights, find_weights
+from fusiqa.scoring.image import WINDOWS
 from fusiqa.scoring.models import download_model
 
 CARD = """---
@@ -71,7 +72,7 @@ class QualityModel(nn.Module, ModelHubMixin):
     Args:
         config: what to build.
         weights: pretrained backbone weights; None draws them at random and touches no network.
-        resize: the resize protocol before cropping ("none", "384", "512x384").
+        resize: the resize protocol, as `Resize.parse` takes it ("none", "384", "max512", "512x384").
         provenance: where the weights come from (data set, epoch, commit, ...).
 
     Example:
@@ -156,7 +157,7 @@ class QualityModel(nn.Module, ModelHubMixin):
         if card.get("model_card_kwargs"):
             self.generate_model_card(**card["model_card_kwargs"]).save(Path(folder, "README.md"))
 
-    def push_to_hub(  # type: ignore[override]
+    def push_to_hub(  # type: ignore[override]  # without the mixin's arguments that its pickles need
         self, name: str, *, token: str | None = None, private: bool = False
     ) -> str:
         """Publish the model, with a model card, as "owner/name"; a new repository may be `private`.
@@ -184,7 +185,7 @@ def build_model(config: ModelConfig, backbone_weights: str = "none", *, resize: 
     Args:
         config: what to build.
         backbone_weights: "none" (random), "imagenet" (timm's, from the hub), or a safetensors file.
-        resize: the resize protocol before cropping ("none", "384", "512x384").
+        resize: the resize protocol, as for `QualityModel`.
 
     Raises:
         FusiqaError: an unknown backbone, sizes or weights that do not fit, or an unreachable hub.

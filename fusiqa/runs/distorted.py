@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,26 +10,22 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from fusiqa.config.model import FLAWS
-from fusiqa.data.distorted import image_seed
-from fusiqa.data.distortions import DISTORTIONS, LEVELS, Pixels, distort
+from fusiqa.data import catalog
+from fusiqa.data.distorted import FLAW_OF_DISTORTION, every_distortion, treatment_of
+from fusiqa.data.distortions import DISTORTIONS, LEVELS
 from fusiqa.data.synthetic import mean_opinions
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots.runs import level_curves
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.progress import Say, progress_bar
-from fusiqa.scoring.image import FolderImages, Resize
-from fusiqa.scoring.inputs import image_files
+from fusiqa.scoring.image import Resize
+from fusiqa.scoring.inputs import ImageInput
+from fusiqa.scoring.result import FLAW_COLUMNS
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.stats.intervals import Estimate, bootstrap_interval
 from fusiqa.stats.metrics import srcc
 
 COMMON = ("jpeg", "white_noise", "gaussian_blur", "pixelate")
-FLAW_OF = (
-    *("blur",) * 3, *("colour",) * 5, *("compression",) * 2, *("noise",) * 4, "blur", *("exposure",) * 3, "",
-    "blocks", "blocks", "colour", "blocks", "sharpening", "exposure",
-)  # fmt: skip
-"""The flaw that each of `DISTORTIONS` causes; jitter causes none of those that a model names."""
 CLEAR = 3  # level from which a flaw is to be named
 CELLS = [(name, level) for name in DISTORTIONS for level in LEVELS]
 
@@ -50,36 +46,31 @@ def evaluate_distorted(
         seed: of what distortions draw.
         say: takes the report.
     """
-    files = image_files([images], say=say)
-    if len(files) < 2:
+    sharp = catalog.read_images([images], say=say)
+    if len(sharp) < 2:
         raise FusiqaError(f"{images}: expected a folder of at least two sharp images")
-    scorer = Scorer(model, device=device)
-    resize = Resize.parse(scorer.info.resize, view=scorer.info.view)
-
-    def shown(file: Path) -> Iterator[Pixels]:
-        pixels = resize.apply(FolderImages(file.parent).read(file.name))
-        yield pixels
-        for name, level in CELLS:
-            yield distort(pixels, name, level, seed=image_seed(file.name, seed))
-
+    scorer = Scorer(model, device=device, readers=1)  # `DistortedImages` keeps the image that it read last
+    made = every_distortion(sharp, resize=Resize.parse(scorer.info.resize, view=scorer.info.view), seed=seed)
+    inputs = (ImageInput(name, partial(made.images.read, name)) for name in made.table["image"])
     rows = []
-    with progress_bar(what="scoring distorted images", total=len(files), shown=progress) as bar:
-        for file in files:
-            for (name, level), result in zip([("", 0), *CELLS], scorer.many(shown(file)), strict=True):
-                if result.error is not None:
-                    raise FusiqaError(f"{file}: {result.error}")
-                flaws = {f"flaw_{flaw}": p for flaw, p in (result.flaws or {}).items()}
-                rows.append({"image": file.name, "distortion": name, "level": level, "score": result.score, **flaws})
+    with progress_bar(what="scoring distorted images", total=len(made), shown=progress) as bar:
+        for result in scorer.stream(inputs):
+            if result.error is not None:
+                raise FusiqaError(f"{result.name}: {result.error}")
+            original, treatment = treatment_of(result.name)
+            name, level = treatment or ("", 0)
+            flaws = dict(zip(FLAW_COLUMNS, (result.flaws or {}).values(), strict=False))
+            rows.append({"image": original, "distortion": name, "level": level, "score": result.score, **flaws})
             bar.update()
     table = pd.DataFrame(rows)
     found = measures(table)
     write_csv(table, folder / "distorted.csv")
-    cells = table["score"].to_numpy().reshape(len(files), -1)[:, 1:].mean(axis=0).reshape(len(DISTORTIONS), -1)
+    cells = table["score"].to_numpy().reshape(len(sharp), -1)[:, 1:].mean(axis=0).reshape(len(DISTORTIONS), -1)
     level_curves(cells, opinions(), scorer.score_range, list(DISTORTIONS), folder / "distorted.png")
     text = to_markdown(
         pd.DataFrame([{"measure": name, "value": format(value, ".3f")} for name, value in found.items()])
     )
-    note = f"{len(files)} images, {scorer.info.name}; 95 % intervals over images."
+    note = f"{len(sharp)} images, {scorer.info.name}; 95 % intervals over images."
     write_text(folder / "distorted.md", f"{text}\n\n{note}\n")
     say(f"{text}\n{note}")
     return found
@@ -122,10 +113,9 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
     found["levels in order, all four"] = mean_of(right[:, common].mean(axis=1))
     found["sharp above level 4 or 5 of another"] = over(sharp_above)
     if "flaw_none" in table:
-        named = table[[f"flaw_{name}" for name in FLAWS if name != "none"]].to_numpy().argmax(axis=1)
-        wanted = [place for place, flaw in enumerate(FLAW_OF) if flaw]
-        made = np.array([FLAWS.index(FLAW_OF[place]) for place in wanted])
-        shape = len(scores), len(DISTORTIONS), len(LEVELS)
-        guessed = named.reshape(len(scores), -1)[:, 1:].reshape(shape)[:, wanted, CLEAR - 1 :]
-        found["flaw named, level 3 and up"] = mean_of((guessed == made[:, None]).mean(axis=(1, 2)))
+        made = table["distortion"].map(FLAW_OF_DISTORTION)
+        named = table[list(FLAW_COLUMNS)].drop(columns="flaw_none").idxmax(axis=1).astype(str).str.removeprefix("flaw_")
+        clear = table[made.notna() & (table["level"] >= CLEAR)]
+        right = (named == made)[clear.index].groupby(clear["image"], sort=False).mean()
+        found["flaw named, level 3 and up"] = mean_of(right.to_numpy(float))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from tqdm import tqdm
@@ -52,12 +52,15 @@ def _scored(scorer: Scorer, config: ScoreConfig, counts: Counter[str], *, done: 
     shown = config.progress and sys.stderr.isatty()
     with tqdm(desc="scoring", unit=" images", disable=not shown, initial=len(done)) as bar:
         if shown and STANDARD_INPUT not in config.paths:
-            counting = lambda: setattr(bar, "total", sum(1 for _ in walk(config.paths)))  # noqa: E731
-            threading.Thread(target=counting, daemon=True).start()
+            threading.Thread(target=_count, args=(config.paths, bar), daemon=True).start()
         for result in scorer.stream(images):
             counts["scored" if result.ok else "failed"] += 1
             yield result.row()
             bar.update()
+
+
+def _count(paths: Iterable[str], bar: tqdm) -> None:
+    bar.total = sum(1 for _ in walk(paths))
 
 
 def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> None:
@@ -65,7 +68,7 @@ def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> No
     if sys.stdout.isatty():
         low, high = scorer.score_range
         print(f"{HEAD}   (scores on {low:g} to {high:g}, higher is better)")
-        show = lambda row: tqdm.write(line_of(row))  # noqa: E731
+        show: Callable[[Row], None] = _show
     else:
         show = row_writer(sys.stdout, ".csv", header=True)
     rows: list[Row] = []
@@ -79,6 +82,10 @@ def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> No
         for row in select(rows, config) if config.chooses else ():
             show(row)
     _draw(config, rows, scorer.score_range)
+
+
+def _show(row: Row) -> None:
+    tqdm.write(line_of(row))
 
 
 def line_of(row: Row) -> str:

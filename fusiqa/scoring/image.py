@@ -41,6 +41,7 @@ OVERLAP = 2 / 3  # least fraction of a crop that its neighbour covers too when a
 """20 crops of 224 on 512x384, as in the field; 9 an image of 320 pixels gave a higher validation SRCC than 4."""
 LARGEST_SIDE = 16_384  # pixels, that a resize may ask for or give: an upscaled sliver would not fit in memory
 STRIDE = 32  # of the coarsest map of most backbones: whole images are mirrored to a multiple of it
+WINDOWS = 3  # an image seen whole has 3x3 windows, each half as high and wide as it
 LARGEST_PIECE = 1_024  # side of the parts that a whole image is cut into, pixels
 
 
@@ -392,10 +393,10 @@ def layout(height: int, width: int, crop: int, *, view: str = "crops", overlap: 
 
 def windows_of(boxes: Float[np.ndarray, "views 4"]) -> Float[np.ndarray, "windows 4"]:
     """The 3x3 windows of each box, row by row, each half as high and wide as the box."""
-    corners = np.array([(column, row) for row in range(3) for column in range(3)]) / 4
+    corners = np.array([(column, row) for row in range(WINDOWS) for column in range(WINDOWS)]) / (WINDOWS + 1)
     sizes = boxes[:, None, 2:] - boxes[:, None, :2]
     first = boxes[:, None, :2] + corners * sizes
-    return np.concatenate([first, first + sizes / 2], axis=2).reshape(-1, 4)
+    return np.concatenate([first, first + sizes * 2 / (WINDOWS + 1)], axis=2).reshape(-1, 4)
 
 
 def _cuts(side: int) -> list[tuple[int, int]]:

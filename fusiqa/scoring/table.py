@@ -101,7 +101,10 @@ def select(rows: Iterable[Row], config: ScoreConfig) -> Iterable[Row]:
         rows = (row for row in rows if row["score"] is not None and low < row["score"] < high)
     order = "best" if config.top else "worst" if config.bottom else config.sort
     sign = -1 if order == "best" else order == "worst"  # 0: by path alone, as ties of scores are
-    key = lambda row: (sign and row["score"] is None, sign * (row["score"] or 0.0), row["path"])  # noqa: E731
+
+    def key(row: Row) -> tuple[object, float, str]:
+        return sign and row["score"] is None, sign * (row["score"] or 0.0), row["path"]
+
     if config.top or config.bottom:
         return heapq.nsmallest(config.top or config.bottom or 0, rows, key=key)
     return rows if order == "given" else sorted(rows, key=key)

@@ -20,10 +20,11 @@ from fusiqa.data.loader import EvaluationBatch, TrainingBatch
 from fusiqa.models.crops import to_unit_range
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.scoring.models import Network
+from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import score_views
 from fusiqa.scoring.torch import TorchNetwork
 from fusiqa.stats.metrics import plcc, srcc
-from fusiqa.training.predict import NO_WEIGHTS, SCALE_COLUMNS
+from fusiqa.training.predict import NO_WEIGHTS
 from fusiqa.training.recipe import Recipe, create_optimizer, create_schedule
 
 FROZEN_PART = "model.pyramid."

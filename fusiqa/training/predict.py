@@ -13,10 +13,10 @@ from fusiqa.models.quality import QualityModel
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.image import OVERLAP, Resize
 from fusiqa.scoring.models import Network
+from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import score_views
 from fusiqa.scoring.torch import TorchNetwork, choose_device
 
-SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
 NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
 
 

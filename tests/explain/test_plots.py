@@ -25,7 +25,8 @@ from fusiqa.explain.plots.scales import (
     shift_map,
 )
 from fusiqa.explain.shifts import distortion_shifts
-from fusiqa.explain.weights import SCALES, mean_matrices, summarise_weights, with_quality_thirds
+from fusiqa.explain.weights import mean_matrices, summarise_weights, with_quality_thirds
+from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.stats.metrics import logistic_fit, plcc, plcc_logistic, srcc
 
 SIZES = [(56, 40), (28, 20), (14, 10), (7, 5)]
@@ -42,7 +43,7 @@ def weights_table(groups: dict[str, list[float]], images: int) -> pd.DataFrame:
     random = np.random.default_rng(3)
     weights = np.concatenate([random.dirichlet(20 * np.array(mean), images) for mean in groups.values()])
     names = [name for name in groups for _ in range(images)]
-    table = pd.DataFrame(weights, columns=list(SCALES)).assign(group=names, score=random.normal(size=len(names)))
+    table = pd.DataFrame(weights, columns=list(SCALE_COLUMNS)).assign(group=names, score=random.normal(size=len(names)))
     return table.assign(image=[f"{row}.jpg" for row in range(len(names))])
 
 
@@ -146,7 +147,7 @@ def test_a_small_heat_map_shows_every_image_in_the_order_of_its_score(tmp_path):
     figure = scale_heatmap(table, scale_sizes=SIZES, path=tmp_path / "heat.png")
     strip, heat, colour_bar = figure.axes
     upwards = [1, 3, 2, 0]
-    assert np.asarray(heat.collections[0].get_array()) == pytest.approx(table[list(SCALES)].to_numpy()[upwards])
+    assert np.asarray(heat.collections[0].get_array()) == pytest.approx(table[list(SCALE_COLUMNS)].to_numpy()[upwards])
     assert [label.get_text() for label in strip.get_yticklabels()] == ["1.jpg", "3.jpg", "2.jpg", "0.jpg"]
     assert strip.lines[0].get_xdata().tolist() == [10, 20, 30, 40]
     assert strip.get_ylim() == heat.get_ylim() == (0, 4)
@@ -175,7 +176,7 @@ def test_a_large_heat_map_averages_neighbours_and_says_so(tmp_path):
     table = weights_table(SEED_GROUPS, 250)[:900]
     figure = scale_heatmap(table, scale_sizes=SIZES, path=tmp_path / "heat.png")
     shown = np.asarray(figure.axes[1].collections[0].get_array())
-    ordered = table.sort_values("score")[list(SCALES)].to_numpy()
+    ordered = table.sort_values("score")[list(SCALE_COLUMNS)].to_numpy()
     assert shown.shape == (400, 4)
     assert shown[0] == pytest.approx(ordered[:3].mean(axis=0))  # 900 = 100 rows of 3 and 300 of 2
     assert shown[-1] == pytest.approx(ordered[-2:].mean(axis=0))
@@ -293,7 +294,7 @@ def blur_and_nothing() -> pd.DataFrame:
     for number, weights in enumerate(random.dirichlet([4, 4, 4, 12], 7)):
         for kind, distortion, level in treatments:
             shift = 0.04 + random.normal(0, 0.004) if kind == "blur" else 1e-7 * level
-            scales = dict(zip(SCALES, weights + shift * np.array([1, 0, 0, -1]), strict=True))
+            scales = dict(zip(SCALE_COLUMNS, weights + shift * np.array([1, 0, 0, -1]), strict=True))
             rows.append({"original": number, "kind": kind, "distortion": distortion, "level": level} | scales)
     return pd.DataFrame(rows)
 

@@ -9,7 +9,6 @@ from scipy import stats
 
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.weights import (
-    SCALES,
     THIRDS,
     collapse_warning,
     effective_scales,
@@ -21,12 +20,13 @@ from fusiqa.explain.weights import (
     with_quality_thirds,
 )
 from fusiqa.scoring.image import cover
+from fusiqa.scoring.result import SCALE_COLUMNS
 
 
 def weights_table(groups: dict[str, int], seed: int = 0) -> pd.DataFrame:
     weights = np.random.default_rng(seed).dirichlet([5, 4, 3, 1], sum(groups.values()))
     names = [name for name, images in groups.items() for _ in range(images)]
-    return pd.DataFrame(weights, columns=list(SCALES)).assign(group=names)
+    return pd.DataFrame(weights, columns=list(SCALE_COLUMNS)).assign(group=names)
 
 
 def test_effective_scales_of_uniform_one_hot_and_a_number_by_hand():
@@ -61,12 +61,12 @@ def test_another_number_of_scales_and_an_empty_table_are_refused():
     with pytest.raises(FusiqaError, match="missing: scale_3"):
         weights_array(pd.DataFrame({"scale_0": [1.0], "scale_1": [0.0], "scale_2": [0.0]}))
     with pytest.raises(FusiqaError, match="at least one row, got none"):
-        weights_array(pd.DataFrame(columns=list(SCALES)))
+        weights_array(pd.DataFrame(columns=list(SCALE_COLUMNS)))
 
 
 def test_a_summary_by_hand():
     table = pd.DataFrame(
-        [[0.5, 0.5, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.0, 0.0, 0.0, 1.0]], columns=list(SCALES)
+        [[0.5, 0.5, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.0, 0.0, 0.0, 1.0]], columns=list(SCALE_COLUMNS)
     ).assign(group=["b", "b", "a"])
     summary = summarise_weights(table)
     assert list(summary["group"]) == ["b"] * 4 + ["a"] * 4  # in the order in which they came

@@ -12,9 +12,9 @@ from tiny_models import noise
 from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.config import ModelConfig
 from fusiqa.config.model import FLAWS
-from fusiqa.data.distortions import DISTORTIONS
+from fusiqa.data.distorted import FLAW_OF_DISTORTION
 from fusiqa.models.quality import QualityModel
-from fusiqa.runs.distorted import CELLS, FLAW_OF, measures, opinions
+from fusiqa.runs.distorted import CELLS, measures, opinions
 
 
 def table_of(scores: np.ndarray) -> pd.DataFrame:
@@ -54,9 +54,8 @@ def test_one_image_in_three_has_its_noise_in_the_wrong_order():
 
 def test_a_flaw_is_named_rightly_where_the_likeliest_is_the_one_that_was_made():
     table = table_of(np.zeros((2, 126)) + np.concatenate([[5], opinions().ravel()]))
-    flaw_of = dict(zip(DISTORTIONS, FLAW_OF, strict=True))
     for flaw in FLAWS:
-        table[f"flaw_{flaw}"] = [0.9 if flaw_of.get(name) == flaw else 0.1 for name in table["distortion"]]
+        table[f"flaw_{flaw}"] = [0.9 if FLAW_OF_DISTORTION.get(name) == flaw else 0.1 for name in table["distortion"]]
     assert measures(table)["flaw named, level 3 and up"].value == 1
     table.loc[table["distortion"] == "jpeg", "flaw_noise"] = 0.95
     assert measures(table)["flaw named, level 3 and up"].value == pytest.approx(23 / 24)

@@ -20,11 +20,12 @@ from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots import style
 from fusiqa.explain.plots.style import COLOURS, GREY, INK, PALE, bare, new_figure, new_grid, plain, saved, shortened
 from fusiqa.explain.shifts import SIGNIFICANT_BELOW
-from fusiqa.explain.weights import SCALES, effective_scales, weights_array
+from fusiqa.explain.weights import effective_scales, weights_array
+from fusiqa.scoring.result import SCALE_COLUMNS
 
 ScaleSizes = Sequence[tuple[int, int]]
 """(height, width) of each scale's feature map, in cells, finest first."""
-EQUAL_WEIGHT = 1 / len(SCALES)
+EQUAL_WEIGHT = 1 / len(SCALE_COLUMNS)
 HATCHES = ("", "////", "....", "xxxx")
 MOST_NAMED_ROWS = 40  # more image names than this would overlap
 MOST_ROWS = 400  # of a heat map: at 300 dpi some 4 dots each
@@ -41,8 +42,10 @@ class ImageGates(NamedTuple):
 
 def scale_labels(scale_sizes: ScaleSizes) -> list[str]:
     """The label of each scale: its stage and the cells of its map. FusiqaError: not four sizes."""
-    if len(scale_sizes) != len(SCALES):
-        raise FusiqaError(f"`scale_sizes` must have one size for each of {len(SCALES)} scales, got {list(scale_sizes)}")
+    if len(scale_sizes) != len(SCALE_COLUMNS):
+        raise FusiqaError(
+            f"`scale_sizes` must have one size for each of {len(SCALE_COLUMNS)} scales, got {list(scale_sizes)}"
+        )
     return [f"Stage {scale}\n({height}\u00d7{width})" for scale, (height, width) in enumerate(scale_sizes)]
 
 
@@ -114,9 +117,9 @@ def scale_heatmap(table: pd.DataFrame, *, scale_sizes: ScaleSizes, path: Path) -
     highest = max(0.5, float(np.ceil(10 * means.max()) / 10))
     if few:
         _print_numbers(heat, means, highest, rise=0.5)
-    edges = np.arange(len(SCALES) + 1) - 0.5, np.linspace(0, images, len(means) + 1)
+    edges = np.arange(len(SCALE_COLUMNS) + 1) - 0.5, np.linspace(0, images, len(means) + 1)
     drawn = heat.pcolormesh(*edges, means, cmap="viridis", vmin=0, vmax=highest)
-    heat.set_xticks(range(len(SCALES)), labels)
+    heat.set_xticks(range(len(SCALE_COLUMNS)), labels)
     heat.set_xlabel("Feature scale")
     colour_bar = figure.colorbar(drawn, ax=heat, label="Scale weight (line: equal weights)")
     colour_bar.ax.axhline(EQUAL_WEIGHT, color="white", linewidth=1.5)
@@ -124,7 +127,7 @@ def scale_heatmap(table: pd.DataFrame, *, scale_sizes: ScaleSizes, path: Path) -
     note = "" if sizes == [1] else f"; each row is the mean of {' or '.join(map(str, sizes))} images"
     figure.suptitle(
         f"Scale weights of {images:,} image{'s' if images > 1 else ''}, sorted by score\n"
-        f"Effective number of scales: {effective:.2f} of {len(SCALES)} on average{note}",
+        f"Effective number of scales: {effective:.2f} of {len(SCALE_COLUMNS)} on average{note}",
         fontsize=11,
     )
     return saved(figure, path)
@@ -210,7 +213,7 @@ def matrix_panels(matrices: pd.DataFrame, *, title: str, path: Path) -> Figure:
         mean = part.pivot(index="scale", columns="attends_to", values="mean").to_numpy()
         axes.spines[:].set_color(PALE)
         axes.tick_params(length=0, labelsize=8)
-        axes.set(xticks=range(len(SCALES)), yticks=range(len(SCALES)))
+        axes.set(xticks=range(len(SCALE_COLUMNS)), yticks=range(len(SCALE_COLUMNS)))
         _print_numbers(axes, mean, highest)
         drawn = axes.imshow(mean, cmap="viridis", vmin=0, vmax=highest)
         axes.set_title(plain(f"{group} (n = {part['n'].iloc[0]:,})"), fontsize=9)
