@@ -28,19 +28,33 @@ Batch = UInt8[np.ndarray, "views height width 3"]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model before it is run."""
+    """What is known of a model before it is run.
 
-    name: str  # and fingerprint of the weights, as rows of tables carry it
-    score_range: ScoreRange  # of its scores; higher is better
-    crop_size: int  # side of the crops, pixels
-    resize: str  # the resize protocol, in the words of `Resize.parse`
-    view: str = "crops"  # that cover the resized image, or the "whole" of it in one pass
-    scale_sizes: tuple[tuple[int, int], ...] = ()  # (height, width) of each scale's map for one crop, finest first
-    backbone: str = ""  # name of the timm model
-    fusion: str = ""  # how its four scales become one map
-    data: str = ""  # the data set that it learned from
-    licence: str = ""  # of the weights
-    figures: Mapping[str, float] = field(default_factory=dict)  # measured in training and on the test split, by name
+    Attributes:
+        name: and fingerprint of the weights, as rows of tables carry it.
+        score_range: of its scores; higher is better.
+        crop_size: side of the crops, pixels.
+        resize: the resize protocol, in the words of `Resize.parse`.
+        view: "crops" that cover the resized image, or the "whole" of it in one pass.
+        scale_sizes: (height, width) of each scale's map for one crop, finest first; empty where it is not loaded.
+        backbone: name of the timm model.
+        fusion: how its four scales become one map.
+        data: the data set that it learned from.
+        licence: of the weights.
+        figures: measured in training and on the test split, by name.
+    """
+
+    name: str
+    score_range: ScoreRange
+    crop_size: int
+    resize: str
+    view: str = "crops"
+    scale_sizes: tuple[tuple[int, int], ...] = ()
+    backbone: str = ""
+    fusion: str = ""
+    data: str = ""
+    licence: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, stated: Mapping[str, Any]) -> ModelInfo:

@@ -97,6 +97,11 @@ class Result:
         """The score in a word: bad, poor, fair, good or excellent, each a fifth of the score range; "" without one."""
         return word_of(self.score, self.score_range) if self.ok else ""
 
+    @property
+    def flaws_in_words(self) -> str:
+        """The likely flaws, such as "blurred (0.93), noisy (0.61)", the likeliest first."""
+        return described(self.row())
+
     def __float__(self) -> float:
         return self.score
 
@@ -120,7 +125,7 @@ class Result:
         named = zip(range(4), SCALES, self.scale_weights or (), strict=False)
         scales = [f"scale {place} ({word}) {METER.format(weight)} {weight:.2f}" for place, word, weight in named]
         meter = METER.format(self.score_range.to_unit(self.score))
-        lines = [f"{self.word}, on {low:g} to {high:g}, higher is better {meter}", described(self.row()), *scales]
+        lines = [f"{self.word}, on {low:g} to {high:g}, higher is better {meter}", self.flaws_in_words, *scales]
         return (
             '<div style="display:flex;gap:16px;font-family:sans-serif;align-items:flex-start">'
             f'{_pictures(self)}<div><b>{name}</b><div style="font-size:1.6em">{self.score:.4g}</div>'

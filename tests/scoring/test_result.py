@@ -100,7 +100,7 @@ def test_scores_and_flaws_have_words():
     ]
     row = result.row()
     assert (row["flaw_noise"], row["flaw_none"], row["spread"]) == (0.62, 0.1, None)
-    assert described(row) == "blurred (0.90), noisy (0.62)"
+    assert described(row) == result.flaws_in_words == "blurred (0.90), noisy (0.62)"
     assert "blurred (0.90)" in result._repr_html_()
     plain = Result("a.jpg", 61.0, ScoreRange(0, 100), "m").row()
     assert plain["flaw_blur"] is None

@@ -3,11 +3,8 @@
 import { draw } from "./heat.js";
 
 const AT_ONCE = 4; // requests in progress
-const FLAWS = {
-  blur: "blurred", noise: "noisy", compression: "compressed", blocks: "blocky", colour: "unnatural colours",
-  exposure: "badly exposed", sharpening: "over-sharpened", none: "",
-};
-const COLUMNS = ["path", "score", "spread", "scale_0", "scale_1", "scale_2", "scale_3", ...Object.keys(FLAWS).map((f) => `flaw_${f}`),
+const FLAWS = ["blur", "noise", "compression", "blocks", "colour", "exposure", "sharpening", "none"];
+const COLUMNS = ["path", "score", "spread", "scale_0", "scale_1", "scale_2", "scale_3", ...FLAWS.map((flaw) => `flaw_${flaw}`),
   "width", "height", "model", "error"];
 const $ = (id) => document.getElementById(id);
 const entries = []; // {name, file, picture, result}
@@ -140,7 +137,7 @@ function detail() {
   $("chosen-name").textContent = chosen.name;
   $("chosen-score").textContent = shown(result.score);
   $("chosen-range").textContent = `${result.word}, on ${low} to ${high}, higher is better`;
-  $("chosen-flaws").textContent = inWords(result.flaws);
+  $("chosen-flaws").textContent = result.flaws_in_words;
   const place = Math.min(1, Math.max(0, (result.score - low) / wide()));
   $("score-scale").firstElementChild.style.left = `${100 * place}%`;
   $("score-scale").setAttribute("aria-label", `score ${shown(result.score)} on ${low} to ${high}`);
@@ -148,12 +145,6 @@ function detail() {
   $("weights-box").hidden = !result.scale_weights;
   $("weights").replaceChildren(...(result.scale_weights || []).map(weight));
   picture();
-}
-
-/** The likely flaws, the likeliest first. */
-function inWords(flaws) {
-  const likely = Object.entries(flaws || {}).filter(([flaw, p]) => p >= 0.5 && FLAWS[flaw]);
-  return likely.sort((a, b) => b[1] - a[1]).map(([flaw, p]) => `${FLAWS[flaw]} (${p.toFixed(2)})`).join(", ");
 }
 
 function weight(value, place) {
@@ -182,7 +173,7 @@ function picture() {
 
 function rowOf(entry) {
   const r = entry.result, weights = r.scale_weights || [null, null, null, null];
-  const flaws = Object.keys(FLAWS).map((flaw) => r.flaws?.[flaw] ?? null);
+  const flaws = FLAWS.map((flaw) => r.flaws?.[flaw] ?? null);
   const values = [entry.name, r.score, r.spread, ...weights, ...flaws, r.width ?? null, r.height ?? null, r.model ?? model.name, r.error];
   return Object.fromEntries(COLUMNS.map((name, place) => [name, values[place]]));
 }
