@@ -5,7 +5,6 @@ from PIL import Image
 
 from fusiqa.config import DemoConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.runs import demo as module
 from fusiqa.runs.demo import claim, demo, score_samples
 
 
@@ -29,13 +28,18 @@ def test_a_folder_that_no_demo_made_is_refused_and_left_as_it_is(content, tmp_pa
         claim(path, "*")
 
 
-def test_the_first_step_scores_samples_and_draws_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "SAMPLE_SIZE", 64)
+def test_the_first_step_scores_samples_and_draws_them(tmp_path):
     said: list[str] = []
     score_samples(tmp_path / "samples.png", say=said.append)
     assert [line.split(maxsplit=1)[1] for line in said[:4]] == [
         *("undistorted", "gaussian blur, level 3", "gaussian blur, level 5", "jpeg, level 3"),
     ]
-    assert all(-25 <= float(line.split()[0]) <= 125 for line in said[:8])  # a few exceed the range of 0 to 100
+    scores = [float(line.split()[0]) for line in said[:8]]
+    assert all(0 <= score <= 100 for score in scores)
+    sharp, slight_blur, blur, slight_jpeg, jpeg, slight_noise, noise, pixelated = scores
+    assert sharp > slight_blur > blur
+    assert sharp > slight_jpeg > jpeg
+    assert sharp > slight_noise > noise
+    assert sharp > pixelated
     with Image.open(tmp_path / "samples.png") as sheet:
         assert sheet.width == 4 * 252 + 12

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from matplotlib import cbook
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
@@ -29,6 +30,11 @@ OTHER_FONTS = (
     *("PingFang SC", "Hiragino Sans GB", "Apple SD Gothic Neo", "Microsoft YaHei", "SimHei", "Malgun Gothic"),
     "Arial Unicode MS",
 )
+
+
+def sample_photograph() -> Path:
+    """A photograph that comes with matplotlib: Grace Hopper, United States Navy, in the public domain."""
+    return Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
 
 
 def new_figure(width: float, height: float, widths: Sequence[float] = (1,)) -> tuple[Figure, list[Axes]]:
