@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ from torch.nn import functional as F
 from fusiqa.config import ModelConfig, ScoreRange
 from fusiqa.data import catalog, splits
 from fusiqa.data.distortions import DISTORTIONS, distort
-from fusiqa.data.duplicates import near_duplicates, perceptual_hash
+from fusiqa.data.duplicates import perceptual_hash
 from fusiqa.data.synthetic import mean_opinions
 from fusiqa.models.head import target_network
 from fusiqa.models.quality import QualityModel, build_model
@@ -52,6 +53,7 @@ RARELY_SEEN = (
 )  # fmt: skip
 """Distortions of colour and exposure, which ImageNet's features see least: drawn half as often again."""
 RESIZE = Resize.parse("max512", view="whole")
+ALIKE = 8  # of the 64 bits of two perceptual hashes, that differ at most where two photographs are one
 
 
 @dataclass
@@ -97,9 +99,10 @@ def sharp_sources(folder: Path) -> Iterator[tuple[Path, str]]:
             yield path, licence
     free = folder / "quantette" / "img" / "CQ100"
     stated = pd.read_csv(free / "metadata.csv")
-    for row in stated[~stated["License"].str.contains("SA")].itertuples():
-        if row[1] not in ("color_chart", "color_checker"):
-            yield free / "img" / f"{row[1]}.png", str(row.License)
+    stated = stated[~stated["License"].str.contains("SA")]
+    for name, licence in zip(stated["Modified Filename"], stated["License"], strict=True):
+        if name not in ("color_chart", "color_checker"):
+            yield free / "img" / f"{name}.png", str(licence)
     for path in sorted((folder / "gb82-image-set" / "png").glob("*.png")):
         if path.name.split("-")[0] not in ("mc1", "mc2", "mc3", "pixel"):  # renderings
             yield path, "CC0 1.0"
@@ -116,18 +119,17 @@ def sharp_contents(folder: Path, work: Path) -> pd.DataFrame:
     if table_file.exists():
         return pd.read_csv(table_file)
     (work / "contents").mkdir(parents=True, exist_ok=True)
-    random, rows, hashes = np.random.default_rng(14), [], {}
+    random, rows, hashes = np.random.default_rng(14), [], list[int]()
     for path, licence in sharp_sources(folder):
         pixels = decode(path.read_bytes())
-        key = f"{path.parent.name}/{path.stem}"
-        hashes[key] = perceptual_hash(pixels)
-        if any(key in (pair.first, pair.second) for pair in near_duplicates(hashes, 8)):
-            del hashes[key]
+        own = perceptual_hash(pixels)
+        if any((own ^ other).bit_count() <= ALIKE for other in hashes):
             continue
+        hashes.append(own)
         for number, content in enumerate(contents_of(pixels, random)):
             file = work / "contents" / f"{len(hashes):03d}_{number}.png"
             Image.fromarray(content).save(file)
-            rows.append({"path": str(file), "source": key, "licence": licence})
+            rows.append({"path": str(file), "source": f"{path.parent.name}/{path.stem}", "licence": licence})
     table = pd.DataFrame(rows)
     sources = np.random.default_rng(5).permutation(table["source"].unique())
     table["split"] = np.where(table["source"].isin(sources[: len(sources) // 5]), "validation", "train")
@@ -309,8 +311,8 @@ class Maps:
         missing = [(0, 0), (0, WINDOW - rows), (0, WINDOW - columns)]
         second = np.pad(second, missing, mode="symmetric")
         first = np.pad(first, [(0, after // 2) for _, after in missing], mode="symmetric")
-        both = [torch.from_numpy(each.astype(np.float32)) for each in (first, second)]
-        return tuple(each.flip(2) for each in both) if random.random() < 0.5 else tuple(both)  # type: ignore[return-value]
+        fine_map, coarse_map = (torch.from_numpy(each.astype(np.float32)) for each in (first, second))
+        return (fine_map.flip(2), coarse_map.flip(2)) if random.random() < 0.5 else (fine_map, coarse_map)
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------
@@ -436,7 +438,10 @@ def train(options: Options) -> None:
     network = Network(build_model(config, options.backbone_weights, resize="max512")).train()
     photos, contents = photographs(options.biq2021), sharp_contents(options.sharp, options.work)
     training, held_out = photos[photos["split"] == "train"], contents[contents["split"] == "validation"]
-    subset, learned_from = training.sample(1500, random_state=3), contents[contents["split"] == "train"]
+    subset, learned_from = (
+        training.sample(min(1500, len(training)), random_state=3),
+        contents[contents["split"] == "train"],
+    )
     data = Data(
         Maps("photographs", training, network, options.work),
         Maps("validation", photos[photos["split"] == "validation"], network, options.work),
@@ -467,11 +472,16 @@ def train(options: Options) -> None:
     learned = tail + heads
     average = [p.detach().clone() for p in learned]
     state_file, start = options.work / f"state-{options.fusion}-{options.seed}.pt", 0
-    parts = {"network": network, "calibration": calibration, "optimiser": optimiser, "schedule": schedule}
+    parts: dict[str, Any] = {
+        "network": network,
+        "calibration": calibration,
+        "optimiser": optimiser,
+        "schedule": schedule,
+    }
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
         for name, part in parts.items():
-            part.load_state_dict(state[name])  # type: ignore[attr-defined]
+            part.load_state_dict(state[name])
         average, start = state["average"], state["step"]
     for step in range(start, options.steps):
         torch.manual_seed(options.seed * 100_003 + step)
@@ -487,7 +497,7 @@ def train(options: Options) -> None:
                 kept.lerp_(p, 1 - min(options.decay, (1 + step) / (10 + step)))
         if (step + 1) % 50 == 0 or step + 1 == options.steps:
             print(f"step {step + 1} of {options.steps}: loss {float(loss):.3f}", time.strftime("%H:%M:%S"), flush=True)
-            state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
+            state = {name: part.state_dict() for name, part in parts.items()}
             torch.save({**state, "average": average, "step": step + 1}, state_file.with_suffix(".part"))
             os.replace(state_file.with_suffix(".part"), state_file)
     with torch.no_grad():

@@ -96,7 +96,8 @@ def _invocation(name: str, kind: Any, default: Any) -> str:
 def _documented(settings: type) -> Iterator[tuple[str, str]]:
     """The docstring below each field, and the comment above it or ""."""
     lines = textwrap.dedent(inspect.getsource(settings)).splitlines()
-    body = ast.parse("\n".join(lines)).body[0].body  # type: ignore[attr-defined]
+    (defined,) = ast.parse("\n".join(lines)).body
+    body = defined.body if isinstance(defined, ast.ClassDef) else []
     for node, below in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation):
             text = str(getattr(below.value, "value", "")) if isinstance(below, ast.Expr) else ""

@@ -137,7 +137,8 @@ class TrainConfig:
 @cache
 def groups() -> dict[str, str]:
     """The group of each setting."""
-    return {setting.name: group.name for group in fields(TrainConfig) for setting in fields(group.default_factory)}  # type: ignore[arg-type]
+    default = TrainConfig()
+    return {setting.name: each.name for each in fields(default) for setting in fields(getattr(default, each.name))}
 
 
 def group_of(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -142,7 +142,8 @@ def evaluation_loader(
 ) -> DataLoader:
     """Batches of whole images, every world-size-th one; none is repeated."""
     rows = range(rank, len(dataset), world_size)
-    return DataLoader(dataset, images_at_once, sampler=rows, num_workers=num_workers, collate_fn=_evaluation_batch)  # type: ignore[arg-type]
+    reader = cast(Dataset, dataset)  # which torch does not declare to have a length
+    return DataLoader(reader, images_at_once, sampler=rows, num_workers=num_workers, collate_fn=_evaluation_batch)
 
 
 def _evaluation_batch(items: list[tuple[Views, int]]) -> EvaluationBatch:

@@ -207,7 +207,7 @@ def averages(side: int | torch.SymInt, grid: int, windows: int = 1) -> Float[Ten
     corners = torch.arange(windows, dtype=torch.float64).unsqueeze(1) * size / 2
     low = (corners + size * torch.arange(grid, dtype=torch.float64) / grid).view(-1, 1)
     place = torch.arange(side).double()
-    first: Tensor = (low * side + 1e-6).floor()  # type: ignore[union-attr]
+    first: Tensor = (low * side + 1e-6).floor()  # type: ignore[union-attr]  # a tensor times a SymInt is a tensor
     last: Tensor = ((low + size / grid) * side - 1e-6).ceil()  # type: ignore[union-attr]
     inside = (place >= first) & (place < last)
     return inside.float() / inside.float().sum(dim=1, keepdim=True)

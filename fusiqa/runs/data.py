@@ -28,7 +28,7 @@ def read_ratings(data: DataSettings) -> Ratings:
     return replace(ratings, resize=str(Resize.parse(ratings.resize if data.resize == "auto" else data.resize)))
 
 
-def prepare(data: DataSettings, ratings: Ratings, *, view: str = "crops", say: Say, progress: bool) -> Checked:
+def prepare(data: DataSettings, ratings: Ratings, *, view: str, say: Say, progress: bool) -> Checked:
     """Look at every image and rating, split, and put the cache before what is left."""
     custom = catalog.is_custom(data.dataset)
     if custom and data.score_range is None:

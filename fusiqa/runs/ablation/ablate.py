@@ -129,8 +129,8 @@ def train_all(
     waiting: Sequence[Run], runs: Sequence[Run], config: AblateConfig, say: Say, *, after_each: AfterEach
 ) -> Failures:
     """Prepare the images once, for no variant edits what they come from, see that all can be built, and train."""
-    base, data = config.base, config.base.data
-    prepared = prepare(data, read_ratings(data), say=say, progress=base.run.progress)
+    base, data, view = config.base, config.base.data, config.base.network.view
+    prepared = prepare(data, read_ratings(data), view=view, say=say, progress=base.run.progress)
     check_data([run.folder for run in runs if run.finished], prepared)
     for name, each in {run.variant.name: run.config for run in waiting}.items():
         try:
