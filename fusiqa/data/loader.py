@@ -34,13 +34,8 @@ class EvaluationBatch(NamedTuple):
     rows: list[int]
 
     @property
-    def crops(self) -> Tensor:
-        """The crops of all images, uint8 (crops, 3, crop, crop)."""
-        return channels_first(torch.from_numpy(np.stack([crop for views in self.views for crop in views])))
-
-    @property
     def counts(self) -> list[int]:
-        """Crops of each image."""
+        """Views of each image."""
         return [len(views) for views in self.views]
 
 

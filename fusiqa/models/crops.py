@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import QualityModel
+from fusiqa.scoring.image import stacked
 
 PIXELS_AT_ONCE = {"cpu": 8 * 224**2, "cuda": 64 * 224**2}
 """Pixels of crops in one forward pass, which bounds memory; a CPU runs 8 crops of 224 twice as fast as 64."""
@@ -22,6 +26,12 @@ def crops_at_once(device_type: str, height: int, width: int) -> int:
 def to_unit_range(crops: UInt8[Tensor, "crops 3 height width"]) -> Float[Tensor, "crops 3 height width"]:
     """Bytes as floats in 0-1, in the memory order that convolutions run fastest in."""
     return crops.to(memory_format=torch.channels_last).float().div(LARGEST_BYTE)
+
+
+def passes(views: Iterable[np.ndarray], device: torch.device) -> Iterator[UInt8[Tensor, "views 3 height width"]]:
+    """Consecutive views (height, width, 3) of one size, together on a device, as many as one forward pass takes."""
+    for stack in stacked(views, lambda shape: crops_at_once(device.type, *shape[:2])):
+        yield torch.from_numpy(stack).permute(0, 3, 1, 2).to(device)
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from fusiqa.explain.hypothesis import Finding, assess, assess_runs, describe_mod
 from fusiqa.explain.plots.scales import ImageGates, gate_maps, matrix_panels, scale_bars, scale_heatmap, shift_map
 from fusiqa.explain.shifts import SIGNIFICANT_BELOW, UNDISTORTED, distortion_shifts, format_shifts, scale_shifts
 from fusiqa.io import claim, to_markdown, write_csv, write_text
-from fusiqa.models.crops import attention_of
+from fusiqa.models.crops import attention_of, passes
 from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import Say, progress_bar
 from fusiqa.runs.data import own_part, usable
@@ -167,7 +168,7 @@ def with_treatments(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def image_gates(model: QualityModel, ratings: Ratings, row: int) -> ImageGates:
-    """One image after its resize, and the gates of `spatial` fusion on its crops, combined."""
+    """One image after its resize, and the gates of `spatial` fusion on its crops, combined, whatever the view."""
     size, name = model.config.crop_size, str(ratings.table["image"].iat[row])
     views = views_of(Resize.parse(ratings.resize).read(ratings.images, name), size)
     crops = channels_first(torch.from_numpy(np.stack(list(views))))
@@ -179,13 +180,16 @@ def image_gates(model: QualityModel, ratings: Ratings, row: int) -> ImageGates:
 
 
 def attention_matrices(model: QualityModel, ratings: Ratings, *, progress: bool) -> np.ndarray:
-    """The attention matrix of `cross-scale` fusion for each image, (images, 4, 4): the mean over its crops."""
+    """The attention matrix of `cross-scale` fusion for each image, (images, 4, 4): the mean over its views."""
     device = next(model.parameters()).device
-    crops = EvaluationCrops(ratings, Resize.parse(ratings.resize), model.config.crop_size, OVERLAP)
+    view = model.config.view
+    crops = EvaluationCrops(ratings, Resize.parse(ratings.resize, view=view), model.config.crop_size, OVERLAP, view)
     found = np.empty((len(ratings), 4, 4))
     with progress_bar(what="attention matrices", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(None, ratings)):
-            of_crops = attention_of(model, batch.crops.to(device)).split(batch.counts)
-            found[batch.rows] = torch.stack([matrix.mean(dim=0) for matrix in of_crops]).double().cpu().numpy()
+            parts = [attention_of(model, each) for each in passes(chain.from_iterable(batch.views), device)]
+            matrices = torch.cat(parts).double().cpu().split(batch.counts)
+            for row, views, of_views in zip(batch.rows, batch.views, matrices, strict=True):
+                found[row] = np.average(of_views, axis=0, weights=views.weights)
             bar.update(len(batch.rows))
     return found

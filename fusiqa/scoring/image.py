@@ -7,7 +7,7 @@ import math
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -389,6 +389,18 @@ def layout(height: int, width: int, crop: int, *, view: str = "crops", overlap: 
     edges = np.clip(edges, 0, [width, height, width, height])
     areas = np.prod(edges[:, 2:] - edges[:, :2], axis=1)
     return margins, places, edges / [width, height, width, height], areas / areas.sum()
+
+
+def stacked(views: Iterable[np.ndarray], at_once: Callable[[tuple[int, ...]], int]) -> Iterator[np.ndarray]:
+    """Consecutive views of one shape as one array, as many at once as suits that shape."""
+    batch: list[np.ndarray] = []
+    for view in views:
+        if batch and (view.shape != batch[0].shape or len(batch) >= at_once(view.shape)):
+            yield np.stack(batch)
+            batch = []
+        batch.append(view)
+    if batch:
+        yield np.stack(batch)
 
 
 def windows_of(boxes: Float[np.ndarray, "views 4"]) -> Float[np.ndarray, "windows 4"]:

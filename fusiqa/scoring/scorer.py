@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from fusiqa.config.model import FLAWS, ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import NO_VIEWS, Resize, Views, views_of, windows_of
+from fusiqa.scoring.image import NO_VIEWS, Resize, Views, stacked, views_of, windows_of
 from fusiqa.scoring.inputs import ImageInput, image_of, images_in, is_many
 from fusiqa.scoring.models import ONNX_FILE, ModelInfo, Network, find, source_of
 from fusiqa.scoring.onnx import OnnxNetwork
@@ -49,7 +49,7 @@ def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Itera
 
     An image is its views, or an array of views that weigh the same; one without views scores NaN.
     """
-    found = zip(*(network(batch) for batch in _passes(network, chain.from_iterable(images))), strict=True)
+    found = zip(*(network(stack) for stack in stacked(chain.from_iterable(images), network.at_once)), strict=True)
     joined: list[Any] = [None if each[0] is None else np.concatenate(each) for each in found] or [None] * 4
     end = 0
     for views in images:
@@ -66,18 +66,6 @@ def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Itera
         means: list[Any] = [None if e is None else np.average(e, axis=0, weights=weights).tolist() for e in averaged]
         score, scales, flaws = means
         yield Scored(score, float(np.sqrt(variance)) if parts.size > 1 else np.nan, scales, flaws, parts.ravel())
-
-
-def _passes(network: Network, views: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Consecutive views of one shape, stacked, as many at once as suits the network."""
-    batch: list[np.ndarray] = []
-    for view in views:
-        if batch and (view.shape != batch[0].shape or len(batch) >= network.at_once(view.shape)):
-            yield np.stack(batch)
-            batch = []
-        batch.append(view)
-    if batch:
-        yield np.stack(batch)
 
 
 class Prepared(NamedTuple):

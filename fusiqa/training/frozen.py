@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ from torch.utils.data import Dataset
 from fusiqa.config import DataSettings
 from fusiqa.data.audit import Checked
 from fusiqa.data.cache import Store, open_store
-from fusiqa.data.loader import Draw, EvaluationBatch, EvaluationCrops, choose_workers, evaluation_loader
+from fusiqa.data.loader import Draw, EvaluationCrops, choose_workers, evaluation_loader
 from fusiqa.data.ratings import Split
 from fusiqa.errors import FusiqaError
-from fusiqa.models.crops import crops_at_once, to_unit_range
+from fusiqa.models.crops import passes, to_unit_range
 from fusiqa.models.fusion import GRID, averages, pool
 from fusiqa.models.head import STAGES
 from fusiqa.models.quality import Prediction, QualityModel
@@ -174,9 +175,7 @@ def run_backbone(
     ratings, device = crops.ratings, next(model.parameters()).device
     with progress_bar(what=f"maps of {ratings.name}", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
-            alike = [EvaluationBatch([views], []) for views in batch.views] if crops.view == "whole" else [batch]
-            passes = [views.split(crops_at_once(device.type, *views.shape[2:])) for views in (b.crops for b in alike)]
-            packed = torch.cat([pack(model, chunk.to(device)).cpu() for chunks in passes for chunk in chunks])
+            packed = torch.cat([pack(model, views).cpu() for views in passes(chain.from_iterable(batch.views), device)])
             for row, maps in zip(batch.rows, packed.split(batch.counts), strict=True):
                 yield row, maps.numpy()
             bar.update(len(batch.rows))

@@ -1,11 +1,16 @@
 """Heads on pooled maps say what the whole network says."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
+from fusiqa.data.loader import EvaluationCrops
+from fusiqa.data.ratings import Ratings
 from fusiqa.models.quality import QualityModel
-from fusiqa.training.frozen import pack, score_packed
+from fusiqa.scoring.image import Resize
+from fusiqa.training.frozen import pack, run_backbone, score_packed
 
 SIZES = (96, 224, 256)  # sides of the coarsest map: 3, 7 and 8, of which only 7 gives its pool's mean
 
@@ -17,6 +22,15 @@ def model_of(fusion, size=224, view="crops"):
         score_range=ScoreRange(0, 100), gates_on_pools=fusion == "spatial",
     )  # fmt: skip
     return QualityModel(config).eval()
+
+
+class InMemory(dict):
+    """Images by name."""
+
+    in_memory = True
+
+    def read(self, image):
+        return self[image]
 
 
 def crops_of(size):
@@ -64,3 +78,16 @@ def test_the_heads_learn_and_the_backbone_does_not(fusion):
     backbone = {id(p) for p in model.pyramid.parameters()}
     assert all(p.grad is None for p in model.pyramid.parameters())
     assert all(p.grad is not None for p in model.parameters() if id(p) not in backbone)
+
+
+def test_the_parts_of_a_long_whole_image_are_packed_though_they_differ_in_size():
+    """One of 1,100 pixels has parts of 576 and 544."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 1_100, 3), dtype=np.uint8)
+    table = pd.DataFrame({"image": ["long", "short"], "mos": 1.0, "split": None, "group": ["a", "b"]})
+    images = InMemory({"long": pixels, "short": pixels[:, :96]})
+    crops = EvaluationCrops(Ratings("two", table, ScoreRange(0, 100), images, "none"), Resize(), 64, view="whole")
+    model = model_of("attention", view="whole")
+    found = dict(run_backbone(model, crops, 0, progress=False))
+    assert [len(found[row]) for row in (0, 1)] == [2, 1]
+    alone = pack(model, torch.from_numpy(pixels[:, 576:1_100].copy()).permute(2, 0, 1)[None])
+    assert found[0].shape[1] == found[1].shape[1] == alone.shape[1]
