@@ -41,7 +41,8 @@ from fusiqa.data.duplicates import perceptual_hash
 from fusiqa.data.synthetic import mean_opinions
 from fusiqa.models.head import target_network
 from fusiqa.models.quality import QualityModel, build_model
-from fusiqa.scoring.image import Resize, decode, views_of
+from fusiqa.scoring.image import Resize, decode
+from fusiqa.scoring.views import views_of
 
 SIDE, CELL, WINDOW = 64, 8, 36  # cells of a stored map, their pixels, and those of a training window
 CLEAN = 4.62  # the mean opinion, 1-5, of cells whose distortion nobody sees

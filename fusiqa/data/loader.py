@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fusiqa.data.ratings import Ratings
 from fusiqa.machine import cores
-from fusiqa.scoring.image import Resize, Views, pad_to, random_corner, views_of
+from fusiqa.scoring.image import Resize
+from fusiqa.scoring.views import Views, pad_to, random_corner, views_of
 
 WORKERS_AT_MOST = 8
 IMAGES_AT_ONCE = 8  # in evaluation; each gives several crops

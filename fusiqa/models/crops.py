@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import QualityModel
-from fusiqa.scoring.image import stacked
+from fusiqa.scoring.views import stacked
 
 PIXELS_AT_ONCE = {"cpu": 8 * 224**2, "cuda": 64 * 224**2}
 """Pixels of crops in one forward pass, which bounds memory; a CPU runs 8 crops of 224 twice as fast as 64."""

@@ -21,9 +21,9 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically
 from fusiqa.models.crops import to_unit_range
 from fusiqa.models.quality import QualityModel
-from fusiqa.scoring.image import OVERLAP, STRIDE
 from fusiqa.scoring.models import Batch
 from fusiqa.scoring.onnx import METADATA, OnnxNetwork
+from fusiqa.scoring.views import OVERLAP, STRIDE
 
 if TYPE_CHECKING:
     from fusiqa.scoring.torch import TorchNetwork

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from fusiqa.config.model import COARSEST, SEED_WEIGHING, ModelConfig, ScaleWeighing
 from fusiqa.models.backbone import Maps
-from fusiqa.scoring.image import WINDOWS
+from fusiqa.scoring.views import WINDOWS
 
 GRID = 7  # G: cells on each side of the fused map
 ATTENTION_HIDDEN = 256

@@ -21,8 +21,8 @@ from fusiqa.models.checkpoint import read_description, read_weights, save_checkp
 from fusiqa.models.fusion import BUILDERS, Fused, pool_windows
 from fusiqa.models.head import STAGES, FlawHead, HyperNetwork, LocalDistortionVector, target_network
 from fusiqa.models.weights import BackboneWeights, find_weights
-from fusiqa.scoring.image import WINDOWS
 from fusiqa.scoring.models import download_model
+from fusiqa.scoring.views import WINDOWS
 
 CARD = """---
 library_name: fusiqa

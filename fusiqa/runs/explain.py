@@ -27,8 +27,9 @@ from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import Say, progress_bar
 from fusiqa.runs.data import own_part, usable
 from fusiqa.runs.folder import folder_of, is_own
-from fusiqa.scoring.image import OVERLAP, Resize, views_of
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.torch import choose_device
+from fusiqa.scoring.views import OVERLAP, views_of
 from fusiqa.training.predict import predict
 
 BARS_FILE, HEATMAP_FILE = "attention_distribution.png", "attention_heatmap.png"

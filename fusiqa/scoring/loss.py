@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import Resize, layout
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import Network, find
 from fusiqa.scoring.torch import TorchNetwork, in_float32, load_torch_network
+from fusiqa.scoring.views import layout
 
 
 class QualityLoss(nn.Module):

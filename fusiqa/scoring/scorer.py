@@ -20,11 +20,12 @@ from jaxtyping import Float
 
 from fusiqa.config.model import FLAWS, ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import NO_VIEWS, Resize, Views, stacked, views_of, windows_of
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.inputs import ImageInput, image_of, images_in, is_many
 from fusiqa.scoring.models import ONNX_FILE, ModelInfo, Network, find, source_of
 from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.result import CropScores, Result
+from fusiqa.scoring.views import NO_VIEWS, Views, stacked, views_of, windows_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -37,9 +37,10 @@ from fusiqa.models.fusion import GRID, averages, pool
 from fusiqa.models.head import STAGES
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.progress import Say, progress_bar
-from fusiqa.scoring.image import OVERLAP, Resize
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import Outputs
 from fusiqa.scoring.torch import TorchNetwork, in_float32, outputs
+from fusiqa.scoring.views import OVERLAP
 from fusiqa.training.fit import PredictTest, fit
 from fusiqa.training.predict import score_batches
 from fusiqa.training.recipe import Recipe

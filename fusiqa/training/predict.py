@@ -11,11 +11,12 @@ from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loade
 from fusiqa.data.ratings import Ratings
 from fusiqa.models.quality import QualityModel
 from fusiqa.progress import progress_bar
-from fusiqa.scoring.image import OVERLAP, Resize
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import Network
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import score_views
 from fusiqa.scoring.torch import TorchNetwork, choose_device
+from fusiqa.scoring.views import OVERLAP
 
 NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
 

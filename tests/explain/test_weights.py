@@ -19,8 +19,8 @@ from fusiqa.explain.weights import (
     with_groups,
     with_quality_thirds,
 )
-from fusiqa.scoring.image import cover
 from fusiqa.scoring.result import SCALE_COLUMNS
+from fusiqa.scoring.views import cover
 
 
 def weights_table(groups: dict[str, int], seed: int = 0) -> pd.DataFrame:

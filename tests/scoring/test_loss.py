@@ -7,10 +7,10 @@ from tiny_models import noise
 from torchmetrics.utilities import dim_zero_sum
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import layout, pad_to
 from fusiqa.scoring.loss import QualityLoss, mirrored
 from fusiqa.scoring.metric import QualityMetric
 from fusiqa.scoring.scorer import Scorer
+from fusiqa.scoring.views import layout, pad_to
 
 
 def images(*shape: int) -> torch.Tensor:

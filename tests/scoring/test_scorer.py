@@ -15,10 +15,11 @@ from tiny_models import CROP, RANGE, make_model, noise
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import load_checkpoint
-from fusiqa.scoring.image import NO_VIEWS, FolderImages, Resize
+from fusiqa.scoring.image import FolderImages, Resize
 from fusiqa.scoring.models import ModelInfo, Outputs
 from fusiqa.scoring.scorer import Scorer, score_views
 from fusiqa.scoring.torch import TorchNetwork
+from fusiqa.scoring.views import NO_VIEWS
 from fusiqa.training.predict import predict
 
 TOLERANCE = 1e-4 * RANGE.width
