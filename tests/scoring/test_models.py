@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from skimage import data
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.distortions import distort
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
+from fusiqa.explain.plots.style import sample_photograph
+from fusiqa.scoring.image import decode
 from fusiqa.scoring.models import (
     DEFAULT,
     IN_THE_PACKAGE,
@@ -65,7 +66,7 @@ def test_it_needs_no_network(monkeypatch):
 
 
 def test_its_score_falls_with_blur(shipped):
-    sharp = data.astronaut()
+    sharp = decode(sample_photograph().read_bytes())
     scores = [shipped(distort(sharp, "gaussian_blur", level, seed=0)).score for level in (1, 3, 5)]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] - scores[2] > 0.1 * shipped.score_range.width
@@ -73,7 +74,7 @@ def test_its_score_falls_with_blur(shipped):
 
 @pytest.mark.parametrize("distortion", ["gaussian_blur", "white_noise", "jpeg", "pixelate"])
 def test_the_default_model_scores_a_picture_above_its_distorted_versions(distortion):
-    scorer, sharp = Scorer(device="cpu"), data.astronaut()[:384]
+    scorer, sharp = Scorer(device="cpu"), decode(sample_photograph().read_bytes())
     scores = [scorer(distort(sharp, distortion, level, seed=0)).score for level in (2, 3, 4, 5)]
     assert [scorer(sharp).score, *scores] == sorted([scorer(sharp).score, *scores], reverse=True)
 
