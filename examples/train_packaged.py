@@ -35,11 +35,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusiqa.config import ModelConfig, ScoreRange
+from fusiqa.config.model import FLAWS
 from fusiqa.data import catalog, splits
+from fusiqa.data.distorted import FLAW_OF_DISTORTION
 from fusiqa.data.distortions import DISTORTIONS, distort
 from fusiqa.data.duplicates import perceptual_hash
 from fusiqa.data.synthetic import mean_opinions
-from fusiqa.models.head import target_network
+from fusiqa.models.head import FlawHead, statistics, target_network
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.scoring.image import Resize, decode
 from fusiqa.scoring.views import views_of
@@ -52,8 +54,10 @@ RARELY_SEEN = (
     "color_diffusion", "color_shift", "color_saturation_hsv", "color_saturation_lab", "color_block",
     "brighten", "darken", "mean_shift", "contrast_change", "non_eccentricity_patch", "high_sharpen",
 )  # fmt: skip
-"""Distortions of colour and exposure, which ImageNet's features see least: drawn half as often again."""
+"""Distortions of colour and exposure, which ImageNet's features see least: made half as often again, drawn twice as
+often."""
 RESIZE = Resize.parse("max512", view="whole")
+SEEN = 0.05  # of 0-1, that the mean opinion must fall for a flaw to be known
 ALIKE = 8  # of the 64 bits of two perceptual hashes, that differ at most where two photographs are one
 
 
@@ -72,13 +76,13 @@ class Options:
     backbone: str = "tf_efficientnet_lite0"
     backbone_weights: str = "imagenet"
     fusion: str = "attention"
-    steps: int = 1100
+    steps: int = 2600
     head_steps: int = 150
     """Steps at the start in which only the head learns."""
     seed: int = 0
     rate: float = 1e-3
     """Learning rate of the head."""
-    backbone_rate: float = 1.5e-4
+    backbone_rate: float = 2.5e-4
     decay: float = 0.998
     """Of the moving average of the weights, which is what is kept."""
 
@@ -222,12 +226,16 @@ class Network(nn.Module):
     def forward(self, fine: Sequence[Tensor], coarse: Tensor, *, frozen: bool = False) -> Tensor:
         """Scores on 0-1 from the pools of the first map on 7x7 and 8x8 cells, and the second map."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            x = self.tail[1](self.tail[0](coarse.contiguous(memory_format=torch.channels_last)))
-            last = self.tail[3](self.tail[2](x))
+            maps = self.deeper(coarse)
         seven, eight = fine
-        weights = self.model.hypernetwork(self.model.fusion([seven, coarse, x, last]).map)
-        vector = self.model.distortion([eight, coarse, x, last])
+        weights = self.model.hypernetwork(self.model.fusion([seven, *maps]).map)
+        vector = self.model.distortion([eight, *maps])
         return target_network(vector, weights, dropout=self.model.config.dropout, training=self.training)
+
+    def deeper(self, coarse: Tensor) -> list[Tensor]:
+        """The maps at stride 8, which is given, 16 and 32."""
+        x = self.tail[1](self.tail[0](coarse.contiguous(memory_format=torch.channels_last)))
+        return [coarse, x, self.tail[3](self.tail[2](x))]
 
     def train(self, mode: bool = True) -> Network:
         """The statistics of batch normalisation stay those of ImageNet."""
@@ -239,7 +247,8 @@ class Network(nn.Module):
 class Maps:
     """The stem's maps of rows of images, in a folder; what is missing is computed.
 
-    Of each row: the map at stride 8, the map at stride 4 averaged to stride 16, and the exact pools of the latter.
+    Of each row: the map at stride 8, the map at stride 4 averaged to stride 16, and of the latter the exact pools, and
+    mean and standard deviation of every channel.
     """
 
     def __init__(self, name: str, table: pd.DataFrame, network: Network, work: Path, *, seed: int = 0) -> None:
@@ -251,7 +260,13 @@ class Maps:
         )  # fmt: skip
         self.channels = network.model.pyramid.channels[:2]
         fine, coarse = self.channels
-        sizes = {"coarse": coarse * SIDE**2, "fine": fine * SIDE**2 // 4, "pools": fine * (49 + 64), "cells": 2}
+        sizes = {
+            "coarse": coarse * SIDE**2,
+            "fine": fine * SIDE**2 // 4,
+            "pools": fine * (49 + 64),
+            "spread": 2 * fine,
+            "cells": 2,
+        }
         (work / "maps").mkdir(parents=True, exist_ok=True)
         files = {part: work / "maps" / f"{name}.{part}.npy" for part in sizes}
         made = {part: file.exists() for part, file in files.items()}
@@ -288,6 +303,7 @@ class Maps:
         self.parts["coarse"][row, : coarse.numel()] = coarse.flatten().numpy()
         self.parts["fine"][row, : thin.numel()] = thin.flatten().numpy()
         self.parts["pools"][row] = torch.cat(pools).numpy()
+        self.parts["spread"][row] = statistics([fine[None]])[0].numpy()
         self.parts["cells"][row] = height, width
 
     def whole(self, row: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -298,6 +314,13 @@ class Maps:
         pools = torch.from_numpy(self.parts["pools"][row].astype(np.float32))
         seven, eight = pools[: fine * 49].view(fine, 7, 7), pools[fine * 49 :].view(fine, 8, 8)
         return seven, eight, stored.view(coarse, height, width)
+
+    def statistics(self, row: int, network: Network) -> Tensor:
+        """What the flaw head reads, of the trained network."""
+        maps = network.deeper(self.whole(row)[2][None])
+        first = torch.from_numpy(self.parts["spread"][row].astype(np.float32)).chunk(2)
+        others = statistics(maps)[0].chunk(2)
+        return torch.cat([first[0], others[0], first[1], others[1]])
 
     def window(self, row: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
         """A random square of the first map, averaged to stride 16, and of the second; mirrored half of the time."""
@@ -359,7 +382,8 @@ class Data:
 
     def __post_init__(self) -> None:
         table = self.sharp.table
-        self.kind = torch.tensor(pd.factorize(table["distortion"])[0])
+        kinds, names = pd.factorize(table["distortion"])
+        self.kind, self.often = torch.tensor(kinds), np.array([2.0 if name in RARELY_SEEN else 1.0 for name in names])
         self.content = torch.tensor(pd.factorize(table["path"])[0])
         self.contents = [np.flatnonzero(self.content.numpy() == c) for c in range(int(self.content.max()) + 1)]
         place = {path: row for row, path in enumerate(self.rated.table["path"])}
@@ -375,8 +399,11 @@ class Data:
         for content in random.choice(len(self.contents), 2, replace=False):
             rows = self.contents[content]
             clean = rows[(self.sharp.table["distortion"].to_numpy()[rows] == "")][0]
-            kinds = random.permutation(np.unique(self.kind[rows[rows != clean]]))
-            sharp += [*[row for kind in kinds for row in rows if self.kind[row] == kind][:6], clean]
+            kinds = np.unique(self.kind[rows[rows != clean]])
+            chosen = random.choice(
+                kinds, min(3, len(kinds)), replace=False, p=self.often[kinds] / self.often[kinds].sum()
+            )
+            sharp += [*(row for kind in chosen for row in rows if self.kind[row] == kind), clean]
         versions = [row for pair in pairs for row in (pair, pair + 1)]
         return list(order[place * size :][:size]), list(self.original[pairs]), versions, sharp, random
 
@@ -446,7 +473,7 @@ def train(options: Options) -> None:
     data = Data(
         Maps("photographs", training, network, options.work),
         Maps("validation", photos[photos["split"] == "validation"], network, options.work),
-        Maps("sharp", distorted(learned_from, kinds=9, clean=True, seed=11), network, options.work),
+        Maps("sharp", distorted(learned_from, kinds=14, clean=True, seed=11), network, options.work),
         Maps("sharp_validation", every_cell(held_out.drop_duplicates("source")[:10]), network, options.work),
         Maps("own", distorted(subset, kinds=1, clean=False, seed=12), network, options.work),
     )  # fmt: skip
@@ -504,17 +531,95 @@ def train(options: Options) -> None:
     with torch.no_grad():
         for kept, p in zip(average, learned, strict=True):
             p.copy_(kept)
-    figures = validate(network, data)
+    flaws, named = learn_flaws(network, data, options.seed)
+    figures = validate(network, data) | named
     print(json.dumps(figures))
-    save(network.model, figures, options)
+    save(network.model, flaws, figures, options)
 
 
-def save(model: QualityModel, figures: dict[str, float], options: Options) -> None:
+# --- flaws -----------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def flawed(network: Network, maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
+    """Statistics, flaws (rows, 8) in 0 and 1, and whether the flaw is known: made, and not too weak to be seen."""
+    network.eval()
+    read = torch.stack([maps.statistics(row, network) for row in range(len(maps.table))])
+    made = [FLAW_OF_DISTORTION[name] if name else "none" for name in maps.table["distortion"]]
+    labels = torch.tensor([[name == flaw for flaw in FLAWS] for name in made], dtype=torch.float32)
+    seen = [not name or opinion(name, level) < opinion("", 0) - SEEN for name, level in distortions_of(maps)]
+    return read, labels, torch.tensor([name is not None for name in made]) & torch.tensor(seen)
+
+
+def distortions_of(maps: Maps) -> Iterator[tuple[str, float]]:
+    return zip(maps.table["distortion"], maps.table["level"], strict=True)
+
+
+def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict[str, float]]:
+    """The head that names flaws, on the finished network's maps: it changes no score.
+
+    Its probabilities are calibrated, one slope and offset a flaw (Platt, 1999), on a sixth of the contents, from which
+    it does not learn.
+    """
+    torch.manual_seed(seed)
+    sets = [flawed(network, maps) for maps in (data.sharp, data.own)]
+    contents = torch.cat([data.content, -1 - torch.arange(len(data.own.table)) // 2])
+    read, labels, known = (torch.cat(parts) for parts in zip(*sets, strict=True))
+    kept_back = contents.remainder(6) == 0
+    head = FlawHead(network.model.pyramid.channels)
+    learn, check = known & ~kept_back, known & kept_back
+    head.mean.copy_(read[learn].mean(dim=0))
+    head.scale.copy_(read[learn].std(dim=0) + 1e-4)
+
+    def logits(rows: Tensor) -> Tensor:
+        return head.layers((read[rows] - head.mean) / head.scale)
+
+    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.05)
+    for _ in range(40):
+        for rows in learn.nonzero()[:, 0][torch.randperm(int(learn.sum()))].split(64):
+            loss = F.binary_cross_entropy_with_logits(logits(rows), labels[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    head.eval()
+    with torch.no_grad():
+        last, uncalibrated = head.layers[-1], logits(check.nonzero()[:, 0])
+    slope, offset = nn.Parameter(torch.ones(len(FLAWS))), nn.Parameter(torch.zeros(len(FLAWS)))
+    fit = torch.optim.LBFGS([slope, offset], max_iter=100)
+
+    def closure() -> Tensor:
+        fit.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(uncalibrated * slope + offset, labels[check])
+        loss.backward()
+        return loss
+
+    fit.step(closure)
+    with torch.no_grad():
+        last.weight.mul_(slope[:, None])
+        last.bias.mul_(slope).add_(offset)
+        read, labels, known = flawed(network, data.sharp_validation)
+        probabilities = logits(torch.arange(len(read))).sigmoid()
+    levels = torch.tensor(data.sharp_validation.table["level"].to_numpy())
+    clear = (labels[:, :-1].sum(dim=1) > 0) & (levels >= 3)
+    right = probabilities[clear, :-1].argmax(dim=1) == labels[clear, :-1].argmax(dim=1)
+    error = calibration_error(probabilities[known].flatten().numpy(), labels[known].flatten().numpy())
+    return head.requires_grad_(False), {"val_flaw_named": float(right.float().mean()), "val_flaw_ece": error}
+
+
+def calibration_error(probabilities: np.ndarray, outcomes: np.ndarray) -> float:
+    """The expected calibration error over ten equal bins of probability."""
+    bins = np.minimum((probabilities * 10).astype(int), 9)
+    gaps = [abs((probabilities - outcomes)[bins == b].sum()) for b in range(10)]
+    return float(sum(gaps) / len(probabilities))
+
+
+def save(model: QualityModel, flaws: FlawHead, figures: dict[str, float], options: Options) -> None:
     """The model with scores on 0 to 100."""
-    config = ModelConfig(**{**vars(model.config), "score_range": ScoreRange(0, 100)})
+    config = ModelConfig(**{**vars(model.config), "score_range": ScoreRange(0, 100), "flaws": True})
     provenance = {"dataset": "biq2021 and distorted", "seed": options.seed, "steps": options.steps, **figures}
     final = QualityModel(config, resize=model.resize, provenance={**provenance, "licence": "Apache-2.0"})
-    final.load_state_dict(model.state_dict())
+    weights = {f"flaws.{name}": tensor for name, tensor in flaws.state_dict().items()}
+    final.load_state_dict({**model.state_dict(), **weights})
     final.save_pretrained(options.output, half=True)
 
 
