@@ -25,6 +25,7 @@ from fusiqa.errors import FusiqaError, listed
 from fusiqa.models.weights import BackboneWeights
 
 CANNOT_CREATE = (RuntimeError, IndexError, AttributeError, AssertionError, TypeError, ValueError, KeyError)
+COUNTER = "num_batches_tracked"  # of batch norm, which no forward pass reads: a file need not have it
 SMALLEST_SIDE = 32  # the last stage of a stride-32 backbone still has one cell
 
 Maps = list[Float[Tensor, "batch _ _ _"]]
@@ -132,7 +133,8 @@ def create_body(config: ModelConfig, weights: BackboneWeights | None) -> nn.Modu
         raise FusiqaError(_creation_message(config, weights, reason)) from reason
     # Lists and dictionaries of features are loaded strictly, before their parts are renamed; others leniently.
     if weights is not None and not isinstance(body, FeatureListNet | FeatureDictNet):
-        absent = {name.removeprefix("model.") for name in body.state_dict()} - weights.keys()
+        needed = {name.removeprefix("model.") for name in body.state_dict() if not name.endswith(COUNTER)}
+        absent = needed - weights.keys()
         why = f"{weights.path} lacks {listed(sorted(absent))}; it does not hold a whole backbone"
         refuse((absent, f"{why}. Start from another file, or `backbone_weights` imagenet or none"))
     return body

@@ -73,7 +73,8 @@ def save_backbone(path, backbone, *, leave_out=(), **metadata):
     import timm
 
     state = timm.create_model(backbone, pretrained=False).state_dict()
-    save_file({name: value for name, value in state.items() if name not in leave_out}, path, metadata=metadata)
+    kept = {name: value for name, value in state.items() if not name.endswith(leave_out)}
+    save_file(kept, path, metadata=metadata)
     return state
 
 
@@ -116,6 +117,16 @@ def test_a_file_with_a_hole_is_refused(tmp_path):
     save_backbone(tmp_path / "w.safetensors", "test_efficientnet", leave_out=("conv_stem.weight",))
     with pytest.raises(FusiqaError, match=r"lacks conv_stem.weight"):
         build_model(ModelConfig(backbone="test_efficientnet"), str(tmp_path / "w.safetensors"))
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet"])
+def test_a_file_without_the_counters_of_batch_norm_is_whole(backbone, tmp_path):
+    """No forward pass reads `num_batches_tracked`; files that were converted for inference leave it out."""
+    path = tmp_path / "w.safetensors"
+    state = save_backbone(path, backbone, leave_out=("num_batches_tracked",))
+    loaded = build_model(ModelConfig(backbone=backbone), str(path)).pyramid.body.state_dict()
+    assert sum(name.endswith("num_batches_tracked") for name in loaded) > 5
+    assert all(torch.equal(loaded[name], state[name]) for name in loaded if not name.endswith("num_batches_tracked"))
 
 
 def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path):
