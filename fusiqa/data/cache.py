@@ -24,7 +24,7 @@ from filelock import FileLock
 
 from fusiqa.data.ratings import ImageReader
 from fusiqa.io import write_atomically
-from fusiqa.scoring.image import DECODING, Resize
+from fusiqa.scoring.image import DECODING, Pixels, Resize
 
 logger = logging.getLogger(__name__)
 
@@ -137,8 +137,8 @@ class CachedImages:
     resize: Resize
     store: Store  # what it has no room for is read from the source each time
 
-    def read(self, image: str) -> np.ndarray:
-        """Pixels of one resized image: uint8, (height, width, 3), sRGB; read-only where they are mapped."""
+    def read(self, image: str) -> Pixels:
+        """Pixels of one resized image, sRGB; read-only where they are mapped."""
         key = self.key(image)
         pixels = None if key is None else self.store.get(key)
         if pixels is None:

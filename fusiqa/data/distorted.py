@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from fusiqa.data.catalog import SYNTHETIC
-from fusiqa.data.distortions import DISTORTIONS, LEVELS, Pixels, distort
+from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
 from fusiqa.data.ratings import COLUMNS, ImageReader, Ratings
-from fusiqa.scoring.image import Resize
+from fusiqa.scoring.image import Pixels, Resize
 
 SEPARATOR = "::"
 PRISTINE = "Pristine"

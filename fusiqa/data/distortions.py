@@ -15,15 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, Int
 from PIL import Image
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
 from fusiqa.data.colour import FROM_YCBCR, TO_YCBCR, Unit, lab_to_rgb, rgb_to_lab
 from fusiqa.errors import FusiqaError
-
-Pixels = UInt8[np.ndarray, "height width 3"]
+from fusiqa.scoring.image import Pixels
 
 LEVELS = (1, 2, 3, 4, 5)
 PATCH = 16  # side of a patch that is moved, and the farthest that it moves along each axis, pixels
@@ -63,13 +62,13 @@ def motion_blur(image: Unit, length: float, random: np.random.Generator) -> Unit
     return convolve(image, np.clip(length / 2 + 0.5 - abs(along), 0, 1) * np.clip(1 - abs(across), 0, 1))
 
 
-def offsets(radius: float) -> np.ndarray:
-    """Rows and columns of a square kernel, counted from its centre, (2, side, side)."""
+def offsets(radius: float) -> Int[np.ndarray, "2 side side"]:
+    """Rows and columns of a square kernel, counted from its centre."""
     reach = int(np.ceil(radius))
     return np.mgrid[-reach : reach + 1, -reach : reach + 1]
 
 
-def convolve(image: Unit, kernel: np.ndarray) -> Unit:
+def convolve(image: Unit, kernel: Float[np.ndarray, "rows columns"]) -> Unit:
     """Convolve each channel with the kernel, normalised to sum 1; the image is mirrored at its edges."""
     weights = (kernel / kernel.sum()).astype(np.float32)
     height, width, _ = image.shape
@@ -259,7 +258,7 @@ def distort(pixels: Pixels, name: str, level: float, *, seed: int) -> Pixels:
     """Apply one distortion to an image.
 
     Args:
-        pixels: uint8, sRGB.
+        pixels: sRGB.
         name: a key of `DISTORTIONS`; FusiqaError for another.
         level: KADID-10k's, 1 (hardly visible) to 5; between two levels, their parameters are interpolated linearly.
         seed: of the noise, direction or place, where the distortion has one.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import gzip
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -293,7 +294,7 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
     at_most = BYTES_AT_MOST + HEADER_BYTES * (MEMBERS_AT_MOST + 10)  # contents, headers, and zeros at the end
     try:
         with gzip.open(archive) if kind_of(archive) == "gzip" else open(archive, "rb") as plain:
-            stream = _Bounded(cast(IO[bytes], plain), at_most)
+            stream = _Bounded(plain, at_most)
             with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as tar:
                 yield tar
                 if stream.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a damaged header for the end
@@ -311,7 +312,7 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
 class _Bounded:
     """The bytes of a decompressed .tar; reading beyond a limit is an error, not an exhausted memory or endless loop."""
 
-    def __init__(self, stream: IO[bytes], limit: int) -> None:
+    def __init__(self, stream: io.BufferedIOBase, limit: int) -> None:
         self.stream, self.limit, self.last = stream, limit, b""
         self.tell = stream.tell
 

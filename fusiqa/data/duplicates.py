@@ -13,6 +13,8 @@ from jaxtyping import UInt64
 from PIL import Image
 from scipy.fft import dctn
 
+from fusiqa.scoring.image import Pixels
+
 Hashes = UInt64[np.ndarray, "names"]
 """One perceptual hash per image."""
 SAME_SCENE = 8  # bits of 64 that differ, up to which two images show the same scene
@@ -22,8 +24,8 @@ SIDE, FREQUENCIES = 32, 8  # of the grey thumbnail, pixels; of each axis, those 
 BLOCK_BYTES = 64 * 2**20  # memory for the distances looked at in one step
 
 
-def perceptual_hash(pixels: np.ndarray) -> int:
-    """The 64-bit pHash of an image, (height, width, 3), uint8.
+def perceptual_hash(pixels: Pixels) -> int:
+    """The 64-bit pHash of an image.
 
     Example:
         >>> hex(perceptual_hash(np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)))

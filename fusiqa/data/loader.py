@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -22,10 +23,10 @@ IMAGES_AT_ONCE = 8  # in evaluation; each gives several crops
 
 
 class TrainingBatch(NamedTuple):
-    """Crops, uint8 (batch, 3, crop, crop), or maps of them (batch, numbers), and the ratings, float32 (batch,)."""
+    """Crops, or feature maps of them in one row each, and the ratings of their images."""
 
-    crops: Tensor
-    mos: Tensor
+    crops: UInt8[Tensor, "batch 3 crop crop"] | Float[Tensor, "batch numbers"]
+    mos: Float[Tensor, " batch"]
 
 
 class EvaluationBatch(NamedTuple):
@@ -85,8 +86,8 @@ class TrainingCrops(Dataset):
     crop_size: int
     seed: int
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
-        """The crop, uint8 (crop, crop, 3), and the rating of its image."""
+    def __getitem__(self, draw: Draw) -> tuple[UInt8[Tensor, "crop crop 3"], float]:
+        """The crop and the rating of its image."""
         size, (images, mos) = self.crop_size, self.columns
         pixels = pad_to(self.resize.read(self.ratings.images, images[draw.row]), size, size)
         random = np.random.default_rng((self.seed, *draw))
@@ -146,8 +147,8 @@ def _evaluation_batch(items: list[tuple[Views, int]]) -> EvaluationBatch:
     return EvaluationBatch([views for views, _ in items], [row for _, row in items])
 
 
-def channels_first(crops: Tensor) -> Tensor:
-    """(crops, height, width, 3) seen as (crops, 3, height, width), not moved: convolutions like it channels_last."""
+def channels_first(crops: UInt8[Tensor, "crops height width 3"]) -> UInt8[Tensor, "crops 3 height width"]:
+    """A view with the channels first, in the memory format channels_last, which is the faster one for convolutions."""
     return crops.permute(0, 3, 1, 2)
 
 

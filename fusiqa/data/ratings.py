@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
-import numpy as np
 import pandas as pd
 
 from fusiqa.config import ScoreRange
 from fusiqa.errors import FusiqaError, listed
+from fusiqa.scoring.image import Pixels
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -22,8 +22,8 @@ COLUMNS = ["image", "mos", "split", "group"]
 class ImageReader(Protocol):
     """Where images are read from, by name. Must be picklable: loader workers carry a copy."""
 
-    def read(self, image: str) -> np.ndarray:
-        """Pixels of one image: uint8, (height, width, 3), sRGB. Raises FusiqaError with the name and reason."""
+    def read(self, image: str) -> Pixels:
+        """Pixels of one image, sRGB. Raises FusiqaError with the name and reason."""
 
     def verify(self, image: str) -> str:
         """SHA-256 (hex) of the image's content. Raises FusiqaError, with name and reason, if it cannot be read."""

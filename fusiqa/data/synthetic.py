@@ -21,9 +21,10 @@ import pandas as pd
 from jaxtyping import Float
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.distortions import LEVELS, Pixels, distort
+from fusiqa.data.distortions import LEVELS, distort
 from fusiqa.data.ratings import COLUMNS, Ratings
 from fusiqa.errors import FusiqaError
+from fusiqa.scoring.image import Pixels
 
 PRISTINE = "pristine"
 UNCHANGED = ("mean_shift", 3)  # parameter 0: its viewers saw the undistorted image

@@ -10,12 +10,12 @@ from PIL.PngImagePlugin import PngInfo
 from fusiqa.config import DistortConfig
 from fusiqa.data.catalog import read_images
 from fusiqa.data.distorted import image_seed
-from fusiqa.data.distortions import DISTORTIONS, Pixels, distort
+from fusiqa.data.distortions import DISTORTIONS, distort
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import MARK, check_output, write_atomically
 from fusiqa.progress import Say, progress_bar
 from fusiqa.runs.data import usable
-from fusiqa.scoring.image import Resize
+from fusiqa.scoring.image import Pixels, Resize
 from fusiqa.scoring.sheet import Shown, contact_sheet
 
 

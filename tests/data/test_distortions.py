@@ -271,7 +271,8 @@ def test_color_shift_leaves_flat_images_alone():
 
 
 def test_bytes_are_rounded_and_clipped():
-    assert to_bytes(np.array([-0.1, 0, 0.49 / 255, 0.51 / 255, 1, 1.1], np.float32)).tolist() == [0, 0, 0, 1, 255, 255]
+    values = np.array([-0.1, 0, 0.49 / 255, 0.51 / 255, 1, 1.1], np.float32).reshape(1, 2, 3)
+    assert to_bytes(values).ravel().tolist() == [0, 0, 0, 1, 255, 255]
 
 
 def impulse(size: int = 41) -> np.ndarray:
