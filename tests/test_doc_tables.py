@@ -95,7 +95,7 @@ def test_the_shapes_are_those_of_a_forward_pass():
 def test_the_default_rates_are_those_of_the_recipe(row):
     weights, _, frozen = row["weights"].partition(", ")
     assert frozen in ("", "frozen")
-    network, is_frozen = NetworkSettings(row["backbone"], weights), frozen == "frozen"
+    network, is_frozen = NetworkSettings(row["backbone"], backbone_weights=weights), frozen == "frozen"
     rates = choose_rates(network, OptimiserSettings(freeze_backbone=is_frozen))
     regularisation = choose_regularisation(network, frozen=is_frozen)
     documented = [float(cell) for cell in list(row.values())[2:]]

@@ -6,7 +6,6 @@ import ast
 import inspect
 import shutil
 import textwrap
-from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
@@ -55,8 +54,9 @@ def options_of(settings: type, group: str = "options", prefix: str = "") -> list
     The docstrings below the fields describe them; a comment above a field is the title of the group that it begins.
     """
     own, nested = [], []
-    known = hints(settings)
-    for field, (text, title) in zip(fields(settings), _documented(settings), strict=True):
+    known, documented = hints(settings), _documented(settings)
+    for field in fields(settings):
+        text, title = documented[field.name]
         kind, extras = _split(known[field.name])
         default = field.default if field.default_factory is MISSING else ()
         text = (text or next((extra for extra in extras if isinstance(extra, str)), "")).replace("`", "")
@@ -93,13 +93,16 @@ def _invocation(name: str, kind: Any, default: Any) -> str:
     return f"--{name} {' '.join(METAVARS.get(each, 'TEXT') for each in kinds)}"
 
 
-def _documented(settings: type) -> Iterator[tuple[str, str]]:
-    """The docstring below each field, and the comment above it or ""."""
-    lines = textwrap.dedent(inspect.getsource(settings)).splitlines()
-    (defined,) = ast.parse("\n".join(lines)).body
-    body = defined.body if isinstance(defined, ast.ClassDef) else []
-    for node, below in zip(body, [*body[1:], None], strict=True):
-        if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation):
-            text = str(getattr(below.value, "value", "")) if isinstance(below, ast.Expr) else ""
-            above = lines[node.lineno - 2].strip()
-            yield " ".join(text.split()), above.removeprefix("# ") if above.startswith("# ") else ""
+def _documented(settings: type) -> dict[str, tuple[str, str]]:
+    """The docstring below each field, its bases' too, and the comment above it or ""."""
+    found = {}
+    for each in reversed([each for each in settings.__mro__ if is_dataclass(each)]):
+        lines = textwrap.dedent(inspect.getsource(each)).splitlines()
+        body = cast(ast.ClassDef, ast.parse("\n".join(lines)).body[0]).body
+        for node, below in zip(body, [*body[1:], None], strict=True):
+            if isinstance(node, ast.AnnAssign):
+                text = str(getattr(below.value, "value", "")) if isinstance(below, ast.Expr) else ""
+                above = lines[node.lineno - 2].strip()
+                title = above.removeprefix("# ") if above.startswith("# ") else ""
+                found[ast.unparse(node.target)] = " ".join(text.split()), title
+    return found

@@ -8,12 +8,11 @@ from typing import Annotated, Literal, NamedTuple, get_args
 import tyro
 
 from fusiqa.config.backbone_args import TimmArg, check_timm_args, parse_backbone_args
-from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, Bounds, Settings, is_a, refuse
+from fusiqa.config.checks import FRACTION, NOT_NEGATIVE, POSITIVE, Bounds, Settings, is_a, refuse
 from fusiqa.errors import FusiqaError
 
 Fusion = Literal["single", "concat", "attention", "spatial", "cross-scale"]
 FUSIONS: tuple[str, ...] = get_args(Fusion)
-View = Literal["crops", "whole"]
 FLAWS = ("blur", "noise", "compression", "blocks", "colour", "exposure", "sharpening", "none")
 """What a model with a flaw head names: blocks are pixelation and blocks of foreign content."""
 COARSEST = 3  # of the four scales, which are counted from the finest, 0
@@ -63,10 +62,26 @@ SEED_WEIGHING = ScaleWeighing()  # of the published design: a plain softmax onto
 
 
 @dataclass(frozen=True)
-class NetworkSettings(Settings):
-    """The network of a run before it is trained."""
+class Architecture(Settings):
+    """What a network is, trained or not."""
 
     backbone: Annotated[str, "Name of a timm model with four or more feature stages."] = DEFAULT_BACKBONE
+    crop_size: Annotated[int, Bounds(at_least=1, below=16_385)] = 224
+    """Side of the square crops that the network sees, pixels."""
+    view: Literal["crops", "whole"] = "crops"
+    """What is scored: crops that cover the image, or the whole image in one pass (for backbones that take any
+    size). Training sees random crops either way."""
+    single_scale: Annotated[int, Bounds(at_least=0, below=COARSEST + 1)] = COARSEST
+    """The scale that single fusion reads: 0, the finest, to 3, the coarsest."""
+    attention_dropout: Annotated[float, FRACTION, "Dropout in the attention network."] = 0.1
+    weighing: ScaleWeighing = SEED_WEIGHING
+    """How attention fusion makes the weights of the scales, and what they multiply."""
+
+
+@dataclass(frozen=True)
+class NetworkSettings(Architecture):
+    """The network of a run before it is trained."""
+
     backbone_weights: str = "imagenet"
     """imagenet (timm's, downloaded once), a safetensors file, or none (random)."""
     attention_fusion: Annotated[bool, "Weigh the four scales of every image by an attention network."] = False
@@ -74,23 +89,14 @@ class NetworkSettings(Settings):
     """Feed all four scales to the hypernetwork; `--no_multiscale` only the last."""
     fusion: Fusion | None = None
     """How the four scales become one map; by default as `--attention_fusion` and `--multiscale` say."""
-    crop_size: Annotated[int, COUNT, "Side of the square crops that the network sees, pixels."] = 224
-    view: View = "crops"
-    """What is scored: crops that cover the image, or the whole image in one pass (for backbones that take any
-    size). Training sees random crops either way."""
     backbone_args: tuple[str, ...] = ()
     """Other sizes of the backbone, NAME=VALUE for timm, such as embed_dim=24 depths=1,1,3,1."""
-    single_scale: Annotated[int, Bounds(at_least=0, below=COARSEST + 1)] = COARSEST
-    """The scale that `--fusion single` reads: 0, the finest, to 3, the coarsest."""
     dropout: Annotated[float | None, FRACTION] = None
     """Dropout in the hypernetwork and target network; by default 0.3, 0.35 or 0.4 for a pretrained Swin-Tiny, -Small or
     -Base, else 0.1."""
     drop_path: Annotated[float | None, FRACTION] = None
     """Stochastic depth of the backbone; by default 0.2, 0.25 or 0.3 for a pretrained Swin-Tiny, -Small or -Base,
     else 0."""
-    attention_dropout: Annotated[float, FRACTION, "Dropout in the attention network."] = 0.1
-    weighing: ScaleWeighing = SEED_WEIGHING
-    """How attention fusion makes the weights of the scales, and what they multiply."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,8 +105,10 @@ class NetworkSettings(Settings):
     @property
     def chosen_fusion(self) -> Fusion:
         """The fusion that the flags come to. Raises FusiqaError where they contradict each other."""
+        if self.fusion is None and not self.multiscale:
+            return "single"
         if self.fusion is None:
-            return "single" if not self.multiscale else "attention" if self.attention_fusion else "concat"
+            return "attention" if self.attention_fusion else "concat"
         if self.attention_fusion and self.fusion != "attention":
             raise FusiqaError(f"`fusion` {self.fusion} contradicts `attention_fusion`: keep one")
         if not self.multiscale and self.fusion != "single":
@@ -109,23 +117,13 @@ class NetworkSettings(Settings):
 
 
 @dataclass(frozen=True)
-class ModelConfig(Settings):
+class ModelConfig(Architecture):
     """All that is needed to build the network again, without any download."""
 
-    backbone: str = DEFAULT_BACKBONE
-    """Name of the timm model whose last four stages are the scales."""
     fusion: Fusion = "concat"
     """How the scales become one map."""
-    single_scale: Annotated[int, Bounds(at_least=0, below=COARSEST + 1)] = COARSEST
-    """The scale that single fusion reads, 0 the finest to 3 the coarsest."""
-    weighing: ScaleWeighing = SEED_WEIGHING
-    """How attention fusion weighs."""
     gates_on_pools: bool = False
     """Let spatial fusion gate the 7x7 pools of the maps instead of the maps: what heads on a frozen backbone train."""
-    crop_size: Annotated[int, Bounds(at_least=1, below=16_385)] = 224
-    """Side of the square crops, pixels."""
-    view: View = "crops"
-    """What is scored: crops that cover the image, or the whole image in one pass."""
     flaws: bool = False
     """Whether there is a second head, which names flaws."""
     score_range: ScoreRange = UNIT_RANGE
@@ -134,8 +132,6 @@ class ModelConfig(Settings):
     """Fraction of values dropped in the hypernetwork and target network while training."""
     drop_path: Annotated[float, FRACTION] = 0.2
     """Fraction of backbone blocks skipped while training, where the backbone has stochastic depth."""
-    attention_dropout: Annotated[float, FRACTION] = 0.1
-    """Fraction of hidden units dropped in the scale-attention network while training."""
     mean: Annotated[tuple[float, float, float] | None, Bounds()] = None
     """Mean of the RGB input in 0-1 that the backbone expects; None asks timm."""
     std: Annotated[tuple[float, float, float] | None, POSITIVE] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from fusiqa.config import ModelConfig, NetworkSettings, TrainConfig
 from fusiqa.config.backbone_args import parse_backbone_args
+from fusiqa.config.model import Architecture
 from fusiqa.data import catalog, splits
 from fusiqa.data.audit import Checked
 from fusiqa.data.catalog import SYNTHETIC
@@ -38,7 +40,6 @@ USUAL_FROZEN_BATCH = 64  # of the smallest batches that heads on a frozen backbo
 # Settings that only some fusions use:
 READ_BY = {"single_scale": ("single",), "weighing": ("attention",), "attention_dropout": ("attention", "cross-scale")}
 READ_BY |= {"entropy_weight": ("attention", "spatial", "cross-scale")}
-SAME = ("backbone", "single_scale", "weighing", "crop_size", "view", "attention_dropout")  # of run and model
 UNREAD_BY_HEADS = ("drop_path", "logger")  # settings that heads on a frozen backbone do not use
 
 
@@ -116,7 +117,7 @@ def build(network: NetworkSettings, recipe: Recipe, ratings: Ratings) -> Quality
         score_range=ratings.score_range,
         **recipe.regularisation._asdict(),
         timm_args=parse_backbone_args(network.backbone_args),
-        **{name: getattr(network, name) for name in SAME},
+        **{each.name: getattr(network, each.name) for each in fields(Architecture)},
     )
     return build_model(config, network.backbone_weights, resize=ratings.resize)
 

@@ -47,8 +47,7 @@ def test_what_no_backbone_takes_is_refused_before_training(words, message):
 
 def small_swin(**more):
     arguments = parse_backbone_args(SMALL_SWIN)
-    return ModelConfig("swin_tiny_patch4_window7_224", "attention", crop_size=64,
-                       timm_args=arguments, **more)  # fmt: skip
+    return ModelConfig("swin_tiny_patch4_window7_224", fusion="attention", crop_size=64, timm_args=arguments, **more)
 
 
 def test_a_swin_of_other_sizes_is_built_and_read_again(tmp_path):
