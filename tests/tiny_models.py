@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from fusiqa.config import ModelConfig, ScoreRange
-from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.quality import QualityModel
 
 CROP = 32
@@ -22,7 +21,7 @@ def make_model(folder: Path, *, fusion: str = "attention", resize: str = RESIZE,
     with torch.no_grad():
         for parameter in model.hypernetwork.parameters():
             parameter.mul_(3)
-    save_checkpoint(model, folder)
+    model.save_pretrained(folder)
     return folder
 
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
 from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from fusiqa import hub
 from fusiqa.config import ModelConfig
-from fusiqa.errors import FusiqaError
-from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE
+from fusiqa.errors import FusiqaError, listed
+from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE, write_atomically, write_json
 from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation
-from fusiqa.models.checkpoint import read_description, read_weights, save_checkpoint
 from fusiqa.models.fusion import BUILDERS, Fused, pool_windows
 from fusiqa.models.head import STAGES, FlawHead, HyperNetwork, LocalDistortionVector, target_network
 from fusiqa.models.weights import BackboneWeights, find_weights
-from fusiqa.scoring.models import download_model
+from fusiqa.scoring.models import FORMAT, download_model, read_description, weights_of
 from fusiqa.scoring.views import WINDOWS
 
 CARD = """---
@@ -42,6 +43,9 @@ print(fusiqa.Scorer("{name}")("photo.jpg").score)
 {provenance}
 """
 """README.md of a model on the hub. It states no licence: that is for the publisher to add."""
+COLOUR = "sRGB, values 0-1; the network normalises"
+CROPS = "crops, deterministic, covering the image to its edges, overlapping by 2/3; scores are averaged"
+WHOLE = "the whole image in one pass, mirrored to multiples of 32 pixels; above 1024 pixels in parts"
 
 
 class Prediction(NamedTuple):
@@ -150,10 +154,24 @@ class QualityModel(nn.Module, ModelHubMixin):
     ) -> None:
         """Write what `from_pretrained` reads, model.safetensors and model.json, into a folder, which is made.
 
-        `half` stores matrices and kernels in 16 bits, which halves the file; they compute in 32 all the same.
-        `card` is what `push_to_hub` passes on: its `model_card_kwargs` ask for a README.md.
+        Each of the two files is written atomically; neither is a pickle. `half` stores matrices and kernels in 16 bits,
+        which halves the file; they compute in 32 all the same. `card` is what `push_to_hub` passes on: its
+        `model_card_kwargs` ask for a README.md.
         """
-        save_checkpoint(self, Path(folder), half=half)
+        folder, view = Path(folder), WHOLE if self.config.view == "whole" else CROPS
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        if half:  # vectors stay: a variance may be too small or too large for 16 bits, and they are few
+            state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
+        description = {
+            "format": FORMAT,
+            "model": asdict(self.config),
+            "preprocessing": {"colour": COLOUR, "resize": self.resize, "view": view},
+            "higher_is_better": True,
+            "provenance": self.provenance,
+        }
+        # Not save_file, whose file only its owner may read: a model is there to be shared.
+        write_atomically(folder / WEIGHTS_FILE, lambda path: path.write_bytes(save(state)))
+        write_json(folder / DESCRIPTION_FILE, description)
         if card.get("model_card_kwargs"):
             self.generate_model_card(**card["model_card_kwargs"]).save(Path(folder, "README.md"))
 
@@ -201,17 +219,20 @@ def load_checkpoint(path: str | Path) -> QualityModel:
     """The model of a run folder or a model.safetensors, in evaluation mode; touches no network.
 
     Raises:
-        FusiqaError: no such file, no model.json beside it, or weights that do not fit the description.
+        FusiqaError: no such file, no model.json beside it, weights that do not fit the description, or a number in them
+            that is NaN or infinite, which no score would survive.
     """
-    path = Path(path)
-    folder, weights = (path, path / WEIGHTS_FILE) if path.is_dir() else (path.parent, path)
-    if not weights.is_file():
-        raise FusiqaError(f"no model at {path}: expected a run folder with {WEIGHTS_FILE}, or that file")
-    config, resize, provenance = read_description(folder / DESCRIPTION_FILE)
+    weights = weights_of(Path(path))
+    config, resize, provenance = read_description(weights.parent)
     model = QualityModel(config, resize=resize, provenance=provenance)
     try:
-        model.load_state_dict(read_weights(weights))
+        state = load_file(weights)
+        model.load_state_dict(state)
+    except SafetensorError as reason:
+        raise FusiqaError(f"{weights} is not a safetensors file: {str(reason).splitlines()[0]}") from reason
     except RuntimeError as reason:
         why = str(reason).splitlines()[0]
-        raise FusiqaError(f"{weights} does not fit {folder / DESCRIPTION_FILE}: {why}") from reason
+        raise FusiqaError(f"{weights} does not fit {weights.with_name(DESCRIPTION_FILE)}: {why}") from reason
+    if broken := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
+        raise FusiqaError(f"{weights} is damaged: NaN or infinite numbers in {listed(broken)}")
     return model.eval()

@@ -15,12 +15,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from fusiqa import hub
-from fusiqa.config.model import ScoreRange
+from fusiqa.config.checks import from_plain, refuse
+from fusiqa.config.model import ModelConfig, ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE
 
 IN_THE_PACKAGE, DEFAULT = Path(__file__).parents[1] / "pretrained", "fusiqa-fast"
 ONNX_FILE = "model.onnx"
+FORMAT = 1  # of model.json
+MOST_BYTES = 1_000_000  # of a model.json, which has some 1,000: reading a huge one could exhaust the memory
 HUB_FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
 Batch = UInt8[np.ndarray, "views height width 3"]
@@ -151,44 +154,74 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
     return Path(str(files[0])).parent
 
 
+class Description(NamedTuple):
+    """What model.json says: the network, how images are resized for it, and where its weights come from."""
+
+    config: ModelConfig
+    resize: str
+    provenance: dict[str, Any]
+
+
 def describe(path: Path, name: str) -> ModelInfo:
-    """The description of a run folder or a model.safetensors, without its network. Raises FusiqaError without one."""
-    stated = _description(path)
-    try:
-        model, provenance = stated["model"], stated.get("provenance", {})
-        protocol = ScoreRange(*model["score_range"]), model["crop_size"], stated["preprocessing"]["resize"]
-        origin = model["backbone"], model["fusion"], provenance.get("dataset", ""), provenance.get("licence", "")
-        figures = {k: v for k, v in provenance.items() if k.startswith(("val_", "test_")) and isinstance(v, float)}
-        return ModelInfo(f"{name}@{fingerprint_of(path)}", *protocol, model.get("view", "crops"), (), *origin, figures)
-    except (KeyError, TypeError, AttributeError) as reason:
-        raise FusiqaError(f"{_description_file(path)} lacks {reason}; is it from another version?") from reason
+    """What is known of a run folder or a model.safetensors without its network. FusiqaError as `read_description`."""
+    config, resize, provenance = read_description(path)
+    protocol = config.score_range, config.crop_size, resize, config.view
+    origin = config.backbone, config.fusion, provenance.get("dataset", ""), provenance.get("licence", "")
+    figures = {k: v for k, v in provenance.items() if k.startswith(("val_", "test_")) and isinstance(v, float)}
+    return ModelInfo(f"{name}@{fingerprint_of(path)}", *protocol, (), *origin, figures)
+
+
+def read_description(path: Path) -> Description:
+    """The model.json of a run folder or beside a model.safetensors, every value held against its type.
+
+    Raises:
+        FusiqaError: it is missing, not JSON, of another format, or has a value that is unknown, missing or not allowed.
+    """
+    file, stated = _stated(path)
+    model, preprocessing, provenance = (stated.get(name, {}) for name in ("model", "preprocessing", "provenance"))
+    sound = isinstance(model, dict) and {"backbone", "fusion", "score_range"} <= model.keys()
+    resize = preprocessing.get("resize") if isinstance(preprocessing, dict) else None
+    needed = f"{file}: `%s` must be a table%s, got %.80r"
+    refuse(
+        (not sound, needed % ("model", " with backbone, fusion and score_range", model)),
+        (not isinstance(resize, str), needed % ("preprocessing", " with the text `resize`", preprocessing)),
+        (not isinstance(provenance, dict), needed % ("provenance", "", provenance)),
+    )
+    return Description(from_plain(ModelConfig, model, where=f"{file}: model"), str(resize), provenance)
 
 
 def fingerprint_of(path: Path) -> str:
     """First 8 hex digits of the SHA-256 of the weights of a run folder or of a file. Raises FusiqaError without."""
+    with open(weights_of(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:8]
+
+
+def weights_of(path: Path) -> Path:
+    """The weights of a run folder, or the file itself. Raises FusiqaError where there are none."""
     weights = path / WEIGHTS_FILE if path.is_dir() else path
     if not weights.is_file():
         raise FusiqaError(f"no model at {path}: expected a run folder with {WEIGHTS_FILE}, or that file")
-    with open(weights, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:8]
+    return weights
 
 
 def source_of(path: Path) -> str:
     """What an ONNX file of a run folder or model.safetensors depends on, in short: weights, network, preprocessing."""
-    depends = {name: _description(path).get(name) for name in ("model", "preprocessing")}
+    depends = {name: _stated(path)[1].get(name) for name in ("model", "preprocessing")}
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
     return f"{fingerprint_of(path)}{digest[:8]}"
 
 
-def _description(path: Path) -> dict[str, Any]:
-    file = _description_file(path)
+def _stated(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The model.json of a run folder or beside a model.safetensors, and what it holds."""
+    file = (path if path.is_dir() else path.parent) / DESCRIPTION_FILE
     if not file.is_file():
         raise FusiqaError(f"{file} is missing: it says how to build the network; keep it beside {WEIGHTS_FILE}")
+    if file.stat().st_size > MOST_BYTES:
+        raise FusiqaError(f"{file} is not a model description: it has {file.stat().st_size:,} bytes")
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as reason:
+        stated = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as reason:  # no UTF-8, no JSON, huge integers; nested too deeply
         raise FusiqaError(f"{file} is not JSON: {reason}") from reason
-
-
-def _description_file(path: Path) -> Path:
-    return (path if path.is_dir() else path.parent) / DESCRIPTION_FILE
+    if not isinstance(stated, dict) or repr(stated.get("format")) != repr(FORMAT):
+        raise FusiqaError(f"{file} is not a model description of format {FORMAT}; was it written by another version?")
+    return file, stated

@@ -28,7 +28,6 @@ from fusiqa.data.audit import Checked
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically, write_csv
-from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.progress import Say
 from fusiqa.scoring.image import Resize
@@ -183,7 +182,7 @@ class KeepBest(Callback):
         if trainer.is_global_zero:
             if better:
                 module.model.provenance |= self.best
-                save_checkpoint(module.model, self.folder)
+                module.model.save_pretrained(self.folder)
             write_csv(pd.DataFrame(self.rows), self.folder / HISTORY_FILE)
             self.say(f"epoch {row['epoch']}: train_mae {row['train_mae']:.4g}, validation SRCC {row['val_srcc']:.4f}")
 

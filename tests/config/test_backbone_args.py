@@ -6,7 +6,6 @@ import torch
 from fusiqa.config import ModelConfig, TrainConfig
 from fusiqa.config.backbone_args import parse_backbone_args
 from fusiqa.errors import FusiqaError
-from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.quality import build_model, load_checkpoint
 
 SMALL_SWIN = ("embed_dim=16", "depths=1,1,2,1", "num_heads=1,1,2,4")
@@ -55,7 +54,7 @@ def test_a_swin_of_other_sizes_is_built_and_read_again(tmp_path):
     model = build_model(small_swin()).eval()
     assert model.pyramid.channels == [16, 32, 64, 128]
     assert model.pyramid.scale_sizes() == [(16, 16), (8, 8), (4, 4), (2, 2)]
-    save_checkpoint(model, tmp_path)
+    model.save_pretrained(tmp_path)
     again = load_checkpoint(tmp_path)
     assert again.config == model.config
     images = torch.rand(3, 3, 64, 64)

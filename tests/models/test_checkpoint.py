@@ -7,7 +7,6 @@ import torch
 
 from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing, ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.quality import build_model, load_checkpoint
 
 VALID = {"backbone": "test_resnet", "fusion": "attention", "score_range": [1, 5]}
@@ -25,7 +24,7 @@ def trained(fusion="attention"):
 @pytest.mark.parametrize("by_file", [True, False])
 def test_a_round_trip_changes_no_score(tmp_path, fusion, by_file):
     before = trained(fusion)
-    save_checkpoint(before, tmp_path)
+    before.save_pretrained(tmp_path)
     after = load_checkpoint(tmp_path / "model.safetensors" if by_file else tmp_path)
     images = torch.rand(3, 3, 64, 64)
     assert torch.equal(after(images).score, before(images).score)
@@ -39,7 +38,7 @@ def test_how_the_scales_are_weighed_is_kept(tmp_path):
     weighing = ScaleWeighing(gate="sigmoid", temperature=2.0, gain=4.0, normalised=True)
     config = ModelConfig(backbone="test_resnet", fusion="attention", crop_size=64, weighing=weighing)
     before = build_model(config).eval()
-    save_checkpoint(before, tmp_path)
+    before.save_pretrained(tmp_path)
     after = load_checkpoint(tmp_path)
     assert after.config.weighing == weighing
     images = torch.rand(2, 3, 64, 64)
@@ -47,7 +46,7 @@ def test_how_the_scales_are_weighed_is_kept(tmp_path):
 
 
 def test_a_model_from_before_the_weighing_could_be_chosen_is_read(tmp_path):
-    save_checkpoint(trained(), tmp_path)
+    trained().save_pretrained(tmp_path)
     description = json.loads((tmp_path / "model.json").read_text())
     del description["model"]["weighing"]
     (tmp_path / "model.json").write_text(json.dumps(description))
@@ -60,14 +59,14 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 
 
 def test_weights_without_their_description_are_refused(tmp_path):
-    save_checkpoint(trained(), tmp_path)
+    trained().save_pretrained(tmp_path)
     (tmp_path / "model.json").unlink()
     with pytest.raises(FusiqaError, match=r"model.json is missing"):
         load_checkpoint(tmp_path)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    save_checkpoint(trained("single"), tmp_path)
+    trained("single").save_pretrained(tmp_path)
     description = json.loads((tmp_path / "model.json").read_text())
     description["model"]["fusion"] = "concat"
     (tmp_path / "model.json").write_text(json.dumps(description))
@@ -99,7 +98,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     ],
 )
 def test_what_a_description_may_not_say_is_named_in_one_line(tmp_path, change, message):
-    save_checkpoint(trained(), tmp_path)
+    trained().save_pretrained(tmp_path)
     description = json.loads((tmp_path / "model.json").read_text()) | change
     (tmp_path / "model.json").write_text(json.dumps(description))
     with pytest.raises(FusiqaError, match=message) as caught:
@@ -109,7 +108,7 @@ def test_what_a_description_may_not_say_is_named_in_one_line(tmp_path, change, m
 
 @pytest.mark.parametrize("content", [b"\xff\xfe{", b"[" * 100_000, b"{", b"", b'{"format": ' + b"9" * 5000 + b"}"])
 def test_a_description_that_is_no_json_is_refused(tmp_path, content):
-    save_checkpoint(trained(), tmp_path)
+    trained().save_pretrained(tmp_path)
     (tmp_path / "model.json").write_bytes(content)
     with pytest.raises(FusiqaError, match=r"model.json is not JSON"):
         load_checkpoint(tmp_path)
@@ -119,13 +118,13 @@ def test_a_description_that_is_no_json_is_refused(tmp_path, content):
 def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, number):
     model = trained()
     model.hypernetwork.last_matrix.bias.data[3] = number
-    save_checkpoint(model, tmp_path)
+    model.save_pretrained(tmp_path)
     with pytest.raises(FusiqaError, match=r"damaged: NaN or infinite numbers in hypernetwork.last_matrix.bias"):
         load_checkpoint(tmp_path)
 
 
 def test_a_pickle_is_refused(tmp_path):
-    save_checkpoint(trained(), tmp_path)
+    trained().save_pretrained(tmp_path)
     torch.save({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(FusiqaError, match=r"model.safetensors is not a safetensors file"):
         load_checkpoint(tmp_path)

@@ -17,7 +17,6 @@ from fusiqa.data.catalog import read_images
 from fusiqa.data.distortions import DISTORTIONS, distort
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
-from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.crops import attention_of, to_unit_range
 from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.runs.explain import SHIFTS_FILE, choose_images, explain, image_gates
@@ -44,7 +43,7 @@ def tiny(fusion: str = "attention", resize: str = "none") -> QualityModel:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "first"
-    save_checkpoint(tiny(), folder)
+    tiny().save_pretrained(folder)
     return folder
 
 
@@ -126,7 +125,7 @@ def test_the_numbers_are_the_models_on_the_distorted_pixels(run, tmp_path):
 
 
 def test_images_are_resized_as_the_model_was_trained_before_they_are_distorted(tmp_path):
-    save_checkpoint(tiny(resize=str(SIDE)), tmp_path / "run")
+    tiny(resize=str(SIDE)).save_pretrained(tmp_path / "run")
     large = Image.fromarray(dead_leaves(7, size=131))
     large.save(tmp_path / "b.png")
     _, paths, _, _ = explained(AttentionConfig(tmp_path / "run", (tmp_path / "b.png",)))
@@ -197,7 +196,7 @@ def test_a_custom_csv_is_resized_as_the_model_was_trained(run, small_csv):
 
 def test_a_run_is_explained_on_its_own_test_split_without_the_rows_that_it_left_out(biq2021, tmp_path):
     run = tmp_path / "run"
-    save_checkpoint(tiny(), run)
+    tiny().save_pretrained(run)
     ratings = splits.assign(catalog.read("biq2021", data_dir=biq2021), validation_fraction=0.2, seed=1)
     first, *others = ratings.part("test").table["image"]
     splits.save(ratings.without([first]), run / "split.csv")
@@ -363,7 +362,7 @@ def test_a_fusion_that_has_no_gates_or_matrix_is_refused(tmp_path):
 
 @pytest.mark.parametrize("fusion", ["single", "concat"])
 def test_a_model_that_does_not_weigh_its_scales_is_refused(fusion, images, tmp_path):
-    save_checkpoint(tiny(fusion), tmp_path / "run")
+    tiny(fusion).save_pretrained(tmp_path / "run")
     with pytest.raises(FusiqaError, match=rf"run has {fusion} fusion, .*`attention_fusion`"):
         explain(AttentionConfig(tmp_path / "run", (images,), progress=False))
 

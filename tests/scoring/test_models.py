@@ -123,12 +123,16 @@ def test_models_are_listed_with_what_is_known_of_them():
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("{", "is not JSON"), ("[]", "lacks"), ('{"model": {}, "preprocessing": {}}', "lacks 'score_range'")],
+    [
+        ("{", " is not JSON"),
+        ("[]", " is not a model description of format 1"),
+        ('{"format": 1, "model": {}, "preprocessing": {}}', ": `model` must be a table with .* score_range"),
+    ],
 )
 def test_a_broken_description_is_one_line(tmp_path, text, reason):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "model.json").write_text(text)
-    with pytest.raises(FusiqaError, match=rf"model\.json {reason}"):
+    with pytest.raises(FusiqaError, match=rf"model\.json{reason}"):
         describe(tmp_path, "mine")
 
 

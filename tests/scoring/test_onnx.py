@@ -16,7 +16,6 @@ from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing
 from fusiqa.errors import FusiqaError
 from fusiqa.models import export as exporting
-from fusiqa.models.checkpoint import save_checkpoint
 from fusiqa.models.export import TOLERANCE, load_exported
 from fusiqa.models.quality import QualityModel
 from fusiqa.scoring.models import source_of
@@ -50,7 +49,7 @@ def test_maps_that_do_not_divide_evenly_are_pooled_as_in_torch(tmp_path, side):
     torch.manual_seed(0)
     weighing = ScaleWeighing(gate="sigmoid", temperature=2.0, gain=4.0, normalised=True)
     config = ModelConfig(backbone="test_resnet", fusion="attention", crop_size=side, weighing=weighing)
-    save_checkpoint(QualityModel(config), tmp_path)
+    QualityModel(config).save_pretrained(tmp_path)
     assert export(tmp_path, name="mine", output=tmp_path / "model.onnx") < TOLERANCE
 
 

@@ -91,12 +91,16 @@ def test_default_rates_suit_the_backbone(backbone, weights, rates):
 def test_heads_on_a_frozen_backbone_have_the_rate_that_is_asked_for_whatever_the_backbone(
     backbone, weights, asked, head
 ):
-    chosen = choose_rates(NetworkSettings(backbone, backbone_weights=weights), OptimiserSettings(freeze_backbone=True, **asked))
+    chosen = choose_rates(
+        NetworkSettings(backbone, backbone_weights=weights), OptimiserSettings(freeze_backbone=True, **asked)
+    )
     assert (chosen.backbone, chosen.head) == (0.0, pytest.approx(head))
 
 
 def test_rates_that_are_asked_for_are_taken():
-    chosen = choose_rates(NetworkSettings("resnet50", backbone_weights="none"), OptimiserSettings(lr=3e-4, head_lr_ratio=7))
+    chosen = choose_rates(
+        NetworkSettings("resnet50", backbone_weights="none"), OptimiserSettings(lr=3e-4, head_lr_ratio=7)
+    )
     assert (chosen.backbone, chosen.head) == pytest.approx((3e-4, 21e-4))
 
 
