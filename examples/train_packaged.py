@@ -76,7 +76,7 @@ class Options:
     backbone: str = "tf_efficientnet_lite0"
     backbone_weights: str = "imagenet"
     fusion: str = "attention"
-    steps: int = 2600
+    steps: int = 3600
     head_steps: int = 150
     """Steps at the start in which only the head learns."""
     seed: int = 0
@@ -524,7 +524,7 @@ def train(options: Options) -> None:
             for kept, p in zip(average, learned, strict=True):
                 kept.lerp_(p, 1 - min(options.decay, (1 + step) / (10 + step)))
         if (step + 1) % 50 == 0 or step + 1 == options.steps:
-            print(f"step {step + 1} of {options.steps}: loss {float(loss):.3f}", time.strftime("%H:%M:%S"), flush=True)
+            print(f"step {step + 1} of {options.steps}: loss {loss.item():.3f}", time.strftime("%H:%M:%S"), flush=True)
             state = {name: part.state_dict() for name, part in parts.items()}
             torch.save({**state, "average": average, "step": step + 1}, state_file.with_suffix(".part"))
             os.replace(state_file.with_suffix(".part"), state_file)
