@@ -76,7 +76,7 @@ class Options:
     backbone: str = "tf_efficientnet_lite0"
     backbone_weights: str = "imagenet"
     fusion: str = "attention"
-    steps: int = 3600
+    steps: int = 2800
     head_steps: int = 150
     """Steps at the start in which only the head learns."""
     seed: int = 0
