@@ -37,12 +37,12 @@ class QualityLoss(nn.Module):
         path, name = find(model)
         self.network = load_torch_network(path, name=name, device=device)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, ""]:
+    def forward(self, images: Tensor) -> Float[Tensor, ""]:
         """The loss of floats in 0-1 of any size. Raises FusiqaError for other types, shapes or values."""
         return quality_loss(self.network, images)
 
 
-def quality_loss(network: Network, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, ""]:
+def quality_loss(network: Network, images: Tensor) -> Float[Tensor, ""]:
     """The loss of `QualityLoss`: mean of (best score - score) / width of the score range. Raises FusiqaError as it."""
     if not isinstance(network, TorchNetwork):
         raise FusiqaError("only backend='torch' has gradients")
@@ -67,7 +67,9 @@ def quality_loss(network: Network, images: Float[Tensor, "batch 3 height width"]
     return 1 - info.score_range.to_unit(scores).mean()
 
 
-def mirrored(images: Float[Tensor, "batch 3 height width"], margins: list[tuple[int, int]]) -> Tensor:
+def mirrored(
+    images: Float[Tensor, "batch 3 height width"], margins: list[tuple[int, int]]
+) -> Float[Tensor, "batch 3 new_height new_width"]:
     """Images mirrored outwards at top and bottom, left and right: the edge's own pixel is repeated."""
     for dimension, margin in enumerate(margins, start=2):
         places = np.pad(np.arange(images.shape[dimension]), margin, mode="symmetric")

@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -26,8 +27,8 @@ class QualityMetric(Metric):
     """
 
     is_differentiable, higher_is_better, full_state_update = False, True, False
-    total: Tensor
-    count: Tensor
+    total: Float[Tensor, ""]
+    count: Int[Tensor, ""]
 
     def __init__(self, model: str | PathLike[str] | None = None, *, device: str = "auto", **options: Any) -> None:
         super().__init__(**options)
@@ -43,7 +44,7 @@ class QualityMetric(Metric):
             self.total += result.score
             self.count += 1
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Float[Tensor, ""]:
         """The mean score, a scalar. Raises FusiqaError without images."""
         if not self.count:
             raise FusiqaError("no images to compute a mean score of; call `update` first")

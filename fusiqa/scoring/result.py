@@ -43,7 +43,7 @@ class CropScores:
     scores: Float[np.ndarray, " crops"]
     """On the score range."""
 
-    def heat_map(self, height: int, width: int) -> Float[np.ndarray, "height width"]:
+    def heat_map(self, height: int, width: int) -> Float[np.ndarray, "{height} {width}"]:
         """At every place the mean score of the crops that cover it, on the score range."""
         total, count = np.zeros((2, height, width))
         firsts = np.floor(self.boxes[:, :2] * [width, height]).astype(int)
@@ -175,7 +175,7 @@ def overlay(picture: Image.Image, result: Result) -> Image.Image:
     return Image.blend(picture, Image.fromarray(diverging(2 * unit - 1)), OPACITY)
 
 
-def diverging(values: Float[np.ndarray, ...]) -> UInt8[np.ndarray, "... 3"]:
+def diverging(values: Float[np.ndarray, "*places"]) -> UInt8[np.ndarray, "*places 3"]:
     """Values as colours: -1 and less red, 0 white, 1 and more blue."""
     channels = [np.interp(values, (-1, 0, 1), ends) for ends in zip(LOW, MIDDLE, HIGH, strict=True)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)

@@ -13,11 +13,12 @@ from functools import cached_property, partial
 from importlib.util import find_spec
 from itertools import chain, islice
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
+from fusiqa.config.commands import Runtime
 from fusiqa.config.model import FLAWS, ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import Resize
@@ -30,7 +31,7 @@ from fusiqa.scoring.views import NO_VIEWS, Views, stacked, views_of, windows_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-Backend = Literal["auto", "torch", "onnx"]
+OtherViews = Shaped[np.ndarray, "views *shape"]  # of a network that sees something else than images
 GPU_FILES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda.dll")
 """One of them exists where there may be a GPU that torch can use: asking torch would import it."""
 
@@ -45,13 +46,13 @@ class Scored(NamedTuple):
     parts: Float[np.ndarray, " parts"]  # the windows of its views where the network gave them, else the views
 
 
-def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Iterator[Scored]:
+def score_views(network: Network, images: Sequence[Views | OtherViews]) -> Iterator[Scored]:
     """What a network says of each image, in float64; views are packed into passes of bounded size.
 
     An image is its views, or an array of views that weigh the same; one without views scores NaN.
     """
-    found = zip(*(network(stack) for stack in stacked(chain.from_iterable(images), network.at_once)), strict=True)
-    joined: list[Any] = [None if each[0] is None else np.concatenate(each) for each in found] or [None] * 4
+    passes = zip(*(network(stack) for stack in stacked(chain.from_iterable(images), network.at_once)), strict=True)
+    outputs: list[Any] = [None if given[0] is None else np.concatenate(given) for given in passes]
     end = 0
     for views in images:
         start, end = end, end + len(views)
@@ -59,14 +60,27 @@ def score_views(network: Network, images: Sequence[Views | np.ndarray]) -> Itera
             yield Scored(np.nan, np.nan, None, None, np.empty(0))
             continue
         weights = views.weights if isinstance(views, Views) else np.ones(len(views))
-        mine: list[Any] = [None if each is None else each[start:end] for each in joined]
-        *averaged, windows = mine
-        parts = averaged[0][:, None] if windows is None else windows
-        mean = np.average(parts.mean(axis=1), weights=weights)
-        variance = np.average(((parts - mean) ** 2).mean(axis=1), weights=weights)
-        means: list[Any] = [None if e is None else np.average(e, axis=0, weights=weights).tolist() for e in averaged]
-        score, scales, flaws = means
-        yield Scored(score, float(np.sqrt(variance)) if parts.size > 1 else np.nan, scales, flaws, parts.ravel())
+        mine: list[Any] = [None if given is None else given[start:end] for given in outputs]
+        yield averaged(weights, *mine)
+
+
+def averaged(
+    weights: Float[np.ndarray, " views"],
+    score: Float[np.ndarray, " views"],
+    scale_weights: Float[np.ndarray, "views 4"] | None,
+    flaws: Float[np.ndarray, "views flaws"] | None,
+    windows: Float[np.ndarray, "views 9"] | None,
+) -> Scored:
+    """The `Outputs` for the views of one image, averaged by weight."""
+    parts = score[:, None] if windows is None else windows
+    mean = np.average(parts.mean(axis=1), weights=weights)
+    variance = np.average(((parts - mean) ** 2).mean(axis=1), weights=weights)
+    means: list[Any] = [
+        None if given is None else np.average(given, axis=0, weights=weights).tolist()
+        for given in (score, scale_weights, flaws)
+    ]
+    spread = float(np.sqrt(variance)) if parts.size > 1 else np.nan
+    return Scored(means[0], spread, means[1], means[2], parts.ravel())
 
 
 class Prepared(NamedTuple):
@@ -108,7 +122,7 @@ class Scorer:
         model: str | PathLike[str] | None = None,
         *,
         device: str = "auto",
-        backend: Backend = "auto",
+        backend: Runtime = "auto",
         readers: int = 2,
         windows: bool = False,
     ) -> None:
@@ -223,7 +237,7 @@ class Scorer:
 
 def load_network(model: str | PathLike[str] | None, *, device: str, backend: str, windows: bool = False) -> Network:
     """A model by name, in the runtime asked for or the one that suits it. Raises FusiqaError as `Scorer`."""
-    if backend not in ("auto", "torch", "onnx"):
+    if backend not in get_args(Runtime):
         raise FusiqaError(f"`backend` must be auto, torch or onnx, got {backend!r}")
     path, name = find(model)
     made = path if path.suffix.lower() == ".onnx" else path / ONNX_FILE

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from fusiqa.config import ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.io import MARK, check_output, write_atomically
-from fusiqa.scoring.image import Resize
+from fusiqa.scoring.image import Pixels, Resize
 from fusiqa.scoring.inputs import file_image
 from fusiqa.scoring.result import described, weights_in
 
@@ -22,10 +23,11 @@ INK, PAPER, MISSING = "#222222", "white", 200
 EACH_END = 8  # images of a scoring run: the worst, and the best
 
 
-class Shown(NamedTuple):
-    """An image, uint8 (height, width, 3), and up to two lines of text to show below it."""
+@dataclass(frozen=True)
+class Shown:
+    """An image, and up to two lines of text to show below it."""
 
-    pixels: np.ndarray
+    pixels: Pixels
     lines: Sequence[str]
 
 

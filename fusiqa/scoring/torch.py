@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from fusiqa.errors import FusiqaError
 from fusiqa.models.crops import crops_at_once, to_unit_range
-from fusiqa.models.quality import QualityModel, load_checkpoint
+from fusiqa.models.quality import Examined, Prediction, QualityModel, load_checkpoint
 from fusiqa.scoring.models import Batch, ModelInfo, Outputs, describe, source_of
 
 PROCESS = os.getpid()
@@ -47,7 +46,7 @@ class TorchNetwork:
         return crops_at_once(self.device.type, shape[0], shape[1])
 
 
-def outputs(tensors: NamedTuple) -> Outputs:
+def outputs(tensors: Prediction | Examined) -> Outputs:
     """What a network gave, by the names of `Outputs`, in float64 on the CPU."""
     given = {name: each for name, each in tensors._asdict().items() if each is not None}
     return Outputs(**{name: each.double().cpu().numpy() for name, each in given.items()})

@@ -24,7 +24,7 @@ LARGEST_PIECE = 1_024  # side of the parts that a whole image is cut into, pixel
 class Views:
     """The parts of an image that go through the network, as a sequence of arrays."""
 
-    pixels: np.ndarray  # the resized image, mirrored where it was too small, uint8 (height, width, 3)
+    pixels: Pixels  # the resized image, mirrored where it was too small
     places: list[tuple[int, int, int, int]]  # top, left, height, width of each view in `pixels`
     boxes: Float[np.ndarray, "views 4"]  # left, top, right, bottom as fractions of the image, without mirrored margins
     weights: Float[np.ndarray, " views"]  # of each view in the average, sum to one
@@ -32,7 +32,7 @@ class Views:
     def __len__(self) -> int:
         return len(self.places)
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Iterator[Pixels]:
         return (self.pixels[top : top + height, left : left + width] for top, left, height, width in self.places)
 
 

@@ -59,7 +59,7 @@ def test_a_step_against_the_gradient_betters_the_score(scorer):
 @pytest.mark.parametrize("shape", [(5, 7), (3, 40), (1, 1), (32, 32)])
 def test_tensors_are_mirrored_outwards_as_images_are(shape):
     pixels = noise(*shape)
-    given = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    given = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
     margins = layout(*shape, 31)[0]
     np.testing.assert_array_equal(mirrored(given, margins)[0].permute(1, 2, 0).numpy(), pad_to(pixels, 31, 31))
 

@@ -17,7 +17,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import load_checkpoint
 from fusiqa.scoring.image import FolderImages, Resize
 from fusiqa.scoring.models import ModelInfo, Outputs
-from fusiqa.scoring.scorer import Scorer, score_views
+from fusiqa.scoring.scorer import Scorer, load_network, score_views
 from fusiqa.scoring.torch import TorchNetwork
 from fusiqa.scoring.views import NO_VIEWS
 from fusiqa.training.predict import predict
@@ -129,7 +129,7 @@ def test_unknown_devices_models_and_backends_are_refused(model_folder, tmp_path)
     with pytest.raises(FusiqaError, match=r"device warp cannot be used.*try cpu or auto"):
         Scorer(model_folder, device="warp")
     with pytest.raises(FusiqaError, match="`backend` must be auto, torch or onnx, got 'tpu'"):
-        Scorer(model_folder, backend="tpu")
+        load_network(model_folder, device="cpu", backend="tpu")
     with pytest.raises(FusiqaError, match="no model nothing: expected one of"):
         Scorer("nothing")
     (tmp_path / "old.pth").touch()
