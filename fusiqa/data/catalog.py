@@ -19,13 +19,15 @@ import pandas as pd
 from fusiqa.config import ScoreRange
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.readers import READERS, Place
-from fusiqa.data.table import TABLE_ENDINGS, Labels, custom_table
+from fusiqa.data.table import TABLE_ENDINGS, Labels, labels_of_table
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.image import FolderImages
 from fusiqa.scoring.inputs import image_files
 
 SYNTHETIC = "synthetic"  # the built-in data set, which has no files (data/synthetic.py)
 NO_GROUPS = "nothing: each image is its own group"
+IMAGE_COLUMNS = ("image", "image_name", "filename", "file_name", "file", "path", "name")
+MOS_COLUMNS = ("mos", "mos_zscore", "quality_mos", "mos_quality")  # of a custom table: the first that exists is read
 CUSTOM_RESIZE = "384"  # short side for images of a custom table, pixels: KonIQ-10k's protocol for any aspect ratio
 
 
@@ -210,7 +212,8 @@ def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
         raise unknown_dataset(dataset, also=", or the path of a CSV, Parquet or Excel table of images and ratings")
     if data_dir is not None and not data_dir.is_dir():
         raise FusiqaError(f"`data_dir` {data_dir}: no such folder; the image names of {dataset} are relative to it")
-    return custom_table(path, data_dir or path.parent)
+    root = data_dir or path.parent
+    return labels_of_table(path, root, image=IMAGE_COLUMNS, mos=MOS_COLUMNS, split=["split"], group=["group"])
 
 
 def _valid_range(dataset: str, low: float, high: float) -> ScoreRange:

@@ -20,20 +20,8 @@ SEPARATOR = "::"
 PRISTINE = "Pristine"
 GROUPS = {"Gaussian blur": "gaussian_blur", "JPEG compression": "jpeg", "Color distortion": "color_saturation_lab"}
 """The distortion of each group, beside `PRISTINE`; the words are those of the published figure."""
-KADID10K_KINDS = (
-    *("blur",) * 3, *("colour",) * 5, *("compression",) * 2, *("noise",) * 5, *("brightness",) * 3, *("spatial",) * 5,
-    *("sharpness and contrast",) * 2,
-)  # fmt: skip
-KIND_OF_DISTORTION = dict(zip(DISTORTIONS, KADID10K_KINDS, strict=True))
-"""The kind of each distortion, of the seven of KADID-10k (Lin, Hosu and Saupe, QoMEX 2019, table 1)."""
-
-
-FLAWS_MADE = (
-    *("blur",) * 3, *("colour",) * 5, *("compression",) * 2, *("noise",) * 4, "blur", *("exposure",) * 3, None,
-    "blocks", "blocks", "colour", "blocks", "sharpening", "exposure",
-)  # fmt: skip
-FLAW_OF_DISTORTION: dict[str, str | None] = dict(zip(DISTORTIONS, FLAWS_MADE, strict=True))
-"""The flaw, of those that a model names (`fusiqa.config.model.FLAWS`), that each distortion makes; of jitter none."""
+KIND_OF_DISTORTION = {name: distortion.kind for name, distortion in DISTORTIONS.items()}
+FLAW_OF_DISTORTION = {name: distortion.flaw for name, distortion in DISTORTIONS.items()}
 
 
 class Treatment(NamedTuple):
@@ -43,7 +31,10 @@ class Treatment(NamedTuple):
     level: float
 
 
-EVERY = {PRISTINE: ()} | {f"{name} {level}": (Treatment(name, level),) for name in DISTORTIONS for level in LEVELS}
+Treatments = Mapping[str, Treatment | None]
+EVERY: Treatments = {PRISTINE: None} | {
+    f"{name} {level}": Treatment(name, level) for name in DISTORTIONS for level in LEVELS
+}
 """Every distortion at every level, named such as "gaussian_blur 3", and none."""
 
 
@@ -56,7 +47,7 @@ class DistortedImages:
 
     source: ImageReader
     resize: Resize
-    treatments: Mapping[str, tuple[Treatment, ...]]  # that each group applies, one after the other
+    treatments: Treatments  # of each group
     seed: int = 0
     last: dict[str, Pixels] = field(default_factory=dict, compare=False, repr=False)
 
@@ -67,14 +58,15 @@ class DistortedImages:
             self.last.clear()
             self.last[name] = self.resize.apply(self.source.read(name))
         pixels = self.last[name]
-        for distortion, level in self.treatments[group]:
-            pixels = distort(pixels, distortion, level, seed=image_seed(name, self.seed))
-        return pixels
+        if (treatment := self.treatments[group]) is None:
+            return pixels
+        return distort(pixels, *treatment, seed=image_seed(name, self.seed))
 
     def verify(self, image: str) -> str:
         """SHA-256 of the image, its distortions and, where it has any, the seed."""
         name, _, group = image.rpartition(SEPARATOR)
-        done = [f"{distortion} {level} {self.seed}" for distortion, level in self.treatments[group]]
+        treatment = self.treatments[group]
+        done = [f"{treatment.distortion} {treatment.level} {self.seed}"] if treatment else []
         return hashlib.sha256(f"{self.source.verify(name)} {done}".encode()).hexdigest()
 
 
@@ -85,7 +77,7 @@ def image_seed(name: str, seed: int) -> int:
 
 def distorted(ratings: Ratings, *, resize: Resize, level: float, seed: int = 0) -> Ratings:
     """Every image in each of the four groups; its rating, which no longer holds, becomes NaN."""
-    treatments = {group: (Treatment(name, level),) for group, name in GROUPS.items()} | {PRISTINE: ()}
+    treatments = {group: Treatment(name, level) for group, name in GROUPS.items()} | {PRISTINE: None}
     pairs = [(group, row) for group in treatments for row in ratings.table.itertuples()]
     return _distorted(ratings, pairs, DistortedImages(ratings.images, resize, treatments, seed))
 
@@ -99,7 +91,7 @@ def every_distortion(ratings: Ratings, *, resize: Resize, seed: int = 0) -> Rati
 def treatment_of(image: str) -> tuple[str, Treatment | None]:
     """The original image of one that `every_distortion` named, such as "a.png::gaussian_blur 3", and its distortion."""
     name, _, group = image.rpartition(SEPARATOR)
-    return name, next(iter(EVERY[group]), None)
+    return name, EVERY[group]
 
 
 def _distorted(ratings: Ratings, pairs: Iterable[tuple[str, Any]], images: DistortedImages) -> Ratings:

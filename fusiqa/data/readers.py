@@ -16,7 +16,6 @@ from fusiqa.errors import FusiqaError
 logger = logging.getLogger(__name__)
 
 KONIQ_SHEET = "koniq10k_distributions_sets.csv"
-KONIQ_LISTS = ("koniq_train.json", "koniq_test.json")
 KONIQ_SIZES = ("512x384", "1024x768")
 SPAQ_SHEETS = (
     *(f"Annotations/MOS and Image attribute scores.{ending}" for ending in ("xlsx", "csv")),
@@ -76,19 +75,16 @@ def _koniq10k_lists(place: Place) -> Labels:
 
     The images are in train/ and test/ (or koniq_train/ and koniq_test/), or in a folder of the published sizes.
     """
-    root = place.folder
-    logger.warning("koniq-10k: no %s in %s; reading %s and %s", KONIQ_SHEET, root, *KONIQ_LISTS)
-    own = [_there(root, (split, f"koniq_{split}")) for split in ("train", "test")]
-    size = None if all(own) else _koniq_size(place)
-    parts = []
-    for name, split, folder in zip(KONIQ_LISTS, ("train", "test"), own, strict=True):
-        path = _there(root, (name, f"metas/{name}"))
-        if path is None:
-            raise FusiqaError(f"koniq-10k: {' and '.join(KONIQ_LISTS)} belong together, and {name} is not in {root}")
+    root, parts = place.folder, []
+    logger.warning("koniq-10k: no %s in %s; reading koniq_train.json and koniq_test.json", KONIQ_SHEET, root)
+    folders = {split: _there(root, (split, f"koniq_{split}")) for split in ("train", "test")}
+    size = None if all(folders.values()) else _koniq_size(place)
+    for split, own in folders.items():
+        path = _first(root, (f"koniq_{split}.json", f"metas/koniq_{split}.json"), of="koniq-10k needs both lists")
         rows = table.read_cells(path)
         paths = table.image_names(table.column(rows, path, "image", "image_name", "path"), path)
         files = [Path(each).name for each in paths]
-        inside = [f"{size if folder is None else folder.name}/{file}" for file in files]
+        inside = [f"{own.name if own else size}/{file}" for file in files]
         score = table.column(rows, path, "score", "gt_score", "mos")
         parts.append(table.labels(root, inside, score, splits=[split] * len(files), groups=files).table)
     return Labels(pd.concat(parts, ignore_index=True), root)
@@ -148,10 +144,11 @@ def bid(place: Place) -> Labels:
     number = table.find_column(rows, path, ["Image Number", "Image"])
     grade = table.find_column(rows, path, ["Average Subjective Grade", "MOS"])
     number, grade = (rows.iloc[:, i] if found is None else found for i, found in enumerate((number, grade)))
-    wrong = [cell for cell, value in zip(number, pd.to_numeric(number, errors="coerce"), strict=True) if value != value]
-    if wrong:
-        raise FusiqaError(f"bid: {path.name} has {wrong[0]!r} where the number of an image is expected")
-    names = [f"DatabaseImage{int(float(cell)):04d}.JPG" for cell in number]
+    numbers = table.numbers(number)
+    if numbers.isna().any():
+        wrong = number[numbers.isna()].iloc[0]
+        raise FusiqaError(f"bid: {path.name} has {wrong!r} where the number of an image is expected")
+    names = [f"DatabaseImage{int(each):04d}.JPG" for each in numbers]
     return table.labels(_first(place.folder, ("ImageDatabase", "ImageDatabase1", "."), of="bid"), names, grade)
 
 
@@ -159,12 +156,10 @@ def uhd_iqa(place: Place) -> Labels:
     """UHD-IQA: its metadata, and a folder of images per split: training/, validation/, test/."""
     path = _first(place.folder, ("uhd-iqa-metadata.csv", "uhd-iqa-training-metadata.csv"), of="uhd-iqa")
     rows = table.read_cells(path)
-    sets = [str(cell).strip().lower() for cell in table.column(rows, path, "set")]
-    names = zip(sets, table.image_names(table.column(rows, path, "image_name"), path), strict=True)
-    mos = table.column(rows, path, "quality_mos")
-    return table.labels(
-        place.folder, [f"{part}/{name}" for part, name in names], mos, splits=table.splits_of(sets, path)
-    )
+    sets, mos = table.column(rows, path, "set"), table.column(rows, path, "quality_mos")
+    images = table.image_names(table.column(rows, path, "image_name"), path)
+    names = [f"{str(part).strip().lower()}/{image}" for part, image in zip(sets, images, strict=True)]
+    return table.labels(place.folder, names, mos, splits=table.splits_of(sets, path))
 
 
 def agiqa3k(place: Place) -> Labels:
@@ -203,19 +198,15 @@ def csiq(place: Place) -> Labels:
     root = _first(place.folder, ("dst_imgs", "dst_imgs_all"), of="csiq")
     folders = {word: f"{word.lower()}/" for word in CSIQ_WORDS.values()}
     inside = [f"{folders.get(name.partition('.')[2].partition('.')[0], '')}{name}" for name in names]
-    in_one_folder = not (root / inside[0]).parent.is_dir()
-    return table.labels(
-        root, names if in_one_folder else inside, mos, groups=[name.partition(".")[0] for name in names]
-    )
+    groups = [name.partition(".")[0] for name in names]
+    return table.labels(root, inside if (root / inside[0]).parent.is_dir() else names, mos, groups=groups)
 
 
 def live(place: Place) -> Labels:
     """LIVE, release 2: the realigned scores if present, else dmos.mat; the 779 distorted of its 982 images."""
     path = _first(place.folder, ("dmos_realigned.mat", "dmos.mat"), of="live")
-    dmos, originals = (
-        table.read_mat(path, "dmos_new" if path.stem == "dmos_realigned" else "dmos"),
-        table.read_mat(path, "orgs"),
-    )
+    dmos = table.read_mat(path, "dmos_new" if path.stem == "dmos_realigned" else "dmos")
+    originals = table.read_mat(path, "orgs")
     references = table.read_mat(place.folder / "refnames_all.mat", "refnames_all")
     names = [f"{folder}/img{number}.bmp" for folder, count in LIVE_FOLDERS.items() for number in range(1, count + 1)]
     if not len(names) == len(dmos) == len(originals) == len(references):

@@ -25,15 +25,13 @@ SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}  # of a CSV: the one 
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 SPLIT_WORDS |= {"validation": "validation", "test": "test"}
-IMAGE_COLUMNS = ("image", "image_name", "filename", "file_name", "file", "path", "name")
-MOS_COLUMNS = ("mos", "mos_zscore", "quality_mos", "mos_quality")  # of a custom table, the first that exists
 Cells = Iterable[object]
 Names = Sequence[str]
 
 
 @contextmanager
 def reading(path: Path, kind: str, *, extra: str = "") -> Iterator[None]:
-    """Turn whatever a reader raises for a missing or malformed file into one FusiqaError of one line."""
+    """Turn whatever a reader raises for a missing or malformed file into a FusiqaError of one line."""
     try:
         yield
     except FusiqaError:
@@ -55,7 +53,7 @@ def read_cells(path: Path) -> pd.DataFrame:
     Cells are as they are written, but for decimal commas in a CSV that is separated by semicolons or tabs. FusiqaError:
     no such file, not UTF-8, not a table, no row, or a row longer than the header.
     """
-    read = {".xlsx": read_sheet, ".parquet": _parquet, ".json": _json}.get(path.suffix.lower(), _csv)
+    read = {".xlsx": read_sheet, ".parquet": _records, ".json": _records}.get(path.suffix.lower(), _csv)
     header, *rows = read(path) or [[]]
     names = [str(cell).strip() for cell in header]
     rows = [row for row in rows if any(str(cell).strip() for cell in row)]
@@ -90,20 +88,17 @@ def read_sheet(path: Path, sheet: str | int = 0) -> list[list[Any]]:
     return cells.to_numpy().tolist()
 
 
-def _parquet(path: Path) -> list[list[Any]]:
-    with reading(path, "Parquet", extra="parquet"):
-        return _with_header(pd.read_parquet(path, engine="pyarrow"))
-
-
-def _json(path: Path) -> list[list[Any]]:
-    with reading(path, "JSON"):
-        records = json.loads(path.read_text(encoding="utf-8-sig"))
-    if not records or not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise FusiqaError(f"{path}: expected a list of objects, one per image")
-    return _with_header(pd.DataFrame(records))
-
-
-def _with_header(table: pd.DataFrame) -> list[list[Any]]:
+def _records(path: Path) -> list[list[Any]]:
+    """The column names and the rows of a Parquet file, or of a JSON list of objects."""
+    if path.suffix.lower() == ".parquet":
+        with reading(path, "Parquet", extra="parquet"):
+            table = pd.read_parquet(path, engine="pyarrow")
+    else:
+        with reading(path, "JSON"):
+            records = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not records or not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+            raise FusiqaError(f"{path}: expected a list of objects, one per image")
+        table = pd.DataFrame(records)
     return [list(table.columns), *table.astype(object).where(table.notna(), "").to_numpy().tolist()]
 
 
@@ -112,16 +107,11 @@ def read_mat(path: Path, name: str) -> list:
     from scipy.io import loadmat
 
     with reading(path, "a MATLAB file"):
-        variables = loadmat(path)
+        variables = loadmat(path, squeeze_me=True)
     if name not in variables:
         found = [key for key in variables if not key.startswith("__")]
         raise FusiqaError(f"{path}: no variable {name!r}; its variables are {listed(found) or 'none'}")
-    elements = []
-    for value in variables[name].ravel():
-        while isinstance(value, np.ndarray) and value.size == 1:
-            value = value.ravel()[0]
-        elements.append(value.item() if isinstance(value, np.generic) else value)
-    return elements
+    return np.ravel(variables[name]).tolist()
 
 
 def read_pairs(*paths: Path, separator: str | None) -> tuple[list[str], list[str]]:
@@ -258,8 +248,3 @@ def labels_of_table(
     words = find_column(rows, path, split)
     splits = None if words is None else splits_of(words, path)
     return labels(root, names, ratings, splits=splits, groups=find_column(rows, path, group))
-
-
-def custom_table(path: Path, root: Path) -> Labels:
-    """Your own ratings: columns image and mos, optionally split and group, in any case."""
-    return labels_of_table(path, root, image=IMAGE_COLUMNS, mos=MOS_COLUMNS, split=("split",), group=("group",))

@@ -139,7 +139,9 @@ def test_one_list_alone_is_refused(tmp_path: Path):
     koniq_lists(tmp_path, tmp_path)
     (tmp_path / "512x384").mkdir()
     (tmp_path / "koniq_test.json").unlink()
-    with pytest.raises(FusiqaError, match=r"belong together, and koniq_test\.json is not in"):
+    with pytest.raises(
+        FusiqaError, match=r"needs both lists: there is no koniq_test\.json or metas/koniq_test\.json in"
+    ):
         read("koniq-10k", data_dir=tmp_path)
 
 
