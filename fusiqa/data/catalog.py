@@ -92,6 +92,14 @@ def unknown_dataset(name: str, *, also: str = "") -> FusiqaError:
     return FusiqaError(f"unknown data set {name!r}{hint} one of {', '.join(dataset_names())}{also}")
 
 
+def published(name: str) -> DatasetInfo:
+    """A published data set by its name or an alias. Raises FusiqaError for another name, with the closest that is."""
+    info = find_dataset(name)
+    if info is None:
+        raise unknown_dataset(name)
+    return info
+
+
 def list_text() -> str:
     """The published data sets as a table of text, one a line."""
     rows = [("name", "images", "ratings", "better", "groups", "official split", "licence")] + [
@@ -113,10 +121,7 @@ def list_text() -> str:
 
 def info_text(name: str) -> str:
     """Everything known about a data set, one fact a line. Raises FusiqaError for an unknown name."""
-    info = find_dataset(name)
-    if info is None and name.lower() != SYNTHETIC:
-        raise unknown_dataset(name)
-    shown = BUILT_IN if info is None else _shown(info)
+    shown = BUILT_IN if name.lower() == SYNTHETIC else _shown(published(name))
     return "\n".join(f"{title.ljust(max(map(len, shown)))}  {value}" for title, value in shown.items())
 
 

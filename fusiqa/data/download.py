@@ -17,14 +17,14 @@ import sys
 import tarfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from fusiqa import hub
 from fusiqa.data import catalog
-from fusiqa.data.catalog import SYNTHETIC, DatasetInfo, find_dataset, unknown_dataset
+from fusiqa.data.catalog import SYNTHETIC, DatasetInfo
 from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.progress import progress_bar
@@ -54,13 +54,14 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
         progress: show bars on standard error.
 
     Returns:
-        The folder, of the data set or to put it in. FusiqaError: whatever stands in the way; nothing is half-done.
+        The folder of the data set, or that it belongs into.
+
+    Raises:
+        FusiqaError: whatever stands in the way; no folder is left half filled.
     """
-    info = find_dataset(name)
-    if info is None:
-        if name.lower() == SYNTHETIC:
-            raise FusiqaError(f"{name} needs no download: it is generated on use")
-        raise unknown_dataset(name)
+    if name.lower() == SYNTHETIC:
+        raise FusiqaError(f"{name} needs no download: it is generated on use")
+    info = catalog.published(name)
     folder = (folder or catalog.usual_folders(info)[0]).expanduser().absolute()
     print(f"{info.name}\n  licence: {info.licence}\n  cite: {info.citation}\n  source: {info.source}")
     if not info.downloadable:
@@ -78,8 +79,8 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
                 unpack(archive, folder, progress=progress)
             except DamagedArchiveError as reason:
                 archive.unlink()
-                advice = f"the copy there is damaged too, and was discarded. Get the data set from {info.source}"
-                raise FusiqaError(f"{reason}. Its SHA-256 is that of the hub: {advice}") from reason
+                advice = f"Get the data set from {info.source}"
+                raise FusiqaError(f"{reason}, and so is the copy on the hub; it was discarded. {advice}") from reason
         print(_found(info, folder))
         archive.unlink()  # only now that the data set has been read from its folder
     except OSError as reason:
@@ -119,7 +120,7 @@ def require_space(folder: Path, size: int, purpose: str) -> None:
 
 
 def fetch(name: str, folder: Path, *, progress: bool = True) -> Path:
-    """A file of the collection, complete and with the checksum of the hub; it is not fetched again if it is there.
+    """A file of the collection, complete and with the SHA-256 that the hub states; not fetched again if it is there.
 
     It is `folder`/<name>.<start of its SHA-256>.part until it is complete. FusiqaError: the hub cannot be reached or
     refuses, the connection breaks (what has arrived is kept), no space, or another file arrived (it is discarded).
@@ -130,11 +131,13 @@ def fetch(name: str, folder: Path, *, progress: bool = True) -> Path:
         return complete
     arrived = part.stat().st_size if part.is_file() else 0
     require_space(folder, 2 * size - arrived, f"{name} with its contents")
-    _transfer(url, size, part, progress=progress)
-    if _sha256(part) != sha256:
+    try:
+        _transfer(url, size, part, progress=progress)
+        if _sha256(part) != sha256:
+            raise DamagedArchiveError(f"the SHA-256 of {name} is not the one that the hub states ({sha256[:12]}...)")
+    except DamagedArchiveError as reason:
         part.unlink()
-        stated = f"the one that the hub states ({sha256[:12]}...)"
-        raise FusiqaError(f"the SHA-256 of {name} is not {stated}; it was discarded. Run the command again")
+        raise FusiqaError(f"{reason}; what arrived was discarded. Run the command again") from reason
     os.replace(part, complete)
     return complete
 
@@ -167,29 +170,21 @@ def _transfer(url: str, size: int, part: Path, *, progress: bool) -> None:
         while (arrived := part.stat().st_size) < size:
             reason: Exception = EOFError("it ended too early")
             try:
-                _append(url, part, lambda position: bar.update(position // MEGABYTE - bar.n))
+                _append(url, part, bar)
             except Exception as broken:  # as in _look_up
                 if isinstance(broken, OSError) and broken.errno is not None:  # the disk's
                     raise
                 reason = broken
             if part.stat().st_size:
-                try:
-                    kind_of(part)
-                except DamagedArchiveError as other:  # such as a page to sign in
-                    part.unlink()
-                    raise FusiqaError(f"{other}; what arrived was discarded. Run the command again") from other
+                kind_of(part)  # it may be a page to sign in
             idle = idle + 1 if part.stat().st_size <= arrived else 0
             if idle == ATTEMPTS:
                 kept = f"{arrived / 1e6:,.1f} of {size / 1e6:,.1f} MB are kept: run the command again to resume it"
                 raise FusiqaError(f"the download broke off: {hub.in_one_line(reason)}. {kept}") from reason
             time.sleep(idle)
-    if arrived > size:
-        part.unlink()
-        stated = f"but the hub states {size:,}; they were discarded. Run the command again"
-        raise FusiqaError(f"{arrived:,} bytes arrived, {stated}")
 
 
-def _append(url: str, part: Path, report: Callable[[int], object]) -> None:
+def _append(url: str, part: Path, bar: Any) -> None:
     """Write the file to `part`, from its end on where the server sends a range, else anew."""
     import huggingface_hub
     from huggingface_hub.utils import build_hf_headers
@@ -203,7 +198,7 @@ def _append(url: str, part: Path, report: Callable[[int], object]) -> None:
         with open(part, "ab" if answer.status_code == 206 else "wb", buffering=0) as file:
             for chunk in answer.iter_raw():
                 file.write(chunk)
-                report(file.tell())
+                bar.update(file.tell() // MEGABYTE - bar.n)
 
 
 def _sha256(path: Path) -> str:
@@ -213,10 +208,6 @@ def _sha256(path: Path) -> str:
 
 READ_AT_MOST = 16 * 2**20  # bytes at once; tarfile would read a header of any stated length into memory
 HEADER_BYTES = 4 * tarfile.BLOCKSIZE  # of a .tar that a member takes beside its content, on average at most
-DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
-"""What the standard library raises for a damaged archive; ValueError for a name that is not UTF-8, for example."""
-KINDS = {tarfile.SYMTYPE: "symbolic link", tarfile.LNKTYPE: "hard link", tarfile.FIFOTYPE: "FIFO"}
-KINDS |= {tarfile.CHRTYPE: "device", tarfile.BLKTYPE: "device"}
 MEMBERS_AT_MOST = 1_000_000  # files and folders; AVA, the largest rated data set, has 255,000 images
 BYTES_AT_MOST = 128 * 2**30  # unpacked; the largest archive of the collection, SPAQ, has 35 GB
 RATIO_AT_MOST = 20.0  # bytes unpacked per byte of the archive; images shrink to no less than a third
@@ -243,9 +234,8 @@ def unpack(archive: Path, folder: Path, *, progress: bool = False) -> None:
             shown = progress_bar(tar, what=f"unpacking {archive.name}", unit="files", shown=progress)
             for number, member in enumerate(shown, start=1):
                 total += member.size
-                reason = _unsafe(member, unpacked) or _over(archive.stat().st_size, number, total)
-                if reason is not None:
-                    raise FusiqaError(f"{archive} was not unpacked: its member {member.name!r} {reason}")
+                if faults := _faults(member, unpacked, number=number, total=total, packed=archive.stat().st_size):
+                    raise FusiqaError(f"{archive} was not unpacked: its member {member.name!r} {faults[0]}")
                 tar.extract(member, unpacked, filter="data")
         if folder.is_dir():
             folder.rmdir()
@@ -263,29 +253,24 @@ def kind_of(archive: Path) -> str:
     raise DamagedArchiveError(f"{archive} is not a .tgz or .tar: it begins with {start[:16]!r}")
 
 
-def _over(packed: int, members: int, unpacked: int) -> str | None:
-    """Which limit is exceeded; None if none is."""
-    exceeded = {
-        f"is more than {MEMBERS_AT_MOST:,} members": members > MEMBERS_AT_MOST,
-        f"brings it to more than {BYTES_AT_MOST:,} bytes": unpacked > BYTES_AT_MOST,
-        f"brings it to more than {RATIO_AT_MOST:g} times the size of the archive": unpacked > RATIO_AT_MOST * packed,
-    }
-    return next((f"{what}, unlike any image data set" for what, over in exceeded.items() if over), None)
+def _faults(member: tarfile.TarInfo, into: Path, *, number: int, total: int, packed: int) -> list[str]:
+    """Why a member may not be unpacked: it is unsafe, or its number or the total of bytes is too large.
 
-
-def _unsafe(member: tarfile.TarInfo, into: Path) -> str | None:
-    """Why a member may not be unpacked; None if it may. The filter of tarfile is a second guard."""
+    The filter of tarfile is a second guard.
+    """
     name, path = member.name, PurePosixPath(member.name)
-    if path.is_absolute() or PureWindowsPath(name).drive:
-        return "has an absolute path"
-    if ".." in path.parts or "\\" in name or "\0" in name or not name:
-        return "could be written outside of the folder"
-    if member.issparse() or not (member.isreg() or member.isdir()):
-        return f"is a {KINDS.get(member.type, 'file of a special kind')}; only plain files and folders are unpacked"
     taken = (into / path).is_file() or (member.isreg() and (into / path).exists())
-    if taken or any((into / parent).is_file() for parent in path.parents):
-        return "has the name of another member"
-    return "has a negative size" if member.size < 0 else None
+    faults = {
+        "has an absolute path": path.is_absolute() or PureWindowsPath(name).drive,
+        "could be written outside of the folder": ".." in path.parts or "\\" in name or "\0" in name or not name,
+        "is a link or a device, not a file or folder": member.issparse() or not (member.isreg() or member.isdir()),
+        "has the name of another member": taken or any((into / parent).is_file() for parent in path.parents),
+        "has a negative size": member.size < 0,
+        f"is one of more than {MEMBERS_AT_MOST:,}": number > MEMBERS_AT_MOST,
+        f"brings it to more than {BYTES_AT_MOST:,} bytes": total > BYTES_AT_MOST,
+        f"brings it to more than {RATIO_AT_MOST:g} times the size of the archive": total > RATIO_AT_MOST * packed,
+    }
+    return [fault for fault, found in faults.items() if found]
 
 
 @contextmanager
@@ -303,14 +288,14 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
                     pass
     except FusiqaError:
         raise
-    except (*DAMAGE, OSError) as reason:
-        if isinstance(reason, OSError) and not isinstance(reason, DAMAGE) and reason.errno != errno.EINVAL:
+    except (tarfile.TarError, zlib.error, EOFError, ValueError, OSError) as reason:  # such as a name that is not UTF-8
+        if getattr(reason, "errno", None) not in (None, errno.EINVAL):
             raise  # the disk's; EINVAL comes from seeking to before the start of the file
         raise DamagedArchiveError(f"{archive} is damaged ({str(reason) or type(reason).__name__})") from reason
 
 
 class _Bounded:
-    """The bytes of a decompressed .tar; reading beyond a limit is an error, not an exhausted memory or endless loop."""
+    """A decompressed .tar that is read up to a limit: damage must not exhaust the memory, or make an endless loop."""
 
     def __init__(self, stream: io.BufferedIOBase, limit: int) -> None:
         self.stream, self.limit, self.last = stream, limit, b""
@@ -320,7 +305,7 @@ class _Bounded:
         if not 0 <= size <= READ_AT_MOST:
             raise tarfile.ReadError(f"a header of {size} bytes")
         self.last = self.stream.read(size)
-        self._check(self.stream.tell())
+        self._check(self.tell())
         return self.last
 
     def seek(self, position: int) -> int:

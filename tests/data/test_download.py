@@ -164,7 +164,7 @@ def test_an_archive_that_is_damaged_on_the_hub_is_not_fetched_for_nothing_again(
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 0xFF
     hub.content = bytes(flipped)
-    with pytest.raises(FusiqaError, match=r"is damaged .* the copy there is damaged too.*Get the data set from https:"):
+    with pytest.raises(FusiqaError, match=r"is damaged .* and so is the copy on the hub.*Get the data set from https:"):
         download("koniq-10k", accept=True, progress=False)
     assert list((tmp_path / "data").iterdir()) == []
 
@@ -307,7 +307,7 @@ def test_a_store_that_sends_no_parts_begins_anew(archive_hub, tmp_path):
 def test_a_part_that_is_longer_than_the_file_is_discarded(archive_hub, tmp_path):
     part = tmp_path / f"koniq10k.tgz.{sha256(ARCHIVE)[:12]}.part"
     part.write_bytes(ARCHIVE + b"more")
-    with pytest.raises(FusiqaError, match=f"{len(ARCHIVE) + 4:,} bytes arrived, but the hub states {len(ARCHIVE):,}"):
+    with pytest.raises(FusiqaError, match=r"SHA-256 of koniq10k\.tgz is not the one .* was discarded"):
         fetch("koniq10k.tgz", tmp_path, progress=False)
     assert not part.exists()
 
