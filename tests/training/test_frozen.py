@@ -32,6 +32,9 @@ class InMemory(dict):
     def read(self, image):
         return self[image]
 
+    def verify(self, image):
+        return image
+
 
 def crops_of(size):
     torch.manual_seed(0)
