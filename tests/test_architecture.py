@@ -106,14 +106,14 @@ def test_every_heavy_library_is_used_in_its_home():
     ("path", "source"),
     [
         ("fusiqa/models/fusion.py", "from fusiqa.training.recipe import Rates"),
-        ("fusiqa/scoring/image.py", "import fusiqa.models.crops"),
-        ("fusiqa/scoring/image.py", "def read():\n    from fusiqa.models import crops"),
+        ("fusiqa/scoring/image.py", "import fusiqa.models.fusion"),
+        ("fusiqa/scoring/image.py", "def read():\n    from fusiqa.models import fusion"),
         ("fusiqa/training/fit.py", "from fusiqa.runs.train import train"),
         ("fusiqa/training/fit.py", "from fusiqa.explain import plots"),
         ("fusiqa/explain/weights.py", "from fusiqa.runs.compare import compare_runs"),
         ("fusiqa/runs/train.py", "from fusiqa.cli import main"),
         ("fusiqa/stats/metrics.py", "from fusiqa.data.ratings import Ratings"),
-        ("fusiqa/data/loader.py", "from ..models import crops"),
+        ("fusiqa/data/loader.py", "from ..models import fusion"),
         ("fusiqa/data/loader.py", "from . import photo"),
         ("fusiqa/training/recipe.py", "import timm"),
         ("fusiqa/runs/train.py", "from lightning.pytorch.utilities import rank_zero_only"),
@@ -128,10 +128,10 @@ def test_the_rule_sees_what_breaks_it(path, source):
     ("path", "source"),
     [
         ("fusiqa/models/fusion.py", "from fusiqa.config import ModelConfig\nfrom fusiqa.models.backbone import Maps"),
-        ("fusiqa/training/module.py", "from fusiqa.models.crops import to_unit_range\nimport lightning"),
+        ("fusiqa/training/module.py", "from fusiqa.models.backbone import to_unit_range\nimport lightning"),
         ("fusiqa/stats/metrics.py", "from fusiqa.stats.intervals import bootstrap_interval"),
         ("fusiqa/runs/provenance.py", "import fusiqa"),
-        ("fusiqa/scoring/image.py", "if TYPE_CHECKING:\n    from fusiqa.models.crops import to_unit_range"),
+        ("fusiqa/scoring/image.py", "if TYPE_CHECKING:\n    from fusiqa.models.backbone import to_unit_range"),
     ],
 )
 def test_the_rule_allows_what_goes_down(path, source):

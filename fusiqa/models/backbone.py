@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import timm
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import FeatureDictNet, FeatureListNet
@@ -93,6 +93,11 @@ class Pyramid(nn.Module):
         if self.fixed_size and (height, width) != (self.crop_size, self.crop_size):
             why = f"{self.name} was built with `crop_size` {self.crop_size} and takes no other size"
             raise FusiqaError(f"{why}, got images of {height}x{width}")
+
+
+def to_unit_range(images: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """Bytes as floats in 0-1, in the memory order that convolutions run fastest in."""
+    return images.to(memory_format=torch.channels_last).float().div(255)
 
 
 def takes_image_size(backbone: str) -> bool:

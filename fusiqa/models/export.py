@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically
-from fusiqa.models.crops import to_unit_range
+from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.quality import QualityModel
 from fusiqa.scoring.models import Batch
 from fusiqa.scoring.onnx import METADATA, OnnxNetwork

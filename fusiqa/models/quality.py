@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -18,8 +18,8 @@ from fusiqa import hub
 from fusiqa.config import ModelConfig
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE, write_atomically, write_json
-from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation
-from fusiqa.models.fusion import BUILDERS, Fused, pool_windows
+from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation, to_unit_range
+from fusiqa.models.fusion import BUILDERS, pool_windows
 from fusiqa.models.head import STAGES, FlawHead, HyperNetwork, LocalDistortionVector, target_network
 from fusiqa.models.weights import BackboneWeights, find_weights
 from fusiqa.scoring.models import FORMAT, download_model, read_description, weights_of
@@ -134,9 +134,16 @@ class QualityModel(nn.Module, ModelHubMixin):
             unit = target_network(vector, weights, dropout=self.config.dropout, training=self.training)
         return Prediction(self.config.score_range.from_unit(unit), fused.scale_weights)
 
-    def fuse(self, images: Float[Tensor, "batch 3 height width"]) -> Fused:
-        """The fused map of RGB images with values in 0-1, its scale weights and its attention: for explanations."""
-        return self.fusion(self.pyramid(images))
+    @torch.no_grad()
+    def attention(self, images: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 4 ..."]:
+        """What the fusion attends to in RGB images: the gates of `spatial`, or the matrix of `cross-scale`, in float32.
+
+        FusiqaError for another fusion.
+        """
+        attended = self.fusion(self.pyramid(to_unit_range(images))).attention
+        if attended is None:
+            raise FusiqaError(f"{self.config.fusion} fusion attends to nothing beyond its scale weights")
+        return attended.float()
 
     @classmethod
     def from_pretrained(  # type: ignore[override]  # not the mixin's, which reads a config.json as the settings

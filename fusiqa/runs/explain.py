@@ -14,7 +14,7 @@ from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.catalog import SYNTHETIC, read_images
 from fusiqa.data.distorted import KIND_OF_DISTORTION, PRISTINE, SEPARATOR, distorted, every_distortion, treatment_of
-from fusiqa.data.loader import EvaluationCrops, channels_first, choose_workers, evaluation_loader
+from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain import weights
@@ -22,13 +22,12 @@ from fusiqa.explain.hypothesis import Finding, assess, assess_runs, describe_mod
 from fusiqa.explain.plots.scales import ImageGates, gate_maps, matrix_panels, scale_bars, scale_heatmap, shift_map
 from fusiqa.explain.shifts import SIGNIFICANT_BELOW, UNDISTORTED, distortion_shifts, format_shifts, scale_shifts
 from fusiqa.io import claim, to_markdown, write_csv, write_text
-from fusiqa.models.crops import attention_of, passes
 from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import Say, progress_bar
 from fusiqa.runs.data import own_part, usable
 from fusiqa.runs.folder import folder_of, is_own
 from fusiqa.scoring.image import Resize
-from fusiqa.scoring.torch import choose_device
+from fusiqa.scoring.torch import choose_device, passes
 from fusiqa.scoring.views import OVERLAP, views_of
 from fusiqa.training.predict import predict
 
@@ -172,8 +171,7 @@ def image_gates(model: QualityModel, ratings: Ratings, row: int) -> ImageGates:
     """One image after its resize, and the gates of `spatial` fusion on its crops, combined, whatever the view."""
     size, name = model.config.crop_size, str(ratings.table["image"].iat[row])
     views = views_of(Resize.parse(ratings.resize).read(ratings.images, name), size)
-    crops = channels_first(torch.from_numpy(np.stack(list(views))))
-    gates = attention_of(model, crops.to(next(model.parameters()).device)).cpu().numpy()
+    gates = torch.cat([model.attention(each) for each in passes(views, next(model.parameters()).device)]).cpu().numpy()
     corners = [(top, left) for top, left, _, _ in views.places]
     height, width, _ = views.pixels.shape
     stitched = weights.stitch_gates(gates, corners, height=height, width=width, crop_size=size)
@@ -188,7 +186,7 @@ def attention_matrices(model: QualityModel, ratings: Ratings, *, progress: bool)
     found = np.empty((len(ratings), 4, 4))
     with progress_bar(what="attention matrices", total=len(ratings), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(None, ratings)):
-            parts = [attention_of(model, each) for each in passes(chain.from_iterable(batch.views), device)]
+            parts = [model.attention(each) for each in passes(chain.from_iterable(batch.views), device)]
             matrices = torch.cat(parts).double().cpu().split(batch.counts)
             for row, views, of_views in zip(batch.rows, batch.views, matrices, strict=True):
                 found[row] = np.average(of_views, axis=0, weights=views.weights)

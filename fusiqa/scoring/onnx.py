@@ -14,9 +14,9 @@ import numpy as np
 from fusiqa.errors import FusiqaError
 from fusiqa.machine import cores
 from fusiqa.scoring.models import Batch, ModelInfo, Outputs
+from fusiqa.scoring.views import views_at_once
 
 METADATA = "fusiqa"  # key of the model's description, as JSON, in the metadata of an ONNX file
-PIXELS_AT_ONCE = 8 * 224**2
 
 
 class OnnxNetwork:
@@ -61,7 +61,7 @@ class OnnxNetwork:
         return Outputs(**{name: each.astype(np.float64) for name, each in zip(self._names, found, strict=True)})
 
     def at_once(self, shape: tuple[int, ...]) -> int:
-        return max(1, PIXELS_AT_ONCE // (shape[0] * shape[1]))
+        return views_at_once(shape)
 
 
 def _providers(device: str, available: list[str]) -> list[Any]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from fusiqa.errors import FusiqaError
-from fusiqa.models.crops import crops_at_once, to_unit_range
+from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.quality import Examined, Prediction, QualityModel, load_checkpoint
 from fusiqa.scoring.models import Batch, ModelInfo, Outputs, describe, source_of
+from fusiqa.scoring.views import stacked, views_at_once
 
 PROCESS = os.getpid()
 
@@ -43,7 +47,13 @@ class TorchNetwork:
         return outputs(examined)
 
     def at_once(self, shape: tuple[int, ...]) -> int:
-        return crops_at_once(self.device.type, shape[0], shape[1])
+        return views_at_once(shape, self.device.type)
+
+
+def passes(views: Iterable[np.ndarray], device: torch.device) -> Iterator[UInt8[Tensor, "views 3 height width"]]:
+    """Consecutive views (height, width, 3) of one size, together on a device, as many as one forward pass takes."""
+    for stack in stacked(views, lambda shape: views_at_once(shape, device.type)):
+        yield torch.from_numpy(stack).permute(0, 3, 1, 2).to(device)
 
 
 def outputs(tensors: Prediction | Examined) -> Outputs:

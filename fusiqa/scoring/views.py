@@ -18,6 +18,8 @@ OVERLAP = 2 / 3  # least fraction of a crop that its neighbour covers too when a
 STRIDE = 32  # of the coarsest map of most backbones: whole images are mirrored to a multiple of it
 WINDOWS = 3  # an image seen whole has 3x3 windows, each half as high and wide as it
 LARGEST_PIECE = 1_024  # side of the parts that a whole image is cut into, pixels
+PIXELS_AT_ONCE = {"cpu": 8 * 224**2, "cuda": 64 * 224**2}
+"""Pixels of views in one pass of a network, which bounds memory; a CPU runs 8 crops of 224 twice as fast as 64."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ def stacked(views: Iterable[np.ndarray], at_once: Callable[[tuple[int, ...]], in
         batch.append(view)
     if batch:
         yield np.stack(batch)
+
+
+def views_at_once(shape: tuple[int, ...], device: str = "cpu") -> int:
+    """How many views of a shape go through a network in one pass on a kind of device, at least one."""
+    return max(1, PIXELS_AT_ONCE.get(device, PIXELS_AT_ONCE["cuda"]) // (shape[0] * shape[1]))
 
 
 def windows_of(boxes: Float[np.ndarray, "views 4"]) -> Float[np.ndarray, "windows 4"]:

@@ -32,14 +32,14 @@ from fusiqa.data.cache import Store, open_store
 from fusiqa.data.loader import Draw, EvaluationCrops, choose_workers, evaluation_loader
 from fusiqa.data.ratings import Split
 from fusiqa.errors import FusiqaError
-from fusiqa.models.crops import passes, to_unit_range
+from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.fusion import GRID, averages, pool
 from fusiqa.models.head import STAGES
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.progress import Say, progress_bar
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import Outputs
-from fusiqa.scoring.torch import TorchNetwork, in_float32, outputs
+from fusiqa.scoring.torch import TorchNetwork, in_float32, outputs, passes
 from fusiqa.scoring.views import OVERLAP
 from fusiqa.training.fit import PredictTest, fit
 from fusiqa.training.predict import score_batches

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.loader import EvaluationBatch, TrainingBatch
-from fusiqa.models.crops import to_unit_range
+from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.scoring.models import Network
 from fusiqa.scoring.result import SCALE_COLUMNS

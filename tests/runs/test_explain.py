@@ -17,7 +17,6 @@ from fusiqa.data.catalog import read_images
 from fusiqa.data.distortions import DISTORTIONS, distort
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
-from fusiqa.models.crops import attention_of, to_unit_range
 from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.runs.explain import SHIFTS_FILE, choose_images, explain, image_gates
 from fusiqa.runs.folder import write_config
@@ -331,8 +330,7 @@ def test_an_image_of_one_crop_has_the_gates_of_that_crop(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "one.png")
     trained = load_checkpoint(make_model(tmp_path / "run", fusion="spatial"))
     found = image_gates(trained, replace(read_images([tmp_path / "one.png"]), resize="none"), 0)
-    with torch.no_grad():
-        gates = trained.fuse(to_unit_range(torch.tensor(pixels).permute(2, 0, 1)[None])).attention[0]
+    gates = trained.attention(torch.tensor(pixels).permute(2, 0, 1)[None])[0]
     assert (found.name, found.gates.shape) == ("one.png", (4, CROP, CROP))
     assert (found.pixels == pixels).all()
     cell = np.arange(CROP) * 7 // CROP
@@ -354,7 +352,7 @@ def test_a_cross_scale_run_draws_and_writes_its_matrix_by_group(two, tmp_path):
 def test_a_fusion_that_has_no_gates_or_matrix_is_refused(tmp_path):
     trained = load_checkpoint(make_model(tmp_path / "run", fusion="attention"))
     with pytest.raises(FusiqaError, match="attention fusion attends to nothing beyond its scale weights"):
-        attention_of(trained, torch.zeros(1, 3, CROP, CROP, dtype=torch.uint8))
+        trained.attention(torch.zeros(1, 3, CROP, CROP, dtype=torch.uint8))
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------
