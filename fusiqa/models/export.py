@@ -7,7 +7,6 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +71,7 @@ def with_fixed_padding(module: nn.Module) -> None:
             with_fixed_padding(child)
 
 
-def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool = False) -> float:
+def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
     """Write a model as .onnx or .pt2.
 
     Its input is `crops`, uint8 (batch, side, side, 3), RGB; its outputs are `score` (batch,), on the score range, for a
@@ -80,19 +79,18 @@ def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool 
     (batch, 9). The batch may have any size; with `view` whole the height and width too, in multiples of 32 from 64.
 
     Args:
-        network: the model, on the CPU.
+        network: the model, on the CPU. Matrices and kernels that 16 bits hold exactly, as those of a model that was
+            saved so, are stored in 16 bits in an .onnx too; they compute in 32 all the same.
         output: the file.
         source: what the file depends on, kept in its metadata (`fusiqa.scoring.models.source_of`).
-        half: store matrices and kernels of an ONNX file in 16 bits; they compute in 32 all the same.
 
     Returns the largest difference to torch that was seen, as a fraction of the score range. Raises FusiqaError where
-    the model cannot be exported, or what came out differs; there is then no file.
+    what came out differs; there is then no file.
     """
     onnx, differences = output.suffix.lower() == ".onnx", list[float]()
-    write = write_onnx if onnx else write_exported
 
     def write_and_try(temporary: Path) -> None:
-        write(network, temporary, metadata(network, source), half=half)
+        (write_onnx if onnx else write_exported)(network, temporary, json.dumps(metadata(network, source)))
         written = OnnxNetwork(temporary, device="cpu", windows=True) if onnx else load_exported(temporary)
         differences.append(difference(network, written))
         if not differences[0] <= TOLERANCE:
@@ -102,21 +100,26 @@ def export(network: TorchNetwork, output: Path, *, source: str = "", half: bool 
     return differences[0]
 
 
-def write_onnx(network: TorchNetwork, path: Path, stated: dict[str, Any], *, half: bool) -> None:
-    """ONNX with the description of the model in its metadata. Raises FusiqaError where onnx is not installed."""
-    if not all(find_spec(name) for name in ("onnx", "onnxscript")):
-        raise FusiqaError("exporting to ONNX needs onnx and onnxscript: pip install 'fusiqa[onnx]'")
+def write_onnx(network: TorchNetwork, path: Path, description: str) -> None:
+    """ONNX with the description of the model in its metadata."""
     program, names = traced(network)
     named: dict[str, Any] = {"input_names": [INPUT], "output_names": names, "external_data": False}
+    half = all(fits_half(tensor.numpy()) for tensor in network.model.state_dict().values() if tensor.ndim > 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own workings
         # In halves not optimised, which merges batch norms into kernels, which then no longer fit into 16 bits.
         made = torch.onnx.export(program, (), dynamo=True, verbose=False, optimize=not half, **named)
     assert made is not None
-    made.model.metadata_props[METADATA] = json.dumps(stated)
+    made.model.metadata_props[METADATA] = description
     made.save(path, external_data=False)
     if half:
         store_in_half(path)
+
+
+def fits_half(values: np.ndarray) -> bool:
+    """Whether 16 bits hold every value exactly."""
+    with np.errstate(over="ignore"):
+        return np.array_equal(values, values.astype(np.float16))
 
 
 def store_in_half(path: Path) -> None:
@@ -126,11 +129,11 @@ def store_in_half(path: Path) -> None:
     model = onnx.load(path)
     casts = []
     for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
-            continue  # vectors stay: a variance may be too small or too large for 16 bits, and they are few
-        name, half = tensor.name, onnx.numpy_helper.to_array(tensor).astype(np.float16)
-        tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}_half"))
-        casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.ndim > 1 and fits_half(values):
+            name = tensor.name
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
     nodes = list(model.graph.node)
     for node in nodes:
         del node.metadata_props[:]  # stack traces of the exporter, a megabyte
@@ -140,12 +143,11 @@ def store_in_half(path: Path) -> None:
     onnx.save(model, path)
 
 
-def write_exported(network: TorchNetwork, path: Path, stated: dict[str, Any], *, half: bool) -> None:
+def write_exported(network: TorchNetwork, path: Path, description: str) -> None:
     """torch.export's format; `torch.export.load(path, extra_files=...)` gives back the description."""
-    program, _ = traced(network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it remarks on weights that share memory, which are on the CPU here
-        torch.export.save(program, path, extra_files={f"{METADATA}.json": json.dumps(stated)})
+        torch.export.save(traced(network)[0], path, extra_files={f"{METADATA}.json": description})
 
 
 def traced(network: TorchNetwork) -> tuple[torch.export.ExportedProgram, list[str]]:

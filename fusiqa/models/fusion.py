@@ -203,14 +203,11 @@ def averages(side: int | torch.SymInt, grid: int, windows: int = 1) -> Float[Ten
 
     With several windows, which overlap by half, the rows of each in turn: their cells are as many parts of the window.
     """
-    size = 1.0 if windows == 1 else 2 / (windows + 1)
-    corners = torch.arange(windows, dtype=torch.float64).unsqueeze(1) * size / 2
-    low = (corners + size * torch.arange(grid, dtype=torch.float64) / grid).view(-1, 1)
-    place = torch.arange(side).double()
-    first: Tensor = (low * side + 1e-6).floor()  # type: ignore[union-attr]  # a tensor times a SymInt is a tensor
-    last: Tensor = ((low + size / grid) * side - 1e-6).ceil()  # type: ignore[union-attr]
-    inside = (place >= first) & (place < last)
-    return inside.float() / inside.float().sum(dim=1, keepdim=True)
+    parts = (windows + 1) * grid  # of a side, of which every cell has two
+    first = torch.tensor([[grid * window + 2 * cell] for window in range(windows) for cell in range(grid)])
+    offset = torch.arange(side) * parts - first * side  # of each place from the begin of each cell, in wholes
+    inside = ((offset > -parts) & (offset < 2 * side)).float()
+    return inside / inside.sum(dim=1, keepdim=True)
 
 
 BUILDERS: dict[str, Callable[[Sequence[int], ModelConfig], Fusion]] = {
