@@ -118,7 +118,7 @@ class ServeConfig(Settings):
     max_files: Annotated[int, COUNT, "Most images in one request."] = 16
     max_waiting: Annotated[int, COUNT] = 256
     """Most images that wait at once; further requests are answered 503, retry later."""
-    timeout_seconds: Annotated[float, POSITIVE, "Longest duration of a request, seconds."] = 60.0
+    timeout_seconds: Annotated[float, POSITIVE, "Longest that a request may take to arrive, and to score."] = 60.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

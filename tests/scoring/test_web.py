@@ -1,6 +1,7 @@
 """The API of `fusiqa serve`: answers, limits, and many requests at once."""
 
 import asyncio
+import contextlib
 import io
 import re
 import socket
@@ -21,6 +22,7 @@ from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.result import Result
 
 pytest.importorskip("fastapi")
+from fusiqa.scoring.web import connection
 from fusiqa.scoring.web.app import PAGES, make_app
 from fusiqa.scoring.web.queue import ScoringQueue
 
@@ -87,7 +89,7 @@ def test_a_image_beyond_a_limit_has_its_reason_and_is_not_decoded(app, content, 
 def test_too_many_images_and_too_many_bytes_are_refused(app):
     answer = ask(app, "POST", "/v1/score", files=files(*[picture(0)] * 6))
     assert answer.status_code == 413
-    assert answer.json()["detail"] == "6 images; at most 5 are allowed in one request"
+    assert answer.json()["detail"] == "at most 5 images are allowed in one request"
     answer = ask(app, "POST", "/v1/score", files=files(bytes(2_000_000)))
     assert answer.status_code == 413
     assert "larger than" in answer.json()["detail"]
@@ -177,7 +179,104 @@ def test_a_busy_server_answers_503_and_a_late_one_504(scorer, monkeypatch):
     assert answer.json()["detail"] == "server busy: 3 images wait already; retry later"
     late = ask(app, "POST", "/v1/score", files=files(picture(0)))
     assert late.status_code == 504
-    assert late.json()["detail"] == "it took longer than 0.2 seconds"
+    assert late.json()["detail"].startswith("it took longer than 0.2 seconds")
+
+
+def test_a_full_server_refuses_before_it_reads_the_images(scorer, monkeypatch):
+    monkeypatch.setattr(scorer, "network", Slow(scorer.network, 1))
+    app = make_app(scorer, ServeConfig(max_waiting=1))
+    read = 0
+
+    async def body():
+        nonlocal read
+        read += 1
+        yield bytes(100)
+
+    async def two_at_once() -> httpx.Response:
+        async with client(app) as browser:
+            first = asyncio.create_task(browser.post("/v1/score", files=files(picture(0))))
+            await asyncio.sleep(0.3)
+            how = {"content": body(), "headers": {"Content-Type": "multipart/form-data; boundary=x"}}
+            second = await browser.post("/v1/score", **how)
+            assert (await first).status_code == 200
+            return second
+
+    assert asyncio.run(two_at_once()).status_code == 503
+    assert read == 0
+
+
+def test_images_of_a_client_that_left_are_not_scored(scorer, monkeypatch):
+    slow = Slow(scorer.network, 0.3)
+    monkeypatch.setattr(scorer, "network", slow)
+    app = make_app(scorer, ServeConfig())
+    request = httpx.Request("POST", "http://127.0.0.1/v1/score", files=files(*[picture(0)] * 5))
+    coming = [{"type": "http.request", "body": request.read()}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return coming.pop(0) if coming else await asyncio.sleep(60)
+
+    async def send(message):
+        pass
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/score", "query_string": b"", "headers": request.headers.raw}
+    calls = []
+    slow.network = lambda crops, network=slow.network: (calls.append(1), network(crops))[1]
+    asyncio.run(app(scope, receive, send))
+    assert len(calls) < 5
+
+
+def test_a_body_that_comes_too_slowly_is_given_up(scorer):
+    app = make_app(scorer, ServeConfig(timeout_seconds=0.2))
+
+    async def slow():
+        yield b"--x\r\n"
+        await asyncio.sleep(5)
+
+    how = {"content": slow(), "headers": {"Content-Type": "multipart/form-data; boundary=x"}}
+    answer = ask(app, "POST", "/v1/score", **how)
+    assert (answer.status_code, answer.json()["detail"]) == (408, "the body took longer than 0.2 seconds")
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"data": {"files": "text"}}, "The method is not allowed"),
+        ({"files": [("other", ("a.png", b"x"))]}, "expected images in the form's files"),
+        ({"files": [("files", (None, b"text"))]}, "expected images in the form's files"),
+        ({"files": [(f"t{n}", (None, b"x")) for n in range(9)]}, "Too many fields"),
+        ({"files": [("t", (None, bytes(2_000)))]}, "Part exceeded"),
+    ],
+)
+def test_a_form_without_images_or_with_much_text_is_refused(app, parts, reason):
+    answer = ask(app, "POST", "/v1/score", **parts)
+    assert answer.status_code == 400
+    assert "data" in parts or reason in answer.json()["detail"]
+
+
+def test_an_upload_that_does_not_fit_on_the_disk_is_said_to_be_the_servers_fault(app, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("starlette.requests.Request._get_form", full)
+    answer = ask(app, "POST", "/v1/score", files=files(picture(0)))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert "No space left on device" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://127.0.0.1"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "https://a.org", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "https://b.org"}, 200),
+    ],
+)
+def test_a_form_of_another_site_is_refused(scorer, headers, status):
+    app = make_app(scorer, ServeConfig(allowed_hosts=("b.org",)))
+    assert ask(app, "POST", "/v1/score", files=files(picture(0)), headers=headers).status_code == status
 
 
 def test_a_fault_of_the_network_ends_its_requests_and_not_the_server(scorer):
@@ -273,7 +372,9 @@ def test_names_need_not_be_ascii(app):
     assert result["name"] == "grün 花.png"
 
 
-def test_the_command_serves_until_it_is_told_to_stop(model_folder, capsys, monkeypatch):
+@pytest.fixture
+def served(model_folder, capsys, monkeypatch):
+    """Address and port of `fusiqa serve` in a thread, and what ends it."""
     import uvicorn
 
     servers = []
@@ -287,11 +388,51 @@ def test_the_command_serves_until_it_is_told_to_stop(model_folder, capsys, monke
     while "(Ctrl-C ends it)" not in (said := capsys.readouterr().out) and time.monotonic() < until:
         time.sleep(0.05)
     address = said.split()[3]
-    answer = httpx.post(f"{address}/v1/score", files=files(picture(0)), timeout=60)
-    assert answer.json()["results"][0]["error"] is None
-    servers[0].should_exit = True
+
+    def stop() -> None:
+        servers[0].should_exit = True
+
+    yield address, int(address.rpartition(":")[2]), stop
+    stop()
     serving.join(20)
     assert not serving.is_alive()
+
+
+def test_the_command_answers_what_it_accepted_before_it_stops(served):
+    address, _, stop = served
+    answers = []
+    several = files(*[picture(seed, 400, 500) for seed in range(8)])
+    asking = threading.Thread(
+        target=lambda: answers.append(httpx.post(f"{address}/v1/score", files=several, timeout=60))
+    )
+    asking.start()
+    until = time.monotonic() + 20
+    while not httpx.get(f"{address}/health").json()["waiting"] and asking.is_alive() and time.monotonic() < until:
+        time.sleep(0.01)
+    stop()
+    asking.join(60)
+    assert [result["error"] for result in answers[0].json()["results"]] == [None] * 8
+
+
+def test_slow_and_many_connections_are_bounded(served, monkeypatch):
+    address, port, _ = served
+    monkeypatch.setattr(connection, "HEADER_SECONDS", 0.3)
+    with socket.create_connection(("127.0.0.1", port)) as slow:
+        slow.sendall(b"GET /health HTTP/1.1\r\nHost: 127")
+        slow.settimeout(10)
+        assert slow.recv(100) == b""
+    monkeypatch.setattr(connection, "most_connections", lambda: 2)
+    monkeypatch.setattr(connection, "HEADER_SECONDS", 30)
+    with contextlib.ExitStack() as held:
+        for _ in range(2):
+            held.enter_context(socket.create_connection(("127.0.0.1", port)))
+        time.sleep(0.2)
+        refused = httpx.get(f"{address}/health")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+    until = time.monotonic() + 10
+    while (status := httpx.get(f"{address}/health").status_code) != 200 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert status == 200
 
 
 def test_a_port_in_use_is_one_clear_error(model_folder, capsys):

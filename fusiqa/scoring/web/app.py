@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from time import monotonic
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
-from fastapi import FastAPI, File, HTTPException, Response, UploadFile
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException as FormError  # of which FastAPI's is one
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +25,7 @@ from fusiqa.config.commands import LOOPBACK, ServeConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import size_of
 from fusiqa.scoring.inputs import ImageInput, printable
+from fusiqa.scoring.result import Result
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.web.queue import BusyError, ScoringQueue
 from fusiqa.scoring.web.schema import ModelAnswer, Problem, ScoreAnswer, ScoresAnswer
@@ -35,14 +40,34 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 REFUSALS = {
+    400: "the form cannot be read, or has no image, or a part of it is no file",
+    403: "it comes from a page of another site",
+    408: "its body came too slowly",
     413: "too many images, or too many bytes",
-    400: "the form cannot be read",
     503: "server busy, retry later",
     504: "it took too long",
 }
-RETRY_AFTER = "2"  # seconds
+RETRY_AFTER = {"Retry-After": "2"}  # seconds
 MEGA = 1_000_000
 FORM = 64 * 1024  # bytes of a form around its files
+OTHER_FIELDS, FIELD_BYTES = 8, 1_000  # most fields of text in a form, and bytes in each; nothing reads them
+FORM_SCHEMA = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["files"],
+                "properties": {
+                    "files": {
+                        "type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"},
+                        "description": "images, each a part with a file name",
+                    }
+                },
+            }
+        }
+    },
+}  # fmt: skip
 
 
 def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
@@ -67,7 +92,7 @@ def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
         app.add_route(route, lambda _, answer=answer: answer(), include_in_schema=False)  # type: ignore[misc]
     add_api(app, queue, config)
     largest = int(config.max_files * config.max_megabytes * MEGA) + FORM
-    app.add_middleware(Entrance, largest=largest, root_path=config.root_path)
+    app.add_middleware(Entrance, largest=largest, seconds=config.timeout_seconds, root_path=config.root_path)
     if config.is_local or config.allowed_hosts:  # else a page elsewhere could reach this machine under another name
         hosts = [*LOOPBACK, "[::1]", config.host, *config.allowed_hosts]
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
@@ -89,22 +114,21 @@ def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
         status: {"model": Problem, "description": why} for status, why in REFUSALS.items()
     }
 
-    @app.post("/v1/score", responses=problems)
-    async def score(files: Annotated[list[UploadFile], File(description="images")]) -> ScoresAnswer:
+    @app.post("/v1/score", responses=problems, openapi_extra={"requestBody": FORM_SCHEMA})
+    async def score(request: Request) -> ScoresAnswer:
         """Score images; one that cannot be read has an error in its place."""
-        if len(files) > config.max_files:
-            raise HTTPException(413, f"{len(files)} images; at most {config.max_files} are allowed in one request")
-        wanted = [
-            ImageInput(printable(each.filename or "image"), partial(limited, each.file, config)) for each in files
-        ]
-        with seconds.time():
-            try:
-                results = await asyncio.wait_for(queue.score(wanted), config.timeout_seconds)
-            except BusyError:
-                busy = f"server busy: {config.max_waiting} images wait already; retry later"
-                raise HTTPException(503, busy, {"Retry-After": RETRY_AFTER}) from None
-            except TimeoutError:
-                raise HTTPException(504, f"it took longer than {config.timeout_seconds:g} seconds") from None
+        refuse_other_sites(request, config)
+        busy = HTTPException(503, f"server busy: {config.max_waiting} images wait already; retry later", RETRY_AFTER)
+        if queue.waiting >= config.max_waiting:
+            raise busy
+        form = await form_of(request, config)
+        try:
+            with seconds.time():
+                results = await while_connected(request, queue.score(images_of(form, config)), config)
+        except BusyError:
+            raise busy from None
+        finally:
+            await form.close()
         for result in results:
             images.labels("scored" if result.ok else "unreadable").inc()
         return ScoresAnswer(results=[ScoreAnswer.of(result) for result in results])
@@ -129,14 +153,72 @@ def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-class Entrance:
-    """ASGI middleware that stops reading a body as soon as it is too large, whatever its Content-Length says.
+def refuse_other_sites(request: Request, config: ServeConfig) -> None:
+    """A browser also sends forms of pages elsewhere here, and says where they come from."""
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    own = [request.headers.get("host"), *config.allowed_hosts]
+    other = site not in ("same-origin", "none") if site else urlsplit(origin or "").netloc not in own
+    if origin is not None and other and urlsplit(origin).hostname not in config.allowed_hosts:
+        raise HTTPException(
+            403, f"the page of {origin} may not use this server; its owner can allow it by allowed_hosts"
+        )
 
-    HEAD is answered as GET is, on every route, without the body. A proxy may leave `root_path` in the path or not.
+
+async def form_of(request: Request, config: ServeConfig) -> FormData:
+    """The form of a request, its files on disk where they are large; HTTPException where it is refused."""
+    try:
+        return await request.form(max_files=config.max_files, max_fields=OTHER_FIELDS, max_part_size=FIELD_BYTES)
+    except FormError as refusal:
+        if "Too many files" in refusal.detail:
+            raise HTTPException(413, f"at most {config.max_files} images are allowed in one request") from None
+        raise
+    except OSError as reason:
+        full = f"the server cannot keep the upload ({reason.strerror}); retry later"
+        raise HTTPException(503, full, RETRY_AFTER) from reason
+
+
+def images_of(form: FormData, config: ServeConfig) -> list[ImageInput]:
+    """The images of a form, not yet read."""
+    files = form.getlist("files")
+    if not files or not all(isinstance(each, UploadFile) for each in files):
+        raise HTTPException(400, "expected images in the form's files, each with a file name")
+    return [
+        ImageInput(printable(each.filename or "image"), partial(limited, each.file, config))
+        for each in files
+        if isinstance(each, UploadFile)
+    ]
+
+
+async def while_connected(
+    request: Request, work: Coroutine[Any, Any, list[Result]], config: ServeConfig
+) -> list[Result]:
+    """The result of work, which is cancelled when the client leaves or it takes too long: 504."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone(request))
+    try:
+        await asyncio.wait({working, leaving}, timeout=config.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise HTTPException(504, f"it took longer than {config.timeout_seconds:g} seconds, or the client left")
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def gone(request: Request) -> None:
+    """Returns when the client has left; the body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class Entrance:
+    """ASGI middleware that stops reading a body as soon as it is too large, or comes too slowly.
+
+    Neither its Content-Length nor each piece's punctuality is relied on. HEAD is answered as GET is, on every route,
+    without the body. A proxy may leave `root_path` in the path or not.
     """
 
-    def __init__(self, app: ASGIApp, largest: int, root_path: str) -> None:
-        self.app, self.largest, self.root_path = app, largest, root_path
+    def __init__(self, app: ASGIApp, largest: int, seconds: float, root_path: str) -> None:
+        self.app, self.largest, self.seconds, self.root_path = app, largest, seconds, root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -145,11 +227,17 @@ class Entrance:
         stated = dict(scope["headers"]).get(b"content-length", b"0")
         if stated.isdigit() and int(stated) > self.largest:
             return await JSONResponse({"detail": refusal[0]}, 413, refusal[1])(scope, receive, send)
-        taken, is_head = 0, scope["method"] == "HEAD"
+        taken, is_head, deadline = 0, scope["method"] == "HEAD", monotonic() + self.seconds
+        complete = False
 
         async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, complete
+            try:
+                message = await asyncio.wait_for(receive(), None if complete else deadline - monotonic())
+            except TimeoutError:
+                slow = f"the body took longer than {self.seconds:g} seconds"
+                raise HTTPException(408, slow, {"Connection": "close"}) from None
+            complete = not message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > self.largest:
                 raise HTTPException(413, *refusal)

@@ -54,10 +54,10 @@ class ScoringQueue:
             return await asyncio.wrap_future(result)
 
     def close(self) -> None:
-        """End the threads; images that wait are not scored."""
+        """End the threads after the image that each works on; images that wait are not scored."""
         self.closed = True
         for pool in (self._readers, self._thread):
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
     def _score_next(self) -> None:
         """Score the first image that waits, and those after it that fit into the same pass.

@@ -9,15 +9,17 @@ from fusiqa.config.commands import LOOPBACK, ServeConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.scorer import Scorer
 
-LAST_SECONDS = 5  # that requests in progress get after an interruption
-
 
 def serve(config: ServeConfig) -> None:
-    """Serve until interrupted. Raises FusiqaError: the extra is not installed, no model, or an address in use."""
+    """Serve until interrupted; requests in progress are then answered before it ends.
+
+    Raises FusiqaError: the extra is not installed, no model, or an address in use.
+    """
     try:
         import uvicorn
 
         from fusiqa.scoring.web.app import make_app
+        from fusiqa.scoring.web.connection import Connection
     except ImportError as reason:
         raise FusiqaError(f"fusiqa serve needs {reason.name}: pip install 'fusiqa[serve]'") from reason
     listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
@@ -34,5 +36,8 @@ def serve(config: ServeConfig) -> None:
         print(f"warning: anyone who can reach {config.host} can use this server; it has no password", file=sys.stderr)
     host, port = ("127.0.0.1" if config.host in LOOPBACK else config.host), listener.getsockname()[1]
     print(f"fusiqa is at http://{host}:{port} (Ctrl-C ends it)", flush=True)
-    settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=LAST_SECONDS, server_header=False)
+    last_seconds = round(2 * config.timeout_seconds) + 1  # to read a request, and to score it
+    settings = uvicorn.Config(
+        app, http=Connection, log_level="warning", timeout_graceful_shutdown=last_seconds, server_header=False
+    )
     uvicorn.Server(settings).run(sockets=[listener])
