@@ -22,7 +22,7 @@ from fusiqa.machine import prepare_cpu
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.training.frozen import pack, score_packed
 from fusiqa.training.module import loss_of
-from fusiqa.training.recipe import choose_precision, choose_rates, create_optimizer
+from fusiqa.training.recipe import choose_precision, create_optimizer, rates_and_regularisation
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Settings:
 def images_per_second(model: QualityModel, judge: Callable[[], Prediction], batch: int, settings: Settings) -> float:
     """One crop of each image; the median over steps."""
     optimiser = OptimiserSettings()
-    rates = choose_rates(NetworkSettings(settings.backbone), optimiser)
+    rates, _ = rates_and_regularisation(NetworkSettings(settings.backbone), optimiser)
     optimizer = create_optimizer(model, rates, optimiser.weight_decay, fused=True)
     mos = torch.rand(batch) * model.config.score_range.width + model.config.score_range.low
     bf16 = choose_precision("auto", "cpu", frozen=False) == "bf16"

@@ -19,7 +19,7 @@ from pages import (
 
 import fusiqa
 from fusiqa.config import TrainConfig
-from fusiqa.models import checkpoint
+from fusiqa.models import quality
 from fusiqa.runs import folder
 from fusiqa.training import fit
 
@@ -88,7 +88,7 @@ def test_every_equation_names_its_code(name):
 
 def test_the_training_page_names_every_file_of_a_run():
     files = [
-        value for module in (folder, checkpoint, fit) for name, value in vars(module).items() if name.endswith("_FILE")
+        value for module in (folder, quality, fit) for name, value in vars(module).items() if name.endswith("_FILE")
     ]
     assert len(set(files)) >= 9
     first_cells = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "train.md").read_text("utf-8"), re.MULTILINE)
@@ -97,7 +97,7 @@ def test_the_training_page_names_every_file_of_a_run():
 
 
 def test_the_parts_of_config_json_are_as_stated(tmp_path):
-    folder.write_config(tmp_path, TrainConfig(), resolved={}, provenance={})
+    folder.start_run(tmp_path, TrainConfig(), resolved={}, provenance={})
     stated = re.search(r"`config.json` has three parts: (.*?)\.\s", prose(ROOT / "docs" / "protocol.md"), re.DOTALL)
     written = json.loads((tmp_path / folder.CONFIG_FILE).read_text("utf-8"))
     assert set(re.findall(r"`(\w+)`", stated[1])) == set(written)

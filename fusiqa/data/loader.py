@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -30,9 +30,9 @@ class TrainingBatch(NamedTuple):
 
 
 class EvaluationBatch(NamedTuple):
-    """The parts of some images that they are scored on, and the images' rows."""
+    """The parts of some images that they are scored on, or the maps of these, and the images' rows."""
 
-    views: list[Views]  # or an array of feature maps of each image
+    views: list[Views | np.ndarray]
     rows: list[int]
 
     @property
@@ -143,7 +143,7 @@ def evaluation_loader(
     return DataLoader(reader, images_at_once, sampler=rows, num_workers=num_workers, collate_fn=_evaluation_batch)
 
 
-def _evaluation_batch(items: list[tuple[Any, int]]) -> EvaluationBatch:
+def _evaluation_batch(items: list[tuple[Views | np.ndarray, int]]) -> EvaluationBatch:
     return EvaluationBatch([views for views, _ in items], [row for _, row in items])
 
 

@@ -14,7 +14,7 @@ from fusiqa.data.cache import CachedImages, cached
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
 from fusiqa.progress import Say
-from fusiqa.runs.folder import CONFIG_FILE, SPLIT_FILE, folder_of, is_run, read_record
+from fusiqa.runs.folder import CONFIG_FILE, SPLIT_FILE, TrainedModel
 from fusiqa.scoring.image import Resize
 from fusiqa.stats.metrics import FEWEST_IMAGES
 
@@ -57,17 +57,15 @@ def prepare(data: DataSettings, ratings: Ratings, *, view: str, say: Say, progre
     return replace(checked, ratings=replace(ratings, images=reader))
 
 
-def own_part(model: Path, split: Split, *, data_dir: Path | None = None) -> Ratings:
+def own_part(model: TrainedModel, split: Split, *, data_dir: Path | None = None) -> Ratings:
     """One split of the data set that a run was trained on, from `data_dir`, by default from where it lay then."""
-    folder = folder_of(model)
-    if not is_run(folder):
-        raise FusiqaError(f"{model} is not a run directory: give images or a `dataset`")
-    record = read_record(folder)
-    given = {name: record["settings"][name] for name in hints(DataSettings)}
-    data = from_plain(DataSettings, given, where=str(folder / CONFIG_FILE))
+    if not model.record:
+        raise FusiqaError(f"{model.folder} is not a run directory: give images or a `dataset`")
+    given = {name: model.record["settings"][name] for name in hints(DataSettings)}
+    data = from_plain(DataSettings, given, where=str(model.folder / CONFIG_FILE))
     ratings = read_ratings(replace(data, data_dir=data_dir or data.data_dir, split_file=None))
-    broken = [row["image"] for row in record["resolved"]["broken"]]
-    return splits.load(ratings.without(broken), folder / SPLIT_FILE).part(split)
+    broken = [row["image"] for row in model.record["resolved"]["broken"]]
+    return splits.load(ratings.without(broken), model.folder / SPLIT_FILE).part(split)
 
 
 def usable(ratings: Ratings, *, rated: bool, progress: bool, say: Say) -> Ratings:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from fusiqa.config import EvaluateConfig
 from fusiqa.data import catalog
 from fusiqa.data.distorted import FLAW_OF_DISTORTION, every_distortion, treatment_of
 from fusiqa.data.distortions import DISTORTIONS, LEVELS
@@ -30,30 +31,21 @@ CLEAR = 3  # level from which a flaw is to be named
 CELLS = [(name, level) for name in DISTORTIONS for level in LEVELS]
 
 
-def evaluate_distorted(
-    model: Path, images: Path, folder: Path, *, device: str, progress: bool, seed: int = 0, say: Say = print
-) -> dict[str, Estimate]:
+def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say = print) -> dict[str, Estimate]:
     """Score every image of a folder as it is and under 25 distortions at 5 levels, and write what the scores get right.
 
-    Images are resized as the model asks and then distorted. Intervals are over images.
-
-    Args:
-        model: a run folder or a model.safetensors.
-        images: a folder of sharp images, at least two.
-        folder: for distorted.csv (every score), distorted.md and distorted.png.
-        device: as `Scorer`.
-        progress: whether to show a bar.
-        seed: of what distortions draw.
-        say: takes the report.
+    Images are resized as the model asks and then distorted. Writes distorted.csv (every score), distorted.md and
+    distorted.png; the intervals are over images.
     """
-    sharp = catalog.read_images([images], say=say)
+    assert config.data_dir is not None, "a folder of sharp images, as the settings demand"
+    sharp = catalog.read_images([config.data_dir], say=say)
     if len(sharp) < 2:
-        raise FusiqaError(f"{images}: expected a folder of at least two sharp images")
-    scorer = Scorer(model, device=device, readers=1)  # `DistortedImages` keeps the image that it read last
-    made = every_distortion(sharp, resize=Resize.parse(scorer.info.resize, view=scorer.info.view), seed=seed)
+        raise FusiqaError(f"{config.data_dir}: expected a folder of at least two sharp images")
+    scorer = Scorer(config.model, device=config.device, readers=1)  # `DistortedImages` keeps the image read last
+    made = every_distortion(sharp, resize=Resize.parse(scorer.info.resize, view=scorer.info.view))
     inputs = (ImageInput(name, partial(made.images.read, name)) for name in made.table["image"])
     rows = []
-    with progress_bar(what="scoring distorted images", total=len(made), shown=progress) as bar:
+    with progress_bar(what="scoring distorted images", total=len(made), shown=config.progress) as bar:
         for result in scorer.stream(inputs):
             if result.error is not None:
                 raise FusiqaError(f"{result.name}: {result.error}")
@@ -67,9 +59,7 @@ def evaluate_distorted(
     write_csv(table, folder / "distorted.csv")
     cells = table["score"].to_numpy().reshape(len(sharp), -1)[:, 1:].mean(axis=0).reshape(len(DISTORTIONS), -1)
     level_curves(cells, opinions(), scorer.score_range, list(DISTORTIONS), folder / "distorted.png")
-    text = to_markdown(
-        pd.DataFrame([{"measure": name, "value": format(value, ".3f")} for name, value in found.items()])
-    )
+    text = to_markdown(pd.DataFrame({"measure": list(found), "value": [f"{value:.3f}" for value in found.values()]}))
     note = f"{len(sharp)} images, {scorer.info.name}; 95 % intervals over images."
     write_text(folder / "distorted.md", f"{text}\n\n{note}\n")
     say(f"{text}\n{note}")

@@ -23,7 +23,7 @@ from fusiqa.progress import Say
 from fusiqa.runs.compare import cells
 from fusiqa.runs.data import own_part, usable
 from fusiqa.runs.distorted import evaluate_distorted
-from fusiqa.runs.folder import backbone_of, folder_of, is_own, own_dataset, seen_in_training
+from fusiqa.runs.folder import TrainedModel
 from fusiqa.scoring.sheet import Shown, contact_sheet
 from fusiqa.stats.intervals import Estimate
 from fusiqa.stats.metrics import METRICS, estimate, measure
@@ -34,28 +34,30 @@ TABLES = ("evaluation.csv", "evaluation.md", "predictions_*.csv", "kinds_*.csv",
 
 def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     """Measure on every data set; one that cannot be read is reported and skipped. Returns the folder of all files."""
-    folder = config.output or folder_of(config.model) / "evaluation"
-    if config.dataset == (DISTORTED,) and config.data_dir is not None:
+    trained = TrainedModel.at(config.model)
+    folder = config.output or trained.folder / "evaluation"
+    if config.dataset == (DISTORTED,):
         claim(folder, "distorted.csv", "distorted.md", "distorted.png")
-        evaluate_distorted(
-            config.model, config.data_dir, folder, device=config.device, progress=config.progress, say=say
-        )
+        evaluate_distorted(config, folder, say=say)
         return folder
-    model, backbone = load_checkpoint(config.model), backbone_of(config.model)
+    model = load_checkpoint(config.model)
     claim(folder, *TABLES, "scatter_*.png", "worst_*.png")
     rows = []
     for dataset, stem in file_stems(config.dataset).items():
         try:
-            rows.append(evaluate_set(dataset, stem, model, folder, config, say))
+            ratings, part = choose_images(dataset, config, trained, say)
+            rows.append(evaluate_set(ratings, part, stem, model, folder, config, say))
         except FusiqaError as reason:
             say(f"notice: not measured on {dataset}: {reason}")
     if not rows:
         raise FusiqaError(f"{config.model}: none of {', '.join(config.dataset)} could be measured on (see above)")
-    table = pd.DataFrame(rows).assign(backbone=backbone)
+    table = pd.DataFrame(rows).assign(backbone=trained.backbone)
     write_csv(table, folder / "evaluation.csv")
     shown = {name.upper().replace("_LOGISTIC", " after the logistic"): cells(table, name, ".3f") for name in METRICS}
-    text = to_markdown(table[["dataset", "part", "n"]].assign(**shown, resize=table["resize"], backbone=backbone))
-    note = f"""Trained on {own_dataset(config.model) or "unknown"}; backbone {backbone}.
+    text = to_markdown(
+        table[["dataset", "part", "n"]].assign(**shown, resize=table["resize"], backbone=table["backbone"])
+    )
+    note = f"""Trained on {trained.dataset or "unknown"}; backbone {trained.backbone}.
 
 The 95 % intervals are over images. Images are resized before they are cropped: those of a published set by its
 protocol, those of a table as in training. Scores are mapped linearly to each set's range, on which RMSE depends."""
@@ -64,12 +66,27 @@ protocol, those of a table as in training. Scores are mapped linearly to each se
     return folder
 
 
+def choose_images(dataset: str, config: EvaluateConfig, trained: TrainedModel, say: Say) -> tuple[Ratings, str]:
+    """The images of a data set, and which part they are: of the run's own set its test split, of others all."""
+    data_dir, info = config.data_dir, find_dataset(dataset)
+    if data_dir is None and config.data_root is not None and info is not None:  # else `catalog.read` looks for it
+        folders = [config.data_root / name for name in (info.name, *info.aliases)]
+        data_dir = next((folder for folder in folders if folder.is_dir()), None)
+    if trained.was_trained_on(dataset):
+        return own_part(trained, "test", data_dir=data_dir), "test"
+    ratings = catalog.read(dataset, data_dir=data_dir)
+    if catalog.is_custom(dataset) and (seen := trained.seen(ratings.table["image"].tolist())):
+        why = f"{seen} of the {len(ratings)} images of {dataset} have the names of training or validation images"
+        biased = "which biases the figures upwards; the name of the training data set measures on its test split"
+        say(f"warning: {why}, {biased}")
+    return ratings, "all"
+
+
 def evaluate_set(
-    dataset: str, stem: str, model: QualityModel, folder: Path, config: EvaluateConfig, say: Say
+    ratings: Ratings, part: str, stem: str, model: QualityModel, folder: Path, config: EvaluateConfig, say: Say
 ) -> dict[str, Any]:
     """Predict a data set, write its tables and figures, and return its row of the table of all."""
-    ratings, part = choose_images(dataset, config, say)
-    resize = model.resize if part == "test" or catalog.is_custom(dataset) else ratings.resize
+    resize = model.resize if part == "test" or catalog.is_custom(ratings.name) else ratings.resize
     progress = config.progress
     ratings = usable(ratings, rated=True, progress=progress, say=say)
     table = predict(model, ratings, resize=resize, device=config.device, on_range=True, progress=progress)
@@ -86,30 +103,15 @@ def evaluate_set(
         write_csv(measure_by(column, table), folder / f"{column}s_{stem}.csv")
     if config.worst:
         errors = (table["score"] - table["mos"]).abs().sort_values(ascending=False, kind="stable")
-        farthest = errors.index[: config.worst]
-        rows = zip(*(table.loc[farthest, name] for name in ("image", "mos", "score")), strict=True)
-        shown = [Shown(ratings.images.read(i), (f"rated {mos:.3g}, scored {score:.3g}", i)) for i, mos, score in rows]
+        farthest = table.loc[errors.index[: config.worst], ["image", "mos", "score"]].itertuples(index=False)
+        shown = [
+            Shown(ratings.images.read(i), (f"rated {mos:.3g}, scored {score:.3g}", i)) for i, mos, score in farthest
+        ]
         contact_sheet(shown, folder / f"worst_{stem}.png", title=f"Farthest from their ratings: {ratings.name}")
     row: dict[str, Any] = {"dataset": ratings.name, "part": part, "n": agreement.n}
     for name in METRICS:
         row |= getattr(agreement, name).columns(name)
     return {**row, "resize": resize}
-
-
-def choose_images(dataset: str, config: EvaluateConfig, say: Say) -> tuple[Ratings, str]:
-    """The images of a data set, and which part they are: of the run's own set its test split, of others all."""
-    data_dir, info = config.data_dir, find_dataset(dataset)
-    if data_dir is None and config.data_root is not None and info is not None:  # else `catalog.read` looks for it
-        folders = [config.data_root / name for name in (info.name, *info.aliases)]
-        data_dir = next((folder for folder in folders if folder.is_dir()), None)
-    if is_own(config.model, dataset):
-        return own_part(config.model, "test", data_dir=data_dir), "test"
-    ratings = catalog.read(dataset, data_dir=data_dir)
-    if catalog.is_custom(dataset) and (seen := seen_in_training(config.model, ratings.table["image"].tolist())):
-        why = f"{seen} of the {len(ratings)} images of {dataset} have the names of training or validation images"
-        biased = "which biases the figures upwards; the name of the training data set measures on its test split"
-        say(f"warning: {why}, {biased}")
-    return ratings, "all"
 
 
 def file_stems(datasets: Sequence[str]) -> dict[str, str]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 
 from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.catalog import SYNTHETIC, read_images
 from fusiqa.data.distorted import KIND_OF_DISTORTION, PRISTINE, SEPARATOR, distorted, every_distortion, treatment_of
-from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain import weights
@@ -23,13 +22,13 @@ from fusiqa.explain.plots.scales import ImageGates, gate_maps, matrix_panels, sc
 from fusiqa.explain.shifts import SIGNIFICANT_BELOW, UNDISTORTED, distortion_shifts, format_shifts, scale_shifts
 from fusiqa.io import claim, to_markdown, write_csv, write_text
 from fusiqa.models.quality import QualityModel, load_checkpoint
-from fusiqa.progress import Say, progress_bar
+from fusiqa.progress import Say
 from fusiqa.runs.data import own_part, usable
-from fusiqa.runs.folder import folder_of, is_own
+from fusiqa.runs.folder import TrainedModel
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.torch import choose_device, passes
-from fusiqa.scoring.views import OVERLAP, views_of
-from fusiqa.training.predict import predict
+from fusiqa.scoring.views import views_of
+from fusiqa.training.predict import crops_of, predict, run_on_crops
 
 BARS_FILE, HEATMAP_FILE = "attention_distribution.png", "attention_heatmap.png"
 WEIGHTS_FILE, SUMMARY_FILE = "scale_weights.csv", "scale_weights_by_group.csv"
@@ -43,39 +42,55 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
 
     Returns the folder of scale_weights.csv and, by what is asked for and the fusion, the others of `OUTPUTS`.
     """
-    model = load_checkpoint(config.model).to(choose_device(config.device)).eval()
-    if (fusion := model.config.fusion) in ("single", "concat"):
-        why = f"{config.model} has {fusion} fusion, which does not weigh its scales"
-        raise FusiqaError(f"{why}; train with `attention_fusion`")
-    others = load_other_seeds(config, model)
-    ratings = choose_images(config, model, say)
-    folder = config.output or folder_of(config.model) / "attention"
+    models, trained = load_models(config), TrainedModel.at(config.model)
+    model = models[str(config.model)]
+    ratings = choose_images(config, trained, resize=model.resize, say=say)
+    folder = config.output or trained.folder / "attention"
     claim(folder, *OUTPUTS)
-    if fusion == "spatial":
+    if model.config.fusion == "spatial":
         images = [image_gates(model, ratings, row) for row in range(len(ratings))[:MOST_MAPS]]
         gate_maps(images, scale_sizes=model.pyramid.scale_sizes(), path=folder / "attention_maps.png")
     every = config.groups == "every-distortion"
     if every:
-        explain_every_distortion(folder, {str(config.model): model} | others, ratings, config, say)
+        explain_every_distortion(folder, models, ratings, config, say)
     else:
         explain_groups(folder, model, ratings, config, say)
     say(f"written to {folder} ({SHIFTS_FILE if every else BARS_FILE} and others)")
     return folder
 
 
-def choose_images(config: AttentionConfig, model: QualityModel, say: Say) -> Ratings:
-    """The images to explain, with their resize protocol: of a published set its own, else the model's."""
+def load_models(config: AttentionConfig) -> dict[str, QualityModel]:
+    """The model and the `other_seeds`, by name. Raises FusiqaError for a repeated one, or one of another design."""
+    models: dict[str, QualityModel] = {}
+    designs, places = [], set[Path]()
+    for path in (config.model, *config.other_seeds):
+        if path.resolve() in places:
+            raise FusiqaError(f"`other_seeds` names {path} a second time; every run counts once")
+        model = load_checkpoint(path)
+        if model.config.fusion in ("single", "concat"):
+            why = f"{path} has {model.config.fusion} fusion, which does not weigh its scales"
+            raise FusiqaError(f"{why}; train with `attention_fusion`")
+        designs.append((model.config, model.resize))
+        if designs[-1] != designs[0]:
+            why = f"{path} has another design (network, crop size, score range or resize)"
+            raise FusiqaError(f"{why}; `other_seeds` takes runs that differ only in their seed")
+        places.add(path.resolve())
+        models[str(path)] = model.to(choose_device(config.device))
+    return models
+
+
+def choose_images(config: AttentionConfig, trained: TrainedModel, *, resize: str, say: Say) -> Ratings:
+    """The images to explain, with their resize protocol: of a published set its own, else the model's `resize`."""
     if config.images and config.dataset:
         raise FusiqaError("give either images or `dataset`, not both")
-    resize = model.resize
     if config.images:
         ratings = read_images(config.images, say=say)
-    elif config.dataset and not is_own(config.model, config.dataset):
+    elif config.dataset and not trained.was_trained_on(config.dataset):
         ratings = catalog.read(config.dataset, data_dir=config.data_dir)
         ratings = splits.assign(ratings, validation_fraction=0.1, seed=0).part(config.split)
         resize = resize if catalog.is_custom(config.dataset) else ratings.resize
     else:
-        ratings = own_part(config.model, config.split, data_dir=config.data_dir)
+        ratings = own_part(trained, config.split, data_dir=config.data_dir)
     if config.groups == "distortion" and ratings.name != SYNTHETIC:
         why = f"`groups` distortion needs known distortions, which {ratings.name} does not have"
         raise FusiqaError(f"{why}; use quality or make")
@@ -85,20 +100,6 @@ def choose_images(config: AttentionConfig, model: QualityModel, say: Say) -> Rat
         table = table.iloc[sorted(keep)].reset_index(drop=True)
     ratings = replace(ratings, table=table, resize=resize)
     return usable(ratings, rated=not config.images, progress=config.progress, say=say)
-
-
-def load_other_seeds(config: AttentionConfig, first: QualityModel) -> dict[str, QualityModel]:
-    """The runs of `other_seeds` by name. Raises FusiqaError for a repeated one, or one of another design."""
-    others, places = {}, {config.model.resolve()}
-    for run in config.other_seeds:
-        if run.resolve() in places:
-            raise FusiqaError(f"`other_seeds` names {run} a second time; every run counts once")
-        places.add(run.resolve())
-        other = others[str(run)] = load_checkpoint(run)
-        if (other.config, other.resize) != (first.config, first.resize):
-            why = f"{run} has another design (network, crop size, score range or resize)"
-            raise FusiqaError(f"{why}; `other_seeds` takes runs that differ only in their seed")
-    return others
 
 
 def explain_groups(folder: Path, model: QualityModel, ratings: Ratings, config: AttentionConfig, say: Say) -> None:
@@ -178,17 +179,9 @@ def image_gates(model: QualityModel, ratings: Ratings, row: int) -> ImageGates:
     return ImageGates(name, views.pixels, stitched)
 
 
-def attention_matrices(model: QualityModel, ratings: Ratings, *, progress: bool) -> np.ndarray:
-    """The attention matrix of `cross-scale` fusion for each image, (images, 4, 4): the mean over its views."""
-    device = next(model.parameters()).device
-    view = model.config.view
-    crops = EvaluationCrops(ratings, Resize.parse(ratings.resize, view=view), model.config.crop_size, OVERLAP, view)
-    found = np.empty((len(ratings), 4, 4))
-    with progress_bar(what="attention matrices", total=len(ratings), shown=progress) as bar:
-        for batch in evaluation_loader(crops, num_workers=choose_workers(None, ratings)):
-            parts = [model.attention(each) for each in passes(chain.from_iterable(batch.views), device)]
-            matrices = torch.cat(parts).double().cpu().split(batch.counts)
-            for row, views, of_views in zip(batch.rows, batch.views, matrices, strict=True):
-                found[row] = np.average(of_views, axis=0, weights=views.weights)
-            bar.update(len(batch.rows))
+def attention_matrices(model: QualityModel, ratings: Ratings, *, progress: bool) -> Float[np.ndarray, "images 4 4"]:
+    """The attention matrix of `cross-scale` fusion for each image: the mean over its views."""
+    found, crops = np.empty((len(ratings), 4, 4)), crops_of(model, ratings, resize=ratings.resize)
+    for row, views, made in run_on_crops(model, crops, model.attention, what="attention matrices", progress=progress):
+        found[row] = np.average(made.double().numpy(), axis=0, weights=views.weights)
     return found

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -68,24 +69,6 @@ def check_run_dir(folder: Path, config: TrainConfig) -> None:
         raise FusiqaError(f"{folder} already holds a run; add `resume` or `overwrite`, or choose another `run_dir`")
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder has a config.json with the parts that a training run writes."""
-    try:
-        return set(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))) >= CONFIG_PARTS
-    except (OSError, ValueError, TypeError, RecursionError):
-        return False
-
-
-def make_run_dir(folder: Path, config: TrainConfig) -> None:
-    """Make the folder, or empty it where the run in it is to be replaced."""
-    if config.run.overwrite and folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.iterdir():
-        if TEMPORARY.fullmatch(left.name):
-            left.unlink()
-
-
 def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, Any]]:
     """The settings that would change the numbers of the run in a folder, by name: (its own, those given now)."""
     before, now = read_record(folder)["settings"], flat(config.to_json())
@@ -93,9 +76,16 @@ def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, 
     return {n: p for n, p in pairs.items() if not (n in PATHS and None not in p and same_place(*p))}
 
 
-def write_config(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """config.json: the settings as given, as resolved, and the run's provenance; a resumed one adds its own."""
+def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], provenance: dict[str, Any]) -> None:
+    """Make the folder, empty where a run is replaced, with config.json: the settings as given and as resolved, and the
+    run's provenance; a resumed run adds its own."""
     path = folder / CONFIG_FILE
+    if config.run.overwrite and folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.iterdir():
+        if TEMPORARY.fullmatch(left.name):
+            left.unlink()
     if config.run.resume and path.is_file():
         record = read_json(path)
         for name in ("precision", "data_fingerprint", "split_fingerprint"):
@@ -139,9 +129,12 @@ def commit() -> str | None:
         return None
 
 
-def folder_of(model: Path) -> Path:
-    """The folder of a run, given itself or its model.safetensors."""
-    return model if model.is_dir() else model.parent
+def is_run(folder: Path) -> bool:
+    """Whether a folder has a config.json with the parts that a training run writes."""
+    try:
+        return set(read_json(folder / CONFIG_FILE)) >= CONFIG_PARTS
+    except (OSError, FusiqaError, TypeError):
+        return False
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -177,30 +170,37 @@ def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for group in settings.values() for name, value in group.items()}
 
 
-def backbone_of(model: Path) -> str:
-    """Whether a run's backbone was "frozen" or "fine-tuned"; "unknown" for a model outside a run folder."""
-    folder = folder_of(model)
-    return read_record(folder)["resolved"].get("backbone", "fine-tuned") if is_run(folder) else "unknown"
+@dataclass(frozen=True)
+class TrainedModel:
+    """Where a model lies, and what its run folder records of its training; outside one nothing is known."""
 
+    folder: Path
+    record: Mapping[str, Any] = field(default_factory=dict)  # as `read_record`
+    dataset: str | None = None  # of its training: its name in the catalog, else as it was given
+    backbone: str = "unknown"  # or "frozen" or "fine-tuned"
 
-def own_dataset(model: Path) -> str | None:
-    """The data set that a run was trained on, by its name in the catalog or as it was given; None outside a run."""
-    if not is_run(folder_of(model)):
-        return None
-    info = find_dataset(dataset := read_record(folder_of(model))["settings"]["dataset"])
-    return info.name if info else dataset
+    @classmethod
+    def at(cls, path: Path) -> TrainedModel:
+        """The model of a run folder, or a model.safetensors in one or elsewhere."""
+        folder = path if path.is_dir() else path.parent
+        if not is_run(folder):
+            return cls(folder)
+        record = read_record(folder)
+        dataset = record["settings"]["dataset"]
+        info = find_dataset(dataset)
+        return cls(folder, record, info.name if info else dataset, record["resolved"].get("backbone", "fine-tuned"))
 
+    def was_trained_on(self, dataset: str) -> bool:
+        """Whether a data set, by name or path, is that of its training, however its path is spelled."""
+        info = find_dataset(dataset)
+        if self.dataset is None or info is not None:
+            return info is not None and info.name == self.dataset
+        return dataset == self.dataset or same_place(dataset, self.dataset)
 
-def is_own(model: Path, dataset: str) -> bool:
-    """Whether a data set, by name or path, is the one that a run was trained on, however its path is spelled."""
-    own, info = own_dataset(model), find_dataset(dataset)
-    return own is not None and (info.name == own if info else dataset == own or same_place(dataset, own))
-
-
-def seen_in_training(model: Path, images: Sequence[str]) -> int:
-    """How many of the images have the name of a training or validation image of the run."""
-    path = folder_of(model) / SPLIT_FILE
-    if not path.is_file():
-        return 0
-    split = read_table(path)
-    return len(set(images) & set(split.loc[split["split"] != "test", "image"].astype(str)))
+    def seen(self, images: Sequence[str]) -> int:
+        """How many of the images have the name of a training or validation image."""
+        path = self.folder / SPLIT_FILE
+        if not path.is_file():
+            return 0
+        split = read_table(path)
+        return len(set(images) & set(split.loc[split["split"] != "test", "image"].astype(str)))

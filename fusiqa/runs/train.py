@@ -21,16 +21,17 @@ from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots.scales import scale_bars
 from fusiqa.explain.weights import collapse_warning, summarise_weights, weights_array, with_groups
 from fusiqa.io import hold, write_csv, write_json
+from fusiqa.models.export import export
 from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.progress import Say
 from fusiqa.runs import folder
 from fusiqa.runs.data import prepare, read_ratings, usable
-from fusiqa.scoring.models import ONNX_FILE
-from fusiqa.scoring.torch import export_model
+from fusiqa.scoring.models import ONNX_FILE, source_of
+from fusiqa.scoring.torch import network_of
 from fusiqa.stats.intervals import Estimate
 from fusiqa.stats.metrics import measure
-from fusiqa.training.fit import HISTORY_FILE, fit_whole, is_first_process
-from fusiqa.training.frozen import fit_frozen
+from fusiqa.training.fit import HISTORY_FILE, fit, is_first_process, whole_network
+from fusiqa.training.frozen import frozen_backbone
 from fusiqa.training.predict import SCALE_COLUMNS, predict
 from fusiqa.training.recipe import Recipe, resolve
 
@@ -48,15 +49,14 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
 
     `prepared` are the images, where another run of the same data settings has prepared them. Returns the run folder.
     """
-    first = is_first_process()
+    recipe, first = resolve(config), is_first_process()
     say = say if first else (lambda _: None)
-    recipe = resolve(config)
     for line in notices(config):
         say(line)
     run_dir = folder.choose_run_dir(config)
+    if first:
+        folder.check_run_dir(run_dir, config)
     with hold(run_dir) if first else nullcontext():
-        if first:
-            folder.check_run_dir(run_dir, config)
         if config.run.resume and (run_dir / folder.TEST_FILE).is_file():
             say(f"{run_dir} is already finished: nothing to resume")
             return run_dir
@@ -67,22 +67,20 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         origin = folder.describe_origin()
         model.provenance = {"dataset": ratings.name, "seed": config.run.seed, "commit": origin["commit"]}
         if first:
-            folder.make_run_dir(run_dir, config)
-            folder.write_config(run_dir, config, resolved=describe(model, recipe, checked), provenance=origin)
+            folder.start_run(run_dir, config, resolved=describe(model, recipe, checked), provenance=origin)
             splits.save(checked.ratings, run_dir / folder.SPLIT_FILE)
         images = ", ".join(f"{(checked.ratings.table['split'] == split).sum()} {split}" for split in SPLITS)
         network = f"{model.config.backbone}, {model.config.fusion}, {parameters(model) / 1e6:.1f} M"
         say(f"{ratings.name}: {images} | {network} | {run_dir}")
-        fit = fit_frozen if recipe.frozen else fit_whole
-        predict_test = fit(model, checked, config.data, recipe, run_dir, say)
-        if predict_test is not None:
+        data = (frozen_backbone if recipe.frozen else whole_network)(model, checked, config.data, recipe)
+        if fit(model, data, recipe, run_dir, say):
             trained = load_checkpoint(run_dir)
-            predictions = predict_test(trained)
+            predictions = data.predict_test(trained)
             if config.run.spaq and config.data.dataset.lower() not in (SYNTHETIC, SPAQ):
-                test_on_spaq(trained, run_dir, recipe, say)
+                test_on_spaq(trained, recipe, run_dir, say)
             if config.run.export:
-                leave_onnx(run_dir, say)
-            test(trained, predictions, run_dir, ratings.name, say)
+                leave_onnx(trained, run_dir, say)
+            test(trained, predictions, recipe, run_dir, ratings.name, say)
             say(f"everything is in {run_dir}")
     return run_dir
 
@@ -123,9 +121,10 @@ def build(network: NetworkSettings, recipe: Recipe, ratings: Ratings) -> Quality
 
 
 def describe(model: QualityModel, recipe: Recipe, checked: Checked) -> dict[str, Any]:
+    """What config.json records as resolved."""
     return {
         "fusion": model.config.fusion,
-        "backbone": "frozen" if recipe.frozen else "fine-tuned",
+        "backbone": recipe.backbone,
         "lr_backbone": recipe.rates.backbone,
         "lr_head": recipe.rates.head,
         **recipe.regularisation._asdict(),
@@ -143,11 +142,13 @@ def parameters(model: QualityModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def test(trained: QualityModel, predictions: pd.DataFrame, run_dir: Path, dataset: str, say: Say) -> None:
-    """predictions.csv, attention.png and, last, test.json: a run that has it is a finished one."""
+def test(
+    trained: QualityModel, predictions: pd.DataFrame, recipe: Recipe, run_dir: Path, dataset: str, say: Say
+) -> None:
+    """attention.png, predictions.csv and, last, test.json: a run that has it is a finished one."""
     history = folder.read_table(run_dir / HISTORY_FILE)
     result = measured(predictions) | {
-        "backbone": folder.backbone_of(run_dir),
+        "backbone": recipe.backbone,
         "resize": trained.resize,
         "parameters": parameters(trained),
         "seconds_per_epoch": round(float((history["train_seconds"] + history["validation_seconds"]).mean()), 2),
@@ -155,7 +156,6 @@ def test(trained: QualityModel, predictions: pd.DataFrame, run_dir: Path, datase
         "best_epoch": trained.provenance["epoch"],
         "validation_srcc": trained.provenance["val_srcc"],
     }
-    write_csv(predictions, run_dir / folder.PREDICTIONS_FILE)
     if predictions[SCALE_COLUMNS[0]].notna().all():
         summary, sizes = summarise_weights(with_groups(predictions, dataset)), trained.pyramid.scale_sizes()
         title = f"Scale weights on the test split of {dataset}"
@@ -164,11 +164,10 @@ def test(trained: QualityModel, predictions: pd.DataFrame, run_dir: Path, datase
             say(f"warning: {collapsed}")
     else:
         say(f"no {folder.ATTENTION_FILE}: {trained.config.fusion} fusion does not weigh its scales")
-    write_json(run_dir / folder.TEST_FILE, result)
-    say(describe_test(dataset, result))
+    write_test(predictions, result, run_dir / folder.PREDICTIONS_FILE, run_dir / folder.TEST_FILE, dataset, say)
 
 
-def test_on_spaq(trained: QualityModel, run_dir: Path, recipe: Recipe, say: Say) -> None:
+def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say) -> None:
     """Test on all of SPAQ, by its protocol, where its folder is found; what fails is a notice, never a lost run."""
     progress = recipe.run.progress
     try:
@@ -178,16 +177,15 @@ def test_on_spaq(trained: QualityModel, run_dir: Path, recipe: Recipe, say: Say)
         result = measured(predictions) | {"resize": resize}
     except FusiqaError as reason:
         say(f"notice: no test on SPAQ ({reason}); `no_spaq` skips it")
-        return
-    write_csv(predictions, run_dir / "predictions_spaq.csv")
-    write_json(run_dir / "test_spaq.json", result)
-    say(describe_test(SPAQ, result))
+    else:
+        write_test(predictions, result, run_dir / "predictions_spaq.csv", run_dir / "test_spaq.json", SPAQ, say)
 
 
-def leave_onnx(run_dir: Path, say: Say) -> None:
+def leave_onnx(trained: QualityModel, run_dir: Path, say: Say) -> None:
     """model.onnx; what fails is a notice, never a lost run."""
     try:
-        export_model(run_dir, run_dir / ONNX_FILE, name=run_dir.resolve().name)
+        source, network = source_of(run_dir), network_of(trained.cpu(), run_dir, name=run_dir.resolve().name)
+        export(network, run_dir / ONNX_FILE, source=source)
     except Exception as reason:  # the exporter raises whatever a backbone that it does not know makes torch raise
         why = (str(reason).strip() or type(reason).__name__).splitlines()[0]
         say(f"notice: no {ONNX_FILE} ({why}); `no_export` skips it")
@@ -198,6 +196,10 @@ def measured(predictions: pd.DataFrame) -> dict[str, Any]:
     return measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json()
 
 
-def describe_test(name: str, result: dict[str, Any]) -> str:
+def write_test(
+    predictions: pd.DataFrame, result: dict[str, Any], table: Path, record: Path, dataset: str, say: Say
+) -> None:
+    write_csv(predictions, table)
+    write_json(record, result)
     figures = [f"{m.upper()} {Estimate(**result[m]):.4f}" for m in ("srcc", "plcc")]
-    return f"test on {name}: {', '.join(figures)} (95 % interval), n = {result['n']}"
+    say(f"test on {dataset}: {', '.join(figures)} (95 % interval), n = {result['n']}")

@@ -31,7 +31,7 @@ from fusiqa.scoring.views import NO_VIEWS, Views, stacked, views_of, windows_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-OtherViews = Shaped[np.ndarray, "views *shape"]  # of a network that sees something else than images
+OtherViews = Shaped[np.ndarray, "_ ..."]  # of a network that sees something else than images
 GPU_FILES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda.dll")
 """One of them exists where there may be a GPU that torch can use: asking torch would import it."""
 

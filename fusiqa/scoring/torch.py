@@ -70,8 +70,13 @@ def load_torch_network(path: Path, *, name: str, device: str = "auto", windows: 
         model = load_checkpoint(path).eval().requires_grad_(False)
     finally:
         torch.set_default_dtype(default)
+    return network_of(model.to(place).to(memory_format=torch.channels_last), path, name=name, windows=windows)
+
+
+def network_of(model: QualityModel, path: Path, *, name: str, windows: bool = False) -> TorchNetwork:
+    """A model that was loaded from a path, with what is written there about it."""
     info = replace(describe(path, name), scale_sizes=tuple(model.pyramid.scale_sizes()))
-    return TorchNetwork(model.to(place).to(memory_format=torch.channels_last), info, windows=windows)
+    return TorchNetwork(model, info, windows=windows)
 
 
 def exported_once(path: Path, *, name: str) -> Path:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sized
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,75 +19,59 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.utilities import rank_zero_only
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from fusiqa.config import DataSettings
-from fusiqa.data import loader
 from fusiqa.data.audit import Checked
-from fusiqa.data.ratings import Ratings
+from fusiqa.data.loader import TrainingCrops
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically, write_csv
-from fusiqa.models.quality import Prediction, QualityModel
+from fusiqa.models.backbone import to_unit_range
+from fusiqa.models.quality import QualityModel
 from fusiqa.progress import Say
-from fusiqa.scoring.image import Resize
-from fusiqa.scoring.models import Network
-from fusiqa.training.module import QualityModule, Row
-from fusiqa.training.predict import predict
+from fusiqa.scoring.torch import TorchNetwork
+from fusiqa.training.module import QualityModule, Row, TrainingData
+from fusiqa.training.predict import crops_of, predict
 from fusiqa.training.recipe import Recipe
 
 HISTORY_FILE, LAST_FILE, LOG_FOLDER = "history.csv", "last.ckpt", "logs"
 KEPT_OF_THE_BEST = ("epoch", "val_srcc", "val_plcc", "val_mae")
 WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning calls waiting for a training batch
 PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # what Lightning calls them
-PredictTest = Callable[[QualityModel], pd.DataFrame]  # the best epoch's model on the test split
 
 
-def fit_whole(
-    model: QualityModel, checked: Checked, data: DataSettings, recipe: Recipe, run_dir: Path, say: Say
-) -> PredictTest | None:
-    """Train the whole network, in place, on images after its `resize`, which have a train, validation and test split.
+def whole_network(model: QualityModel, checked: Checked, data: DataSettings, recipe: Recipe) -> TrainingData:
+    """Images after the model's resize, read anew in every epoch, for training the whole network."""
+    ratings, device, progress = checked.ratings, recipe.device, recipe.run.progress
+    validation = crops_of(model, ratings.part("validation"), overlap=0.0)
+    model.to(memory_format=torch.channels_last)
+    return TrainingData(
+        ratings=ratings,
+        training=TrainingCrops(ratings.part("train"), validation.resize, model.config.crop_size, recipe.run.seed),
+        validation=validation,
+        predict=lambda crops: model(to_unit_range(crops)),
+        network=TorchNetwork(model),
+        predict_test=partial(predict, ratings=ratings.part("test"), device=device, progress=progress),
+        num_workers=data.num_workers,
+    )
+
+
+def fit(model: QualityModel, data: TrainingData, recipe: Recipe, run_dir: Path, say: Say) -> bool:
+    """Train in place, from a training state if there is one; whether this is the first of the processes that train.
 
     The best epoch (model.safetensors, model.json), history.csv, last.ckpt to resume from and the logs go to `run_dir`;
-    `say` receives each epoch's figures where no progress bar is shown. Returns what predicts the test split, on the
-    first of the processes that trained together, None on the others.
+    `say` receives each epoch's figures where no progress bar is shown.
     """
-    ratings, size, resize = checked.ratings, model.config.crop_size, Resize.parse(model.resize, view=model.config.view)
-    training = loader.TrainingCrops(ratings.part("train"), resize, size, recipe.run.seed)
-    validation = loader.EvaluationCrops(ratings.part("validation"), resize, size, view=model.config.view)
-    model.to(memory_format=torch.channels_last)
-    if not fit(model, ratings, training, validation, recipe, run_dir, num_workers=data.num_workers, say=say):
-        return None
-    return partial(predict, ratings=ratings.part("test"), device=recipe.device, progress=recipe.run.progress)
-
-
-def fit(
-    model: QualityModel, ratings: Ratings, training: Dataset, validation: loader.EvaluationCrops | Sized,
-    recipe: Recipe, run_dir: Path, *, num_workers: int | None, images_at_once: int = loader.IMAGES_AT_ONCE,
-    predict: Callable[[Tensor], Prediction] | None = None, network: Network | None = None, say: Say,
-) -> bool:  # fmt: skip
-    """Fit to random crops or their maps, from a training state if there is one; whether this is the first process."""
-    trainer = create_trainer(model, recipe, run_dir, say)
-    rank, world, batch_size = trainer.global_rank, trainer.world_size, recipe.optimiser.batch_size
+    trainer, module = create_trainer(model, recipe, run_dir, say), QualityModule(model, data, recipe)
+    world, batch_size = trainer.world_size, recipe.optimiser.batch_size
     if batch_size % world:
         raise FusiqaError(f"`batch_size` must be a multiple of the {world} devices, got {batch_size}")
-    images, each, seed = len(ratings.part("train")), recipe.optimiser.crops_per_image, recipe.run.seed
-    order = loader.TrainingOrder(images=images, crops_per_image=each, seed=seed, rank=rank, world_size=world)
     if not recipe.frozen:
-        check_batches(model, crops=len(order), batch_size=batch_size // world)
-    mos = ratings.part("validation").table["mos"].to_numpy(float)
-    module = QualityModule(model, recipe, mos=mos, crops=images * each, predict=predict, network=network)
-    workers, last = loader.choose_workers(num_workers, ratings, devices=trainer.num_devices), run_dir / LAST_FILE
-    own = {"num_workers": workers, "rank": rank, "world_size": world, "images_at_once": images_at_once}
+        check_batches(model, crops=math.ceil(module.crops / world), batch_size=batch_size // world)
+    last = run_dir / LAST_FILE
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging, not on results
         try:
-            trainer.fit(
-                module,
-                loader.training_loader(training, order, batch_size=batch_size // world, num_workers=workers),
-                loader.evaluation_loader(validation, **own),
-                ckpt_path=str(last) if recipe.run.resume and last.is_file() else None,
-            )
+            trainer.fit(module, ckpt_path=str(last) if recipe.run.resume and last.is_file() else None)
         except SystemExit as ended:
             if not trainer.interrupted:
                 raise
@@ -172,25 +156,20 @@ class KeepBest(Callback):
         row = max(self.rows, key=lambda row: row["val_srcc"])  # the first of equal ones
         return {name: row[name] for name in KEPT_OF_THE_BEST}
 
-    def add(self, row: Row) -> bool:
-        """Keep the row of an epoch; whether it is the best so far."""
-        self.rows.append(row)
-        return self.best["epoch"] == row["epoch"]
-
     def on_validation_end(self, trainer: Any, module: Any) -> None:
-        better = self.add(row := module.epoch_row)
+        self.rows.append(row := module.epoch_row)
         if trainer.is_global_zero:
-            if better:
+            if self.best["epoch"] == row["epoch"]:
                 module.model.provenance |= self.best
                 module.model.save_pretrained(self.folder)
             write_csv(pd.DataFrame(self.rows), self.folder / HISTORY_FILE)
             self.say(f"epoch {row['epoch']}: train_mae {row['train_mae']:.4g}, validation SRCC {row['val_srcc']:.4f}")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": [dict(row) for row in self.rows]}
+        return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = [dict(row) for row in state_dict["rows"]]
+        self.rows = state_dict["rows"]
 
 
 class WaitingTime(Profiler):

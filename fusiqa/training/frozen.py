@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,20 +27,18 @@ from torch.utils.data import Dataset
 from fusiqa.config import DataSettings
 from fusiqa.data.audit import Checked
 from fusiqa.data.cache import Store, open_store
-from fusiqa.data.loader import Draw, EvaluationCrops, choose_workers, evaluation_loader
+from fusiqa.data.loader import Draw
 from fusiqa.data.ratings import Split
 from fusiqa.errors import FusiqaError
 from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.fusion import GRID, averages, pool
 from fusiqa.models.head import STAGES
 from fusiqa.models.quality import Prediction, QualityModel
-from fusiqa.progress import Say, progress_bar
-from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import Outputs
-from fusiqa.scoring.torch import TorchNetwork, in_float32, outputs, passes
+from fusiqa.scoring.torch import TorchNetwork, in_float32, outputs
 from fusiqa.scoring.views import OVERLAP
-from fusiqa.training.fit import PredictTest, fit
-from fusiqa.training.predict import score_batches
+from fusiqa.training.module import TrainingData
+from fusiqa.training.predict import crops_of, run_on_crops, score_all
 from fusiqa.training.recipe import Recipe
 
 EXPANDED = 9  # the smallest side whose 7x7 pool leaves the mean free
@@ -148,9 +144,9 @@ def pack_images(
     store: Store, data: DataSettings, recipe: Recipe,
 ) -> PackedImages:  # fmt: skip
     """The packed maps of the crops that cover each image of a split; what the store holds is not computed again."""
-    ratings, size, view = checked.ratings.part(split), model.config.crop_size, model.config.view
-    images, parts = ratings.table["image"].tolist(), f"crop {size} overlap {overlap:.3f}"
-    parts = f"{view} images" if view == "whole" else parts
+    ratings, config = checked.ratings.part(split), model.config
+    images = ratings.table["image"].tolist()
+    parts = "whole images" if config.view == "whole" else f"crop {config.crop_size} overlap {overlap:.3f}"
     made_by = f"{LAYOUT} resize {model.resize} {parts} backbone {backbone_fingerprint(model)}"
     packed = PackedImages([f"{checked.contents[image]} {made_by}" for image in images], store)
     # Also where nothing is missing, as heads round by it:
@@ -160,26 +156,15 @@ def pack_images(
         missing = [row for row, key in enumerate(packed.keys) if store.get(key) is None]
         if missing:
             there = set(images) - {images[row] for row in missing}
-            resize = Resize.parse(model.resize, view=view)
-            crops = EvaluationCrops(ratings.without(sorted(there)), resize, size, overlap, view)
-            for place, maps in run_backbone(model, crops, data.num_workers, progress=recipe.run.progress):
+            crops = crops_of(model, ratings.without(sorted(there)), overlap=overlap)
+            shown: dict[str, Any] = {"what": f"maps of {ratings.name}", "progress": recipe.run.progress}
+            for place, _, maps in run_on_crops(
+                model, crops, partial(pack, model), num_workers=data.num_workers, **shown
+            ):
                 row = missing[place]
-                if not store.put(packed.keys[row], maps):
-                    packed.spare[row] = maps.copy()
+                if not store.put(packed.keys[row], maps.numpy()):
+                    packed.spare[row] = maps.numpy().copy()
     return packed
-
-
-def run_backbone(
-    model: QualityModel, crops: EvaluationCrops, num_workers: int | None, *, progress: bool
-) -> Iterator[tuple[int, np.ndarray]]:
-    """The row of each image, and the packed maps of its crops: float16, (crops, numbers)."""
-    ratings, device = crops.ratings, next(model.parameters()).device
-    with progress_bar(what=f"maps of {ratings.name}", total=len(ratings), shown=progress) as bar:
-        for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, ratings)):
-            packed = torch.cat([pack(model, views).cpu() for views in passes(chain.from_iterable(batch.views), device)])
-            for row, maps in zip(batch.rows, packed.split(batch.counts), strict=True):
-                yield row, maps.numpy()
-            bar.update(len(batch.rows))
 
 
 def backbone_fingerprint(model: QualityModel) -> str:
@@ -191,20 +176,23 @@ def backbone_fingerprint(model: QualityModel) -> str:
     return digest.hexdigest()[:16]
 
 
-def fit_frozen(
-    model: QualityModel, checked: Checked, data: DataSettings, recipe: Recipe, run_dir: Path, say: Say
-) -> PredictTest:
-    """As `fit_whole`, but of the heads, on the fewest crops that cover an image or all of it; tests overlap crops."""
+def frozen_backbone(model: QualityModel, checked: Checked, data: DataSettings, recipe: Recipe) -> TrainingData:
+    """Maps of the fewest crops that cover an image, or of all of it, for training the heads; tests overlap crops."""
     ratings, store = checked.ratings, open_store(data.cache_dir, data.cache_gb)
     validation, train = (pack_images(model, checked, s, 0.0, store, data, recipe) for s in ("validation", "train"))
-    training = PackedCrops(train, ratings.part("train").table["mos"].to_numpy(float), recipe.run.seed)
     model.train().pyramid.requires_grad_(False)
     reading: dict[str, Any] = {"num_workers": 0, "images_at_once": IMAGES_AT_ONCE}
-    heads: dict[str, Any] = {"predict": partial(score_packed, model), "network": Heads(model)}
-    fit(model, ratings, training, validation, recipe, run_dir, say=say, **heads, **reading)
 
     def predict_test(trained: QualityModel) -> pd.DataFrame:
-        test = evaluation_loader(pack_images(model, checked, "test", OVERLAP, store, data, recipe), **reading)
-        return score_batches(Heads(trained.eval()), test, ratings.part("test"), progress=False)
+        packed = pack_images(model, checked, "test", OVERLAP, store, data, recipe)
+        return score_all(Heads(trained.eval()), packed, ratings.part("test"), progress=False, **reading)
 
-    return predict_test
+    return TrainingData(
+        ratings=ratings,
+        training=PackedCrops(train, ratings.part("train").table["mos"].to_numpy(float), recipe.run.seed),
+        validation=validation,
+        predict=partial(score_packed, model),
+        network=Heads(model),
+        predict_test=predict_test,
+        **reading,
+    )

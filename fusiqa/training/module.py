@@ -1,36 +1,54 @@
-"""What Lightning calls: a training step with its loss, a validation over all processes, an optimiser."""
+"""What Lightning calls: loaders, a training step with its loss, a validation over all processes, an optimiser."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import lightning
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, Dataset
 
 from fusiqa.config import ScoreRange
+from fusiqa.data import loader
 from fusiqa.data.loader import EvaluationBatch, TrainingBatch
-from fusiqa.models.backbone import to_unit_range
+from fusiqa.data.ratings import Ratings
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.scoring.models import Network
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import score_views
-from fusiqa.scoring.torch import TorchNetwork
 from fusiqa.stats.metrics import plcc, srcc
 from fusiqa.training.predict import NO_WEIGHTS
-from fusiqa.training.recipe import Recipe, create_optimizer, create_schedule
+from fusiqa.training.recipe import Recipe, create_optimizer, rate_factor
 
 FROZEN_PART = "model.pyramid."
 Row = dict[str, float]
 """A row of history.csv: epoch (from 1), train_mae and val_mae (on the score range), val_srcc, val_plcc, learning rates
 at the epoch's end, mean scale weights of the validation images (NaN where the fusion has none), times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a network, or its heads alone, is trained, validated and tested on, and what scores it."""
+
+    ratings: Ratings  # of all three splits
+    training: Dataset  # by `Draw`: a crop, or the maps of one, and the rating of its image
+    validation: Sized  # by row: the views of an image, or the maps of them, and the row
+    predict: Callable[[Tensor], Prediction]  # scores the crops of a training batch
+    network: Network  # scores validation images
+    predict_test: Callable[[QualityModel], pd.DataFrame]  # the test split, by the model of the best epoch
+    num_workers: int | None = None
+    images_at_once: int = loader.IMAGES_AT_ONCE
 
 
 class Loss(NamedTuple):
@@ -64,30 +82,41 @@ def seed_step(*numbers: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
 
-def validation_figures(scores: np.ndarray, mos: np.ndarray) -> Row:
+def validation_figures(scores: Float[np.ndarray, " images"], mos: Float[np.ndarray, " images"]) -> Row:
     mae = float(abs(scores - mos).mean())
     return {"val_srcc": float(srcc(scores, mos)), "val_plcc": float(plcc(scores, mos)), "val_mae": mae}
 
 
 class QualityModule(lightning.LightningModule):
-    """L1 regression of the ratings; the validation SRCC, on whole images, chooses the epoch.
+    """L1 regression of the ratings; the validation SRCC, on whole images, chooses the epoch."""
 
-    `mos` rates the validation images in the order of their rows; an epoch has so many `crops`, in all processes.
-    `predict` scores the crops of a training batch, `network` the validation images: by default both the whole network.
-    """
-
-    def __init__(
-        self, model: QualityModel, recipe: Recipe, *, mos: np.ndarray, crops: int,
-        predict: Callable[[Tensor], Prediction] | None, network: Network | None,
-    ) -> None:  # fmt: skip
+    def __init__(self, model: QualityModel, data: TrainingData, recipe: Recipe) -> None:
         super().__init__()
-        self.model, self.recipe, self.mos, self.crops = model, recipe, mos, crops
-        self.predict = predict or (lambda crops: model(to_unit_range(crops)))
-        self.network = network or TorchNetwork(model)
+        self.model, self.data, self.recipe = model, data, recipe
+        self.images = len(data.ratings.part("train"))
+        self.crops = self.images * recipe.optimiser.crops_per_image  # of an epoch, in all processes
+        self.mos = data.ratings.part("validation").table["mos"].to_numpy(float)
         self.rows: list[tuple[int, float, list[float]]] = []
         self.epoch_row: Row = {}
         self.errors: list[Tensor] = []
         self.strict_loading = not recipe.frozen  # a frozen backbone is not in last.ckpt
+
+    def train_dataloader(self) -> DataLoader:
+        world, settings = self.trainer.world_size, self.recipe.optimiser
+        order = loader.TrainingOrder(
+            images=self.images, crops_per_image=settings.crops_per_image, seed=self.recipe.run.seed,
+            rank=self.trainer.global_rank, world_size=world,
+        )  # fmt: skip
+        batch_size, workers = settings.batch_size // world, self.workers
+        return loader.training_loader(self.data.training, order, batch_size=batch_size, num_workers=workers)
+
+    def val_dataloader(self) -> DataLoader:
+        own = {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size, "num_workers": self.workers}
+        return loader.evaluation_loader(self.data.validation, images_at_once=self.data.images_at_once, **own)
+
+    @property
+    def workers(self) -> int:
+        return loader.choose_workers(self.data.num_workers, self.data.ratings, devices=self.trainer.num_devices)
 
     def on_train_epoch_start(self) -> None:
         self.errors = []
@@ -98,7 +127,7 @@ class QualityModule(lightning.LightningModule):
         seed_step(self.recipe.run.seed, self.global_step, self.global_rank)
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
-        prediction, weight = self.predict(batch.crops), self.recipe.optimiser.entropy_weight
+        prediction, weight = self.data.predict(batch.crops), self.recipe.optimiser.entropy_weight
         loss = loss_of(prediction, batch.mos, self.model.config.score_range, entropy_weight=weight)
         self.errors.append(loss.absolute_error)
         self.log("train_mae", loss.absolute_error, prog_bar=True)
@@ -123,7 +152,7 @@ class QualityModule(lightning.LightningModule):
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def validation_step(self, batch: EvaluationBatch, _: int) -> None:
-        scored = zip(batch.rows, score_views(self.network, batch.views), strict=True)
+        scored = zip(batch.rows, score_views(self.data.network, batch.views), strict=True)
         self.rows += [(row, one.score, one.scale_weights or NO_WEIGHTS) for row, one in scored]
 
     def on_validation_epoch_end(self) -> None:
@@ -149,8 +178,9 @@ class QualityModule(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         settings = self.recipe.optimiser
         optimizer = create_optimizer(self.model, self.recipe.rates, settings.weight_decay, fused=self.recipe.frozen)
-        schedule = create_schedule(optimizer, settings, steps=int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        steps = int(self.trainer.estimated_stepping_batches)
+        factor = rate_factor(settings.lr_scheduler, steps=steps, warmup=settings.warmup_fraction)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Leave a frozen backbone out, which never changes and would be written every few seconds."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sized
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
 
-from fusiqa.data.loader import EvaluationCrops, choose_workers, evaluation_loader
+from fusiqa.data.loader import IMAGES_AT_ONCE, EvaluationCrops, choose_workers, evaluation_loader
 from fusiqa.data.ratings import Ratings
 from fusiqa.models.quality import QualityModel
 from fusiqa.progress import progress_bar
@@ -15,8 +18,8 @@ from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import Network
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import score_views
-from fusiqa.scoring.torch import TorchNetwork, choose_device
-from fusiqa.scoring.views import OVERLAP
+from fusiqa.scoring.torch import TorchNetwork, choose_device, passes
+from fusiqa.scoring.views import OVERLAP, Views
 
 NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
 
@@ -42,19 +45,36 @@ def predict(
 
     Returns one row an image, in their order: image, mos, score, scale_0 .. scale_3 (NaN for a fusion without).
     """
+    crops = crops_of(model, ratings, resize=resize)
     model.eval().to(choose_device(device)).to(memory_format=torch.channels_last)
-    config, protocol = model.config, Resize.parse(resize or model.resize, view=model.config.view)
-    crops = EvaluationCrops(ratings, protocol, config.crop_size, OVERLAP, config.view)
-    loader = evaluation_loader(crops, num_workers=choose_workers(None, ratings))
-    table = score_batches(TorchNetwork(model), loader, ratings, progress=progress)
+    table = score_all(TorchNetwork(model), crops, ratings, progress=progress)
     if on_range:
-        table["score"] = ratings.score_range.from_unit(config.score_range.to_unit(table["score"]))
+        table["score"] = ratings.score_range.from_unit(model.config.score_range.to_unit(table["score"]))
     return table
 
 
-def score_batches(network: Network, loader: DataLoader, ratings: Ratings, *, progress: bool) -> pd.DataFrame:
-    """The table of `predict`, from the batches of an evaluation loader and the network that takes their views."""
+def crops_of(
+    model: QualityModel, ratings: Ratings, *, resize: str | None = None, overlap: float = OVERLAP
+) -> EvaluationCrops:
+    """The parts of each image that a model scores it by, after the model's own resize by default."""
+    config = model.config
+    protocol = Resize.parse(resize or model.resize, view=config.view)
+    return EvaluationCrops(ratings, protocol, config.crop_size, overlap, config.view)
+
+
+def score_all(
+    network: Network,
+    images: Sized,
+    ratings: Ratings,
+    *,
+    num_workers: int | None = None,
+    images_at_once: int = IMAGES_AT_ONCE,
+    progress: bool,
+) -> pd.DataFrame:
+    """The table of `predict`, from a data set that gives the views of each image and the network that takes them."""
     scores, weights = np.full(len(ratings), np.nan), np.full((len(ratings), len(SCALE_COLUMNS)), np.nan)
+    workers = choose_workers(num_workers, ratings)
+    loader = evaluation_loader(images, num_workers=workers, images_at_once=images_at_once)
     with progress_bar(what=f"scoring {ratings.name}", total=len(ratings), shown=progress) as bar:
         for batch in loader:
             for row, scored in zip(batch.rows, score_views(network, batch.views), strict=True):
@@ -62,3 +82,22 @@ def score_batches(network: Network, loader: DataLoader, ratings: Ratings, *, pro
             bar.update(len(batch.rows))
     columns = dict(zip(SCALE_COLUMNS, weights.T, strict=True))
     return ratings.table[["image", "mos"]].assign(score=scores, **columns)
+
+
+def run_on_crops(
+    model: QualityModel,
+    crops: EvaluationCrops,
+    function: Callable[[Tensor], Tensor],
+    *,
+    num_workers: int | None = None,
+    what: str,
+    progress: bool,
+) -> Iterator[tuple[int, Views, Tensor]]:
+    """The row of each image, its views, and what a function of views gives for each of them, on the CPU."""
+    device = next(model.parameters()).device
+    with progress_bar(what=what, total=len(crops), shown=progress) as bar:
+        for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, crops.ratings)):
+            stacks = passes(chain.from_iterable(batch.views), device)
+            made = torch.cat([function(stack).cpu() for stack in stacks])
+            yield from zip(batch.rows, batch.views, made.split(batch.counts), strict=True)
+            bar.update(len(batch.rows))

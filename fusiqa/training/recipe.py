@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 from fusiqa.config import NetworkSettings, OptimiserSettings, RunSettings, TrainConfig
 from fusiqa.errors import FusiqaError
@@ -61,6 +60,11 @@ class Recipe:
     def frozen(self) -> bool:
         return self.optimiser.freeze_backbone
 
+    @property
+    def backbone(self) -> str:
+        """What becomes of the backbone's weights, in words."""
+        return "frozen" if self.frozen else "fine-tuned"
+
 
 def resolve(config: TrainConfig) -> Recipe:
     """Settle the defaults of a run. Raises FusiqaError for devices or a precision that cannot be used."""
@@ -68,32 +72,26 @@ def resolve(config: TrainConfig) -> Recipe:
     frozen, device = optimiser.freeze_backbone, choose_device(run.device)
     if frozen and (run.num_devices or 1) * run.num_nodes > 1:
         raise FusiqaError("`freeze_backbone` trains in one process: leave out `num_devices` and `num_nodes`")
-    regularisation = choose_regularisation(network, frozen=frozen)
+    rates, regularisation = rates_and_regularisation(network, optimiser)
     precision = choose_precision(run.precision, device.type, frozen=frozen)
-    return Recipe(optimiser, run, choose_rates(network, optimiser), regularisation, device, precision)
+    return Recipe(optimiser, run, rates, regularisation, device, precision)
 
 
-def choose_rates(network: NetworkSettings, optimiser: OptimiserSettings) -> Rates:
-    """The rates asked for, else those that suit the backbone's kind and weights, or heads alone."""
-    if optimiser.freeze_backbone or network.backbone_weights == "none":
+def rates_and_regularisation(network: NetworkSettings, optimiser: OptimiserSettings) -> tuple[Rates, Regularisation]:
+    """What was asked for, else what suits the backbone's kind, size and weights, or heads on a frozen one."""
+    frozen, pretrained = optimiser.freeze_backbone, network.backbone_weights != "none"
+    transformer = takes_image_size(network.backbone)
+    lr, ratio = (1e-6, 10.0) if transformer else (2e-4, 5.0)
+    if frozen or not pretrained:
         lr, ratio = 1e-3, 1.0
-    elif takes_image_size(network.backbone):
-        lr, ratio = 1e-6, 10.0
-    else:
-        lr, ratio = 2e-4, 5.0
     lr = lr if optimiser.lr is None else optimiser.lr
     ratio = ratio if optimiser.head_lr_ratio is None else optimiser.head_lr_ratio
-    return Rates(0.0 if optimiser.freeze_backbone else lr, lr * ratio)
-
-
-def choose_regularisation(network: NetworkSettings, *, frozen: bool) -> Regularisation:
-    """What was asked for, else what suits the backbone's kind, size and weights; a frozen one has no drop path."""
     usual = ELSEWHERE
-    if takes_image_size(network.backbone) and network.backbone_weights != "none":
+    if transformer and pretrained:
         usual = next((value for size, value in BY_SIZE.items() if size in network.backbone), BY_SIZE["base"])
     dropout = usual.dropout if network.dropout is None else network.dropout
     drop_path = usual.drop_path if network.drop_path is None else network.drop_path
-    return Regularisation(dropout, 0.0 if frozen else drop_path)
+    return Rates(0.0 if frozen else lr, lr * ratio), Regularisation(dropout, 0.0 if frozen else drop_path)
 
 
 def choose_precision(asked: str, device_type: str, *, frozen: bool) -> str:
@@ -123,11 +121,6 @@ def create_optimizer(model: QualityModel, rates: Rates, weight_decay: float, *, 
         groups.append({"name": name, "params": decayed, "lr": rate, "weight_decay": weight_decay})
         groups.append({"name": f"{name}_not_decayed", "params": kept, "lr": rate, "weight_decay": 0.0})
     return AdamW([group for group in groups if group["params"]], fused=fused)
-
-
-def create_schedule(optimizer: AdamW, settings: OptimiserSettings, *, steps: int) -> LambdaLR:
-    """A schedule that multiplies every group's own rate by the same factor."""
-    return LambdaLR(optimizer, rate_factor(settings.lr_scheduler, steps=steps, warmup=settings.warmup_fraction))
 
 
 def rate_factor(kind: str, *, steps: int, warmup: float) -> Callable[[int], float]:

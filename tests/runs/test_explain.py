@@ -19,7 +19,7 @@ from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.runs.explain import SHIFTS_FILE, choose_images, explain, image_gates
-from fusiqa.runs.folder import write_config
+from fusiqa.runs.folder import TrainedModel, start_run
 from fusiqa.scoring.torch import TorchNetwork
 
 FILES = ["attention_distribution.png", "attention_heatmap.png", "scale_weights.csv", "scale_weights_by_group.csv"]
@@ -189,7 +189,7 @@ def test_a_custom_csv_is_shown_by_bands_of_its_ratings(run, small_csv, tmp_path)
 
 def test_a_custom_csv_is_resized_as_the_model_was_trained(run, small_csv):
     config = AttentionConfig(run, dataset=str(small_csv), split="train")
-    ratings = choose_images(config, load_checkpoint(run), lambda _: None)
+    ratings = choose_images(config, TrainedModel.at(run), resize="none", say=lambda _: None)
     assert ratings.resize == "none" != catalog.CUSTOM_RESIZE
 
 
@@ -201,7 +201,7 @@ def test_a_run_is_explained_on_its_own_test_split_without_the_rows_that_it_left_
     splits.save(ratings.without([first]), run / "split.csv")
     settings = TrainConfig.of(dataset="biq2021", data_dir=biq2021, run_dir=run)
     resolved = {"broken": [{"image": first, "reason": "cannot be read"}]}
-    write_config(run, settings, resolved=resolved, provenance={})
+    start_run(run, settings, resolved=resolved, provenance={})
     for model in (run, run / "model.safetensors"):
         folder, paths, groups, _ = explained(AttentionConfig(model))
         assert folder == run / "attention"

@@ -8,7 +8,7 @@ import pytest
 
 from fusiqa.config import TrainConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.runs.folder import check_run_dir, is_own, make_run_dir, read_record, seen_in_training, write_config
+from fusiqa.runs.folder import TrainedModel, check_run_dir, read_record, start_run
 
 
 def run_on(folder: Path, dataset: str) -> Path:
@@ -26,10 +26,11 @@ def test_a_table_is_the_same_however_its_path_is_spelled(tmp_path, monkeypatch):
     (tmp_path / "own").mkdir()
     (tmp_path / "link.csv").symlink_to(tmp_path / "own" / "ratings.csv")
     monkeypatch.chdir(tmp_path / "own")
+    trained = TrainedModel.at(run)
     for spelled in (f"{tmp_path}/own/ratings.csv", "ratings.csv", "../own/./ratings.csv", "../link.csv"):
-        assert is_own(run, spelled), spelled
+        assert trained.was_trained_on(spelled), spelled
     for other in ("../ratings.csv", "other.csv", "spaq", "synthetic"):
-        assert not is_own(run, other), other
+        assert not trained.was_trained_on(other), other
 
 
 @pytest.mark.parametrize(
@@ -40,17 +41,19 @@ def test_a_table_is_the_same_however_its_path_is_spelled(tmp_path, monkeypatch):
     ],
 )  # fmt: skip
 def test_a_published_set_is_known_by_any_of_its_names(tmp_path, trained_on, asked, own):
-    assert is_own(run_on(tmp_path / "run", trained_on), asked) is own
+    assert TrainedModel.at(run_on(tmp_path / "run", trained_on)).was_trained_on(asked) is own
 
 
 def test_a_model_outside_a_run_has_no_data_set_of_its_own(tmp_path):
-    assert not is_own(tmp_path, "koniq-10k")
-    assert seen_in_training(tmp_path, ["a.jpg"]) == 0
+    model = TrainedModel.at(tmp_path / "model.safetensors")
+    assert (model.folder, model.dataset, model.backbone) == (tmp_path, None, "unknown")
+    assert not model.was_trained_on("koniq-10k")
+    assert model.seen(["a.jpg"]) == 0
 
 
 def test_the_images_that_a_run_has_seen_are_counted(tmp_path):
-    run = run_on(tmp_path / "run", "ratings.csv")
-    assert seen_in_training(run, ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "7"]) == 3
+    run = TrainedModel.at(run_on(tmp_path / "run", "ratings.csv"))
+    assert run.seen(["a.jpg", "b.jpg", "c.jpg", "d.jpg", "7"]) == 3
 
 
 def test_a_folder_of_something_else_is_never_emptied(tmp_path):
@@ -66,18 +69,19 @@ def test_what_a_kill_left_of_a_first_write_is_no_obstacle(tmp_path):
     (tmp_path / ".config.0123abcd.json").write_text("{")
     config = TrainConfig.of(run_dir=tmp_path, resume=True)
     check_run_dir(tmp_path, config)
-    make_run_dir(tmp_path, config)
-    assert list(tmp_path.iterdir()) == []
+    start_run(tmp_path, config, resolved={}, provenance={})
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_a_run_is_replaced_only_when_asked(tmp_path):
-    write_config(tmp_path, TrainConfig(), resolved={}, provenance={})
+    start_run(tmp_path, TrainConfig(), resolved={}, provenance={})
+    (tmp_path / "history.csv").write_text("epoch")
     with pytest.raises(FusiqaError, match="already holds a run; add `resume` or `overwrite`"):
         check_run_dir(tmp_path, TrainConfig.of(run_dir=tmp_path))
     config = TrainConfig.of(run_dir=tmp_path, overwrite=True)
     check_run_dir(tmp_path, config)
-    make_run_dir(tmp_path, config)
-    assert list(tmp_path.iterdir()) == []
+    start_run(tmp_path, config, resolved={}, provenance={})
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_settings_of_an_earlier_version_are_read_by_their_new_names(tmp_path):

@@ -75,14 +75,14 @@ def test_a_run_that_is_resumed_in_its_second_epoch_ends_with_the_same_numbers(
 
 def test_damaged_maps_are_computed_anew(biq2021, finished, cache, tmp_path, monkeypatch):
     computed = []
-    run_backbone = module.run_backbone
+    run_on_crops = module.run_on_crops
 
     def counted(*arguments, **named):
-        for row, maps in run_backbone(*arguments, **named):
+        for row, *made in run_on_crops(*arguments, **named):
             computed.append(row)
-            yield row, maps
+            yield row, *made
 
-    monkeypatch.setattr(module, "run_backbone", counted)
+    monkeypatch.setattr(module, "run_on_crops", counted)
     kept = sorted(cache.rglob("*.npy"))
     whole = {path: path.read_bytes() for path in kept}
     for path in kept:

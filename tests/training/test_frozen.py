@@ -1,16 +1,17 @@
 """Heads on pooled maps say what the whole network says."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
-from fusiqa.data.loader import EvaluationCrops
 from fusiqa.data.ratings import Ratings
 from fusiqa.models.quality import QualityModel
-from fusiqa.scoring.image import Resize
-from fusiqa.training.frozen import pack, run_backbone, score_packed
+from fusiqa.training.frozen import pack, score_packed
+from fusiqa.training.predict import crops_of, run_on_crops
 
 SIZES = (96, 224, 256)  # sides of the coarsest map: 3, 7 and 8, of which only 7 gives its pool's mean
 
@@ -36,7 +37,7 @@ class InMemory(dict):
         return image
 
 
-def crops_of(size):
+def random_crops(size):
     torch.manual_seed(0)
     return torch.randint(0, 256, (3, 3, size, size), dtype=torch.uint8)
 
@@ -44,7 +45,7 @@ def crops_of(size):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_packed_maps_give_the_score_of_the_whole_network(fusion, size):
-    model, crops = model_of(fusion, size), crops_of(size)
+    model, crops = model_of(fusion, size), random_crops(size)
     packed = pack(model, crops)
     assert packed.dtype == torch.float16
     with torch.no_grad():
@@ -67,7 +68,7 @@ def test_a_whole_image_is_packed_once_whatever_its_size(fusion):
 
 def test_gates_on_pools_are_another_network_than_gates_on_maps():
     model = model_of("spatial")
-    crops = crops_of(224) / 255
+    crops = random_crops(224) / 255
     with torch.no_grad():
         on_pools = model(crops).scale_weights
         model.fusion.on_pools = False
@@ -76,7 +77,7 @@ def test_gates_on_pools_are_another_network_than_gates_on_maps():
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_the_heads_learn_and_the_backbone_does_not(fusion):
-    model, crops = model_of(fusion).train(), crops_of(224)
+    model, crops = model_of(fusion).train(), random_crops(224)
     score_packed(model, pack(model.eval(), crops)).score.sum().backward()
     backbone = {id(p) for p in model.pyramid.parameters()}
     assert all(p.grad is None for p in model.pyramid.parameters())
@@ -88,9 +89,11 @@ def test_the_parts_of_a_long_whole_image_are_packed_though_they_differ_in_size()
     pixels = np.random.default_rng(0).integers(0, 256, (64, 1_100, 3), dtype=np.uint8)
     table = pd.DataFrame({"image": ["long", "short"], "mos": 1.0, "split": None, "group": ["a", "b"]})
     images = InMemory({"long": pixels, "short": pixels[:, :96]})
-    crops = EvaluationCrops(Ratings("two", table, ScoreRange(0, 100), images, "none"), Resize(), 64, view="whole")
     model = model_of("attention", view="whole")
-    found = dict(run_backbone(model, crops, 0, progress=False))
+    crops = crops_of(model, Ratings("two", table, ScoreRange(0, 100), images, "none"))
+    found = {
+        row: maps for row, _, maps in run_on_crops(model, crops, partial(pack, model), what="maps", progress=False)
+    }
     assert [len(found[row]) for row in (0, 1)] == [2, 1]
     alone = pack(model, torch.from_numpy(pixels[:, 576:1_100].copy()).permute(2, 0, 1)[None])
     assert found[0].shape[1] == found[1].shape[1] == alone.shape[1]

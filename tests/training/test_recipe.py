@@ -3,17 +3,16 @@
 from itertools import pairwise
 
 import pytest
+from torch.optim.lr_scheduler import LambdaLR
 
 from fusiqa.config import ModelConfig, NetworkSettings, OptimiserSettings
 from fusiqa.models.quality import QualityModel
 from fusiqa.training.recipe import (
     Rates,
     Regularisation,
-    choose_rates,
-    choose_regularisation,
     create_optimizer,
-    create_schedule,
     rate_factor,
+    rates_and_regularisation,
 )
 
 
@@ -62,7 +61,7 @@ def test_the_schedules_end_where_they_say():
 
 def test_the_floor_is_relative_to_each_groups_own_rate(model):
     optimizer = create_optimizer(model, Rates(1e-6, 1e-5), 0.0)
-    schedule = create_schedule(optimizer, OptimiserSettings(warmup_fraction=0), steps=10)
+    schedule = LambdaLR(optimizer, rate_factor("cosine", steps=10, warmup=0))
     for _ in range(10):
         optimizer.step()
         schedule.step()
@@ -70,16 +69,18 @@ def test_the_floor_is_relative_to_each_groups_own_rate(model):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "weights", "rates"),
+    ("backbone", "weights", "asked", "expected"),
     [
-        ("swin_tiny_patch4_window7_224", "imagenet", Rates(1e-6, 1e-5)),
-        ("mobilenetv2_100", "imagenet", Rates(2e-4, 1e-3)),
-        ("mobilenetv2_100", "none", Rates(1e-3, 1e-3)),
+        ("swin_tiny_patch4_window7_224", "imagenet", {}, Rates(1e-6, 1e-5)),
+        ("mobilenetv2_100", "imagenet", {}, Rates(2e-4, 1e-3)),
+        ("mobilenetv2_100", "none", {}, Rates(1e-3, 1e-3)),
+        ("resnet50", "none", {"lr": 3e-4, "head_lr_ratio": 7.0}, Rates(3e-4, 21e-4)),
     ],
 )
-def test_default_rates_suit_the_backbone(backbone, weights, rates):
-    chosen = choose_rates(NetworkSettings(backbone, backbone_weights=weights), OptimiserSettings())
-    assert (chosen.backbone, chosen.head) == pytest.approx((rates.backbone, rates.head))
+def test_rates_suit_the_backbone_unless_others_are_asked_for(backbone, weights, asked, expected):
+    network = NetworkSettings(backbone, backbone_weights=weights)
+    rates, _ = rates_and_regularisation(network, OptimiserSettings(**asked))
+    assert rates == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -91,31 +92,23 @@ def test_default_rates_suit_the_backbone(backbone, weights, rates):
 def test_heads_on_a_frozen_backbone_have_the_rate_that_is_asked_for_whatever_the_backbone(
     backbone, weights, asked, head
 ):
-    chosen = choose_rates(
-        NetworkSettings(backbone, backbone_weights=weights), OptimiserSettings(freeze_backbone=True, **asked)
-    )
-    assert (chosen.backbone, chosen.head) == (0.0, pytest.approx(head))
-
-
-def test_rates_that_are_asked_for_are_taken():
-    chosen = choose_rates(
-        NetworkSettings("resnet50", backbone_weights="none"), OptimiserSettings(lr=3e-4, head_lr_ratio=7)
-    )
-    assert (chosen.backbone, chosen.head) == pytest.approx((3e-4, 21e-4))
+    network = NetworkSettings(backbone, backbone_weights=weights)
+    rates, _ = rates_and_regularisation(network, OptimiserSettings(freeze_backbone=True, **asked))
+    assert rates == pytest.approx(Rates(0.0, head))
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    ("settings", "frozen", "expected"),
     [
-        ({"backbone": "swin_tiny_patch4_window7_224"}, Regularisation(0.3, 0.2)),
-        ({"backbone": "swin_small_patch4_window7_224"}, Regularisation(0.35, 0.25)),
-        ({"backbone": "swin_base_patch4_window7_224"}, Regularisation(0.4, 0.3)),
-        ({"backbone": "mobilenetv2_100"}, Regularisation(0.1, 0.0)),
-        ({"backbone": "mobilenetv2_100", "dropout": 0.0, "drop_path": 0.15}, Regularisation(0.0, 0.15)),
-        ({"freeze_backbone": True}, Regularisation(0.3, 0.0)),
-        ({"freeze_backbone": True, "dropout": 0.2, "drop_path": 0.15}, Regularisation(0.2, 0.0)),
+        ({"backbone": "swin_tiny_patch4_window7_224"}, False, Regularisation(0.3, 0.2)),
+        ({"backbone": "swin_small_patch4_window7_224"}, False, Regularisation(0.35, 0.25)),
+        ({"backbone": "swin_base_patch4_window7_224"}, False, Regularisation(0.4, 0.3)),
+        ({"backbone": "mobilenetv2_100"}, False, Regularisation(0.1, 0.0)),
+        ({"backbone": "mobilenetv2_100", "dropout": 0.0, "drop_path": 0.15}, False, Regularisation(0.0, 0.15)),
+        ({}, True, Regularisation(0.3, 0.0)),
+        ({"dropout": 0.2, "drop_path": 0.15}, True, Regularisation(0.2, 0.0)),
     ],
 )
-def test_regularisation_is_the_published_one_for_pretrained_swin(settings, expected):
-    frozen = settings.pop("freeze_backbone", False)
-    assert choose_regularisation(NetworkSettings(**settings), frozen=frozen) == expected
+def test_regularisation_is_the_published_one_for_pretrained_swin(settings, frozen, expected):
+    chosen = rates_and_regularisation(NetworkSettings(**settings), OptimiserSettings(freeze_backbone=frozen))
+    assert chosen[1] == expected
