@@ -13,6 +13,7 @@ import pytest
 
 import fusiqa
 from fusiqa.cli import CLOSED_PIPE, COMMANDS, TERMINATED, USER_MISTAKE, command_of, guard, lazily, main, parse
+from fusiqa.config import TrainConfig
 from fusiqa.config.help import WIDEST, options_of
 from fusiqa.errors import FusiqaError
 
@@ -59,6 +60,40 @@ def test_the_help_of_a_command_is_two_screens_in_which_every_flag_is_described(n
     for option in options_of(COMMANDS[name][0]):
         assert option.invocation in out
         assert len(option.text) > 10
+
+
+REQUESTED = """
+--dataset koniq-10k --epochs 30 --batch_size 4
+--dataset koniq-10k --epochs 30 --batch_size 4 --attention_fusion
+--dataset koniq-10k --epochs 30 --batch_size 4 --attention_fusion --patience 7 --lr_scheduler cosine --no_spaq
+--dataset koniq-10k --epochs 30 --batch_size 4 --no_spaq
+--dataset koniq-10k --epochs 30 --batch_size 4 --attention_fusion --no_spaq
+--dataset koniq-10k --epochs 30 --no_spaq
+--dataset koniq-10k --epochs 30 --no_spaq --attention_fusion
+--dataset koniq-10k --epochs 30 --no_multiscale --no_spaq
+--dataset koniq-10k --epochs 30 --attention_fusion --no_spaq
+"""
+
+
+@pytest.mark.parametrize("line", REQUESTED.strip().splitlines())
+def test_the_requested_command_lines_are_understood(line):
+    config, words = parse("train", line.split()), line.split()
+    fusion = "single" if "--no_multiscale" in words else "attention" if "--attention_fusion" in words else "concat"
+    assert (config["dataset"], config["epochs"], config.network.chosen_fusion) == ("koniq-10k", 30, fusion)
+    assert config["batch_size"] == (4 if "--batch_size" in words else TrainConfig()["batch_size"])
+    assert config["spaq"] == ("--no_spaq" not in words)
+    assert (config["patience"], config["lr_scheduler"]) == (7 if "--patience" in words else None, "cosine")
+
+
+def test_one_thing_has_one_flag_in_every_command():
+    """Words for devices, places, models and results are those of all commands; `--output` is where results go."""
+    flags = {name: {option.name for option in options_of(settings)} for name, (settings, _) in COMMANDS.items()}
+    assert {name for name in flags if "device" in flags[name]} == {
+        "score", "serve", "train", "evaluate", "attention", "ablate"
+    }  # fmt: skip
+    assert not set().union(*flags.values()) & {"accelerator", "gpu", "devices", "folder", "dir", "out", "data_folder"}
+    for name in ("train", "ablate"):
+        assert parse(name, ["--output", "runs/a"]) == parse(name, ["--run_dir", "runs/a"])
 
 
 def test_flags_in_the_help_are_those_that_are_parsed(capsys):

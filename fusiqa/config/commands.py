@@ -23,6 +23,7 @@ Model = Annotated[
     "A model of the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub; "
     "by default the model of the package.",
 ]
+TrainedModel = Annotated[Path, tyro.conf.Positional, "A run folder, or a model.safetensors; also as --model MODEL."]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TABLES, PICTURES, EXPORTS = ".csv, .jsonl, .parquet", ".png, .jpg, .jpeg", ".onnx or .pt2"
 DISTORTED = "distorted"  # the data set of sharp images that `evaluate` distorts itself
@@ -40,10 +41,13 @@ class ScoreConfig(Settings):
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Files, folders, patterns such as 'holiday/**/*.jpg', or - for a list on standard input: one path a line, or each
     ended by NUL."""
-    # output
+    # common
+    model: Model = None
     output: str | None = None
     """Table to write, row by row: .csv, .jsonl or .parquet; by default the terminal, or CSV to a pipe. With --engine
     ray a folder or URL for Parquet files."""
+    device: Device = "auto"
+    # output
     resume: Annotated[bool, "Continue --output: images that have a row are skipped."] = False
     overwrite: Annotated[bool, "Replace an earlier --output and --sheet."] = False
     sheet: Annotated[Path | None, "Picture to draw (.png or .jpg) of the worst and best images."] = None
@@ -55,8 +59,6 @@ class ScoreConfig(Settings):
     sort: Literal["given", "worst", "best", "path"] = "given"
     """Order of the rows: as given, worst first, best first, or by path."""
     # computing
-    model: Model = None
-    device: Device = "auto"
     backend: Backend = "auto"
     readers: Annotated[int, COUNT, "Threads that decode images while the network computes."] = 2
     windows: bool = False
@@ -138,7 +140,7 @@ class ExportConfig(Settings):
     output: Annotated[Path, "File to write: .onnx, or .pt2 for torch.export."]
     model: Annotated[str | None, tyro.conf.Positional] = None
     """A model of the package, a run folder, a model.safetensors, or owner/name on the Hugging Face hub; by default the
-    model of the package."""
+    model of the package. Also as --model MODEL."""
     overwrite: Annotated[bool, "Replace an earlier export of that name."] = False
 
     def __post_init__(self) -> None:
@@ -150,11 +152,11 @@ class ExportConfig(Settings):
 class AttentionConfig(Settings):
     """Explain a model: which feature scales its scores came from, over images or a data set."""
 
-    model: Annotated[Path, tyro.conf.Positional, "A run folder, or a model.safetensors."]
+    model: TrainedModel
     images: Annotated[tuple[Path, ...], tyro.conf.Positional, "Images, or folders of them."] = ()
     dataset: str | None = None
     """A data set to explain instead: the run's own by default, when no images are given."""
-    data_dir: Annotated[Path | None, "Folder of the data set."] = None
+    data_dir: DataFolder = None
     split: Annotated[Literal["train", "validation", "test"], "Split of the data set; images given have none."] = "test"
     groups: Literal["auto", "distortion", "quality", "make", "every-distortion"] = "auto"
     """How images are grouped: distortion (of the synthetic set), quality (thirds by rating or score), make (blur, JPEG,
@@ -188,7 +190,7 @@ class CompareConfig(Settings):
 class EvaluateConfig(Settings):
     """Measure a finished model on data sets: one table, and of each its kinds, its scatter and its worst errors."""
 
-    model: Annotated[Path, tyro.conf.Positional, "A run folder, or a model.safetensors."]
+    model: TrainedModel
     dataset: tuple[str, ...] = ()
     """Data sets by name, or paths of tables; of the run's own data set its test split is measured, of others all. A
     published set is resized by its own protocol, a custom table by the model's."""
@@ -250,7 +252,7 @@ class DemoConfig(Settings):
     """The whole workflow in minutes, without data: score, train, test, compare, explain on synthetic images."""
 
     output: Annotated[Path, "Folder for all results; only an earlier demo there is replaced."] = Path("runs/demo")
-    seed: Annotated[int, "Seed of both runs."] = 0
+    seed: Annotated[int, SEED, "Seed of both runs."] = 0
     progress: Progress = True
 
 

@@ -37,14 +37,17 @@ def help_text(settings: type, program: str) -> str:
     arguments = " ".join(option.invocation for option in options if option.group == "arguments")
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns)
     lines = [f"usage: {program} {arguments} [OPTIONS]   (defaults in brackets)".replace("  [", " ["), ""]
-    lines += textwrap.wrap(inspect.getdoc(settings) or "", width)
+    wrapper = textwrap.TextWrapper(width, break_on_hyphens=False)
+    lines += wrapper.wrap(inspect.getdoc(settings) or "")
     for title in sorted(dict.fromkeys(option.group for option in options), key=lambda title: title != "arguments"):
         lines += ["", f"{title}:"]
         for option in (option for option in options if option.group == title):
-            text = [""] * (len(option.invocation) > FLAGS)
-            text += textwrap.wrap(option.text, width - FLAGS - 4, break_on_hyphens=False)
-            lines.append(f"  {option.invocation:{FLAGS}}  {text[0]}".rstrip())
-            lines += [" " * (FLAGS + 4) + line for line in text[1:]]
+            start, margin = f"  {option.invocation:{FLAGS}}  ", " " * (FLAGS + 4)
+            if len(option.invocation) > FLAGS:
+                lines.append(start.rstrip())
+                start = margin
+            wrapper.initial_indent, wrapper.subsequent_indent = start, margin
+            lines += wrapper.wrap(option.text)
     return "\n".join(lines)
 
 
@@ -68,9 +71,7 @@ def options_of(settings: type, group: str = "options", prefix: str = "") -> list
             values = f"{name.upper()} ..." if get_origin(kind) is tuple else name.upper()
             own.append(Option("arguments", name, values if default is MISSING else f"[{values}]", text))
         else:
-            shown = "" if default in (None, (), False) else f"[{'on' if default is True else default}]"
-            text = f"{text} {'(required)' if default is MISSING else shown}".strip()
-            own.append(Option(group, name, _invocation(name, kind, default), text))
+            own.append(Option(group, name, _invocation(name, kind, default), f"{text} {_shown(default)}".strip()))
     if not prefix and nested:  # the common flags of training first
         nested = [option._replace(group="common") if option.name in COMMON else option for option in nested]
         nested.sort(key=lambda option: option.group != "common")
@@ -91,6 +92,17 @@ def _invocation(name: str, kind: Any, default: Any) -> str:
         return f"--{name} {{{','.join(map(str, get_args(kind)))}}}"
     kinds = get_args(kind) if get_origin(kind) is tuple else (kind,)
     return f"--{name} {' '.join(METAVARS.get(each, 'TEXT') for each in kinds)}"
+
+
+def _shown(default: Any) -> str:
+    """A default value in brackets; "" for those that need no word."""
+    if default is None or default is False or default in ("", ()):
+        return ""
+    if default is MISSING:
+        return "(required)"
+    if default is True:
+        return "[on]"
+    return f"[{' '.join(map(str, default)) if isinstance(default, tuple) else default}]"
 
 
 def _documented(settings: type) -> dict[str, tuple[str, str]]:

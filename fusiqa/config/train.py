@@ -77,8 +77,8 @@ class OptimiserSettings(Settings):
 class RunSettings(Settings):
     """Where a run is computed and what it writes."""
 
-    run_dir: Path | None = None
-    """Folder for all results; by default runs/<data set>-<backbone>-<fusion>-seed<seed>-<time>."""
+    run_dir: Annotated[Path | None, tyro.conf.arg(aliases=("--output",))] = None
+    """Folder for all results (or --output); by default runs/<data set>-<backbone>-<fusion>-seed<seed>-<time>."""
     seed: Annotated[int, SEED, "Seed of the initial weights, the order of the images, the crops and the dropout."] = 0
     resume: Annotated[bool, "Continue the run in `--run_dir` after its last finished epoch."] = False
     overwrite: Annotated[bool, "Replace the run in `--run_dir`."] = False
