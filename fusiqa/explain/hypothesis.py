@@ -32,9 +32,13 @@ class Finding(NamedTuple):
     """What was found for a clause over images: gains in weight, or of undistorted images the weights."""
 
     clause: Clause
-    verdict: str  # as `verdict_of` defines it, on `pair`
     pair: Mean  # of the clause's two scales together; of undistorted images, less a half
     by_scale: list[Mean]
+
+    @property
+    def verdict(self) -> str:
+        """Of the pair, as `verdict_of` defines it."""
+        return verdict_of(self.pair)
 
 
 CLAUSES = (
@@ -52,10 +56,8 @@ def assess(table: pd.DataFrame) -> list[Finding]:
     for clause in CLAUSES:
         weights = table[table[clause.column] == clause.value].groupby("original")[list(SCALE_COLUMNS)].mean()
         gains = weights if clause.about_pristine else weights - pristine
-        pair = mean_interval(gains.iloc[:, list(clause.scales)].sum(axis=1) - 0.5 * clause.about_pristine)
-        findings.append(
-            Finding(clause, verdict_of(pair), pair, [mean_interval(gains[scale]) for scale in SCALE_COLUMNS])
-        )
+        pair = gains.iloc[:, list(clause.scales)].sum(axis=1) - (0.5 if clause.about_pristine else 0)
+        findings.append(Finding(clause, mean_interval(pair), [mean_interval(gains[scale]) for scale in SCALE_COLUMNS]))
     return findings
 
 
@@ -63,11 +65,9 @@ def assess_runs(runs: Sequence[list[Finding]]) -> list[Finding]:
     """Assess each clause over training seeds: each run's `assess` counts once, by its mean over the same images."""
     findings = []
     for of_runs in zip(*runs, strict=True):
-        pair = mean_interval([each.pair.mean for each in of_runs])
-        by_scale = [
-            mean_interval([each.by_scale[scale].mean for each in of_runs]) for scale in range(len(SCALE_COLUMNS))
-        ]
-        findings.append(Finding(of_runs[0].clause, verdict_of(pair), pair, by_scale))
+        means = [[mean.mean for mean in (each.pair, *each.by_scale)] for each in of_runs]
+        pair, *by_scale = (mean_interval(list(of_one)) for of_one in zip(*means, strict=True))
+        findings.append(Finding(of_runs[0].clause, pair, by_scale))
     return findings
 
 
@@ -125,12 +125,12 @@ def _clauses(findings: list[Finding]) -> str:
         return f"{mean.mean:{form}} (no interval: n = 1)" if mean.n == 1 else f"{mean.estimate:{form}}"
 
     items = []
-    for clause, verdict, pair, by_scale in findings:
+    for clause, pair, by_scale in findings:
         what, form = ("weight above one half", ".3f") if clause.about_pristine else ("shift", "+.3f")
         effect = f", d = {pair.effect:+.2f}" if pair.sd > 0 else ""
+        found = f"{what} {cell(pair, '+.3f')}{effect}, n = {pair.n}"
         scales = ", ".join(f"{scale}: {cell(mean, form)}" for scale, mean in enumerate(by_scale))
-        items.append(
-            f"- {clause.words}: **{verdict}**. Scales {clause.scales[0]} and {clause.scales[1]} together: {what} "
-            f"{cell(pair, '+.3f')}{effect}, n = {pair.n}. By scale: {scales}."
-        )
+        first, second = clause.scales
+        start = f"- {clause.words}: **{verdict_of(pair)}**. Scales {first} and {second} together"
+        items.append(f"{start}: {found}. By scale: {scales}.")
     return "\n".join(items)

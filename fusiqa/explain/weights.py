@@ -16,6 +16,7 @@ from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.stats.intervals import Mean, mean_interval
 
+Gates = Float[np.ndarray, "crops scales rows columns"]
 DOMINANT = 0.9  # a weight that leaves nothing to the other scales
 SUM_TOLERANCE = 0.01  # what half precision and four decimals in a CSV lose of a row's sum, generously
 THIRDS = ("lowest third", "middle third", "highest third")
@@ -25,14 +26,13 @@ def collapse_warning(weights: ArrayLike) -> str | None:
     """A warning if one scale dominates most images, else None. Weights: (images, 4), each row 0-1 and summing to 1."""
     given = np.asarray(weights, np.float64)
     dominated = (given > DOMINANT).sum(axis=0) / max(1, len(given))
-    scale = int(dominated.argmax())
-    if dominated[scale] <= 0.5:
+    scale, most = int(dominated.argmax()), dominated.max()
+    if most <= 0.5:
         return None
-    return (
-        f"the scale weights have collapsed: {dominated[scale]:.0%} of {len(given):,} images put more than {DOMINANT:g} "
-        f"on scale {scale}, so they say almost nothing about a single image. Scores may still be good; "
-        "an `entropy_weight` of 0.05 in training keeps the weights even (docs/compare.md)"
-    )
+    found = f"{most:.0%} of {len(given):,} images put more than {DOMINANT:g} on scale {scale}"
+    meaning = "they say almost nothing about a single image, though scores may still be good"
+    advice = "an `entropy_weight` of 0.05 in training keeps the weights even (docs/compare.md)"
+    return f"the scale weights have collapsed: {found}, so {meaning}; {advice}"
 
 
 def effective_scales(weights: ArrayLike) -> Float[np.ndarray, " images"]:
@@ -58,9 +58,8 @@ def effective_scales(weights: ArrayLike) -> Float[np.ndarray, " images"]:
 def weights_array(table: pd.DataFrame) -> Float[np.ndarray, "images 4"]:
     """The weights of a table. FusiqaError: a scale column is missing, or the table has no rows."""
     if missing := [column for column in SCALE_COLUMNS if column not in table.columns]:
-        raise FusiqaError(
-            f"a table of scale weights needs the columns {', '.join(SCALE_COLUMNS)}; missing: {listed(missing)}"
-        )
+        needed = ", ".join(SCALE_COLUMNS)
+        raise FusiqaError(f"a table of scale weights needs the columns {needed}; missing: {listed(missing)}")
     if table.empty:
         raise FusiqaError("a table of scale weights needs at least one row, got none")
     return table[list(SCALE_COLUMNS)].to_numpy(np.float64)
@@ -94,7 +93,7 @@ def summarise_weights(table: pd.DataFrame) -> pd.DataFrame:
     return summary[["group", "n", "scale", "mean", "low", "high", "effective"]]
 
 
-def format_summary(summary: pd.DataFrame) -> pd.DataFrame:
+def format_weights(summary: pd.DataFrame) -> pd.DataFrame:
     """One row a group for reading: images, mean weight of each scale with its interval, effective number of scales."""
     rows = [
         {"group": group, "images": int(part["n"].iloc[0])}
@@ -128,12 +127,7 @@ def with_quality_thirds(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def stitch_gates(
-    gates: Float[np.ndarray, "crops scales rows columns"],
-    corners: Sequence[tuple[int, int]],
-    *,
-    height: int,
-    width: int,
-    crop_size: int,
+    gates: Gates, corners: Sequence[tuple[int, int]], *, height: int, width: int, crop_size: int
 ) -> Float[np.ndarray, "scales height width"]:
     """Combine the gates of an image's crops into one map for each scale; overlapping crops are averaged.
 
@@ -163,5 +157,4 @@ def mean_matrices(matrices: Float[np.ndarray, "images 4 4"], groups: Sequence[st
         for group in dict.fromkeys(groups)
         for pair in np.ndindex(len(SCALE_COLUMNS), len(SCALE_COLUMNS))
     ]
-    found = pd.DataFrame(rows, columns=["group", "scale", "attends_to", *Mean._fields])
-    return found.drop(columns=["sd", "p_value"])
+    return pd.DataFrame(rows, columns=["group", "scale", "attends_to", *Mean._fields]).drop(columns=["sd", "p_value"])

@@ -26,6 +26,7 @@ from fusiqa.models.weights import BackboneWeights
 
 CANNOT_CREATE = (RuntimeError, IndexError, AttributeError, AssertionError, TypeError, ValueError, KeyError)
 COUNTER = "num_batches_tracked"  # of batch norm, which no forward pass reads: a file need not have it
+FOUR_STAGES = "swin_tiny_patch4_window7_224, convnext_tiny or resnet50"
 SMALLEST_SIDE = 32  # the last stage of a stride-32 backbone still has one cell
 
 Maps = list[Float[Tensor, "batch _ _ _"]]
@@ -62,7 +63,7 @@ class Pyramid(nn.Module):
         self.strides: list[int] = body.feature_info.reduction()
         if sorted(set(self.strides)) != self.strides:
             why = f"backbone {self.name} has strides {self.strides}; four growing ones are needed"
-            raise FusiqaError(f"{why} (for instance of swin_tiny_patch4_window7_224, convnext_tiny, resnet50)")
+            raise FusiqaError(f"{why}, as those of {FOUR_STAGES}")
         self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         self._sizes: list[tuple[int, int]] | None = None
         for name, colour in zip(("mean", "std"), normalisation(config), strict=True):
@@ -87,9 +88,8 @@ class Pyramid(nn.Module):
 
     def _check_size(self, height: int | torch.SymInt, width: int | torch.SymInt) -> None:
         if min(height, width) < SMALLEST_SIDE:
-            raise FusiqaError(
-                f"{self.name} needs images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}, got {height}x{width}"
-            )
+            least = f"{SMALLEST_SIDE}x{SMALLEST_SIDE}"
+            raise FusiqaError(f"{self.name} needs images of at least {least}, got {height}x{width}")
         if self.fixed_size and (height, width) != (self.crop_size, self.crop_size):
             why = f"{self.name} was built with `crop_size` {self.crop_size} and takes no other size"
             raise FusiqaError(f"{why}, got images of {height}x{width}")
@@ -151,27 +151,23 @@ def quiet_timm() -> Iterator[None]:
     logger = logging.getLogger("timm")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    try:
+        with warnings.catch_warnings(action="ignore"):
             yield
-        finally:
-            logger.setLevel(level)
+    finally:
+        logger.setLevel(level)
 
 
 def _creation_message(config: ModelConfig, weights: BackboneWeights | None, reason: Exception) -> str:
     first_line = (str(reason).strip() or type(reason).__name__).splitlines()[0]
     if weights is not None:
-        return (
-            f"the weights in {weights.path} do not fit {config.backbone}: {first_line}. Name the `backbone` that they "
-            "were made for, or start from `backbone_weights` imagenet or none"
-        )
+        advice = "Name the `backbone` that they were made for, or start from `backbone_weights` imagenet or none"
+        return f"the weights in {weights.path} do not fit {config.backbone}: {first_line}. {advice}"
     given = format_backbone_args(config.timm_args)
-    return (
-        f"{config.backbone}{f' with {given}' if given else ''} cannot give four pyramid stages at "
-        f"`crop_size` {config.crop_size}: {first_line}. Use a backbone with four or more (for instance "
-        f"swin_tiny_patch4_window7_224, resnet50){', or correct `backbone_args`' if given else ''}"
-    )
+    network, advice = config.backbone, f"Use a backbone with four or more, such as {FOUR_STAGES}"
+    if given:
+        network, advice = f"{network} with {given}", f"{advice}, or correct `backbone_args`"
+    return f"{network} cannot give four pyramid stages at `crop_size` {config.crop_size}: {first_line}. {advice}"
 
 
 def normalisation(config: ModelConfig) -> tuple[Colour, Colour]:

@@ -105,8 +105,7 @@ def write_onnx(network: TorchNetwork, path: Path, description: str) -> None:
     program, names = traced(network)
     named: dict[str, Any] = {"input_names": [INPUT], "output_names": names, "external_data": False}
     half = all(fits_half(tensor.numpy()) for tensor in network.model.state_dict().values() if tensor.ndim > 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own workings
+    with warnings.catch_warnings(action="ignore"):  # of the exporter's own workings
         # In halves not optimised, which merges batch norms into kernels, which then no longer fit into 16 bits.
         made = torch.onnx.export(program, (), dynamo=True, verbose=False, optimize=not half, **named)
     assert made is not None
@@ -145,8 +144,7 @@ def store_in_half(path: Path) -> None:
 
 def write_exported(network: TorchNetwork, path: Path, description: str) -> None:
     """torch.export's format; `torch.export.load(path, extra_files=...)` gives back the description."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it remarks on weights that share memory, which are on the CPU here
+    with warnings.catch_warnings(action="ignore"):  # it remarks on weights that share memory, which are on the CPU here
         torch.export.save(traced(network)[0], path, extra_files={f"{METADATA}.json": description})
 
 
@@ -157,8 +155,7 @@ def traced(network: TorchNetwork) -> tuple[torch.export.ExportedProgram, list[st
         sizes |= {side: STRIDE * torch.export.Dim(f"cells_{side}", min=2) for side in (1, 2)}
     crops = torch.zeros(3, height, width, 3, dtype=torch.uint8)
     scorer = CropScorer(network.model).eval()
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():
         return torch.export.export(scorer, (crops,), dynamic_shapes=(sizes,)), list(scorer.named(crops))
 
 

@@ -31,7 +31,8 @@ tags: [image-quality-assessment, no-reference]
 ---
 # {title}
 
-Scores the quality of an image without a reference, on {low:g} to {high:g}; higher is better.
+Scores the quality of an image without a reference,
+on {config.score_range.low:g} to {config.score_range.high:g}; higher is better.
 {config.backbone} with {config.fusion} fusion; {seen} after the resize {resize}.
 
 ```python
@@ -197,11 +198,10 @@ class QualityModel(nn.Module, ModelHubMixin):
 
     def generate_model_card(self, *, name: str) -> ModelCard:
         """The README.md of the model as "owner/name" on the hub."""
-        (low, high), title = self.config.score_range, name.rpartition("/")[2]
         provenance = "\n".join(f"- {key}: {value}" for key, value in self.provenance.items())
         seen = "the whole image" if self.config.view == "whole" else f"crops of {self.config.crop_size} pixels"
-        given = {"config": self.config, "resize": self.resize, "name": name, "title": title, "low": low, "high": high}
-        return ModelCard(CARD.format(**given, seen=seen, provenance=provenance))
+        words = {"name": name, "title": name.rpartition("/")[2], "seen": seen, "provenance": provenance}
+        return ModelCard(CARD.format(config=self.config, resize=self.resize, **words))
 
 
 def build_model(config: ModelConfig, backbone_weights: str = "none", *, resize: str = "none") -> QualityModel:

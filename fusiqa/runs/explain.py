@@ -121,7 +121,7 @@ def explain_groups(folder: Path, model: QualityModel, ratings: Ratings, config: 
     of_images = f"{len(table):,} images ({ratings.name})"
     scale_bars(summary, scale_sizes=sizes, title=f"Scale weights of {of_images}", path=folder / BARS_FILE)
     scale_heatmap(table, scale_sizes=sizes, path=folder / HEATMAP_FILE)
-    say(to_markdown(weights.format_summary(summary)))
+    say(to_markdown(weights.format_weights(summary)))
     if warning := weights.collapse_warning(values):
         say(f"warning: {warning}")
     if make:

@@ -184,25 +184,21 @@ def verdict_over_seeds(
         'SRCC of new minus old is +0.1000 [+0.0752, +0.1248] over 3 paired seeds (t-test, p = 0.0033): new is
         significantly higher on this split; confirm it with at least 5 seeds'
     """
-    n, amount = difference.n, f"{metric} of {name} minus {reference} is {difference.mean:+.4f}"
+    n, what = difference.n, f"{metric} of {name} minus {reference} is"
+    amount = f"{what} {difference.mean:+.4f}"
     if n == 1:
         return f"{amount} with one seed each: inconclusive, another seed would change it. Run at least {FEWEST_SEEDS}"
     if difference.sd == difference.mean == 0:
-        return (
-            f"{metric} of {name} and {reference} is identical in each of {n} seeds: their settings make no difference"
-        )
+        both = f"{metric} of {name} and {reference}"
+        return f"{both} is identical in each of {n} seeds: their settings make no difference"
     if difference.sd == 0:
-        return (
-            f"{amount} in each of {n} paired seeds: inconclusive without any spread. Run more seeds or test more images"
-        )
-    single = corrected is None or comparisons == 1
-    after = "" if single else f"; {corrected:.2g} after Holm correction for {comparisons} comparisons"
-    found = (
-        f"{metric} of {name} minus {reference} is {difference.estimate:+.4f} over {n} paired seeds "
-        f"(t-test, p = {difference.p_value:.2g}{after})"
-    )
-    few = n < FEWEST_SEEDS
-    if difference.significant and (single or (corrected is not None and corrected < 1 - CONFIDENCE)):
+        advice = "Run more seeds or test more images"
+        return f"{amount} in each of {n} paired seeds: inconclusive without any spread. {advice}"
+    p_value = difference.p_value if corrected is None else corrected
+    after = "" if comparisons == 1 else f"; {p_value:.2g} after Holm correction for {comparisons} comparisons"
+    tested = f"t-test, p = {difference.p_value:.2g}{after}"
+    found, few = f"{what} {difference.estimate:+.4f} over {n} paired seeds ({tested})", n < FEWEST_SEEDS
+    if p_value < 1 - CONFIDENCE:
         more = f"; confirm it with at least {FEWEST_SEEDS} seeds" if few else ""
         return f"{found}: {name} is significantly {'higher' if difference.mean > 0 else 'lower'} on this split{more}"
     outcome = "not significant after Holm correction" if difference.significant else "no significant difference"

@@ -115,8 +115,7 @@ def bootstrap_interval(
     batch = max(1, VALUES_AT_ONCE // len(samples[0]))
     options: dict[str, Any] = {"paired": True, "vectorized": True, "method": "percentile", "batch": batch}
     along, random = lambda *resample, axis: statistic(*resample), np.random.default_rng(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # few images: a resample may hold one value alone
+    with warnings.catch_warnings(action="ignore", category=stats.DegenerateDataWarning):  # a resample of one value
         drawn = stats.bootstrap(samples, along, n_resamples=resamples, rng=random, **options).bootstrap_distribution
     low, high = np.nanpercentile(drawn, (50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)))
     return Estimate(float(statistic(*samples)), float(low), float(high))

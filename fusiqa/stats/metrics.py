@@ -154,15 +154,9 @@ def estimate(
 
 
 def paired_difference(
-    scores_a: ArrayLike,
-    scores_b: ArrayLike,
-    mos: ArrayLike,
-    *,
-    metric: str = "srcc",
-    resamples: int = 1000,
-    seed: int = 0,
+    scores: ArrayLike, other: ArrayLike, mos: ArrayLike, *, metric: str = "srcc", resamples: int = 1000, seed: int = 0
 ) -> Estimate:
-    """metric(a) - metric(b) on the same images, with a 95 % percentile interval of the paired bootstrap.
+    """metric(scores) - metric(other) on the same images, with a 95 % percentile interval of the paired bootstrap.
 
     Both are measured on every resample of images, so that what makes images hard for both cancels. A positive
     difference is better for the correlations and worse for RMSE. Arguments and errors are those of `measure`.
@@ -171,13 +165,10 @@ def paired_difference(
         >>> paired_difference([1, 2, 3, 4], [1, 2, 3, 4], [1, 3, 2, 4], metric="plcc")
         Estimate(value=0.0, low=0.0, high=0.0)
     """
-    (first, rated), (second, _) = _prepared(metric, scores_a, mos), _prepared(metric, scores_b, mos)
+    (first, rated), (second, _) = _prepared(metric, scores, mos), _prepared(metric, other, mos)
     along = _ALONG_IMAGES[metric]
-
-    def difference(a: np.ndarray, b: np.ndarray, mos: np.ndarray) -> Values:
-        return along(a, mos) - along(b, mos)
-
-    return bootstrap_interval(difference, first, second, rated, resamples=resamples, seed=seed)
+    samples = first, second, rated
+    return bootstrap_interval(lambda a, b, mos: along(a, mos) - along(b, mos), *samples, resamples=resamples, seed=seed)
 
 
 def logistic_fit(scores: ArrayLike, mos: ArrayLike) -> Logistic:

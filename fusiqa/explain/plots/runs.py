@@ -18,6 +18,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots.style import COLOURS, DASHED, INK, new_figure, new_grid, plain, saved, whole_ticks, wrapped
 from fusiqa.stats.metrics import logistic_fit, plcc, srcc
 
+Curves = Float[np.ndarray, "distortions levels"]
 LINE = 60  # characters of a line that fit below the differences; a name has half
 
 
@@ -126,13 +127,7 @@ def validation_curves(histories: Sequence[tuple[str, pd.DataFrame]], path: Path)
     return saved(figure, path)
 
 
-def level_curves(
-    scores: Float[np.ndarray, "distortions levels"],
-    opinions: Float[np.ndarray, "distortions levels"],
-    score_range: ScoreRange,
-    names: Sequence[str],
-    path: Path,
-) -> Figure:
+def level_curves(scores: Curves, opinions: Curves, score_range: ScoreRange, names: Sequence[str], path: Path) -> Figure:
     """Mean score by level of each distortion, and the mean opinion, 1-5, brought to the score range; five in a row."""
     figure, rows = new_grid(11, 10, -(-len(names) // 5), 5, sharex=True, sharey=True)
     levels = np.arange(1, scores.shape[1] + 1)

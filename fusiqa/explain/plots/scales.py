@@ -43,9 +43,8 @@ class ImageGates(NamedTuple):
 def scale_labels(scale_sizes: ScaleSizes) -> list[str]:
     """The label of each scale: its stage and the cells of its map. FusiqaError: not four sizes."""
     if len(scale_sizes) != len(SCALE_COLUMNS):
-        raise FusiqaError(
-            f"`scale_sizes` must have one size for each of {len(SCALE_COLUMNS)} scales, got {list(scale_sizes)}"
-        )
+        needed = f"one size for each of {len(SCALE_COLUMNS)} scales"
+        raise FusiqaError(f"`scale_sizes` must have {needed}, got {list(scale_sizes)}")
     return [f"Stage {scale}\n({height}\u00d7{width})" for scale, (height, width) in enumerate(scale_sizes)]
 
 
