@@ -25,7 +25,6 @@ from fusiqa.scoring.image import FolderImages
 from fusiqa.scoring.inputs import image_files
 
 SYNTHETIC = "synthetic"  # the built-in data set, which has no files (data/synthetic.py)
-NO_GROUPS = "nothing: each image is its own group"
 IMAGE_COLUMNS = ("image", "image_name", "filename", "file_name", "file", "path", "name")
 MOS_COLUMNS = ("mos", "mos_zscore", "quality_mos", "mos_quality")  # of a custom table: the first that exists is read
 CUSTOM_RESIZE = "384"  # short side for images of a custom table, pixels: KonIQ-10k's protocol for any aspect ratio
@@ -40,7 +39,7 @@ class DatasetInfo:
     images: int  # number of rated images as published
     score_range: ScoreRange  # of the published ratings
     higher_is_better: bool  # as published; ratings where lower is better are inverted when they are read
-    group: str  # what the images of a group share
+    group: str  # what the images of a group share; empty where each image is its own
     official_split: str
     resolution: str  # of the images, pixels, width by height
     resize: str  # the resize protocol, as --resize takes it
@@ -59,8 +58,7 @@ class DatasetInfo:
 
 def _dataset_info(name: str, entry: dict[str, Any]) -> DatasetInfo:
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    values |= {"group": entry["group"] or NO_GROUPS, "score_range": ScoreRange(*map(float, entry["score_range"]))}
-    return DatasetInfo(name=name, **values)
+    return DatasetInfo(name=name, **values | {"score_range": ScoreRange(*map(float, entry["score_range"]))})
 
 
 _TABLE = tomllib.loads(resources.files("fusiqa.data").joinpath("catalog.toml").read_text(encoding="utf-8"))
@@ -84,20 +82,14 @@ def is_custom(name: str) -> bool:
     return find_dataset(name) is None and name.lower() != SYNTHETIC
 
 
-def unknown_dataset(name: str, *, also: str = "") -> FusiqaError:
-    """The error for a name that is not in the catalog, with the closest name that is."""
+def published(name: str, *, also: str = "") -> DatasetInfo:
+    """As `find_dataset`, but a FusiqaError for another name, with the closest one; it adds what is expected `also`."""
+    if info := find_dataset(name):
+        return info
     spellings = dataset_names() + [alias for info in CATALOG for alias in info.aliases]
     close = difflib.get_close_matches(name.lower(), spellings, n=1)
     hint = f", did you mean {close[0]}? Expected" if close else "; expected"
-    return FusiqaError(f"unknown data set {name!r}{hint} one of {', '.join(dataset_names())}{also}")
-
-
-def published(name: str) -> DatasetInfo:
-    """A published data set by its name or an alias. Raises FusiqaError for another name, with the closest that is."""
-    info = find_dataset(name)
-    if info is None:
-        raise unknown_dataset(name)
-    return info
+    raise FusiqaError(f"unknown data set {name!r}{hint} one of {', '.join(dataset_names())}{also}")
 
 
 def list_text() -> str:
@@ -108,7 +100,7 @@ def list_text() -> str:
             f"{info.images:,}",
             f"{info.score_range.low:g} to {info.score_range.high:g}",
             "higher" if info.higher_is_better else "lower",
-            "none" if info.group == NO_GROUPS else re.sub("their |undistorted |[()]", "", info.group),
+            re.sub("their |undistorted |[()]", "", info.group) or "none",
             textwrap.shorten(info.official_split.partition(" (")[0], 34, placeholder="..."),
             textwrap.shorten(info.licence, 28, placeholder="..."),
         )
@@ -131,7 +123,7 @@ def _shown(info: DatasetInfo) -> dict[str, str]:
         "name": ", ".join((info.name, *info.aliases)),
         "images": f"{info.images:,}",
         "ratings": f"{info.score_range.low:g} to {info.score_range.high:g}, {direction}",
-        "images of a group share": info.group,
+        "images of a group share": info.group or "nothing: each image is its own group",
         "official split": info.official_split,
         "resolution": info.resolution,
         "resized to": info.resize,
@@ -207,18 +199,14 @@ def read_images(paths: Sequence[Path], *, say: Callable[[str], object] = print) 
 def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
     """The rating files of a data set as published, with nothing refused except what cannot be read at all."""
     data_dir = None if data_dir is None else data_dir.expanduser()
-    info = find_dataset(dataset)
-    if info is not None:
-        return READERS[info.name](_locate(info, data_dir))
-    path = Path(dataset).expanduser()
-    if path.is_dir():
+    path, custom = Path(dataset).expanduser(), find_dataset(dataset) is None
+    if custom and path.is_dir():
         raise FusiqaError(f"{dataset} is a folder: give the name of its data set, and the folder as `data_dir`")
-    if path.suffix.lower() not in TABLE_ENDINGS and not path.is_file():
-        raise unknown_dataset(dataset, also=", or the path of a CSV, Parquet or Excel table of images and ratings")
-    if data_dir is not None and not data_dir.is_dir():
-        raise FusiqaError(f"`data_dir` {data_dir}: no such folder; the image names of {dataset} are relative to it")
-    root = data_dir or path.parent
-    return labels_of_table(path, root, image=IMAGE_COLUMNS, mos=MOS_COLUMNS, split=["split"], group=["group"])
+    if custom and (path.suffix.lower() in TABLE_ENDINGS or path.is_file()):
+        root = data_dir or path.parent
+        return labels_of_table(path, root, image=IMAGE_COLUMNS, mos=MOS_COLUMNS, split=["split"], group=["group"])
+    info = published(dataset, also=", or the path of a CSV, Parquet or Excel table of images and ratings")
+    return READERS[info.name](_locate(info, data_dir))
 
 
 def _valid_range(dataset: str, low: float, high: float) -> ScoreRange:
@@ -238,20 +226,21 @@ def usual_folders(info: DatasetInfo) -> list[Path]:
 def _locate(info: DatasetInfo, data_dir: Path | None) -> Place:
     """The first folder that holds one of the rating files, itself or one folder below or above."""
 
-    def holds(folder: Path) -> bool:
-        return any(path.is_file() for name in info.rating_files for path in folder.glob(name))
+    def ratings_in(folder: Path) -> Path | None:
+        paths = (path for name in info.rating_files for path in sorted(folder.glob(name)))
+        return next(filter(Path.is_file, paths), None)
 
     looked_in = [data_dir] if data_dir is not None else usual_folders(info)
     for pointed in filter(Path.is_dir, looked_in):
-        if holds(pointed):
-            return Place(pointed, pointed)
-        below = [child for child in sorted(pointed.iterdir()) if child.is_dir() and holds(child)]
-        if len(below) > 1:
-            copies = listed([child.name for child in below])
-            raise FusiqaError(f"{pointed} holds several copies of {info.name}: {copies}; choose one")
-        for folder in [*below, pointed.absolute().parent]:
-            if holds(folder):
-                return Place(folder, pointed)
+        copies = [pointed]
+        if not ratings_in(pointed):
+            copies = [child for child in sorted(pointed.iterdir()) if child.is_dir() and ratings_in(child)]
+        if len(copies) > 1:
+            names = listed([child.name for child in copies])
+            raise FusiqaError(f"{pointed} holds several copies of {info.name}: {names}; choose one")
+        for folder in [*copies, pointed.absolute().parent]:
+            if ratings := ratings_in(folder):
+                return Place(folder, ratings, pointed)
     where = " or ".join(str(folder) + ("" if folder.is_dir() else " (no such folder)") for folder in looked_in)
     raise FusiqaError(
         f"{info.name} was not found in {where}, nor one folder above or below; expected {info.layout}.\n"

@@ -15,12 +15,7 @@ from fusiqa.errors import FusiqaError
 
 logger = logging.getLogger(__name__)
 
-KONIQ_SHEET = "koniq10k_distributions_sets.csv"
 KONIQ_SIZES = ("512x384", "1024x768")
-SPAQ_SHEETS = (
-    *(f"Annotations/MOS and Image attribute scores.{ending}" for ending in ("xlsx", "csv")),
-    *("Annotations/spaq_mos.csv", "spaq_mos.csv"),
-)
 BIQ2021_SHEETS = {"train": "Train (Images and MOS).csv", "test": "Test (Images and MOS).csv"}
 CLIVE_TRAINING_IMAGES = 7  # shown to the viewers to learn the task; usually left out
 FLIVE_SMALL = ("labels<=640_padded.csv", "labels=640_padded.csv")  # some file systems do not allow < and > in names
@@ -35,6 +30,7 @@ class Place(NamedTuple):
     """Where a data set is."""
 
     folder: Path  # that holds its rating files
+    ratings: Path  # the first of `DatasetInfo.rating_files` that is there
     pointed: Path  # the folder that was asked for, which may be one above or below
 
 
@@ -52,11 +48,10 @@ def _first(root: Path, ways: Sequence[str], *, of: str) -> Path:
 
 def koniq10k(place: Place) -> Labels:
     """KonIQ-10k by its sets file (training, validation, test), else by the older pair of JSON lists (train, test)."""
-    path = place.folder / KONIQ_SHEET
-    if not path.is_file():
+    if place.ratings.suffix == ".json":
         return _koniq10k_lists(place)
     root = place.folder / _koniq_size(place)
-    return table.labels_of_table(path, root, image=["image_name"], mos=["MOS"], split=["set"])
+    return table.labels_of_table(place.ratings, root, image=["image_name"], mos=["MOS"], split=["set"])
 
 
 def _koniq_size(place: Place) -> str:
@@ -76,7 +71,7 @@ def _koniq10k_lists(place: Place) -> Labels:
     The images are in train/ and test/ (or koniq_train/ and koniq_test/), or in a folder of the published sizes.
     """
     root, parts = place.folder, []
-    logger.warning("koniq-10k: no %s in %s; reading koniq_train.json and koniq_test.json", KONIQ_SHEET, root)
+    logger.warning("koniq-10k: no sets file in %s; reading koniq_train.json and koniq_test.json", root)
     folders = {split: _there(root, (split, f"koniq_{split}")) for split in ("train", "test")}
     size = None if all(folders.values()) else _koniq_size(place)
     for split, own in folders.items():
@@ -92,8 +87,7 @@ def _koniq10k_lists(place: Place) -> Labels:
 
 def spaq(place: Place) -> Labels:
     """SPAQ: its spreadsheet, or a CSV with the same columns, and TestImage/."""
-    path = _first(place.folder, SPAQ_SHEETS, of="spaq")
-    return table.labels_of_table(path, place.folder / "TestImage", image=["Image name"], mos=["MOS"])
+    return table.labels_of_table(place.ratings, place.folder / "TestImage", image=["Image name"], mos=["MOS"])
 
 
 def biq2021(place: Place) -> Labels:
@@ -119,8 +113,8 @@ def flive(place: Place) -> Labels:
 
     Two lists split it, if they are there: sides above 640 pixels are tested, is_valid of the others is validation.
     """
-    path = _first(place.folder, ("labels_image.csv", "database/labels_image.csv"), of="flive")
-    rows, splits = table.read_cells(path), None
+    path, splits = place.ratings, None
+    rows = table.read_cells(path)
     names = table.image_names(table.column(rows, path, "name"), path)
     roots = [folder for folder in (path.parent, path.parent / "database") if (folder / names[0]).parent.is_dir()]
     if not roots:
@@ -137,13 +131,13 @@ def flive(place: Place) -> Labels:
 
 def bid(place: Place) -> Labels:
     """BID: DatabaseGrades with the number and the grade of each image, and ImageDatabase/DatabaseImage0001.JPG."""
-    path = _first(place.folder, ("DatabaseGrades.xlsx", "DatabaseGrades.csv"), of="bid")
+    path = place.ratings
     rows = table.read_cells(path)
     if len(rows.columns) < 2:
         raise FusiqaError(f"{path}: expected a column of image numbers and one of grades")
-    number = table.find_column(rows, path, ["Image Number", "Image"])
-    grade = table.find_column(rows, path, ["Average Subjective Grade", "MOS"])
-    number, grade = (rows.iloc[:, i] if found is None else found for i, found in enumerate((number, grade)))
+    known = (["Image Number", "Image"], ["Average Subjective Grade", "MOS"])  # else the first two columns
+    named = [table.find_column(rows, path, names) for names in known]
+    number, grade = (rows.iloc[:, i] if found is None else found for i, found in enumerate(named))
     numbers = table.numbers(number)
     if numbers.isna().any():
         wrong = number[numbers.isna()].iloc[0]
@@ -154,7 +148,7 @@ def bid(place: Place) -> Labels:
 
 def uhd_iqa(place: Place) -> Labels:
     """UHD-IQA: its metadata, and a folder of images per split: training/, validation/, test/."""
-    path = _first(place.folder, ("uhd-iqa-metadata.csv", "uhd-iqa-training-metadata.csv"), of="uhd-iqa")
+    path = place.ratings
     rows = table.read_cells(path)
     sets, mos = table.column(rows, path, "set"), table.column(rows, path, "quality_mos")
     images = table.image_names(table.column(rows, path, "image_name"), path)
@@ -164,37 +158,36 @@ def uhd_iqa(place: Place) -> Labels:
 
 def agiqa3k(place: Place) -> Labels:
     """AGIQA-3K, of generated images: data.csv, and the images beside it or in images/; one prompt is one content."""
-    path = _first(place.folder, ("data.csv", "agiqa3k_data.csv"), of="agiqa-3k")
     root = _first(place.folder, ("images", "."), of="agiqa-3k")
-    return table.labels_of_table(path, root, image=["name"], mos=["mos_quality"], group=["prompt"])
+    return table.labels_of_table(place.ratings, root, image=["name"], mos=["mos_quality"], group=["prompt"])
 
 
 def kadid10k(place: Place) -> Labels:
     """KADID-10k: dmos.csv, in which higher is better despite its name, and images/."""
-    path = place.folder / "dmos.csv"
-    return table.labels_of_table(path, place.folder / "images", image=["dist_img"], mos=["dmos"], group=["ref_img"])
+    root = place.folder / "images"
+    return table.labels_of_table(place.ratings, root, image=["dist_img"], mos=["dmos"], group=["ref_img"])
 
 
 def tid2013(place: Place) -> Labels:
     """TID2013: mos_with_names.txt ("5.51429 I01_01_1.bmp"), and distorted_images/, whose names differ in case."""
-    mos, names = table.read_pairs(place.folder / "mos_with_names.txt", separator=None)
+    mos, names = table.read_pairs(place.ratings, separator=None)
     groups = [name.partition("_")[0].upper() for name in names]
     return table.labels(place.folder / "distorted_images", names, mos, groups=groups)
 
 
 def csiq(place: Place) -> Labels:
     """CSIQ: csiq.DMOS.xlsx (or csiq_label.txt, "1600.AWGN.1.png 0.062"), and dst_imgs/ with a folder per distortion."""
-    path = place.folder / "csiq.DMOS.xlsx"
-    if path.is_file():  # the sheet has the parts of each name
-        rows = table.read_table_below(path, sheet="all_by_image", header=("image", "dst_type", "dst_lev", "dmos"))
+    if place.ratings.suffix == ".xlsx":  # the sheet has the parts of each name
+        columns = ("image", "dst_type", "dst_lev", "dmos")
+        rows = table.read_table_below(place.ratings, sheet="all_by_image", header=columns)
         kinds = rows["dst_type"].astype(str).str.strip()
         unknown = sorted(set(kinds) - set(CSIQ_WORDS))
         if unknown:
-            raise FusiqaError(f"{path}: unknown distortion {unknown[0]!r}; known are {', '.join(CSIQ_WORDS)}")
+            raise FusiqaError(f"{place.ratings}: unknown distortion {unknown[0]!r}; known are {', '.join(CSIQ_WORDS)}")
         parts = zip(rows["image"], kinds, rows["dst_lev"], strict=True)
         names, mos = [f"{image}.{CSIQ_WORDS[kind]}.{level}.png" for image, kind, level in parts], rows["dmos"].tolist()
     else:
-        names, mos = table.read_pairs(place.folder / "csiq_label.txt", separator=None)
+        names, mos = table.read_pairs(place.ratings, separator=None)
     root = _first(place.folder, ("dst_imgs", "dst_imgs_all"), of="csiq")
     folders = {word: f"{word.lower()}/" for word in CSIQ_WORDS.values()}
     inside = [f"{folders.get(name.partition('.')[2].partition('.')[0], '')}{name}" for name in names]
@@ -206,8 +199,7 @@ def live(place: Place) -> Labels:
     """LIVE, release 2: the realigned scores if present, else dmos.mat; the 779 distorted of its 982 images."""
     path = _first(place.folder, ("dmos_realigned.mat", "dmos.mat"), of="live")
     dmos = table.read_mat(path, "dmos_new" if path.stem == "dmos_realigned" else "dmos")
-    originals = table.read_mat(path, "orgs")
-    references = table.read_mat(place.folder / "refnames_all.mat", "refnames_all")
+    originals, references = table.read_mat(path, "orgs"), table.read_mat(place.ratings, "refnames_all")
     names = [f"{folder}/img{number}.bmp" for folder, count in LIVE_FOLDERS.items() for number in range(1, count + 1)]
     if not len(names) == len(dmos) == len(originals) == len(references):
         counts = f"{len(dmos)} scores, {len(originals)} flags and {len(references)} references"
@@ -218,10 +210,7 @@ def live(place: Place) -> Labels:
 
 def pipal(place: Place) -> Labels:
     """PIPAL, whose scores are public for the training part: Train_Label/*.txt, and the images in one folder or four."""
-    lists = sorted((place.folder / "Train_Label").glob("*.txt"))
-    if not lists:
-        raise FusiqaError(f"pipal: no labels in {place.folder / 'Train_Label'}; expected one .txt for each reference")
-    names, scores = table.read_pairs(*lists, separator=",")
+    names, scores = table.read_pairs(*sorted(place.ratings.parent.glob("*.txt")), separator=",")
     groups, root = [name.partition("_")[0] for name in names], _first(place.folder, PIPAL_IMAGES, of="pipal")
     if root.name == "Distortion_1":  # the four archives, unpacked side by side
         parts = sorted(place.folder.glob("Distortion_[1-4]"))

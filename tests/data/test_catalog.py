@@ -155,7 +155,7 @@ def test_images_of_a_csv_start_from_its_folder_or_from_data_dir(tmp_path: Path):
     dataset = own(tmp_path, "image,mos\na.jpg,1\nb.jpg,2\n")
     assert read(dataset).images.root == tmp_path
     assert read(dataset, data_dir=tmp_path / "photos").images.root == tmp_path / "photos"
-    with pytest.raises(FusiqaError, match=f"{tmp_path}/nowhere: no such folder"):
+    with pytest.raises(FusiqaError, match=f"there is no folder {tmp_path}/nowhere"):
         read(dataset, data_dir=tmp_path / "nowhere")
 
 
