@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from fusiqa.config import ScoreRange
 from fusiqa.data import catalog
 from fusiqa.data.catalog import SYNTHETIC, DatasetInfo, find_dataset
 from fusiqa.data.duplicates import SAME_SCENE, Hashes, near_duplicates, perceptual_hash
-from fusiqa.data.ratings import ImageReader, Ratings, fingerprint
+from fusiqa.data.ratings import ImageReader, Ratings, fingerprint, outside
 from fusiqa.data.splits import check_no_leak
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
 from fusiqa.machine import cores
@@ -47,9 +47,7 @@ class Checked:
     contents: dict[str, str]  # SHA-256 (hex) of the content of each usable image, by its name
 
 
-def check(
-    ratings: Ratings, *, skip_broken: bool, progress: bool, rated: bool = True, workers: int | None = None
-) -> Checked:
+def check(ratings: Ratings, *, skip_broken: bool, progress: bool, rated: bool = True) -> Checked:
     """Decode every image and look at every rating.
 
     Args:
@@ -57,11 +55,10 @@ def check(
         skip_broken: leave out rows that cannot be used, instead of a FusiqaError (which names five, and how many).
         progress: show a bar on standard error.
         rated: whether every row needs a rating; images that are only scored have none.
-        workers: threads; one per core by default.
     """
     images, mos = ratings.table["image"].tolist(), ratings.table["mos"].tolist()
     verify = partial(_verify, ratings.images, rated)
-    outcomes = _in_threads(verify, images, mos, what=f"checking {ratings.name}", progress=progress, workers=workers)
+    outcomes = _in_threads(verify, images, mos, what=f"checking {ratings.name}", progress=progress)
     broken = [outcome for outcome in outcomes if isinstance(outcome, Broken)]
     reasons = _first_few([f"{row.image}: {row.reason}" for row in broken])
     if len(broken) == len(images):
@@ -84,10 +81,8 @@ def _verify(images: ImageReader, rated: bool, image: str, mos: float) -> str | B
         return Broken(image, str(error).removeprefix(f"{image}: "))
 
 
-def _in_threads(
-    function: Callable[..., Any], *arguments: Sequence[Any], what: str, progress: bool, workers: int | None
-) -> list[Any]:
-    threads = ThreadPoolExecutor(workers or cores())
+def _in_threads(function: Callable[..., Any], *arguments: Sequence[Any], what: str, progress: bool) -> list[Any]:
+    threads = ThreadPoolExecutor(cores())
     try:
         results = threads.map(function, *arguments)
         return list(progress_bar(results, what=what, total=len(arguments[0]), shown=progress))
@@ -105,7 +100,7 @@ class Finding:
     """Something that an audit found."""
 
     what: str  # is wrong, as a heading
-    offenders: Sequence[str] | None = None  # everything that it is wrong with; None where the heading says it all
+    offenders: Sequence[str] = ()  # everything that it is wrong with; none where the heading says it all
     advice: str = ""
     notice: bool = False  # worth knowing, but not a fault of the copy: it was published like this, or does no harm
 
@@ -117,7 +112,7 @@ class Report:
     name: str  # of the data set
     facts: Mapping[str, object]  # numbers and words by their names; a value may be a mapping of them
     histogram: Sequence[tuple[float, float, int]] = ()  # lower edge, upper edge, count of each bar, in order
-    findings: Sequence[Finding] = field(default_factory=list)
+    findings: Sequence[Finding] = ()
 
     @property
     def ok(self) -> bool:
@@ -128,21 +123,21 @@ class Report:
         """For the terminal: facts, histogram, findings, result."""
         width = max(map(len, self.facts), default=0)
         lines = [self.name, *(f"  {name:<{width}}  {_words(value)}" for name, value in self.facts.items())]
-        highest = max((count for *_, count in self.histogram), default=0) or 1
         edges = [f"{low:g} to {high:g}" for low, high, _ in self.histogram]
-        for edge, (*_, count) in zip(edges, self.histogram, strict=True):
-            lines.append(f"  {edge:>{max(map(len, edges))}}  {'#' * math.ceil(BAR_LENGTH * count / highest)} {count:,}")
+        counts = [count for *_, count in self.histogram]
+        for edge, count in zip(edges, counts, strict=True):
+            bar = "#" * math.ceil(BAR_LENGTH * count / max(1, *counts))
+            lines.append(f"  {edge:>{max(map(len, edges))}}  {bar} {count:,}")
         problems = sum(not finding.notice for finding in self.findings)
         for each in self.findings:
             number = f": {len(each.offenders):,}" if each.offenders else ""
             lines.append(f"{'notice' if each.notice else 'problem'}: {each.what}{number}")
-            lines += [*_first_few(each.offenders or []), *([f"  -> {each.advice}"] if each.advice else [])]
+            lines += [*_first_few(each.offenders), *([f"  -> {each.advice}"] if each.advice else [])]
         return "\n".join([*lines, f"{self.name}: {f'{problems} problems' if problems else 'no problem found'}"])
 
     def to_json(self) -> str:
         """Everything, with all offenders, as indented JSON."""
-        findings = [{**asdict(finding), "offenders": list(finding.offenders or [])} for finding in self.findings]
-        content = {"name": self.name, "ok": self.ok, **asdict(self), "findings": findings}
+        content = {"name": self.name, "ok": self.ok, **asdict(self)}
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -152,7 +147,7 @@ def _words(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def audit(name: str, *, data_dir: Path | None, progress: bool, workers: int | None = None) -> Report:
+def audit(name: str, *, data_dir: Path | None, progress: bool) -> Report:
     """Report on a copy: is it complete, readable and plausible, and is no image on two sides of the split?
 
     Everything is looked at and reported, whereas reading for training stops at the first fault; a copy that cannot be
@@ -162,57 +157,59 @@ def audit(name: str, *, data_dir: Path | None, progress: bool, workers: int | No
         return Report(name, {"files": "none: it is generated on use, so there is nothing to check"})
     info = find_dataset(name)
     try:
-        labels = catalog.read_labels(name, data_dir=data_dir)
+        rows, root = catalog.read_labels(name, data_dir=data_dir)
     except FusiqaError as error:
         return Report(name, {}, findings=[Finding(str(error), advice="nothing else could be checked")])
-    root, twice = labels.root, labels.table["image"][labels.table["image"].duplicated()].tolist()
-    table = labels.table.drop_duplicates("image", ignore_index=True)
+    table, findings = rows.drop_duplicates("image", ignore_index=True), list[Finding]()
     ratings = Ratings(name, table, ScoreRange(-math.inf, math.inf), FolderImages(root), "none")
     facts = _facts(info, root, table)
-    missing = [image for image in table["image"] if not (root / image).is_file()]
-    unrated = table["image"][table["mos"].isna()].tolist()
-    findings = [
-        Finding("images that are rated more than once", twice, "keep one row per image"),
-        Finding("images whose rating is missing or not a number", unrated, "fix or remove their rows"),
-    ]
+
+    def add(what: str, offenders: Sequence[str], advice: str, *, notice: bool = False) -> None:
+        if offenders:
+            findings.append(Finding(what, offenders, advice, notice))
+
+    twice, unrated = rows["image"][rows["image"].duplicated()], table["image"][table["mos"].isna()]
+    add("images that are rated more than once", twice.tolist(), "keep one row per image")
+    add("images whose rating is missing or not a number", unrated.tolist(), "fix or remove their rows")
     if info is not None:
-        low, high = info.score_range
-        outside = table[(table["mos"] < low) | (table["mos"] > high)]
-        rows = [f"{row.image} ({row.mos:g})" for row in outside.itertuples()]
-        advice = "get the rating file again, or fix the rows"
-        findings.append(Finding(f"ratings outside {low:g} to {high:g}", rows, advice))
+        heading = "ratings outside {:g} to {:g}".format(*info.score_range)
+        add(heading, outside(table, info.score_range), "get the rating file again, or fix the rows")
         if len(table) != info.images:
-            what = f"{len(table):,} images are rated, {info.images:,} were published"
+            heading = f"{len(table):,} images are rated, {info.images:,} were published"
             advice = f"the rating file is incomplete or another edition; get it from {info.source}"
-            findings.append(Finding(what, advice=advice))
+            findings.append(Finding(heading, advice=advice))
     try:
         check_no_leak(ratings)
     except FusiqaError as error:
         findings.append(Finding(str(error), advice="put all images of a group on one side"))
-    findings += [
-        Finding("rated images without a file", missing, "copy or unpack the data set again"),
-        Finding("images without a rating", _beside(root, table), "they are not used", notice=True),
-    ]
-    if len(missing) < len(table):
-        try:
-            present = ratings.without(missing)
-            checked = check(present, skip_broken=True, rated=False, progress=progress, workers=workers)
-        except FusiqaError as error:  # none can be used
-            findings.append(Finding(str(error), advice="copy or unpack the data set again"))
-        else:
-            broken = [f"{row.image}: {row.reason}" for row in checked.broken]
-            findings.append(Finding("images that cannot be read", broken, "copy or unpack them again"))
-            images = checked.ratings.table["image"].tolist()
+    missing = [image for image in table["image"] if not (root / image).is_file()]
+    add("rated images without a file", missing, "copy or unpack the data set again")
+    add("images without a rating", _beside(root, table), "they are not used", notice=True)
+    report = Report(name, facts, _histogram(info, table), findings)
+    if len(missing) == len(table):
+        return report
+    try:
+        checked = check(ratings.without(missing), skip_broken=True, rated=False, progress=progress)
+    except FusiqaError as error:  # none can be used
+        findings.append(Finding(str(error), advice="copy or unpack the data set again"))
+        return report
+    broken = [f"{row.image}: {row.reason}" for row in checked.broken]
+    add("images that cannot be read", broken, "copy or unpack them again")
+    images = checked.ratings.table["image"].tolist()
+    looks = _in_threads(partial(_look, ratings.images), images, what="comparing", progress=progress)
+    facts |= {"sizes": _sizes([size for _, size in looks]), "fingerprint": checked.fingerprint}
+    files, scenes = _across_the_split(checked, np.array([hashed for hashed, _ in looks], np.uint64))
+    add("files with the same content across the split", files, "keep one, or give them one group")
+    advice = "look at them; if they show one scene, give them one group (or report it beside the result)"
+    notice = info is not None and bool(table["split"].notna().any())
+    add("pairs that look the same across the split", scenes, advice, notice=notice)
+    return report
 
-            def look(image: str) -> tuple[int, tuple[int, int]]:
-                pixels = ratings.images.read(image)
-                return perceptual_hash(pixels), pixels.shape[:2]
 
-            looked = _in_threads(look, images, what="comparing", progress=progress, workers=workers)
-            hashes = np.array([hashed for hashed, _ in looked], np.uint64)
-            facts |= {"sizes": _sizes([size for _, size in looked]), "fingerprint": checked.fingerprint}
-            findings += _across_the_split(checked, hashes, published=info is not None)
-    return Report(name, facts, _histogram(info, table), [each for each in findings if each.offenders != []])
+def _look(images: ImageReader, image: str) -> tuple[int, tuple[int, ...]]:
+    """The perceptual hash of an image, and its height and width."""
+    pixels = images.read(image)
+    return perceptual_hash(pixels), pixels.shape[:2]
 
 
 def _beside(root: Path, table: pd.DataFrame) -> list[str]:
@@ -223,50 +220,45 @@ def _beside(root: Path, table: pd.DataFrame) -> list[str]:
     return [str(path.relative_to(root)) for path in found if path not in rated]
 
 
-def _across_the_split(checked: Checked, hashes: Hashes, *, published: bool) -> list[Finding]:
-    """Files of the same content, and images that look the same, that are or may be drawn on two sides."""
-    table = checked.ratings.table.assign(content=checked.ratings.table["image"].map(checked.contents))
+def _across_the_split(checked: Checked, hashes: Hashes) -> tuple[list[str], list[str]]:
+    """Files of the same content, and pairs that look the same, which are or may be drawn on two sides."""
+    contents, split = checked.ratings.table["image"].map(checked.contents), checked.ratings.table["split"]
+    table = checked.ratings.table.assign(content=contents, split=split.where(split.notna(), ""))
+    copies = table[table["content"].duplicated(keep=False)].groupby("content", sort=False)
+    alike: list[list[Any]] = [list(part.itertuples()) for _, part in copies]
+    files = [" = ".join(map(_with_side, each)) for each in alike if _may_be_apart(each)]
     rows: list[Any] = list(table.itertuples())
-    alike = [[rows[place] for place in places] for places in table.groupby("content", sort=False).indices.values()]
-    files = [" = ".join(map(_with_side, copies)) for copies in alike if _may_be_apart(copies)]
     scenes = [
         f"{_with_side(rows[i])} ~ {_with_side(rows[j])}, {distance} of 64 bits differ"
         for i, j, distance in sorted(near_duplicates(hashes, SAME_SCENE), key=lambda pair: pair[2])
         if _may_be_apart([rows[i], rows[j]]) and rows[i].content != rows[j].content
     ]
-    advice = "look at them; if they show one scene, give them one group (or report it beside the result)"
-    notice = published and bool(table["split"].notna().any())
-    return [
-        Finding("files with the same content across the split", files, "keep one, or give them one group"),
-        Finding("pairs that look the same across the split", scenes, advice, notice=notice),
-    ]
+    return files, scenes
 
 
 def _may_be_apart(rows: Sequence[Any]) -> bool:
     """Whether rows of several groups are on several sides, or may be drawn on several."""
-    sides = {None if pd.isna(row.split) else row.split for row in rows}
-    return len({row.group for row in rows}) > 1 and (len(sides) > 1 or None in sides)
+    sides = {row.split for row in rows}
+    return len({row.group for row in rows}) > 1 and (len(sides) > 1 or "" in sides)
 
 
 def _with_side(row: Any) -> str:
-    return row.image if pd.isna(row.split) else f"{row.image} ({row.split})"
+    return f"{row.image} ({row.split})" if row.split else row.image
 
 
 def _facts(info: DatasetInfo | None, root: Path, table: pd.DataFrame) -> dict[str, object]:
-    published = {} if info is None else {"published": info.images, "published split": info.official_split}
     groups, mos = table["group"].nunique(), table["mos"].dropna()
-    ratings = {word: float(mos.quantile(fraction)) for word, fraction in MARKS.items()}
-    return {
-        "folder": str(root),
-        "images": len(table),
-        **published,
-        "split": {str(split): int(n) for split, n in table["split"].value_counts().items()} or "none",
-        "groups": "none" if groups == len(table) else groups,
-        **({"ratings": ratings} if len(mos) else {}),
-    }
+    facts: dict[str, object] = {"folder": str(root), "images": len(table)}
+    if info is not None:
+        facts |= {"published": info.images, "published split": info.official_split}
+    facts["split"] = {str(split): int(n) for split, n in table["split"].value_counts().items()} or "none"
+    facts["groups"] = "none" if groups == len(table) else groups
+    if len(mos):
+        facts["ratings"] = {word: float(mos.quantile(fraction)) for word, fraction in MARKS.items()}
+    return facts
 
 
-def _sizes(sizes: Sequence[tuple[int, int]]) -> dict[str, int]:
+def _sizes(sizes: Sequence[tuple[int, ...]]) -> dict[str, int]:
     """The three most frequent sizes, width x height, and how many others there are."""
     ranked = sorted(Counter(sizes).items(), key=lambda item: (-item[1], item[0]))  # ties must not depend on threads
     common = {f"{width} x {height}:": times for (height, width), times in ranked[:3]}
@@ -279,5 +271,5 @@ def _histogram(info: DatasetInfo | None, table: pd.DataFrame) -> list[tuple[floa
     if not len(mos):
         return []
     counts, edges = np.histogram(mos, BARS, info.score_range if info else (mos.min(), mos.max()))
-    bars = edges[:-1].tolist(), edges[1:].tolist(), counts.tolist()
-    return [(round(low, 9), round(high, 9), n) for low, high, n in zip(*bars, strict=True)]
+    ends = [round(edge, 9) for edge in edges.tolist()]
+    return list(zip(ends[:-1], ends[1:], counts.tolist(), strict=True))

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 import pandas as pd
 
 from fusiqa.config import ScoreRange
+from fusiqa.config.checks import refuse
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.image import Pixels
 
@@ -51,16 +52,14 @@ class Ratings:
         if table.empty:
             raise FusiqaError(f"{self.name}: no rated image found")
         duplicates = listed(table["image"][table["image"].duplicated()].astype(str).tolist())
-        outside = table[(table["mos"] < low) | (table["mos"] > high)]
-        rows = listed([f"{row.image} ({row.mos:g})" for row in outside.itertuples()])
+        rows = listed(outside(table, self.score_range))
         unknown = listed(sorted(set(table["split"].dropna()) - set(SPLITS)))
         advice = "give the true `score_range`, or fix the rows"
-        if duplicates:
-            raise FusiqaError(f"{self.name}: rated more than once: {duplicates}; keep one row per image")
-        if rows:
-            raise FusiqaError(f"{self.name}: ratings outside {low:g} to {high:g}: {rows}; {advice}")
-        if unknown:
-            raise FusiqaError(f"{self.name}: unknown split {unknown}; expected one of {', '.join(SPLITS)}")
+        refuse(
+            (duplicates, f"{self.name}: rated more than once: {duplicates}; keep one row per image"),
+            (rows, f"{self.name}: ratings outside {low:g} to {high:g}: {rows}; {advice}"),
+            (unknown, f"{self.name}: unknown split {unknown}; expected one of {', '.join(SPLITS)}"),
+        )
 
     def __len__(self) -> int:
         return len(self.table)
@@ -75,6 +74,13 @@ class Ratings:
     def without(self, images: Sequence[str]) -> Ratings:
         """The same ratings without some images."""
         return replace(self, table=self.table[~self.table["image"].isin(list(images))].reset_index(drop=True))
+
+
+def outside(table: pd.DataFrame, score_range: ScoreRange) -> list[str]:
+    """The images, with their ratings, that are rated outside a range."""
+    low, high = score_range
+    rows = table[(table["mos"] < low) | (table["mos"] > high)]
+    return [f"{row.image} ({row.mos:g})" for row in rows.itertuples()]
 
 
 def fingerprint(values: Sequence[object]) -> str:
