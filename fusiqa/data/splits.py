@@ -11,6 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from fusiqa.config.checks import refuse
 from fusiqa.data.ratings import SPLITS, Ratings, Split, fingerprint
 from fusiqa.data.table import column, image_names, read_cells
 from fusiqa.errors import FusiqaError, listed
@@ -50,11 +56,9 @@ def assign(ratings: Ratings, *, validation_fraction: float, seed: int, redraw: b
     if published and splits.isna().any():
         rows = listed(ratings.table["image"][splits.isna()].tolist())
         raise FusiqaError(f"{name}: no split given for {rows}; give one to every row, or to none")
-    if published and not {"train", "test"} <= published:
-        missing = "test" if "train" in published else "train"
-        raise FusiqaError(
-            f"{name}: its split has {listed(sorted(published))}, but no {missing}; both or none is needed"
-        )
+    if published and (missing := {"train", "test"} - published):
+        found = f"{listed(sorted(published))}, but no {' and no '.join(sorted(missing))}"
+        raise FusiqaError(f"{name}: its split has {found}; both or none is needed")
     if "validation" not in published and not 0 < validation_fraction < 1:
         raise FusiqaError(f"`validation_fraction` must be above 0 and below 1, got {validation_fraction:g}")
     if not published:
@@ -66,21 +70,12 @@ def assign(ratings: Ratings, *, validation_fraction: float, seed: int, redraw: b
 
 
 def group_copies(ratings: Ratings, contents: Mapping[str, str]) -> Ratings:
-    """The ratings with all images of one content (by its hash) in one group, so that no split parts them."""
-    table = ratings.table
-    content = table["image"].map(contents)
-    copies = table[content.duplicated(keep=False)]
-    merged: dict[str, str] = {}  # a group to one that it shares an image with
-
-    def root(group: str) -> str:
-        while group in merged:
-            group = merged[group]
-        return group
-
-    for _, groups in copies.groupby(content)["group"]:
-        first, *others = sorted({root(group) for group in groups})
-        merged |= dict.fromkeys(others, first)
-    return replace(ratings, table=table.assign(group=table["group"].map(root)))
+    """The ratings with groups that share a content (by its hash) merged, so that no split parts its copies."""
+    table, size = ratings.table, len(ratings)
+    group, content = (pd.factorize(column)[0] for column in (table["group"], table["image"].map(contents)))
+    links = coo_array((np.ones(size), (group, size + content)), shape=(2 * size, 2 * size))
+    merged = connected_components(links, directed=False)[1][group]
+    return replace(ratings, table=table.assign(group=table["group"].groupby(merged).transform("min")))
 
 
 def _cut(ratings: Ratings, name: Split, *, fraction: float, seed: int) -> Ratings:
@@ -130,10 +125,11 @@ def load(ratings: Ratings, path: Path) -> Ratings:
     unknown = listed([repr(split) for split in sorted(set(split_of) - set(SPLITS))])
     twice = listed(split_of.index[split_of.index.duplicated()].unique().tolist())
     missing = listed([image for image in ratings.table["image"] if image not in split_of.index])
-    if unknown:
-        raise FusiqaError(f"{path}: unknown split {unknown}; expected one of {', '.join(SPLITS)}")
-    if twice or missing:
-        raise FusiqaError(f"{path}: named more than once: {twice}" if twice else f"{path}: no split for {missing}")
+    refuse(
+        (unknown, f"{path}: unknown split {unknown}; expected one of {', '.join(SPLITS)}"),
+        (twice, f"{path}: named more than once: {twice}"),
+        (missing, f"{path}: no split for {missing}"),
+    )
     loaded = replace(ratings, table=ratings.table.assign(split=ratings.table["image"].map(split_of)))
     check_no_leak(loaded)
     return loaded
