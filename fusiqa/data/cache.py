@@ -14,7 +14,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,16 +87,14 @@ class Store:
     def alone(self, task: str) -> Iterator[None]:
         """Make other processes wait that ask for the same task; where nothing can be locked, work is done twice."""
         lock = FileLock(self.folder / f"{hashlib.sha256(task.encode()).hexdigest()[:16]}.lock")
-        try:
-            if self.limit > 0:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                lock.acquire()
-        except (OSError, NotImplementedError) as error:
-            logger.warning("%s cannot be locked: %s", self.folder, error)
-        try:
+        with ExitStack() as held:
+            try:
+                if self.limit > 0:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(lock)
+            except (OSError, NotImplementedError) as error:
+                logger.warning("%s cannot be locked: %s", self.folder, error)
             yield
-        finally:
-            lock.release()
 
     def path(self, key: str) -> Path:
         """Where an array lies, or would lie."""
@@ -133,27 +131,25 @@ class CachedImages:
     """Images after their resize protocol: an ImageReader of ratings.py. `Resize.apply` leaves them as they are."""
 
     source: ImageReader  # where an image that is not stored yet is read from
-    contents: Mapping[str, str]  # SHA-256 (hex) of each image's encoded content; one not named is not stored
+    contents: Mapping[str, str]  # SHA-256 (hex) of each image's encoded content
     resize: Resize
     store: Store  # what it has no room for is read from the source each time
 
     def read(self, image: str) -> Pixels:
         """Pixels of one resized image, sRGB; read-only where they are mapped."""
         key = self.key(image)
-        pixels = None if key is None else self.store.get(key)
+        pixels = self.store.get(key)
         if pixels is None:
             pixels = self.resize.read(self.source, image)
-            if key is not None:
-                self.store.put(key, pixels)
+            self.store.put(key, pixels)
         return pixels
 
     def verify(self, image: str) -> str:
         return self.source.verify(image)
 
-    def key(self, image: str) -> str | None:
-        content = self.contents.get(image)
+    def key(self, image: str) -> str:
         resize = f"{self.resize}{' reduced' * self.resize.reduced}"
-        return content and f"{content} resize {resize} decoding {DECODING} Pillow {PIL.__version__}"
+        return f"{self.contents[image]} resize {resize} decoding {DECODING} Pillow {PIL.__version__}"
 
 
 def cached(
@@ -166,7 +162,7 @@ def cached(
     if gigabytes <= 0 or getattr(source, "in_memory", False):
         return source
     images = CachedImages(source, dict(contents), resize, open_store(folder, gigabytes))
-    images.store.touch(key for key in map(images.key, contents) if key)
+    images.store.touch(map(images.key, contents))
     return images
 
 

@@ -49,15 +49,13 @@ class Ratings:
         (low, high), table = self.score_range, self.table
         if missing := listed([column for column in COLUMNS if column not in table.columns]):
             raise FusiqaError(f"{self.name}: the columns {missing} are missing; expected {', '.join(COLUMNS)}")
-        if table.empty:
-            raise FusiqaError(f"{self.name}: no rated image found")
         duplicates = listed(table["image"][table["image"].duplicated()].astype(str).tolist())
         rows = listed(outside(table, self.score_range))
         unknown = listed(sorted(set(table["split"].dropna()) - set(SPLITS)))
-        advice = "give the true `score_range`, or fix the rows"
         refuse(
+            (table.empty, f"{self.name}: no rated image found"),
             (duplicates, f"{self.name}: rated more than once: {duplicates}; keep one row per image"),
-            (rows, f"{self.name}: ratings outside {low:g} to {high:g}: {rows}; {advice}"),
+            (rows, f"{self.name}: ratings outside {low:g} to {high:g}: {rows}; fix them, or the `score_range`"),
             (unknown, f"{self.name}: unknown split {unknown}; expected one of {', '.join(SPLITS)}"),
         )
 

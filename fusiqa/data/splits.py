@@ -25,7 +25,7 @@ from fusiqa.io import write_csv
 TEST_FRACTION = 0.2  # of the images, drawn for the test split if a data set publishes none: the usual 80 / 20
 
 
-def assign(ratings: Ratings, *, validation_fraction: float, seed: int, redraw: bool = False) -> Ratings:
+def assign(ratings: Ratings, *, validation_fraction: float, seed: int) -> Ratings:
     """Give every row its split.
 
     A published split stays as it is. If it has only train and test, validation is drawn from train; if there is no
@@ -34,10 +34,8 @@ def assign(ratings: Ratings, *, validation_fraction: float, seed: int, redraw: b
 
     Args:
         ratings: with the published split of each row, or none in all of them.
-        validation_fraction: of the training images held out, in 0-1, both excluded; not used where validation is
-            published.
+        validation_fraction: of the training images, above 0 and below 1; not used where validation is published.
         seed: of the draw.
-        redraw: ignore a published split and draw another; published results do not apply to it.
 
     Raises:
         FusiqaError: a fraction out of range, a split for some rows alone, without train or without test, or that parts
@@ -45,12 +43,9 @@ def assign(ratings: Ratings, *, validation_fraction: float, seed: int, redraw: b
 
     Example:
         >>> from fusiqa.data.catalog import read
-        >>> ratings = assign(read("synthetic"), validation_fraction=0.1, seed=0, redraw=True)
-        >>> ratings.table["split"].value_counts().to_dict()
-        {'train': 3888, 'test': 1080, 'validation': 432}
+        >>> assign(read("synthetic"), validation_fraction=0.1, seed=0).table["split"].value_counts().to_dict()
+        {'train': 3780, 'test': 1080, 'validation': 540}
     """
-    if redraw:
-        ratings = replace(ratings, table=ratings.table.assign(split=None))
     name, splits = ratings.name, ratings.table["split"]
     published = set(splits.dropna())
     if published and splits.isna().any():

@@ -43,6 +43,6 @@ def test_a_wrong_shape_or_dtype_is_refused(function, given, wrong):
 
 
 def test_a_reader_that_gives_no_colour_image_is_refused(tmp_path):
-    images = CachedImages(Grey(), {}, Resize(), Store(tmp_path, 0))
-    with pytest.raises(TypeCheckError, match="return value"):
+    images = CachedImages(Grey(), {"a.png": "content"}, Resize(), Store(tmp_path, 0))
+    with pytest.raises(TypeCheckError, match="height width 3"):
         images.read("a.png")

@@ -196,16 +196,6 @@ def test_ten_seeds_are_ten_draws_in_any_order_of_rows():
     assert [sides(draw) for draw in again] == [sides(draw) for draw in drawn]
 
 
-def test_a_published_split_is_redrawn_only_when_asked():
-    ratings = alone(["train"] * 80 + ["test"] * 21)
-    first, second = (assign(ratings, validation_fraction=0.1, seed=seed, redraw=True) for seed in (0, 1))
-    assert sides(first) != sides(second)
-    assert (first.table["split"] == "test").sum() == 20
-    assert (assign(ratings, validation_fraction=0.1, seed=0).table["split"] == "test").tolist() == [False] * 80 + [
-        True
-    ] * 21
-
-
 def test_copies_under_other_names_are_in_one_group_with_all_that_is_grouped_with_them():
     ratings = rated(["a", "b", "b", "c", "d"], [None] * 5)
     contents = {"0.jpg": "x", "1.jpg": "x", "2.jpg": "y", "3.jpg": "y", "4.jpg": "z"}
