@@ -62,6 +62,8 @@ def _dataset_info(name: str, entry: dict[str, Any]) -> DatasetInfo:
 
 
 _TABLE = tomllib.loads(resources.files("fusiqa.data").joinpath("catalog.toml").read_text(encoding="utf-8"))
+KINDS = {name: entry.pop("kinds") for name, entry in _TABLE.items() if "kinds" in entry}
+"""How the distortion of an image, or the model that generated it, is found in its name."""
 BUILT_IN: dict[str, str] = _TABLE.pop(SYNTHETIC)
 CATALOG: tuple[DatasetInfo, ...] = tuple(_dataset_info(name, entry) for name, entry in _TABLE.items())
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fusiqa.data.catalog import SYNTHETIC
+from fusiqa.data.catalog import KINDS
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
 from fusiqa.data.ratings import COLUMNS, ImageReader, Ratings
 from fusiqa.scoring.image import Pixels, Resize
@@ -100,29 +100,6 @@ def _distorted(ratings: Ratings, pairs: Iterable[tuple[str, Any]], images: Disto
     return replace(ratings, table=pd.DataFrame(rows, columns=COLUMNS), images=images, resize="none")
 
 
-KADID10K = (
-    "Gaussian blur", "lens blur", "motion blur", "color diffusion", "color shift", "color quantization",
-    "color saturation HSV", "color saturation Lab", "JPEG2000", "JPEG", "white noise", "white noise YCbCr",
-    "impulse noise", "multiplicative noise", "denoise", "brighten", "darken", "mean shift", "jitter",
-    "non-eccentricity patch", "pixelate", "quantization", "color block", "high sharpen", "contrast change",
-)  # fmt: skip
-"""KADID-10k's distortions in the order of their numbers (ibid.)."""
-CSIQ = {"awgn": "white noise", "blur": "Gaussian blur", "contrast": "contrast", "fnoise": "pink noise"}
-CSIQ |= {"jpeg": "JPEG", "jpeg2000": "JPEG2000"}
-LIVE = {"jp2k": "JPEG2000", "jpeg": "JPEG", "wn": "white noise", "gblur": "Gaussian blur", "fastfading": "fast fading"}
-NUMBERED = r"[A-Za-z]\d+_(\d+)_\d+"
-KIND_OF: dict[str, tuple[str, Callable[[str], str | None]]] = {
-    "kadid-10k": (NUMBERED, lambda number: dict(enumerate(KADID10K, start=1)).get(int(number))),
-    "tid2013": (NUMBERED, lambda number: f"distortion {int(number):02d}"),
-    "pipal": (NUMBERED, lambda number: f"distortion {int(number):02d}"),
-    "csiq": (r"\.([^./]+)\.[^/]*\.[^./]+$", lambda word: CSIQ.get(word.lower())),
-    "live": (r"^([^/]+)/", LIVE.get),
-    "agiqa-3k": (r"(?:^|/)([^/_]+)[^/]*$", str),
-    SYNTHETIC: (r"^content\d+-(\w+)", lambda word: word.replace("_", " ")),
-}
-"""What finds the distortion, or the model that generated the image, in an image's name, and its words."""
-
-
 def kinds(dataset: str, images: list[str]) -> list[str] | None:
     """The distortion or generator of each image; None if one of the names does not say it.
 
@@ -130,7 +107,9 @@ def kinds(dataset: str, images: list[str]) -> list[str] | None:
         >>> kinds("kadid-10k", ["I01_01_01.png", "I81_25_05.png"])
         ['Gaussian blur', 'contrast change']
     """
-    pattern, in_words = KIND_OF.get(dataset, ("()", lambda _: None))
-    found = [in_words(match[1]) for image in images if (match := re.search(pattern, image))]
-    told = [kind for kind in found if kind]
-    return told if told and len(told) == len(images) else None
+    if dataset not in KINDS:
+        return None
+    words, text = KINDS[dataset].get("words", {}), KINDS[dataset].get("text", "")
+    found = [re.search(KINDS[dataset]["pattern"], image) for image in images]
+    known = [words.get(match[1].lower()) or text.format(match[1].replace("_", " ")) for match in found if match]
+    return known if known and all(known) and len(known) == len(images) else None

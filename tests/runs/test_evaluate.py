@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from fusiqa.cli import main
-from fusiqa.data.catalog import is_custom
-from fusiqa.data.distorted import KADID10K, kinds
+from fusiqa.data.catalog import KINDS, is_custom
+from fusiqa.data.distorted import kinds
 from fusiqa.runs.evaluate import measure_by
 from fusiqa.stats.metrics import measure, srcc
 
@@ -173,7 +173,7 @@ def test_a_kind_whose_scores_hardly_differ_is_left_without_a_figure_and_costs_no
 
 
 def test_the_kinds_of_published_sets_are_told_by_name():
-    assert len(set(KADID10K)) == 25
+    assert len(set(KINDS["kadid-10k"]["words"].values())) == 25
     assert kinds("kadid-10k", ["I01_10_01.png"]) == ["JPEG"]
     assert kinds("kadid-10k", ["I01_26_01.png"]) is None
     assert kinds("live", ["jp2k/img1.bmp", "fastfading/img174.bmp"]) == ["JPEG2000", "fast fading"]
