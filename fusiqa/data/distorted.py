@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -18,8 +18,6 @@ from fusiqa.scoring.image import Pixels, Resize
 
 SEPARATOR = "::"
 PRISTINE = "Pristine"
-GROUPS = {"Gaussian blur": "gaussian_blur", "JPEG compression": "jpeg", "Color distortion": "color_saturation_lab"}
-"""The distortion of each group, beside `PRISTINE`; the words are those of the published figure."""
 KIND_OF_DISTORTION = {name: distortion.kind for name, distortion in DISTORTIONS.items()}
 FLAW_OF_DISTORTION = {name: distortion.flaw for name, distortion in DISTORTIONS.items()}
 
@@ -35,7 +33,13 @@ Treatments = Mapping[str, Treatment | None]
 EVERY: Treatments = {PRISTINE: None} | {
     f"{name} {level}": Treatment(name, level) for name in DISTORTIONS for level in LEVELS
 }
-"""Every distortion at every level, named such as "gaussian_blur 3", and none."""
+"""Undistorted, and under each of the 25 distortions at each of the 5 levels, named such as "gaussian_blur 3"."""
+
+
+def groups_at(level: float) -> Treatments:
+    """The four groups of the published figure of scale weights, in its words."""
+    groups = {"Gaussian blur": "gaussian_blur", "JPEG compression": "jpeg", "Color distortion": "color_saturation_lab"}
+    return {group: Treatment(name, level) for group, name in groups.items()} | {PRISTINE: None}
 
 
 @dataclass(frozen=True)
@@ -75,29 +79,23 @@ def image_seed(name: str, seed: int) -> int:
     return zlib.crc32(f"{seed} {name}".encode())
 
 
-def distorted(ratings: Ratings, *, resize: Resize, level: float, seed: int = 0) -> Ratings:
-    """Every image in each of the four groups; its rating, which no longer holds, becomes NaN."""
-    treatments = {group: Treatment(name, level) for group, name in GROUPS.items()} | {PRISTINE: None}
-    pairs = [(group, row) for group in treatments for row in ratings.table.itertuples()]
-    return _distorted(ratings, pairs, DistortedImages(ratings.images, resize, treatments, seed))
-
-
-def every_distortion(ratings: Ratings, *, resize: Resize, seed: int = 0) -> Ratings:
-    """Every image 126 times in a row: undistorted, and under each of the 25 distortions at each of the 5 levels."""
-    pairs = [(group, row) for row in ratings.table.itertuples() for group in EVERY]
-    return _distorted(ratings, pairs, DistortedImages(ratings.images, resize, EVERY, seed))
+def distorted(
+    ratings: Ratings, treatments: Treatments, *, resize: Resize, seed: int = 0, by_group: bool = False
+) -> Ratings:
+    """Every image under every treatment, image by image or group by group; ratings, which no longer hold, are NaN."""
+    originals: list[Any] = list(ratings.table.itertuples())
+    pairs = [(row, group) for row in originals for group in treatments]
+    if by_group:
+        pairs = [(row, group) for group in treatments for row in originals]
+    rows = [(f"{row.image}{SEPARATOR}{group}", float("nan"), row.split, row.group) for row, group in pairs]
+    images = DistortedImages(ratings.images, resize, treatments, seed)
+    return replace(ratings, table=pd.DataFrame(rows, columns=COLUMNS), images=images, resize="none")
 
 
 def treatment_of(image: str) -> tuple[str, Treatment | None]:
-    """The original image of one that `every_distortion` named, such as "a.png::gaussian_blur 3", and its distortion."""
+    """The original and the treatment of an image that is named by `EVERY`, such as "a.png::gaussian_blur 3"."""
     name, _, group = image.rpartition(SEPARATOR)
     return name, EVERY[group]
-
-
-def _distorted(ratings: Ratings, pairs: Iterable[tuple[str, Any]], images: DistortedImages) -> Ratings:
-    """Ratings of (group, row of the undistorted image); all versions of an image keep its content group."""
-    rows = [(f"{row.image}{SEPARATOR}{group}", float("nan"), row.split, row.group) for group, row in pairs]
-    return replace(ratings, table=pd.DataFrame(rows, columns=COLUMNS), images=images, resize="none")
 
 
 def kinds(dataset: str, images: list[str]) -> list[str] | None:

@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,9 +52,8 @@ Textures = Float[np.ndarray, "textures side side"]
 def mean_opinions() -> dict[tuple[str, int], float]:
     """Mean opinion by distortion and level, 1 (bad) to 5 (excellent), for all 25 of KADID-10k's distortions."""
     with resources.files("fusiqa.data").joinpath("kadid10k_mean_dmos.csv").open(encoding="utf-8") as file:
-        table = pd.read_csv(file)
-    keys = zip(table["distortion"].astype(str), table["level"].astype(int), strict=True)
-    return dict(zip(keys, table["mean_dmos"].astype(float), strict=True))
+        opinions: dict[Any, float] = pd.read_csv(file, index_col=["distortion", "level"])["mean_dmos"].to_dict()
+    return opinions
 
 
 @lru_cache(maxsize=CONTENTS * (len(USED) * len(LEVELS) + 1))  # all of it: 265 MB at 128 pixels

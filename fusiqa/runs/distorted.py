@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from fusiqa.config import EvaluateConfig
 from fusiqa.data import catalog
-from fusiqa.data.distorted import FLAW_OF_DISTORTION, every_distortion, treatment_of
+from fusiqa.data.distorted import EVERY, FLAW_OF_DISTORTION, distorted, treatment_of
 from fusiqa.data.distortions import DISTORTIONS, LEVELS
 from fusiqa.data.synthetic import mean_opinions
 from fusiqa.errors import FusiqaError
@@ -42,7 +42,7 @@ def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say = print
     if len(sharp) < 2:
         raise FusiqaError(f"{config.data_dir}: expected a folder of at least two sharp images")
     scorer = Scorer(config.model, device=config.device, readers=1)  # `DistortedImages` keeps the image read last
-    made = every_distortion(sharp, resize=Resize.parse(scorer.info.resize, view=scorer.info.view))
+    made = distorted(sharp, EVERY, resize=Resize.parse(scorer.info.resize, view=scorer.info.view))
     inputs = (ImageInput(name, partial(made.images.read, name)) for name in made.table["image"])
     rows = []
     with progress_bar(what="scoring distorted images", total=len(made), shown=config.progress) as bar:

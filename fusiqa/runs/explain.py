@@ -13,7 +13,7 @@ from jaxtyping import Float
 from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.catalog import SYNTHETIC, read_images
-from fusiqa.data.distorted import KIND_OF_DISTORTION, PRISTINE, SEPARATOR, distorted, every_distortion, treatment_of
+from fusiqa.data.distorted import EVERY, KIND_OF_DISTORTION, PRISTINE, SEPARATOR, distorted, groups_at, treatment_of
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain import weights
@@ -106,7 +106,8 @@ def explain_groups(folder: Path, model: QualityModel, ratings: Ratings, config: 
     """Score the images, distorted in four groups if asked for, and write what each group weighs."""
     make = config.groups == "make" or (config.groups == "auto" and bool(config.images))
     if make:
-        ratings = distorted(ratings, resize=Resize.parse(ratings.resize), level=config.level, seed=config.seed)
+        resize = Resize.parse(ratings.resize)
+        ratings = distorted(ratings, groups_at(config.level), resize=resize, seed=config.seed, by_group=True)
     table = predict(model, ratings, resize=ratings.resize, device=config.device, progress=config.progress)
     if make:
         versions = table["image"].str.rpartition(SEPARATOR)
@@ -138,7 +139,7 @@ def explain_every_distortion(
     folder: Path, models: dict[str, QualityModel], ratings: Ratings, config: AttentionConfig, say: Say
 ) -> None:
     """Score every image under all distortions; write the shifts of the first model and the test of the hypothesis."""
-    made = every_distortion(ratings, resize=Resize.parse(ratings.resize), seed=config.seed)
+    made = distorted(ratings, EVERY, resize=Resize.parse(ratings.resize), seed=config.seed)
     runs: dict[str, list[Finding]] = {}
     for name, model in models.items():
         table = with_treatments(predict(model, made, resize="none", device=config.device, progress=config.progress))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.distorted import KIND_OF_DISTORTION, distorted, every_distortion, treatment_of
+from fusiqa.data.distorted import EVERY, KIND_OF_DISTORTION, distorted, groups_at, treatment_of
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.synthetic import dead_leaves
@@ -35,7 +35,7 @@ def ratings(tmp_path: Path, pictures: list[Image.Image]) -> Ratings:
 
 
 def test_every_image_comes_once_in_each_group_and_its_rating_is_gone(ratings):
-    made = distorted(ratings, resize=Resize(), level=4)
+    made = distorted(ratings, groups_at(4), resize=Resize(), by_group=True)
     assert made.table["image"].tolist() == [f"{name}::{group}" for group in GROUPS for name in NAMES]
     assert made.table["mos"].isna().all()
     assert made.table["group"].tolist() == NAMES * 4  # what one image becomes stays one content
@@ -44,7 +44,7 @@ def test_every_image_comes_once_in_each_group_and_its_rating_is_gone(ratings):
 
 
 def test_pristine_is_the_image_and_the_others_are_distorted_versions_of_it(ratings):
-    images = distorted(ratings, resize=Resize(), level=4).images
+    images = distorted(ratings, groups_at(4), resize=Resize()).images
     for name in NAMES:
         original = ratings.images.read(name)
         assert (images.read(f"{name}::Pristine") == original).all()
@@ -54,7 +54,7 @@ def test_pristine_is_the_image_and_the_others_are_distorted_versions_of_it(ratin
 
 
 def test_the_groups_do_what_they_are_called(ratings):
-    images = distorted(ratings, resize=Resize(), level=4).images
+    images = distorted(ratings, groups_at(4), resize=Resize()).images
     original = images.read("c.png::Pristine").astype(float)
     by = {group: images.read(f"c.png::{group}").astype(float) for group in GROUPS}
     detail = {group: np.abs(np.diff(pixels.mean(axis=2), axis=1)).mean() for group, pixels in by.items()}
@@ -71,7 +71,7 @@ def test_the_groups_do_what_they_are_called(ratings):
 def test_images_are_made_small_before_they_are_distorted(ratings):
     """Else the blur of a large image would vanish when it is downscaled."""
     resize = Resize.parse("31")
-    images = distorted(ratings, resize=resize, level=5).images
+    images = distorted(ratings, groups_at(5), resize=resize).images
     small = resize.apply(ratings.images.read("c.png"))
     assert (images.read("c.png::Pristine") == small).all()
     draw_nothing = np.random.default_rng(0)
@@ -80,7 +80,7 @@ def test_images_are_made_small_before_they_are_distorted(ratings):
 
 
 def test_the_level_and_the_group_are_in_the_fingerprint(ratings):
-    weak, strong = (distorted(ratings, resize=Resize(), level=level).images for level in (1, 5))
+    weak, strong = (distorted(ratings, groups_at(level), resize=Resize()).images for level in (1, 5))
     seen = {source.verify(f"c.png::{group}") for source in (weak, strong) for group in GROUPS}
     assert len(seen) == 7  # what is not distorted has no level
     assert pickle.loads(pickle.dumps(weak)).verify("c.png::Pristine") == weak.verify("c.png::Pristine")
@@ -88,7 +88,7 @@ def test_the_level_and_the_group_are_in_the_fingerprint(ratings):
 
 def test_an_image_that_cannot_be_read_is_refused_by_its_own_name(ratings, tmp_path):
     (tmp_path / "c.png").write_bytes(b"none")
-    images = distorted(ratings, resize=Resize(), level=4).images
+    images = distorted(ratings, groups_at(4), resize=Resize()).images
     for use in (images.read, images.verify):
         with pytest.raises(FusiqaError, match=r"^c\.png: not an image"):
             use("c.png::Gaussian blur")
@@ -96,11 +96,11 @@ def test_an_image_that_cannot_be_read_is_refused_by_its_own_name(ratings, tmp_pa
 
 def test_a_level_that_does_not_exist_is_refused(ratings):
     with pytest.raises(FusiqaError, match=r"`level` .* must be 1 to 5, got 6"):
-        distorted(ratings, resize=Resize(), level=6).images.read("c.png::JPEG compression")
+        distorted(ratings, groups_at(6), resize=Resize()).images.read("c.png::JPEG compression")
 
 
 def test_every_distortion_comes_at_every_level_image_by_image(ratings):
-    made = every_distortion(ratings, resize=Resize(), seed=7)
+    made = distorted(ratings, EVERY, resize=Resize(), seed=7)
     named = [treatment_of(image) for image in made.table["image"]]
     assert [name for name, _ in named] == [name for name in NAMES for _ in range(126)]
     treatments = [treatment for _, treatment in named]
@@ -109,7 +109,7 @@ def test_every_distortion_comes_at_every_level_image_by_image(ratings):
 
 
 def test_what_is_drawn_depends_on_the_seed_and_the_image_alone(ratings):
-    first, other = (every_distortion(ratings, resize=Resize(), seed=seed).images for seed in (7, 8))
+    first, other = (distorted(ratings, EVERY, resize=Resize(), seed=seed).images for seed in (7, 8))
     image = "c.png::white_noise 5"
     pixels = first.read(image)
     first.read("a::b.png::jpeg 1")
@@ -121,7 +121,7 @@ def test_what_is_drawn_depends_on_the_seed_and_the_image_alone(ratings):
 
 
 def test_an_image_is_decoded_once_for_its_distortions_and_one_is_kept(ratings, monkeypatch):
-    images, opened = every_distortion(ratings, resize=Resize()).images, []
+    images, opened = distorted(ratings, EVERY, resize=Resize()).images, []
     read = type(ratings.images).read
     monkeypatch.setattr(type(ratings.images), "read", lambda source, name: opened.append(name) or read(source, name))
     for image in ("c.png::jpeg 1", "c.png::jpeg 5", "c.png::Pristine", "a::b.png::jpeg 1"):
