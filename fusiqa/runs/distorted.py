@@ -11,12 +11,13 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from fusiqa.config import EvaluateConfig
+from fusiqa.config.model import FLAWS
 from fusiqa.data import catalog
 from fusiqa.data.distorted import EVERY, FLAW_OF_DISTORTION, distorted, treatment_of
 from fusiqa.data.distortions import DISTORTIONS, LEVELS
 from fusiqa.data.synthetic import mean_opinions
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.plots.runs import level_curves
+from fusiqa.explain.plots.runs import level_curves, reliability
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.progress import Say, progress_bar
 from fusiqa.scoring.image import Resize
@@ -28,6 +29,7 @@ from fusiqa.stats.metrics import srcc
 
 COMMON = ("jpeg", "white_noise", "gaussian_blur", "pixelate")
 CLEAR = 3  # level from which a flaw is to be named
+BINS = 10  # of probability, for calibration
 CELLS = [(name, level) for name in DISTORTIONS for level in LEVELS]
 
 
@@ -35,7 +37,7 @@ def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say = print
     """Score every image of a folder as it is and under 25 distortions at 5 levels, and write what the scores get right.
 
     Images are resized as the model asks and then distorted. Writes distorted.csv (every score), distorted.md and
-    distorted.png; the intervals are over images.
+    distorted.png, and for a model that names flaws reliability.png; the intervals are over images.
     """
     assert config.data_dir is not None, "a folder of sharp images, as the settings demand"
     sharp = catalog.read_images([config.data_dir], say=say)
@@ -59,6 +61,9 @@ def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say = print
     write_csv(table, folder / "distorted.csv")
     cells = table["score"].to_numpy().reshape(len(sharp), -1)[:, 1:].mean(axis=0).reshape(len(DISTORTIONS), -1)
     level_curves(cells, opinions(), scorer.score_range, list(DISTORTIONS), folder / "distorted.png")
+    if FLAW_COLUMNS[0] in table:
+        stated, there, number = calibration(table).sum(axis=0).T
+        reliability(stated, there, number, folder / "reliability.png")
     text = to_markdown(pd.DataFrame({"measure": list(found), "value": [f"{value:.3f}" for value in found.values()]}))
     note = f"{len(sharp)} images, {scorer.info.name}; 95 % intervals over images."
     write_text(folder / "distorted.md", f"{text}\n\n{note}\n")
@@ -78,7 +83,8 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
     - SRCC between the mean score of each cell of distortion and level, and the viewers' mean opinion of it;
     - fraction of neighbouring levels of one image in the right order, of each of four distortions and of all four;
     - fraction of pairs of a sharp image and another one at level 4 or 5, in which the sharp one scores higher;
-    - with a flaw head, fraction of images at level 3 and up whose likeliest flaw is the one that was made.
+    - with a flaw head, fraction of images at level 3 and up whose likeliest flaw is the one that was made, and the
+      expected calibration error of the probabilities, over these and the undistorted images.
     """
     scores = table["score"].to_numpy(float).reshape(-1, 1 + len(CELLS))
     clean, cells = scores[:, 0], scores[:, 1:].reshape(len(scores), len(DISTORTIONS), len(LEVELS))
@@ -108,4 +114,29 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
         clear = table[made.notna() & (table["level"] >= CLEAR)]
         right = (named == made)[clear.index].groupby(clear["image"], sort=False).mean()
         found["flaw named, level 3 and up"] = mean_of(right.to_numpy(float))
+        binned = calibration(table)
+        found["expected calibration error of flaws"] = over(lambda drawn: calibration_error(binned[drawn].sum(axis=0)))
     return found
+
+
+def calibration(table: pd.DataFrame) -> Float[np.ndarray, "images bins 3"]:
+    """Of each image and bin of probability: sum of the probabilities, flaws that were there, and number of both."""
+    made = table["distortion"].map(FLAW_OF_DISTORTION).where(table["distortion"] != "", "none")
+    known = table[made.notna() & ((table["distortion"] == "") | (table["level"] >= CLEAR))]
+    stated = known[list(FLAW_COLUMNS)].to_numpy(float)
+    there = made[known.index].to_numpy()[:, None] == np.array(FLAWS)
+    images, _ = pd.factorize(known["image"])
+    binned = np.zeros((images.max() + 1, BINS, 3))
+    place = images[:, None], np.minimum((stated * BINS).astype(int), BINS - 1)
+    for part, values in enumerate((stated, there, np.ones_like(stated))):
+        np.add.at(binned[..., part], place, values)
+    return binned
+
+
+def calibration_error(binned: Float[np.ndarray, "bins 3"]) -> float:
+    """The expected calibration error: mean difference of stated probability and frequency, over all statements.
+
+    Source: Guo et al., On calibration of modern neural networks, ICML 2017, equation 3.
+    """
+    stated, there, number = binned.T
+    return float(np.abs(stated - there).sum() / number.sum())

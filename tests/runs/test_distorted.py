@@ -14,7 +14,7 @@ from fusiqa.config import ModelConfig
 from fusiqa.config.model import FLAWS
 from fusiqa.data.distorted import FLAW_OF_DISTORTION
 from fusiqa.models.quality import QualityModel
-from fusiqa.runs.distorted import CELLS, measures, opinions
+from fusiqa.runs.distorted import CELLS, calibration, calibration_error, measures, opinions
 
 
 def table_of(scores: np.ndarray) -> pd.DataFrame:
@@ -61,6 +61,23 @@ def test_a_flaw_is_named_rightly_where_the_likeliest_is_the_one_that_was_made():
     assert measures(table)["flaw named, level 3 and up"].value == pytest.approx(23 / 24)
 
 
+def test_the_calibration_error_is_that_of_probabilities_and_frequencies():
+    table = table_of(np.zeros((2, 126)) + np.arange(126))
+    for flaw in FLAWS:
+        table[f"flaw_{flaw}"] = 0.0
+    table.loc[table["distortion"] == "", "flaw_none"] = 1.0
+    known = [name for name, flaw in FLAW_OF_DISTORTION.items() if flaw]
+    for name in known:
+        table.loc[table["distortion"] == name, f"flaw_{FLAW_OF_DISTORTION[name]}"] = 0.75
+    statements = len(FLAWS) * (1 + 3 * len(known))
+    binned = calibration(table)
+    assert binned.shape == (2, 10, 3)
+    assert binned[..., 2].sum() == 2 * statements
+    expected = 3 * len(known) * 0.25 / statements  # levels 3 to 5 of each: it is there, and 0.75 was stated
+    assert calibration_error(binned.sum(axis=0)) == pytest.approx(expected)
+    assert measures(table)["expected calibration error of flaws"].value == pytest.approx(expected)
+
+
 def test_evaluate_measures_a_folder_of_sharp_images(tmp_path, capsys):
     torch.manual_seed(0)
     config = ModelConfig(backbone="test_resnet", fusion="attention", view="whole", crop_size=64)
@@ -76,8 +93,9 @@ def test_evaluate_measures_a_folder_of_sharp_images(tmp_path, capsys):
     folder = tmp_path / "run" / "evaluation"
     assert len(pd.read_csv(folder / "distorted.csv")) == 2 * 126
     assert "flaw named" in (folder / "distorted.md").read_text()
-    with Image.open(folder / "distorted.png") as figure:
-        assert figure.width > 1000
+    for name in ("distorted.png", "reliability.png"):
+        with Image.open(folder / name) as figure:
+            assert figure.width > 500
     (sharp / "1.png").unlink()
     for given, said in (([*words, str(sharp)], "at least two sharp images"), (words[:-1], "--data_dir: name a folder")):
         with pytest.raises(SystemExit) as ended:

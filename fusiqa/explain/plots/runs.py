@@ -19,6 +19,7 @@ from fusiqa.explain.plots.style import COLOURS, DASHED, INK, new_figure, new_gri
 from fusiqa.stats.metrics import logistic_fit, plcc, srcc
 
 Curves = Float[np.ndarray, "distortions levels"]
+Bins = Float[np.ndarray, " bins"]
 LINE = 60  # characters of a line that fit below the differences; a name has half
 
 
@@ -140,4 +141,18 @@ def level_curves(scores: Curves, opinions: Curves, score_range: ScoreRange, name
     rows[0][0].legend(frameon=False, fontsize=8)
     figure.supxlabel("Level of the distortion")
     figure.supylabel("Score")
+    return saved(figure, path)
+
+
+def reliability(stated: Bins, there: Bins, number: Bins, path: Path) -> Figure:
+    """How often a flaw was there against its stated probability, in bins of it, and how many statements each has."""
+    figure, (axes, counts) = new_figure(8, 3.6, (1, 1))
+    filled = number > 0
+    axes.plot([0, 1], [0, 1], **DASHED, label="calibrated")
+    axes.plot(stated[filled] / number[filled], there[filled] / number[filled], "o-", color=COLOURS[0], label="model")
+    axes.set(xlabel="Stated probability of a flaw", ylabel="Fraction of images that have it")
+    axes.legend(frameon=False)
+    edges = (np.arange(len(number)) + 0.5) / len(number)
+    counts.bar(edges, number, width=0.9 / len(number), color=COLOURS[0])
+    counts.set(xlabel="Stated probability of a flaw", ylabel="Statements", yscale="log")
     return saved(figure, path)
