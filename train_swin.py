@@ -1,6 +1,8 @@
 """`python train_swin.py` is `fusiqa train`."""
 
-from fusiqa.cli import main_of
+import sys
+
+from fusiqa.cli import run
 
 if __name__ == "__main__":
-    main_of("train", "train_swin.py")
+    run("train", sys.argv[1:], "train_swin.py")

@@ -1,6 +1,8 @@
 """`python visualize_attention.py` is `fusiqa attention`."""
 
-from fusiqa.cli import main_of
+import sys
+
+from fusiqa.cli import run
 
 if __name__ == "__main__":
-    main_of("attention", "visualize_attention.py")
+    run("attention", sys.argv[1:], "visualize_attention.py")

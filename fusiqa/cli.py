@@ -106,13 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         guard(lambda: run(*command_of(words)))
 
 
-def main_of(name: str, program: str) -> None:
-    """One command as a program of its own: `python train_swin.py` is `fusiqa train`."""
-    run(name, sys.argv[1:], program)
-
-
 def run(name: str, words: Sequence[str], program: str | None = None) -> None:
-    """Parse the words of a command and run it, or print its help."""
+    """Parse the words of a command and run it, or print its help; `program` is how it is called, if not by `fusiqa`."""
     settings, command = COMMANDS[name]
     if HELP & set(words):
         guard(lambda: print(help_text(settings, program or f"fusiqa {name}")))

@@ -52,7 +52,7 @@ def parsed(command: str) -> object | None:
             return None
         case ["python", script, *arguments]:
             assert script in SCRIPTS, f"no script {script}"
-            name = re.findall(r'main_of\("(\w+)", "(.*)"\)', (ROOT / script).read_text("utf-8"))
+            name = re.findall(r'run\("(\w+)", sys\.argv\[1:\], "(.*)"\)', (ROOT / script).read_text("utf-8"))
             assert name[0][1] == script
             return settings(name[0][0], arguments)
         case ["fusiqa", *words]:

@@ -68,9 +68,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, hint in hints(type(self)).items():
-            value, (plain, bounds) = getattr(self, name), unpack(hint)
+            value, (plain, extras) = getattr(self, name), unpack(hint)
             if not is_a(value, plain):
                 raise FusiqaError(f"`{self.prefix}{name}` must be {words_of(plain)}, got {value!r:.80}")
+            bounds = next((extra for extra in extras if isinstance(extra, Bounds)), None)
             for number in value if isinstance(value, tuple) else (value,):
                 if bounds is not None and number is not None and not bounds.allow(number):
                     needed = " and ".join(filter(None, ["" if Bounds().allow(number) else "finite", str(bounds)]))
@@ -117,10 +118,10 @@ def hints(cls: type) -> dict[str, Any]:
     return {each.name: found[each.name] for each in fields(cls)}
 
 
-def unpack(hint: Any) -> tuple[Any, Bounds | None]:
-    """A type without its metadata, and its bounds where it has any."""
-    plain, *metadata = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    return plain, next((each for each in metadata if isinstance(each, Bounds)), None)
+def unpack(hint: Any) -> tuple[Any, list[Any]]:
+    """A type, and what it was annotated with."""
+    plain, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    return plain, extras
 
 
 def is_a(value: Any, hint: Any) -> bool:

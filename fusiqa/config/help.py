@@ -9,11 +9,11 @@ import textwrap
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin
+from typing import Any, Literal, NamedTuple, cast, get_args, get_origin
 
 import tyro
 
-from fusiqa.config.checks import hints
+from fusiqa.config.checks import hints, unpack
 
 WIDEST = 120  # columns
 FLAGS = 25  # columns of a flag with its value
@@ -60,7 +60,9 @@ def options_of(settings: type, group: str = "options", prefix: str = "") -> list
     known, documented = hints(settings), _documented(settings)
     for field in fields(settings):
         text, title = documented[field.name]
-        kind, extras = _split(known[field.name])
+        kind, extras = unpack(known[field.name])
+        if NoneType in get_args(kind):  # X | None
+            kind = get_args(kind)[0]
         default = field.default if field.default_factory is MISSING else ()
         text = (text or next((extra for extra in extras if isinstance(extra, str)), "")).replace("`", "")
         name, group = prefix + field.name, title or group
@@ -76,13 +78,6 @@ def options_of(settings: type, group: str = "options", prefix: str = "") -> list
         nested = [option._replace(group="common") if option.name in COMMON else option for option in nested]
         nested.sort(key=lambda option: option.group != "common")
     return own + nested
-
-
-def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A type without `Annotated` and `| None`, and what it was annotated with."""
-    kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    rest = [each for each in get_args(kind) if each is not NoneType]
-    return (rest[0] if NoneType in get_args(kind) and len(rest) == 1 else kind), tuple(extras)
 
 
 def _invocation(name: str, kind: Any, default: Any) -> str:

@@ -143,7 +143,6 @@ def groups() -> dict[str, str]:
 
 def group_of(name: str) -> str:
     """The group of a setting. Raises FusiqaError if there is no such setting."""
-    try:
-        return groups()[name]
-    except KeyError:
-        raise FusiqaError(f"there is no setting `{name}`; there are {', '.join(groups())}") from None
+    if name not in groups():
+        raise FusiqaError(f"there is no setting `{name}`; there are {', '.join(groups())}")
+    return groups()[name]

@@ -19,17 +19,13 @@ SIGNIFICANT_BELOW = 0.05  # false discovery rate: of the shifts with a smaller q
 def scale_shifts(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
     """Mean difference of each scale's weight between each group and the reference group, on the same images.
 
-    Args:
-        table: one row an image: `original` (what an image is a version of), `group`, scale_0 .. scale_3.
-        reference: the group of undistorted images.
+    Table: one row an image: `original` (what it is a version of), `group`, scale_0 .. scale_3. FusiqaError: no
+    reference group, or an original that is not in every group exactly once.
 
     Returns:
         One row a group and scale: group, scale, n images, shift (mean difference, -1 to 1; of a group they sum to 0),
         low and high (95 % interval), effect (mean over standard deviation, 0 where nothing shifts), p_value (paired
         t-test, two-sided). Of one image, the last four are NaN.
-
-    Raises:
-        FusiqaError: no reference group, or an original that is not in every group exactly once.
     """
     parts = {group: part.set_index("original").sort_index() for group, part in table.groupby("group", sort=False)}
     if reference not in parts:
@@ -49,16 +45,12 @@ def scale_shifts(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
 def distortion_shifts(table: pd.DataFrame) -> pd.DataFrame:
     """Shift of each scale's weight under each distortion and level.
 
-    Args:
-        table: one row an image: `original`, `kind`, `distortion`, `level` and scale_0 .. scale_3; every original once
-            under each distortion and level, and once with the distortion "none".
+    Table: as for `scale_shifts`, with `kind`, `distortion` and `level` in place of the group; every original once under
+    each distortion and level, and once with the distortion "none", else FusiqaError.
 
     Returns:
         One row a distortion, level and scale, in the order of the table: kind, distortion, level, scale, the columns
         of `scale_shifts`, and q_value: the p-values of all rows after Benjamini and Hochberg. NaN for one image.
-
-    Raises:
-        FusiqaError: no undistorted images, or an original that is not in every group exactly once.
 
     Source: Benjamini and Hochberg, J. R. Stat. Soc. B 57, 1995, https://doi.org/10.1111/j.2517-6161.1995.tb02031.x.
     """

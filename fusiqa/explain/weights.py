@@ -68,14 +68,12 @@ def weights_array(table: pd.DataFrame) -> Float[np.ndarray, "images 4"]:
 def summarise_weights(table: pd.DataFrame) -> pd.DataFrame:
     """Mean weight of each scale in each group of images.
 
-    Groups keep their order if they are categorical, else come as they appear.
+    Groups keep their order if they are categorical, else come as they appear. FusiqaError: a column is missing, an
+    image has no group, or a row's weights are not weights.
 
     Returns:
         One row a group and scale: `group`, `n` (images), `scale` (0-3), `mean` (0-1), `low` and `high` (95 % t
         interval over images, clipped to 0-1; NaN for one image) and `effective` (mean of `effective_scales`).
-
-    Raises:
-        FusiqaError: a column is missing, an image has no group, or a row's weights are not weights.
     """
     table = table.assign(effective=effective_scales(weights_array(table)))
     if "group" not in table.columns:

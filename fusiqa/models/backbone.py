@@ -14,13 +14,11 @@ import timm
 import torch
 from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import FeatureDictNet, FeatureListNet
+from timm.models import FeatureDictNet, FeatureListNet, PretrainedCfg
 from torch import Tensor, nn
 
 from fusiqa.config import ModelConfig
 from fusiqa.config.backbone_args import format_backbone_args
-from fusiqa.config.checks import refuse
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.models.weights import BackboneWeights
 
@@ -103,8 +101,7 @@ def to_unit_range(images: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor
 def takes_image_size(backbone: str) -> bool:
     """Whether the backbone is built for one input size (windowed and position-embedded transformers are)."""
     check_known(backbone)
-    pretrained = timm.get_pretrained_cfg(backbone)
-    return bool(pretrained is not None and pretrained.fixed_input_size)
+    return (timm.get_pretrained_cfg(backbone) or PretrainedCfg()).fixed_input_size
 
 
 def check_known(backbone: str) -> None:
@@ -140,8 +137,9 @@ def create_body(config: ModelConfig, weights: BackboneWeights | None) -> nn.Modu
     if weights is not None and not isinstance(body, FeatureListNet | FeatureDictNet):
         needed = {name.removeprefix("model.") for name in body.state_dict() if not name.endswith(COUNTER)}
         absent = needed - weights.keys()
-        why = f"{weights.path} lacks {listed(sorted(absent))}; it does not hold a whole backbone"
-        refuse((absent, f"{why}. Start from another file, or `backbone_weights` imagenet or none"))
+        if absent:
+            why = f"{weights.path} lacks {listed(sorted(absent))}; it does not hold a whole backbone"
+            raise FusiqaError(f"{why}. Start from another file, or `backbone_weights` imagenet or none")
     return body
 
 
@@ -172,7 +170,5 @@ def _creation_message(config: ModelConfig, weights: BackboneWeights | None, reas
 
 def normalisation(config: ModelConfig) -> tuple[Colour, Colour]:
     """Mean and standard deviation of the RGB input: the configuration's, else what timm states for the backbone."""
-    stated = timm.get_pretrained_cfg(config.backbone)
-    mean = config.mean or (stated.mean if stated else IMAGENET_DEFAULT_MEAN)
-    std = config.std or (stated.std if stated else IMAGENET_DEFAULT_STD)
-    return cast(Colour, tuple(mean)), cast(Colour, tuple(std))
+    stated = timm.get_pretrained_cfg(config.backbone) or PretrainedCfg()
+    return cast(Colour, tuple(config.mean or stated.mean)), cast(Colour, tuple(config.std or stated.std))

@@ -31,7 +31,6 @@ TOLERANCE = 1e-4
 """Largest difference to torch, as a fraction of the score range, with which a file is kept."""
 BATCHES = (1, 2, 5)  # with which it is tried
 WHOLE_SIZES = ((224, 288), (64, 64), (160, 96))
-INPUT = "crops"
 
 
 class CropScorer(nn.Module):
@@ -103,7 +102,7 @@ def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
 def write_onnx(network: TorchNetwork, path: Path, description: str) -> None:
     """ONNX with the description of the model in its metadata."""
     program, names = traced(network)
-    named: dict[str, Any] = {"input_names": [INPUT], "output_names": names, "external_data": False}
+    named: dict[str, Any] = {"input_names": ["crops"], "output_names": names, "external_data": False}
     half = all(fits_half(tensor.numpy()) for tensor in network.model.state_dict().values() if tensor.ndim > 1)
     with warnings.catch_warnings(action="ignore"):  # of the exporter's own workings
         # In halves not optimised, which merges batch norms into kernels, which then no longer fit into 16 bits.

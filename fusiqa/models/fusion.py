@@ -36,7 +36,9 @@ class Fused(NamedTuple):
 class Fusion(nn.Module):
     """What every fusion has: the channels C of its fused map, and a forward from maps to `Fused`."""
 
-    out_channels: int
+    def __init__(self, out_channels: int) -> None:
+        super().__init__()
+        self.out_channels = out_channels
 
 
 class SingleScale(Fusion):
@@ -50,8 +52,7 @@ class SingleScale(Fusion):
     """
 
     def __init__(self, channels: Sequence[int], scale: int = COARSEST) -> None:
-        super().__init__()
-        self.out_channels = channels[scale]
+        super().__init__(channels[scale])
         self.scale = scale
 
     def forward(self, maps: Maps) -> Fused:
@@ -62,8 +63,7 @@ class ConcatFusion(Fusion):
     """All scales, side by side and unweighted: fused = [p_0, p_1, p_2, p_3]."""
 
     def __init__(self, channels: Sequence[int]) -> None:
-        super().__init__()
-        self.out_channels = sum(channels)
+        super().__init__(sum(channels))
 
     def forward(self, maps: Maps) -> Fused:
         return Fused(torch.cat([pool(m) for m in maps], dim=1), None)
@@ -89,8 +89,7 @@ class AttentionFusion(Fusion):
     """
 
     def __init__(self, channels: Sequence[int], dropout: float = 0.1, weighing: ScaleWeighing = SEED_WEIGHING) -> None:
-        super().__init__()
-        self.out_channels = sum(channels)
+        super().__init__(sum(channels))
         self.weighing = weighing
         first, last = nn.Linear(channels[-1], ATTENTION_HIDDEN), nn.Linear(ATTENTION_HIDDEN, len(channels))
         self.attention = nn.Sequential(first, nn.ReLU(), nn.Dropout(dropout), last)
@@ -116,8 +115,7 @@ class SpatialFusion(Fusion):
     """
 
     def __init__(self, channels: Sequence[int], *, on_pools: bool = False) -> None:
-        super().__init__()
-        self.out_channels = sum(channels)
+        super().__init__(sum(channels))
         self.on_pools = on_pools
         self.gates = nn.ModuleList(
             nn.Sequential(nn.Conv2d(c, max(1, c // 4), 1), nn.ReLU(), nn.Conv2d(max(1, c // 4), 1, 1)) for c in channels
@@ -147,8 +145,7 @@ class CrossScaleFusion(Fusion):
     HEADS = 4
 
     def __init__(self, channels: Sequence[int], dropout: float = 0.1) -> None:
-        super().__init__()
-        self.out_channels = sum(channels)
+        super().__init__(sum(channels))
         self.in_proj = nn.ModuleList(nn.Conv2d(c, self.WIDTH, 1) for c in channels)
         self.position = nn.Parameter(0.02 * torch.randn(len(channels) * GRID**2, self.WIDTH))
         self.norm = nn.LayerNorm(self.WIDTH)

@@ -101,10 +101,9 @@ class QualityModel(nn.Module, ModelHubMixin):
         self.config, self.resize, self.provenance = config, resize, dict(provenance or {})
         self.pyramid = Pyramid(config, weights)
         if config.view == "whole" and self.pyramid.fixed_size:
-            raise FusiqaError(
-                f"`view` whole needs a backbone that takes images of any size (convolutional ones do), not "
-                f"{config.backbone}, whose input has {config.crop_size}x{config.crop_size} pixels"
-            )
+            needed = "a backbone that takes images of any size (convolutional ones do)"
+            fixed = f"{config.backbone}, whose input has {config.crop_size}x{config.crop_size} pixels"
+            raise FusiqaError(f"`view` whole needs {needed}, not {fixed}")
         self.fusion = BUILDERS[config.fusion](self.pyramid.channels, config)
         self.distortion = LocalDistortionVector(self.pyramid.channels)
         self.hypernetwork = HyperNetwork(self.fusion.out_channels, config.dropout)
@@ -146,10 +145,9 @@ class QualityModel(nn.Module, ModelHubMixin):
             raise FusiqaError(f"{self.config.fusion} fusion attends to nothing beyond its scale weights")
         return attended.float()
 
+    # The mixin's own methods read a config.json as the settings, delete it, and take arguments for pickles.
     @classmethod
-    def from_pretrained(  # type: ignore[override]  # not the mixin's, which reads a config.json as the settings
-        cls, name: str | Path, *, revision: str | None = None
-    ) -> QualityModel:
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None) -> QualityModel:  # type: ignore[override]
         """A trained model, in evaluation mode.
 
         It is a run folder, a model.safetensors beside its model.json, or "owner/name" on the Hugging Face hub, there of
@@ -157,9 +155,7 @@ class QualityModel(nn.Module, ModelHubMixin):
         """
         return load_checkpoint(Path(name) if Path(name).exists() else download_model(str(name), revision=revision))
 
-    def save_pretrained(  # type: ignore[override]  # not the mixin's, which deletes a config.json in the folder
-        self, folder: str | Path, *, half: bool = False, **card: Any
-    ) -> None:
+    def save_pretrained(self, folder: str | Path, *, half: bool = False, **card: Any) -> None:  # type: ignore[override]
         """Write what `from_pretrained` reads, model.safetensors and model.json, into a folder, which is made.
 
         Each of the two files is written atomically; neither is a pickle. `half` stores matrices and kernels in 16 bits,
@@ -183,9 +179,7 @@ class QualityModel(nn.Module, ModelHubMixin):
         if card.get("model_card_kwargs"):
             self.generate_model_card(**card["model_card_kwargs"]).save(Path(folder, "README.md"))
 
-    def push_to_hub(  # type: ignore[override]  # without the mixin's arguments that its pickles need
-        self, name: str, *, token: str | None = None, private: bool = False
-    ) -> str:
+    def push_to_hub(self, name: str, *, token: str | None = None, private: bool = False) -> str:  # type: ignore[override]
         """Publish the model, with a model card, as "owner/name"; a new repository may be `private`.
 
         The `token` is by default the one that `hf auth login` stored. Returns the address of the commit. Raises
@@ -225,9 +219,8 @@ def build_model(config: ModelConfig, backbone_weights: str = "none", *, resize: 
 def load_checkpoint(path: str | Path) -> QualityModel:
     """The model of a run folder or a model.safetensors, in evaluation mode; touches no network.
 
-    Raises:
-        FusiqaError: no such file, no model.json beside it, weights that do not fit the description, or a number in them
-            that is NaN or infinite, which no score would survive.
+    FusiqaError: no such file, no model.json beside it, weights that do not fit the description, or a number in them
+    that is NaN or infinite, which no score would survive.
     """
     weights = weights_of(Path(path))
     config, resize, provenance = read_description(weights.parent)

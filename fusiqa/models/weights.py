@@ -38,8 +38,7 @@ class BackboneWeights:
     def configure(self, config: ModelConfig) -> ModelConfig:
         """The configuration with the timm arguments and the normalisation that the file states.
 
-        Raises:
-            FusiqaError: the file says that it belongs to another architecture, or its metadata cannot be read.
+        FusiqaError: the file says that it belongs to another architecture, or its metadata cannot be read.
         """
         architecture = self.metadata.get("architecture", config.backbone)
         if architecture.split(".")[0] != config.backbone.split(".")[0]:
@@ -57,8 +56,7 @@ class BackboneWeights:
 def find_weights(words: str, backbone: str) -> BackboneWeights | None:
     """The weights that `backbone_weights` names: "imagenet", a safetensors file, or None for "none".
 
-    Raises:
-        FusiqaError: no such file, not safetensors, or the hub cannot be reached.
+    FusiqaError: no such file, not safetensors, or the hub cannot be reached.
     """
     if words in ("none", "imagenet"):
         return BackboneWeights(download_imagenet(backbone)) if words == "imagenet" else None
@@ -69,17 +67,14 @@ def find_weights(words: str, backbone: str) -> BackboneWeights | None:
         with safe_open(path, "pt") as file:
             return BackboneWeights(path, file.metadata() or {})
     except (SafetensorError, OSError) as reason:
-        raise FusiqaError(
-            f"{path} is not a safetensors file ({reason}). Pickles (.pth, .bin) can run code and are never loaded; "
-            "convert them with safetensors.torch.save_file"
-        ) from reason
+        advice = "can run code and are never loaded; convert them with safetensors.torch.save_file"
+        raise FusiqaError(f"{path} is not a safetensors file ({reason}). Pickles (.pth, .bin) {advice}") from reason
 
 
 def download_imagenet(backbone: str) -> Path:
     """timm's ImageNet weights of a backbone, from the local cache or the Hugging Face hub.
 
-    Raises:
-        FusiqaError: timm has none for it, or the hub does not answer within seconds.
+    FusiqaError: timm has none for it, or the hub does not answer within seconds.
     """
     import huggingface_hub
 
@@ -92,7 +87,6 @@ def download_imagenet(backbone: str) -> Path:
         hub.ask(huggingface_hub.hf_hub_url(stated.hf_hub_id, HUB_FILE))
         return Path(huggingface_hub.hf_hub_download(stated.hf_hub_id, HUB_FILE))
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
-        raise FusiqaError(
-            f"the ImageNet weights of {backbone} ({stated.hf_hub_id}) could not be downloaded from the Hugging Face "
-            f"hub: {hub.in_one_line(reason)}. {OTHER_WAYS}"
-        ) from reason
+        what = f"the ImageNet weights of {backbone} ({stated.hf_hub_id})"
+        failed = f"could not be downloaded from the Hugging Face hub: {hub.in_one_line(reason)}"
+        raise FusiqaError(f"{what} {failed}. {OTHER_WAYS}") from reason

@@ -36,8 +36,7 @@ def compare_predictions(predictions: dict[str, pd.DataFrame], *, resamples: int 
         One row a run: `run`, `n`, for srcc and plcc the value with `_low` and `_high` (95 % interval) and the
         `_difference` (run minus first) with its own interval (NaN for the first), and a `verdict` in words.
 
-    Raises:
-        FusiqaError: under two runs, missing columns, repeated images, other images or mos, or as `measure`.
+    FusiqaError: under two runs, missing columns, repeated images, other images or mos, or as `measure`.
     """
     if len(predictions) < 2:
         raise FusiqaError(f"a comparison needs at least two runs, got {listed(list(predictions)) or 'none'}")
@@ -89,10 +88,9 @@ def _aligned(predictions: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         first, reference = next(iter(found.items()), (run, table))
         lacking, extra = reference.index.difference(table.index), table.index.difference(reference.index)
         if len(lacking) + len(extra):
-            raise FusiqaError(
-                f"{first} and {run} were tested on different images: "
-                f"only {first} has {listed(list(lacking)) or 'none'}; only {run} has {listed(list(extra)) or 'none'}"
-            )
+            theirs, mine = (listed(list(names)) or "none" for names in (lacking, extra))
+            only = f"only {first} has {theirs}; only {run} has {mine}"
+            raise FusiqaError(f"{first} and {run} were tested on different images: {only}")
         table = found[run] = table.loc[reference.index]
         both = zip(table.index, reference["mos"], table["mos"], strict=True)
         differ = ~np.isclose(table["mos"], reference["mos"], rtol=1e-6, atol=0, equal_nan=True)  # as a CSV rounds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import product
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -15,8 +15,6 @@ from fusiqa.errors import FusiqaError, listed
 from fusiqa.stats.intervals import Estimate, bootstrap_interval
 
 Vector = Float[np.ndarray, " images"]
-Values = np.ndarray | np.floating
-"""A value for each resample, or one."""
 MetricName = Literal["srcc", "plcc", "plcc_logistic", "krcc", "rmse"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 
@@ -214,7 +212,7 @@ def logistic_fit(scores: ArrayLike, mos: ArrayLike) -> Logistic:
 # --- each metric along the last axis, for one set of images and for resamples of it ----------------------------------
 
 
-def _pearson(scores: np.ndarray, mos: np.ndarray) -> Values:
+def _pearson(scores: np.ndarray, mos: np.ndarray) -> Any:
     return stats.pearsonr(scores, mos, axis=-1).statistic
 
 
@@ -223,7 +221,7 @@ def _kendall(scores: np.ndarray, mos: np.ndarray) -> float:
     return stats.kendalltau(scores, mos, method="asymptotic").statistic  # exact p-values are slow and not used
 
 
-_ALONG_IMAGES: Mapping[str, Callable[[np.ndarray, np.ndarray], Values]] = {
+_ALONG_IMAGES: Mapping[str, Callable[[np.ndarray, np.ndarray], Any]] = {
     "srcc": lambda scores, mos: _pearson(stats.rankdata(scores, axis=-1), stats.rankdata(mos, axis=-1)),
     "plcc": _pearson,
     "plcc_logistic": _pearson,  # of the scores on the fitted curve

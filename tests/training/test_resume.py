@@ -56,7 +56,7 @@ def arguments(data: Path, run_dir: Path) -> list[str]:
 
 def killed(data: Path, run_dir: Path, sabotage: str) -> int:
     """The exit code of a process that trains and kills itself."""
-    code = f"import os, signal\n{sabotage}\nfrom fusiqa.cli import main_of\nmain_of('train', 'train_swin.py')"
+    code = f"import os, signal, sys\n{sabotage}\nfrom fusiqa.cli import main\nmain(['train', *sys.argv[1:]])"
     command = [sys.executable, "-c", code, *arguments(data, run_dir)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=600).returncode

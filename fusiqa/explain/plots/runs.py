@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from fusiqa.config import ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.plots.style import COLOURS, DASHED, INK, new_figure, new_grid, plain, saved, whole_ticks, wrapped
+from fusiqa.explain.plots.style import COLOURS, DASHED, INK, new_figure, new_grid, plain, saved, wrapped
 from fusiqa.stats.metrics import logistic_fit, plcc, srcc
 
 Curves = Float[np.ndarray, "distortions levels"]
@@ -39,7 +39,7 @@ def training_curves(history: pd.DataFrame, path: Path) -> Figure:
     rank.set(ylabel="Validation SRCC", title=f"Best: {best['val_srcc']:.4f} after epoch {best['epoch']:.0f}")
     for axes in (error, rank):
         axes.set_xlabel("Epoch")
-        whole_ticks(axes)
+        axes.locator_params("x", integer=True, min_n_ticks=1)  # whole epochs
         axes.margins(x=0.05)
     return saved(figure, path)
 
@@ -75,9 +75,7 @@ def seed_bars(summary: pd.DataFrame, results: pd.DataFrame, path: Path) -> Figur
         axes.plot(place + spread, values, "o", color=COLOURS[0], alpha=0.55, markersize=4, markeredgewidth=0)
         axes.plot([place - 0.28, place + 0.28], [mean, mean], color=INK, linewidth=2)
         low, high = np.clip(ends, -1, 1)
-        if np.isfinite(low):
-            errors = [[mean - low], [high - mean]]
-            axes.errorbar(place, mean, errors, fmt="none", ecolor=INK, capsize=5, elinewidth=1.2)
+        axes.errorbar(place, mean, [[mean - low], [high - mean]], fmt="none", ecolor=INK, capsize=5, elinewidth=1.2)
         for end, shown, arrowhead in zip(ends, (low, high), "v^", strict=True):
             if abs(end) > 1:
                 axes.plot(place, shown, arrowhead, color=INK, markersize=8)
@@ -123,7 +121,7 @@ def validation_curves(histories: Sequence[tuple[str, pd.DataFrame]], path: Path)
         axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel("Epoch (line: mean over seeds, while all train; band: minimum to maximum)")
     axes.set_ylabel("Validation SRCC")
-    whole_ticks(axes)
+    axes.locator_params("x", integer=True, min_n_ticks=1)  # whole epochs
     axes.legend(frameon=False, fontsize=9)
     return saved(figure, path)
 

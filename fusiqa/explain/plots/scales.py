@@ -124,11 +124,9 @@ def scale_heatmap(table: pd.DataFrame, *, scale_sizes: ScaleSizes, path: Path) -
     colour_bar.ax.axhline(EQUAL_WEIGHT, color="white", linewidth=1.5)
     sizes = sorted({len(row) for row in rows})
     note = "" if sizes == [1] else f"; each row is the mean of {' or '.join(map(str, sizes))} images"
-    figure.suptitle(
-        f"Scale weights of {images:,} image{'s' if images > 1 else ''}, sorted by score\n"
-        f"Effective number of scales: {effective:.2f} of {len(SCALE_COLUMNS)} on average{note}",
-        fontsize=11,
-    )
+    title = f"Scale weights of {images:,} image{'s' if images > 1 else ''}, sorted by score"
+    counted = f"Effective number of scales: {effective:.2f} of {len(SCALE_COLUMNS)} on average{note}"
+    figure.suptitle(f"{title}\n{counted}", fontsize=11)
     return saved(figure, path)
 
 
@@ -192,7 +190,7 @@ def gate_maps(images: Sequence[ImageGates], *, scale_sizes: ScaleSizes, path: Pa
         for axes, gate, heading in zip(row[1:], each.gates, headings, strict=True):
             axes.imshow(each.pixels.mean(axis=2), cmap="gray", vmin=-510, vmax=255)  # pale, so that colours can be read
             heat = axes.imshow(gate, cmap="inferno", vmin=low, vmax=high, alpha=0.75)
-            axes.set_title(f"{heading}\n" * (row is grid[0]) + f"mean {gate.mean():.2f}", fontsize=8)
+            axes.set_title(f"{heading if row is grid[0] else ''}\nmean {gate.mean():.2f}".strip(), fontsize=8)
         for axes in row:
             axes.set_axis_off()
     label = "Gate (0 closed, 1 open), mean over 7\u00d77 cells a crop"

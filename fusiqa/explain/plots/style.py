@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -14,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
 
 from fusiqa.io import write_atomically
 
@@ -60,11 +60,6 @@ def bare(axes: Axes) -> None:
     axes.tick_params(left=False, labelleft=False, bottom=False)
 
 
-def whole_ticks(axes: Axes) -> None:
-    """Ticks at whole numbers, such as epochs."""
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-
-
 def saved(figure: Figure, path: Path) -> Figure:
     """Save the figure; a character that no installed font has is drawn as an empty box, without a warning."""
     installed = {font.name for font in fontManager.ttflist}  # matplotlib logs each that is not
@@ -79,7 +74,7 @@ def saved(figure: Figure, path: Path) -> Figure:
 
 def plain(text: str) -> str:
     """Escape text that matplotlib would interpret: dollars are formulas, and legends skip a leading underscore."""
-    return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
+    return re.sub("^_", " _", text).replace("$", r"\$")
 
 
 def wrapped(text: str, characters: int) -> str:
