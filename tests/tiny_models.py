@@ -1,6 +1,7 @@
 """A small network with random weights, trained by nobody, and images that it tells apart."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,13 @@ RESIZE = "48"
 RANGE = ScoreRange(1, 5)
 
 
-def make_model(folder: Path, *, fusion: str = "attention", resize: str = RESIZE, seed: int = 0) -> Path:
+def make_model(
+    folder: Path, *, fusion: str = "attention", crop: int = CROP, resize: str = RESIZE, seed: int = 0, **network: Any
+) -> Path:
     """A run folder's model; its head is spread out, so that images differ in score."""
     torch.manual_seed(seed)
-    config = ModelConfig(backbone="test_resnet", fusion=fusion, crop_size=CROP, score_range=RANGE, dropout=0.0)
+    protocol = {"crop_size": crop, "score_range": RANGE, "dropout": 0.0}
+    config = ModelConfig(backbone="test_resnet", fusion=fusion, **protocol, **network)
     model = QualityModel(config, resize=resize, provenance={"dataset": "none"}).eval()
     with torch.no_grad():
         for parameter in model.hypernetwork.parameters():

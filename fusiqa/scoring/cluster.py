@@ -95,22 +95,12 @@ def rows_to_score(config: ScoreConfig, done: set[str], *, blocks: int) -> Any:
     """A Ray data set with `path`, or `path` and `bytes`, of all images that have no row yet."""
     import ray
 
-    pa = pyarrow()
-    schema = pa.schema([("path", pa.string()), ("bytes", pa.binary())])
-
-    def missing(table: Any) -> Any:
-        """Rows of a Parquet with a name each, without those that are done."""
-        rows = [{"path": row.get("path"), "bytes": row.get("bytes")} for row in table.to_pylist()]
-        for row in rows:
-            row["path"] = row["path"] or f"sha256:{hashlib.sha256(row['bytes'] or b'').hexdigest()[:16]}"
-        return pa.Table.from_pylist([row for row in rows if row["path"] not in done], schema)
-
-    parts = []
+    pa, schema, parts = pyarrow(), images_schema(), []
     for part in (ray.data.read_parquet(path) for path in config.paths if is_parquet(path)):
         names = part.schema().names
         if not {"path", "bytes"} & set(names):
             raise FusiqaError(f"the Parquet has the columns {', '.join(names)}; expected path or bytes (of an image)")
-        parts.append(part.map_batches(missing, batch_format="pyarrow"))
+        parts.append(part.map_batches(without_done, fn_args=(done,), batch_format="pyarrow"))
     if others := [path for path in config.paths if not is_parquet(path)]:
         names = (name for name in named(others) if name not in done)
         tables = []  # a block each, made when the one before it is stored
@@ -119,6 +109,18 @@ def rows_to_score(config: ScoreConfig, done: set[str], *, blocks: int) -> Any:
         listed = ray.data.from_arrow(tables or [schema.empty_table()])
         parts.append(listed if len(tables) > blocks else listed.repartition(blocks))
     return reduce(lambda first, second: first.union(second), parts)
+
+
+def without_done(table: Any, done: set[str]) -> Any:
+    """Rows of a Parquet file of images, each with a name, without those that are done."""
+    rows = [{"path": row.get("path"), "bytes": row.get("bytes")} for row in table.to_pylist()]
+    for row in rows:
+        row["path"] = row["path"] or f"sha256:{hashlib.sha256(row['bytes'] or b'').hexdigest()[:16]}"
+    return pyarrow().Table.from_pylist([row for row in rows if row["path"] not in done], images_schema())
+
+
+def images_schema() -> Any:
+    return pyarrow().schema([("path", pyarrow().string()), ("bytes", pyarrow().binary())])
 
 
 def named(paths: list[str]) -> Iterator[str]:

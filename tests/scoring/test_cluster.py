@@ -1,106 +1,145 @@
-"""`fusiqa score --engine ray` on this machine, with two processes of which one is killed."""
+"""`fusiqa score --engine ray` in one Ray session on this machine, with two processes of which one is killed."""
 
 import fcntl
 import os
 import signal
-import subprocess
-import sys
-import time
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 from broken_files import break_into
 from PIL import Image
-from tiny_models import RANGE, make_model, noise
+from tiny_models import noise
 
 from fusiqa.cli import SOME_UNREADABLE, USER_MISTAKE, main
 from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import Scorer
 
 ray = pytest.importorskip("ray")
-IMAGES, BROKEN = 240, 6
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
+IMAGES, BROKEN = 70, 6
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return make_model(tmp_path_factory.mktemp("models") / "small")
-
-
-@pytest.fixture(autouse=True)
-def one_cluster_at_a_time(tmp_path_factory) -> Iterator[None]:
-    """Two on one machine would wait for each other's cores, and a test would kill the other's process."""
+@pytest.fixture(scope="module", autouse=True)
+def session(tmp_path_factory) -> Iterator[None]:
+    """The first command starts it, later ones join. Two on one machine would wait for each other's cores."""
     with open(tmp_path_factory.getbasetemp().parent / "cluster.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+        ray.shutdown()
 
 
-def command(*arguments: object, workers: int = 2) -> list[str]:
-    fixed = ["--engine", "ray", "--workers", str(workers), "--device", "cpu"]
-    return [sys.executable, "-W", "ignore", "-m", "fusiqa", "score", *map(str, arguments), *fixed]
+def score(*arguments: object, workers: int) -> int:
+    """Run the command with the packaged model; its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(["score", *map(str, arguments), "--engine", "ray", "--workers", str(workers), "--device", "cpu"])
+    return ended.value.code
 
 
 def scoring_processes() -> list[int]:
-    """The process numbers of Ray's workers that hold a scorer."""
+    """The process numbers of this session's workers that hold a scorer."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            title = (folder / "cmdline").read_bytes()
-        except OSError:
+            title, parent = (folder / "cmdline").read_bytes(), parent_of(folder.name)
+            if title.startswith(b"ray::") and b"ScoringProcess" in title and parent_of(parent) == str(os.getpid()):
+                found.append(int(folder.name))
+        except OSError:  # it has ended
             continue
-        if title.startswith(b"ray::") and b"ScoringProcess" in title:
-            found.append(int(folder.name))
     return found
 
 
-def test_a_killed_process_loses_nothing_and_the_numbers_are_those_of_one_process(tmp_path, model):
-    folder, output = tmp_path / "images", tmp_path / "scores"
-    folder.mkdir()
+def parent_of(process: str) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+
+
+@contextmanager
+def killing_the_first_process() -> Iterator[list[int]]:
+    killed, ended = [], threading.Event()
+
+    def watch() -> None:
+        while not killed and not ended.wait(0.02):
+            for process in scoring_processes()[:1]:
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield killed
+    finally:
+        ended.set()
+        watching.join()
+
+
+class Run(NamedTuple):
+    """A run of which one process was killed: two files of images are named by a URL too, three by their contents."""
+
+    folder: Path
+    inputs: tuple[object, ...]
+    broken: set[str]
+    output: Path
+    killed: list[int]
+    code: int
+    said: str
+    table: pd.DataFrame
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    top = tmp_path_factory.mktemp("cluster")
+    folder, output = top / "images", top / "scores"
+    (folder / "below").mkdir(parents=True)
     for number in range(IMAGES):
         Image.fromarray(noise(61, 79 + number % 7, number)).save(folder / f"{number:03}.png")
-    broken = {str(path) for path in break_into(folder, BROKEN)}
-    running = subprocess.Popen(command(folder, "--model", model, "--output", output), stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 300  # Ray alone takes minutes to start on a busy machine
-    while not (killed := scoring_processes()) and running.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)
-    os.kill(killed[0], signal.SIGKILL)
-    said = running.communicate(timeout=400)[1]
-    assert running.returncode == SOME_UNREADABLE, said
-    assert f"{IMAGES} of {IMAGES + BROKEN} images have a score" in said
-    table = pd.read_parquet(output)
-    assert tuple(table.columns) == COLUMNS
-    assert table["path"].is_unique
-    assert set(table["path"][table["error"].notna()]) == broken
-    scored = table[table["error"].isna()].sort_values("path")
-    alone = Scorer(model, device="cpu").many(sorted(folder.glob("[0-9]*.png")))
-    assert scored["path"].tolist() == [score.name for score in alone]
-    np.testing.assert_allclose(scored["score"], [score.score for score in alone], atol=1e-4 * RANGE.width)
+    for number in range(2):
+        Image.fromarray(noise(61, 79, number)).save(folder / "below" / f"{number}.png")
+    contents = [*((folder / f"{number:03}.png").read_bytes() for number in range(3)), b"no"]
+    pd.DataFrame({"path": ["a", "b", None, "d"], "bytes": contents}).to_parquet(top / "in.parquet")
+    inputs = (folder, f"file://{folder}/below", top / "in.parquet")
+    broken, said = {str(path) for path in break_into(folder, BROKEN)}, StringIO()
+    with killing_the_first_process() as killed, redirect_stderr(said):
+        code = score(*inputs, "--output", output, workers=2)
+    return Run(folder, inputs, broken, output, killed, code, said.getvalue(), pd.read_parquet(output))
 
 
-def test_a_parquet_of_contents_and_a_url_go_on_where_rows_are_missing(tmp_path, model):
-    (tmp_path / "in").mkdir()
-    for number in range(4):
-        Image.fromarray(noise(61, 79, number)).save(tmp_path / "in" / f"{number}.png")
-    files = sorted((tmp_path / "in").iterdir())
-    contents = [path.read_bytes() for path in files]
-    pd.DataFrame({"path": ["a", "b", None, "d"], "bytes": [*contents[:3], b"no"]}).to_parquet(tmp_path / "in.parquet")
-    output = tmp_path / "scores"
-    wanted = [tmp_path / "in.parquet", f"file://{tmp_path}/in", "--model", model, "--output", output]
-    done = subprocess.run(command(*wanted, workers=1), capture_output=True, text=True, timeout=400)
-    assert done.returncode == SOME_UNREADABLE, done.stderr
-    table = pd.read_parquet(output).set_index("path")
-    assert len(table) == 8
+def test_a_killed_process_loses_nothing_and_the_numbers_are_those_of_one_process(run):
+    assert len(run.killed) == 1
+    assert run.code == SOME_UNREADABLE
+    assert f"{IMAGES + 2 + 2 + 3:,} of {IMAGES + 2 + 2 + 4 + BROKEN} images have a score" in run.said
+    assert tuple(run.table.columns) == COLUMNS
+    assert run.table["path"].is_unique
+    assert set(run.table["path"][run.table["error"].notna()]) == {*run.broken, "d"}
+    files = run.table[run.table["error"].isna() & run.table["path"].str.startswith("/")].sort_values("path")
+    scorer = Scorer(device="cpu")
+    alone = scorer.many(sorted(run.folder.rglob("[0-9]*.png")))
+    assert files["path"].tolist() == [result.name for result in alone]
+    np.testing.assert_allclose(files["score"], [one.score for one in alone], atol=1e-4 * scorer.score_range.width)
+
+
+def test_images_in_a_parquet_file_and_at_a_url_are_scored_as_files_are(run):
+    table = run.table.set_index("path")
     assert "not an image" in table["error"]["d"]
-    assert table["score"]["b"] == pytest.approx(table["score"][f"file://{files[1]}"])
     assert sum(name.startswith("sha256:") for name in table.index) == 1
-    (tmp_path / "in" / "0.png").rename(tmp_path / "in" / "new.png")
-    again = subprocess.run(command(*wanted, "--resume", workers=1), capture_output=True, text=True, timeout=400)
-    assert again.returncode == SOME_UNREADABLE, again.stderr
-    resumed = pd.read_parquet(output)
-    assert set(resumed["path"]) - set(table.index) == {f"file://{tmp_path}/in/new.png"}
-    assert len(resumed) == 9
+    assert table["score"]["b"] == pytest.approx(table["score"][f"{run.folder}/001.png"])
+    urls = [name for name in table.index if name.startswith("file://")]
+    assert urls == [f"file://{run.folder}/below/{number}.png" for number in range(2)]
+    for url in urls:
+        assert table["score"][url] == pytest.approx(table["score"][url.removeprefix("file://")])
+
+
+def test_a_resumed_run_scores_the_images_that_have_no_row(run):
+    Image.fromarray(noise(61, 79, 5)).save(run.folder / "below" / "new.png")
+    assert score(*run.inputs[1:], "--output", run.output, "--resume", workers=1) == SOME_UNREADABLE
+    resumed = pd.read_parquet(run.output)
+    assert set(resumed["path"]) - set(run.table["path"]) == {f"file://{run.folder}/below/new.png"}
+    assert len(resumed) == len(run.table) + 1
 
 
 @pytest.mark.parametrize(

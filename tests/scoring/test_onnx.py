@@ -4,7 +4,10 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,12 +16,10 @@ from PIL import Image
 from tiny_models import RANGE, make_model, noise
 
 from fusiqa.cli import USER_MISTAKE, main
-from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing
+from fusiqa.config import FUSIONS, ScaleWeighing
 from fusiqa.errors import FusiqaError
 from fusiqa.models import export as exporting
 from fusiqa.models.export import TOLERANCE, load_exported
-from fusiqa.models.quality import QualityModel
-from fusiqa.scoring.models import source_of
 from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.torch import TorchNetwork, load_torch_network
@@ -27,43 +28,68 @@ pytest.importorskip("onnxscript")
 CLOSE = TOLERANCE * RANGE.width
 
 
-def export(model: Path, *, name: str, output: Path) -> float:
-    return exporting.export(load_torch_network(model, name=name, device="cpu"), output)
+WEIGHING = ScaleWeighing(gate="sigmoid", temperature=2.0, gain=4.0, normalised=True)
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_every_fusion_scores_in_onnxruntime_as_in_torch(tmp_path, fusion):
-    model = make_model(tmp_path / "run", fusion=fusion)
-    assert export(model, name="mine", output=tmp_path / "model.onnx") < TOLERANCE
+class Exported(NamedTuple):
+    path: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, model_folder) -> Exported:
+    """The small model as `fusiqa export` writes it; left unchanged."""
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    with redirect_stdout(StringIO()) as said:
+        main(["export", str(model_folder), "--output", str(path)])
+    return Exported(path, said.getvalue())
+
+
+def export(model: Path, output: Path) -> float:
+    return exporting.export(load_torch_network(model, name="mine", device="cpu"), output)
+
+
+@pytest.mark.parametrize(
+    ("fusion", "side", "network"),
+    [
+        ("single", 64, {}),
+        ("concat", 32, {}),
+        ("attention", 88, {"weighing": WEIGHING}),
+        ("spatial", 96, {}),
+        ("cross-scale", 88, {}),
+    ],
+)
+def test_every_fusion_scores_in_onnxruntime_as_in_torch(tmp_path, fusion, side, network):
+    """Of crops of 64, 88 and 96 the maps have 16, 22 and 24 cells, which do not divide evenly into 7, 8, 4 and 2."""
+    model = make_model(tmp_path / "run", fusion=fusion, crop=side, resize=str(side), **network)
+    assert export(model, tmp_path / "model.onnx") < TOLERANCE
     mine, other = Scorer(model, device="cpu"), Scorer(tmp_path / "model.onnx", backend="onnx")
-    for shape in ((53, 71), (7, 11)):
+    for shape in ((153, 171), (7, 11)):
         expected, found = mine(noise(*shape)), other(noise(*shape))
         assert found.score == pytest.approx(expected.score, abs=CLOSE)
         assert (found.scale_weights is None) == (expected.scale_weights is None)
         np.testing.assert_allclose(found.crops.scores, expected.crops.scores, atol=CLOSE)
 
 
-@pytest.mark.parametrize("side", [64, 88, 96])
-def test_maps_that_do_not_divide_evenly_are_pooled_as_in_torch(tmp_path, side):
-    """Maps of 22 and 24 cells onto 7, 8, 4 and 2."""
-    torch.manual_seed(0)
-    weighing = ScaleWeighing(gate="sigmoid", temperature=2.0, gain=4.0, normalised=True)
-    config = ModelConfig(backbone="test_resnet", fusion="attention", crop_size=side, weighing=weighing)
-    QualityModel(config).save_pretrained(tmp_path)
-    assert export(tmp_path, name="mine", output=tmp_path / "model.onnx") < TOLERANCE
+def test_every_fusion_is_tried():
+    (tried,) = test_every_fusion_scores_in_onnxruntime_as_in_torch.pytestmark
+    assert {fusion for fusion, *_ in tried.args[1]} == set(FUSIONS)
 
 
-def test_the_onnx_file_states_how_it_is_to_be_fed(tmp_path, model_folder):
+def test_the_command_says_how_close_the_file_is(exported):
+    assert "differs from torch by" in exported.said
+
+
+def test_the_onnx_file_states_how_it_is_to_be_fed(exported):
     import onnx
 
-    export(model_folder, name="mine", output=tmp_path / "model.onnx")
-    made = onnx.load(tmp_path / "model.onnx")
+    made = onnx.load(exported.path)
     stated = json.loads({each.key: each.value for each in made.metadata_props}["fusiqa"])
     assert stated["resize"] == "48"
     assert stated["crop_size"] == 32
     assert stated["score_range"] == [1, 5]
     assert stated["higher_is_better"]
-    assert stated["name"].startswith("mine@")
+    assert stated["name"].startswith("tiny@")
     (crops,) = made.graph.input
     assert crops.name == "crops"
     assert crops.type.tensor_type.elem_type == onnx.TensorProto.UINT8
@@ -72,7 +98,7 @@ def test_the_onnx_file_states_how_it_is_to_be_fed(tmp_path, model_folder):
 
 
 def test_torch_export_scores_as_torch_and_carries_the_facts(tmp_path, model_folder, scorer):
-    assert export(model_folder, name="mine", output=tmp_path / "model.pt2") < TOLERANCE
+    assert export(model_folder, tmp_path / "model.pt2") < TOLERANCE
     files = {"fusiqa.json": ""}
     torch.export.load(tmp_path / "model.pt2", extra_files=files)
     assert json.loads(files["fusiqa.json"])["crop_size"] == 32
@@ -80,10 +106,11 @@ def test_torch_export_scores_as_torch_and_carries_the_facts(tmp_path, model_fold
     np.testing.assert_allclose(load_exported(tmp_path / "model.pt2")(crops)[0], scorer.network(crops)[0], atol=CLOSE)
 
 
-def test_a_file_that_differs_from_torch_is_not_kept(tmp_path, model_folder, monkeypatch):
+def test_a_file_that_differs_from_torch_is_not_kept(tmp_path, model_folder, exported, monkeypatch):
+    monkeypatch.setattr(exporting, "write_onnx", lambda _network, path, *_, **__: shutil.copy(exported.path, path))
     monkeypatch.setattr(exporting, "difference", lambda *_: 2e-4)
     with pytest.raises(FusiqaError, match=r"was not written: it differs from torch by 2\.0e-04 of the range"):
-        export(model_folder, name="mine", output=tmp_path / "model.onnx")
+        export(model_folder, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,10 +157,9 @@ def test_without_torch_a_model_that_needs_it_says_what_to_install(model_folder):
     assert done.stderr.count("Traceback") == 1
 
 
-def test_a_run_folder_is_scored_by_the_onnx_file_in_it_unless_that_is_stale(tmp_path, model_folder, capsys):
+def test_a_run_folder_is_scored_by_the_onnx_file_in_it_unless_that_is_stale(tmp_path, model_folder, exported, capsys):
     folder = shutil.copytree(model_folder, tmp_path / "run")
-    network = load_torch_network(folder, name="run", device="cpu")
-    exporting.export(network, folder / "model.onnx", source=source_of(folder))
+    shutil.copy(exported.path, folder)
     image, expected = noise(53, 71), Scorer(model_folder, device="cpu")(noise(53, 71)).score
     assert isinstance(Scorer(folder, device="cpu").network, OnnxNetwork)
     assert isinstance(Scorer(folder, device="cpu", backend="torch").network, TorchNetwork)
@@ -147,9 +173,8 @@ def test_a_run_folder_is_scored_by_the_onnx_file_in_it_unless_that_is_stale(tmp_
     assert scorer(image).score == pytest.approx(10 * expected, abs=0.01)
 
 
-def test_a_forked_process_opens_its_own_session(tmp_path, model_folder):
-    export(model_folder, name="mine", output=tmp_path / "model.onnx")
-    network, crops = OnnxNetwork(tmp_path / "model.onnx", device="cpu"), noise(32, 32)[None]
+def test_a_forked_process_opens_its_own_session(exported):
+    network, crops = OnnxNetwork(exported.path, device="cpu"), noise(32, 32)[None]
     expected = network(crops)[0]
     network._process = -1  # as a child sees it
     kept = network._session
@@ -182,12 +207,6 @@ def test_what_is_no_model_of_ours_is_refused(tmp_path, capsys):
     assert "--output must end in .onnx or .pt2, got" in capsys.readouterr().err
 
 
-def test_the_loss_needs_torch(tmp_path, model_folder):
-    export(model_folder, name="mine", output=tmp_path / "model.onnx")
+def test_the_loss_needs_torch(exported):
     with pytest.raises(FusiqaError, match="only backend='torch' has gradients"):
-        Scorer(tmp_path / "model.onnx").loss(torch.rand(1, 3, 48, 48))
-
-
-def test_the_command_says_how_close_the_file_is(tmp_path, model_folder, capsys):
-    main(["export", str(model_folder), "--output", str(tmp_path / "model.onnx")])
-    assert "differs from torch by" in capsys.readouterr().out
+        Scorer(exported.path).loss(torch.rand(1, 3, 48, 48))

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from broken_files import BROKEN, encoded, png
 from PIL import Image
-from tiny_models import RANGE, noise
+from tiny_models import CROP, RANGE, make_model, noise
 
 from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.config import ServeConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.result import Result
+from fusiqa.scoring.scorer import Scorer
 
 pytest.importorskip("fastapi")
 from fusiqa.scoring.web import connection
@@ -111,9 +112,10 @@ def test_a_body_that_does_not_say_its_length_is_cut_off_on_the_way(app):
     assert sent < 2_000_000
 
 
-def test_two_hundred_requests_at_once_lose_no_good_answer(scorer):
+def test_two_hundred_requests_at_once_lose_no_good_answer(tmp_path):
+    scorer = Scorer(make_model(tmp_path, resize="none"), device="cpu")
     app = make_app(scorer, LIMITS)
-    good = {f"good {number}.png": picture(number) for number in range(160)}
+    good = {f"good {number}.png": picture(number, CROP, CROP) for number in range(160)}
     huge = {"bytes.png": bytes(300_000), "pixels.png": png(600, 100), "bomb.png": png(60_000, 60_000)}
     bad = {f"bad {number}.png": encoded("JPEG")[: 50 + number] for number in range(37)}
     wanted = {**good, **huge, **bad}
