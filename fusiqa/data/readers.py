@@ -76,11 +76,10 @@ def _koniq10k_lists(place: Place) -> Labels:
     size = None if all(folders.values()) else _koniq_size(place)
     for split, own in folders.items():
         path = _first(root, (f"koniq_{split}.json", f"metas/koniq_{split}.json"), of="koniq-10k needs both lists")
-        rows = table.read_cells(path)
-        paths = table.image_names(table.column(rows, path, "image", "image_name", "path"), path)
-        files = [Path(each).name for each in paths]
+        rows = table.read_table(path)
+        files = [Path(image).name for image in rows.images("image", "image_name", "path")]
         inside = [f"{own.name if own else size}/{file}" for file in files]
-        score = table.column(rows, path, "score", "gt_score", "mos")
+        score = rows.column("score", "gt_score", "mos")
         parts.append(table.labels(root, inside, score, splits=[split] * len(files), groups=files).table)
     return Labels(pd.concat(parts, ignore_index=True), root)
 
@@ -114,46 +113,42 @@ def flive(place: Place) -> Labels:
     Two lists split it, if they are there: sides above 640 pixels are tested, is_valid of the others is validation.
     """
     path, splits = place.ratings, None
-    rows = table.read_cells(path)
-    names = table.image_names(table.column(rows, path, "name"), path)
+    rows = table.read_table(path)
+    names = rows.images("name")
     roots = [folder for folder in (path.parent, path.parent / "database") if (folder / names[0]).parent.is_dir()]
     if not roots:
         raise FusiqaError(f"flive: no images in {path.parent}; expected the folder {names[0].rpartition('/')[0]}")
     small, large = _there(path.parent, FLIVE_SMALL), _there(path.parent, FLIVE_LARGE)
     if small is not None and large is not None:
-        listed = table.read_cells(small)
-        valid = table.column(listed, small, "is_valid").astype(str).str.strip().str.lower().isin(["true", "1", "1.0"])
-        validation = set(table.column(listed, small, "name_image")[valid].astype(str))
-        test = set(table.column(table.read_cells(large), large, "name_image").astype(str))
+        listed, test = table.read_table(small), set(table.read_table(large).images("name_image"))
+        valid = listed.column("is_valid").astype(str).str.strip().str.lower().isin(["true", "1", "1.0"])
+        validation = set(listed.column("name_image")[valid].astype(str))
         splits = ["test" if name in test else "validation" if name in validation else "train" for name in names]
-    return table.labels(roots[0], names, table.column(rows, path, "mos"), splits=splits)
+    return table.labels(roots[0], names, rows.column("mos"), splits=splits)
 
 
 def bid(place: Place) -> Labels:
     """BID: DatabaseGrades with the number and the grade of each image, and ImageDatabase/DatabaseImage0001.JPG."""
-    path = place.ratings
-    rows = table.read_cells(path)
-    if len(rows.columns) < 2:
-        raise FusiqaError(f"{path}: expected a column of image numbers and one of grades")
+    sheet = table.read_table(place.ratings)
+    if len(sheet.rows.columns) < 2:
+        raise FusiqaError(f"{place.ratings}: expected a column of image numbers and one of grades")
     known = (["Image Number", "Image"], ["Average Subjective Grade", "MOS"])  # else the first two columns
-    named = [table.find_column(rows, path, names) for names in known]
-    number, grade = (rows.iloc[:, i] if found is None else found for i, found in enumerate(named))
+    named = [sheet.find(*names) for names in known]
+    number, grade = (sheet.rows.iloc[:, i] if found is None else found for i, found in enumerate(named))
     numbers = table.numbers(number)
     if numbers.isna().any():
         wrong = number[numbers.isna()].iloc[0]
-        raise FusiqaError(f"bid: {path.name} has {wrong!r} where the number of an image is expected")
+        raise FusiqaError(f"bid: {place.ratings.name} has {wrong!r} where the number of an image is expected")
     names = [f"DatabaseImage{int(each):04d}.JPG" for each in numbers]
     return table.labels(_first(place.folder, ("ImageDatabase", "ImageDatabase1", "."), of="bid"), names, grade)
 
 
 def uhd_iqa(place: Place) -> Labels:
     """UHD-IQA: its metadata, and a folder of images per split: training/, validation/, test/."""
-    path = place.ratings
-    rows = table.read_cells(path)
-    sets, mos = table.column(rows, path, "set"), table.column(rows, path, "quality_mos")
-    images = table.image_names(table.column(rows, path, "image_name"), path)
-    names = [f"{str(part).strip().lower()}/{image}" for part, image in zip(sets, images, strict=True)]
-    return table.labels(place.folder, names, mos, splits=table.splits_of(sets, path))
+    rows = table.read_table(place.ratings)
+    parts = zip(rows.column("set"), rows.images("image_name"), strict=True)
+    names = [f"{str(part).strip().lower()}/{image}" for part, image in parts]
+    return table.labels(place.folder, names, rows.column("quality_mos"), splits=rows.splits("set"))
 
 
 def agiqa3k(place: Place) -> Labels:

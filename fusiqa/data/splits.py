@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from fusiqa.config.checks import refuse
 from fusiqa.data.ratings import SPLITS, Ratings, Split, fingerprint
-from fusiqa.data.table import column, image_names, read_cells
+from fusiqa.data.table import read_table
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import write_csv
 
@@ -115,8 +115,8 @@ def load(ratings: Ratings, path: Path) -> Ratings:
 
     FusiqaError: a wrong column, an unknown split, images that the file does not name, or names twice.
     """
-    rows = read_cells(path)
-    split_of = column(rows, path, "split").astype(str).set_axis(image_names(column(rows, path, "image"), path))
+    table = read_table(path)
+    split_of = table.column("split").astype(str).set_axis(table.images("image"))
     unknown = listed([repr(split) for split in sorted(set(split_of) - set(SPLITS))])
     twice = listed(split_of.index[split_of.index.duplicated()].unique().tolist())
     missing = listed([image for image in ratings.table["image"] if image not in split_of.index])

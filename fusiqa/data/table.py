@@ -11,6 +11,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,8 +48,51 @@ def reading(path: Path, kind: str, *, extra: str = "") -> Iterator[None]:
         raise FusiqaError(f"{path}: cannot be read as {kind} ({reason})") from error
 
 
-def read_cells(path: Path) -> pd.DataFrame:
-    """The cells of a .csv, .xlsx (first sheet), .parquet or .json file (a list of objects); empty rows are left out.
+@dataclass(frozen=True)
+class Sheet:
+    """A table with a header. A column is found by its name in any case; of several names, the first that exists."""
+
+    path: Path
+    rows: pd.DataFrame
+
+    def find(self, *names: str) -> pd.Series | None:
+        """A column, or None. Raises FusiqaError if there are two of that name."""
+        for name in names:
+            places = [i for i, each in enumerate(self.rows.columns) if str(each).lower() == name.lower()]
+            if len(places) > 1:
+                raise FusiqaError(f"{self.path}: {len(places)} columns are called {name!r}; keep one")
+            if places:
+                return self.rows.iloc[:, places[0]]
+        return None
+
+    def column(self, *names: str) -> pd.Series:
+        """As `find`, but a FusiqaError where there is none."""
+        found = self.find(*names)
+        if found is None:
+            existing = listed([str(each) for each in self.rows if each])
+            raise FusiqaError(f"{self.path}: no column {' or '.join(map(repr, names))}; its columns are {existing}")
+        return found
+
+    def images(self, *names: str) -> list[str]:
+        """The image names in a column. Raises FusiqaError for empty ones."""
+        images = [str(cell).strip() for cell in self.column(*names)]
+        empty = [f"row {row}" for row, image in enumerate(images, start=1) if not image]
+        if empty:
+            raise FusiqaError(f"{self.path}: no image is named in {listed(empty)} below the header")
+        return images
+
+    def splits(self, *names: str) -> list[str] | None:
+        """The split of each row; None if there is no such column, or it is empty. FusiqaError: an unknown split."""
+        cells = self.find(*names)
+        words = [] if cells is None else [str(cell).strip().lower() for cell in cells]
+        unknown = [f"{word!r} in row {row}" for row, word in enumerate(words, start=1) if word not in SPLIT_WORDS]
+        if any(words) and unknown:
+            raise FusiqaError(f"{self.path}: unknown split {listed(unknown)}; expected one of {', '.join(SPLIT_WORDS)}")
+        return [SPLIT_WORDS[word] for word in words] if any(words) else None
+
+
+def read_table(path: Path) -> Sheet:
+    """A .csv, .xlsx (first sheet), .parquet or .json file (a list of objects); empty rows are left out.
 
     Cells are as they are written, but for decimal commas in a CSV that is separated by semicolons or tabs. FusiqaError:
     no such file, not UTF-8, not a table, no row, or a row longer than the header.
@@ -59,7 +103,7 @@ def read_cells(path: Path) -> pd.DataFrame:
     rows = [row for row in rows if any(str(cell).strip() for cell in row)]
     if not rows:
         raise FusiqaError(f"{path}: no rows below the header ({', '.join(names) or 'which is empty too'})")
-    return pd.DataFrame(rows, columns=names, dtype=object)
+    return Sheet(path, pd.DataFrame(rows, columns=names, dtype=object))
 
 
 def _csv(path: Path) -> list[list[Any]]:
@@ -141,50 +185,10 @@ def read_table_below(path: Path, *, sheet: str, header: Sequence[str]) -> pd.Dat
     raise FusiqaError(f"{path}: the sheet {sheet} has no table with the columns {', '.join(header)}")
 
 
-def find_column(table: pd.DataFrame, path: Path, names: Sequence[str]) -> pd.Series | None:
-    """The first of some columns that exists, in any case, or None. Raises FusiqaError if there are two of that name."""
-    for name in names:
-        positions = [i for i, each in enumerate(table.columns) if str(each).lower() == name.lower()]
-        if len(positions) > 1:
-            raise FusiqaError(f"{path}: {len(positions)} columns are called {name!r}; keep one")
-        if positions:
-            return table.iloc[:, positions[0]]
-    return None
-
-
-def column(table: pd.DataFrame, path: Path, *names: str) -> pd.Series:
-    """As `find_column`, but a FusiqaError where none of them exists."""
-    found = find_column(table, path, names)
-    if found is None:
-        existing = listed([str(each) for each in table if each])
-        raise FusiqaError(f"{path}: no column {' or '.join(map(repr, names))}; its columns are {existing}")
-    return found
-
-
-def image_names(cells: pd.Series, path: Path) -> list[str]:
-    """The image names in a column. Raises FusiqaError for empty ones."""
-    names = [str(cell).strip() for cell in cells]
-    empty = [f"row {row}" for row, name in enumerate(names, start=1) if not name]
-    if empty:
-        raise FusiqaError(f"{path}: no image is named in {listed(empty)} below the header")
-    return names
-
-
 def numbers(cells: Cells) -> pd.Series:
     """Ratings as numbers; empty and infinite ones and other text become NaN, which data/audit.py reports."""
     values = pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce").astype(float)
     return values.where(np.isfinite(values))
-
-
-def splits_of(cells: Cells, path: Path) -> list[str] | None:
-    """The split of each row, or None if the column is empty. Raises FusiqaError for unknown splits."""
-    words = [str(cell).strip().lower() for cell in cells]
-    if not any(words):
-        return None
-    unknown = [f"{word!r} in row {row}" for row, word in enumerate(words, start=1) if word not in SPLIT_WORDS]
-    if unknown:
-        raise FusiqaError(f"{path}: unknown split {listed(unknown)}; expected one of {', '.join(SPLIT_WORDS)}")
-    return [SPLIT_WORDS[word] for word in words]
 
 
 def names_on_disk(root: Path, names: Sequence[str]) -> list[str]:
@@ -241,9 +245,7 @@ def labels(
 def labels_of_table(
     path: Path, root: Path, *, image: Names, mos: Names, split: Names = (), group: Names = ()
 ) -> Labels:
-    """The labels in a table that has a column of each; of several names of a column, the first that exists counts."""
-    rows = read_cells(path)
-    names, ratings = image_names(column(rows, path, *image), path), column(rows, path, *mos)
-    words = find_column(rows, path, split)
-    splits = None if words is None else splits_of(words, path)
-    return labels(root, names, ratings, splits=splits, groups=find_column(rows, path, group))
+    """The labels in a table that has a column of each, by any of the names given."""
+    table = read_table(path)
+    images, ratings = table.images(*image), table.column(*mos)
+    return labels(root, images, ratings, splits=table.splits(*split), groups=table.find(*group))
