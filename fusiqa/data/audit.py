@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from fusiqa.config import ScoreRange
 from fusiqa.data import catalog
 from fusiqa.data.catalog import SYNTHETIC, DatasetInfo, find_dataset
 from fusiqa.data.duplicates import SAME_SCENE, Hashes, near_duplicates, perceptual_hash
-from fusiqa.data.ratings import ImageReader, Ratings, fingerprint, outside
+from fusiqa.data.ratings import Ratings, fingerprint, outside
 from fusiqa.data.splits import check_no_leak
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
 from fusiqa.machine import cores
@@ -56,8 +55,16 @@ def check(ratings: Ratings, *, skip_broken: bool, progress: bool, rated: bool = 
         progress: show a bar on standard error.
         rated: whether every row needs a rating; images that are only scored have none.
     """
+
+    def verify(image: str, rating: float) -> str | Broken:
+        if rated and math.isnan(rating):
+            return Broken(image, "its rating is missing or not a number")
+        try:
+            return ratings.images.verify(image)
+        except FusiqaError as error:
+            return Broken(image, str(error).removeprefix(f"{image}: "))
+
     images, mos = ratings.table["image"].tolist(), ratings.table["mos"].tolist()
-    verify = partial(_verify, ratings.images, rated)
     outcomes = _in_threads(verify, images, mos, what=f"checking {ratings.name}", progress=progress)
     broken = [outcome for outcome in outcomes if isinstance(outcome, Broken)]
     reasons = _first_few([f"{row.image}: {row.reason}" for row in broken])
@@ -69,16 +76,6 @@ def check(ratings: Ratings, *, skip_broken: bool, progress: bool, rated: bool = 
     contents = {i: outcome for i, outcome in zip(images, outcomes, strict=True) if not isinstance(outcome, Broken)}
     rows = [f"{i}\t{contents[i]}\t{rating!r}" for i, rating in zip(images, mos, strict=True) if i in contents]
     return Checked(ratings.without([row.image for row in broken]), broken, fingerprint(sorted(rows)), contents)
-
-
-def _verify(images: ImageReader, rated: bool, image: str, mos: float) -> str | Broken:
-    """SHA-256 of an image's content, or why its row cannot be used."""
-    if rated and math.isnan(mos):
-        return Broken(image, "its rating is missing or not a number")
-    try:
-        return images.verify(image)
-    except FusiqaError as error:
-        return Broken(image, str(error).removeprefix(f"{image}: "))
 
 
 def _in_threads(function: Callable[..., Any], *arguments: Sequence[Any], what: str, progress: bool) -> list[Any]:
@@ -195,8 +192,12 @@ def audit(name: str, *, data_dir: Path | None, progress: bool) -> Report:
         return report
     broken = [f"{row.image}: {row.reason}" for row in checked.broken]
     add("images that cannot be read", broken, "copy or unpack them again")
-    images = checked.ratings.table["image"].tolist()
-    looks = _in_threads(partial(_look, ratings.images), images, what="comparing", progress=progress)
+
+    def look(image: str) -> tuple[int, tuple[int, ...]]:
+        pixels = ratings.images.read(image)
+        return perceptual_hash(pixels), pixels.shape[:2]
+
+    looks = _in_threads(look, list(checked.contents), what="comparing", progress=progress)
     facts |= {"sizes": _sizes([size for _, size in looks]), "fingerprint": checked.fingerprint}
     files, scenes = _across_the_split(checked, np.array([hashed for hashed, _ in looks], np.uint64))
     add("files with the same content across the split", files, "keep one, or give them one group")
@@ -204,12 +205,6 @@ def audit(name: str, *, data_dir: Path | None, progress: bool) -> Report:
     notice = info is not None and bool(table["split"].notna().any())
     add("pairs that look the same across the split", scenes, advice, notice=notice)
     return report
-
-
-def _look(images: ImageReader, image: str) -> tuple[int, tuple[int, ...]]:
-    """The perceptual hash of an image, and its height and width."""
-    pixels = images.read(image)
-    return perceptual_hash(pixels), pixels.shape[:2]
 
 
 def _beside(root: Path, table: pd.DataFrame) -> list[str]:
@@ -260,9 +255,9 @@ def _facts(info: DatasetInfo | None, root: Path, table: pd.DataFrame) -> dict[st
 
 def _sizes(sizes: Sequence[tuple[int, ...]]) -> dict[str, int]:
     """The three most frequent sizes, width x height, and how many others there are."""
-    ranked = sorted(Counter(sizes).items(), key=lambda item: (-item[1], item[0]))  # ties must not depend on threads
-    common = {f"{width} x {height}:": times for (height, width), times in ranked[:3]}
-    return common | ({"others:": len(ranked) - 3} if len(ranked) > 3 else {})
+    counts = Counter(sizes)
+    common = {f"{width} x {height}:": times for (height, width), times in counts.most_common(3)}
+    return common | ({"others:": len(counts) - 3} if len(counts) > 3 else {})
 
 
 def _histogram(info: DatasetInfo | None, table: pd.DataFrame) -> list[tuple[float, float, int]]:

@@ -23,8 +23,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, cast
 
 from fusiqa import hub
-from fusiqa.data import catalog
-from fusiqa.data.catalog import SYNTHETIC, DatasetInfo
+from fusiqa.data.catalog import SYNTHETIC, DatasetInfo, published, read, usual_folders
 from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.progress import progress_bar
@@ -54,15 +53,12 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
         progress: show bars on standard error.
 
     Returns:
-        The folder of the data set, or that it belongs into.
-
-    Raises:
-        FusiqaError: whatever stands in the way; no folder is left half filled.
+        Its folder, or where to put it. FusiqaError: whatever stands in the way; no folder is left half filled.
     """
     if name.lower() == SYNTHETIC:
         raise FusiqaError(f"{name} needs no download: it is generated on use")
-    info = catalog.published(name)
-    folder = (folder or catalog.usual_folders(info)[0]).expanduser().absolute()
+    info = published(name)
+    folder = (folder or usual_folders(info)[0]).expanduser().absolute()
     print(f"{info.name}\n  licence: {info.licence}\n  cite: {info.citation}\n  source: {info.source}")
     if not info.downloadable:
         print(HOW_TO_ASK.format(info, reason=REASONS[info.redistributable], folder=folder))
@@ -79,8 +75,7 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
                 unpack(archive, folder, progress=progress)
             except DamagedArchiveError as reason:
                 archive.unlink()
-                advice = f"Get the data set from {info.source}"
-                raise FusiqaError(f"{reason}, and so is the copy on the hub; it was discarded. {advice}") from reason
+                raise FusiqaError(f"{reason}, and so is the hub's copy. Get it from {info.source}") from reason
         print(_found(info, folder))
         archive.unlink()  # only now that the data set has been read from its folder
     except OSError as reason:
@@ -104,10 +99,10 @@ def _holds_something(folder: Path) -> bool:
 def _found(info: DatasetInfo, folder: Path) -> str:
     """How many rated images are in the folder. Raises FusiqaError if the data set cannot be read from it."""
     try:
-        rated = catalog.read(info.name, data_dir=folder).table["mos"].count()
+        rated = read(info.name, data_dir=folder).table["mos"].count()
     except FusiqaError as reason:
-        advice = "Complete it, move it away, or choose another folder"
-        raise FusiqaError(f"{folder} exists and cannot be read as {info.name}: {reason}. {advice}") from reason
+        why = f"{reason}. Complete it, move it away, or choose another folder"
+        raise FusiqaError(f"{folder} cannot be read as {info.name}: {why}") from reason
     return f"{info.name} is in {folder}: {rated:,} rated images ({info.images:,} are published)"
 
 
@@ -150,14 +145,9 @@ def _look_up(name: str) -> tuple[str, int, str]:
         stated = hub.ask(huggingface_hub.hf_hub_url(REPOSITORY, name, repo_type="dataset"))
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
         why = f"{hub.in_one_line(reason)}. Check the network, or get the data set from its source"
-        raise FusiqaError(
-            f"{name} could not be downloaded from {REPOSITORY} on the Hugging Face hub: {why}"
-        ) from reason
+        raise FusiqaError(f"{name} could not be downloaded from {REPOSITORY} (Hugging Face): {why}") from reason
     if not re.fullmatch("[0-9a-f]{64}", stated.etag or "") or not stated.size or not stated.commit_hash:
-        raise FusiqaError(
-            f"the answer for {name} states no SHA-256: it is not from the Hugging Face hub, or not for an archive. "
-            "Does this network want you to sign in?"
-        )
+        raise FusiqaError(f"{name}: the answer states no SHA-256, so it is no hub's. Does this network want a sign-in?")
     url = huggingface_hub.hf_hub_url(REPOSITORY, name, repo_type="dataset", revision=stated.commit_hash)
     return url, stated.size, str(stated.etag)
 
