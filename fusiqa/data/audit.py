@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fusiqa.config import ScoreRange
-from fusiqa.data import catalog
-from fusiqa.data.catalog import SYNTHETIC, DatasetInfo, find_dataset
+from fusiqa.data.catalog import SYNTHETIC, DatasetInfo, find_dataset, read_labels
 from fusiqa.data.duplicates import SAME_SCENE, Hashes, near_duplicates, perceptual_hash
 from fusiqa.data.ratings import Ratings, fingerprint, outside
 from fusiqa.data.splits import check_no_leak
@@ -47,13 +46,9 @@ class Checked:
 
 
 def check(ratings: Ratings, *, skip_broken: bool, progress: bool, rated: bool = True) -> Checked:
-    """Decode every image and look at every rating.
+    """Decode every image and look at every rating; without `rated`, images need none.
 
-    Args:
-        ratings: to be checked.
-        skip_broken: leave out rows that cannot be used, instead of a FusiqaError (which names five, and how many).
-        progress: show a bar on standard error.
-        rated: whether every row needs a rating; images that are only scored have none.
+    FusiqaError: no row can be used, or, unless `skip_broken`, one cannot (it names five, and how many there are).
     """
 
     def verify(image: str, rating: float) -> str | Broken:
@@ -147,14 +142,13 @@ def _words(value: object) -> str:
 def audit(name: str, *, data_dir: Path | None, progress: bool) -> Report:
     """Report on a copy: is it complete, readable and plausible, and is no image on two sides of the split?
 
-    Everything is looked at and reported, whereas reading for training stops at the first fault; a copy that cannot be
-    read at all is a finding too, not an error. Arguments are those of `catalog.read` and `check`.
+    All faults are reported, where reading for training stops at the first; also a copy that cannot be read at all.
     """
     if name.lower() == SYNTHETIC:
         return Report(name, {"files": "none: it is generated on use, so there is nothing to check"})
     info = find_dataset(name)
     try:
-        rows, root = catalog.read_labels(name, data_dir=data_dir)
+        rows, root = read_labels(name, data_dir=data_dir)
     except FusiqaError as error:
         return Report(name, {}, findings=[Finding(str(error), advice="nothing else could be checked")])
     table, findings = rows.drop_duplicates("image", ignore_index=True), list[Finding]()

@@ -140,13 +140,9 @@ def _shown(info: DatasetInfo) -> dict[str, str]:
 
 
 def read(
-    dataset: str,
-    *,
-    data_dir: Path | None = None,
-    score_range: tuple[float, float] | None = None,
-    lower_is_better: bool = False,
-    seed: int = 0,
-) -> Ratings:
+    dataset: str, *, data_dir: Path | None = None, score_range: tuple[float, float] | None = None,
+    lower_is_better: bool = False, seed: int = 0,
+) -> Ratings:  # fmt: skip
     """Read the ratings of a data set, with its official split if it has one; no image is opened.
 
     Args:
@@ -159,6 +155,8 @@ def read(
 
     Returns:
         The ratings, higher always better; NaN where one cannot be read. Images may be missing (`audit` reports both).
+
+    Raises:
         FusiqaError: unknown data set, not found, wrong column, no rows, a rating outside the range, or no range.
     """
     asked = None if score_range is None else _valid_range(dataset, *score_range)
@@ -171,16 +169,16 @@ def read(
         ratings = read_synthetic(seed=seed)
         return ratings if asked is None else replace(ratings, score_range=asked)
     table, root = read_labels(dataset, data_dir=data_dir)
+    mos = table["mos"]
     if info is not None:
         name, resize, known, inverted = info.name, info.resize, info.score_range, not info.higher_is_better
     else:
-        if asked is None and table["mos"].isna().all():
+        if asked is None and mos.isna().all():
             raise FusiqaError(f"{dataset}: its rating column contains no number")
-        known = asked or _valid_range(dataset, float(table["mos"].min()), float(table["mos"].max()))
+        known = asked or _valid_range(dataset, float(mos.min()), float(mos.max()))
         name, resize, inverted = dataset, CUSTOM_RESIZE, lower_is_better
     if inverted:  # low + high - mos, exactly within the range: rounding would put the ends outside
         low, high = known
-        mos = table["mos"]
         table = table.assign(mos=(low + high - mos).mask(mos == low, high).mask(mos == high, low))
     return Ratings(name, table, asked or known, FolderImages(root), resize)
 
@@ -213,9 +211,7 @@ def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
 
 def _valid_range(dataset: str, low: float, high: float) -> ScoreRange:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise FusiqaError(
-            f"{dataset}: ratings from {low:g} to {high:g} are not a range; give the lowest and highest as `score_range`"
-        )
+        raise FusiqaError(f"{dataset}: ratings from {low:g} to {high:g} are not a range; give the `score_range`")
     return ScoreRange(low, high)
 
 

@@ -52,8 +52,7 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
         accept: take the licence as accepted; otherwise the user is asked on a terminal.
         progress: show bars on standard error.
 
-    Returns:
-        Its folder, or where to put it. FusiqaError: whatever stands in the way; no folder is left half filled.
+    Returns the folder. FusiqaError: whatever stands in the way; no folder is left half filled.
     """
     if name.lower() == SYNTHETIC:
         raise FusiqaError(f"{name} needs no download: it is generated on use")

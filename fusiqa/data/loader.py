@@ -51,10 +51,10 @@ class Draw(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class TrainingOrder(Sampler[Draw]):
-    """Every crop of every image once per epoch, in an order drawn from (seed, epoch), shared among ranks.
+    """Every crop of every image once per epoch, in an order drawn from (seed, epoch).
 
-    All ranks draw the same order and take every world-size-th crop of it, so that together they see the batches that
-    one process would. The order wraps where it does not divide evenly.
+    A rank takes every world-size-th crop of it, so that together they see the batches that one process would. The
+    order wraps where it does not divide evenly.
     """
 
     images: int  # number of rows
@@ -121,17 +121,16 @@ class EvaluationCrops(Dataset):
 
 
 def training_loader(dataset: Dataset, order: TrainingOrder, *, batch_size: int, num_workers: int) -> DataLoader:
-    """Batches of random crops in the order drawn, whatever the number of workers; the last one may be smaller.
-
-    An image is read anew for each of its crops: from the cache on disk at little cost, without it decoded each time.
-    """
+    """Batches of random crops in the order drawn, whatever the number of workers; the last one may be smaller."""
     return DataLoader(dataset, batch_size, sampler=order, num_workers=num_workers, collate_fn=_training_batch)
 
 
 def _training_batch(items: list[tuple[Tensor, float]]) -> TrainingBatch:
     crops, mos = zip(*items, strict=True)
     batch = torch.stack(crops)
-    return TrainingBatch(channels_first(batch) if batch.ndim == 4 else batch, torch.tensor(mos, dtype=torch.float32))
+    if batch.ndim == 4:  # crops: seen with their channels first, stored channels last, as convolutions like them
+        batch = batch.permute(0, 3, 1, 2)
+    return TrainingBatch(batch, torch.tensor(mos, dtype=torch.float32))
 
 
 def evaluation_loader(
@@ -145,11 +144,6 @@ def evaluation_loader(
 
 def _evaluation_batch(items: list[tuple[Views | np.ndarray, int]]) -> EvaluationBatch:
     return EvaluationBatch([views for views, _ in items], [row for _, row in items])
-
-
-def channels_first(crops: UInt8[Tensor, "crops height width 3"]) -> UInt8[Tensor, "crops 3 height width"]:
-    """A view with the channels first, in the memory format channels_last, which is the faster one for convolutions."""
-    return crops.permute(0, 3, 1, 2)
 
 
 def choose_workers(asked: int | None, ratings: Ratings, *, devices: int = 1) -> int:

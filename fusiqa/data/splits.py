@@ -28,18 +28,12 @@ TEST_FRACTION = 0.2  # of the images, drawn for the test split if a data set pub
 def assign(ratings: Ratings, *, validation_fraction: float, seed: int) -> Ratings:
     """Give every row its split.
 
-    A published split stays as it is. If it has only train and test, validation is drawn from train; if there is no
-    split at all, a fifth of the images is drawn for the test first. Results on such data sets are usually medians over
-    ten draws, that is over ten seeds.
+    A published split stays as it is. If it has only train and test, validation is drawn from train, a fraction above 0
+    and below 1; if there is no split at all, a fifth of the images is drawn for the test first. Results on such data
+    sets are usually medians over ten draws, that is over ten seeds.
 
-    Args:
-        ratings: with the published split of each row, or none in all of them.
-        validation_fraction: of the training images, above 0 and below 1; not used where validation is published.
-        seed: of the draw.
-
-    Raises:
-        FusiqaError: a fraction out of range, a split for some rows alone, without train or without test, or that parts
-            a group, or too few groups for every side to get one.
+    FusiqaError: a fraction out of range, a split for some rows alone, without train or without test, or that parts a
+    group, or too few groups for every side to get one.
 
     Example:
         >>> from fusiqa.data.catalog import read

@@ -87,10 +87,7 @@ class SyntheticImages:
 def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE) -> Ratings:
     """Every content pristine and under each distortion at five levels, split by content, rated 1 to 5.
 
-    Args:
-        seed: of the images; the labels do not depend on it.
-        contents: number of different images; FusiqaError for fewer than 10, which could not be split.
-        size: side, pixels.
+    Of at least 10 contents (else FusiqaError) and images of `size` pixels a side. Labels do not depend on the seed.
     """
     if contents < 10:
         raise FusiqaError(f"`contents` must be at least 10 to be split three ways, got {contents}")
@@ -121,8 +118,8 @@ def dead_leaves(content: int, *, size: int = SIZE, seed: int = 0) -> Pixels:
     """Draw one procedural image; the same one for the same content, size and seed.
 
     Radii follow r^-3 between two bounds, which gives the scale invariance and the 1/f^2 power spectrum of natural
-    images. Hues come from a palette of the image's own; saturation, black and white are alike in all images, as in
-    natural images, so that a change of colour or contrast is visible without the original.
+    images. Saturation, black and white are alike in all images, as in natural images, so that a change of colour or
+    contrast is visible without the original.
 
     Example:
         >>> image = dead_leaves(3, size=32)

@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 from jaxtyping import TypeCheckError
 
 from fusiqa.data.cache import CachedImages, Store
 from fusiqa.data.colour import lab_to_rgb, rgb_to_lab
 from fusiqa.data.distortions import convolve, distort
 from fusiqa.data.duplicates import near_duplicates, perceptual_hash
-from fusiqa.data.loader import channels_first
 from fusiqa.scoring.image import Resize
 
 UNIT = np.ones((5, 7, 3), np.float32)
@@ -34,7 +32,6 @@ class Grey:
         (lab_to_rgb, UNIT.astype(np.uint8), "lab"),
         (lambda kernel: convolve(UNIT, kernel), np.ones((3, 3, 1)), "kernel"),
         (lambda hashes: near_duplicates(hashes, 1), np.ones(3, np.int64), "hashes"),
-        (channels_first, torch.ones(2, 3, 5, 7, dtype=torch.uint8), "crops"),
     ],
 )
 def test_a_wrong_shape_or_dtype_is_refused(function, given, wrong):
