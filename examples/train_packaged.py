@@ -37,8 +37,7 @@ from torch.nn import functional as F
 from fusiqa.config import ModelConfig, ScoreRange
 from fusiqa.config.model import FLAWS
 from fusiqa.data import catalog, splits
-from fusiqa.data.distorted import FLAW_OF_DISTORTION
-from fusiqa.data.distortions import DISTORTIONS, distort
+from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, distort
 from fusiqa.data.duplicates import perceptual_hash
 from fusiqa.data.synthetic import mean_opinions
 from fusiqa.models.head import FlawHead, statistics, target_network

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -32,10 +31,10 @@ CUSTOM_RESIZE = "384"  # short side for images of a custom table, pixels: KonIQ-
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known about a published data set, in the order in which `fusiqa data info` shows it."""
+    """What is known about a published data set."""
 
     name: str  # its value of --dataset
-    aliases: tuple[str, ...]  # other accepted names, of the data set and of its folder
+    aliases: list[str]  # other accepted names, of the data set and of its folder
     images: int  # number of rated images as published
     score_range: ScoreRange  # of the published ratings
     higher_is_better: bool  # as published; ratings where lower is better are inverted when they are read
@@ -48,24 +47,42 @@ class DatasetInfo:
     citation: str  # authors, title, venue, year, DOI
     source: str  # where to get it
     layout: str  # the files and folders that are read
-    rating_files: tuple[str, ...]  # any one of these identifies the folder of the data set; patterns are allowed
+    rating_files: list[str]  # any one of these identifies the folder of the data set; patterns are allowed
     hub_archive: str  # its file in the collection that `fusiqa data download` uses; empty if there is none
 
     @property
     def downloadable(self) -> bool:
         return self.redistributable and bool(self.hub_archive)
 
-
-def _dataset_info(name: str, entry: dict[str, Any]) -> DatasetInfo:
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    return DatasetInfo(name=name, **values | {"score_range": ScoreRange(*map(float, entry["score_range"]))})
+    def facts(self) -> dict[str, str]:
+        """By the names that `fusiqa data info` shows, in its order."""
+        direction = "higher is better" if self.higher_is_better else "lower is better as published, inverted when read"
+        return {
+            "name": ", ".join((self.name, *self.aliases)),
+            "images": f"{self.images:,}",
+            "ratings": f"{self.score_range.low:g} to {self.score_range.high:g}, {direction}",
+            "images of a group share": self.group or "nothing: each image is its own group",
+            "official split": self.official_split,
+            "resolution": self.resolution,
+            "resized to": self.resize,
+            "licence": self.licence,
+            "redistributable": "yes" if self.redistributable else "no: ask at its source",
+            "citation": self.citation,
+            "source": self.source,
+            "layout": self.layout,
+            "looked for in": f"$FUSIQA_DATA/{self.name} or data/{self.name}, or --data_dir",
+            "download": f"fusiqa data download {self.name}" if self.downloadable else "by hand",
+        }
 
 
 _TABLE = tomllib.loads(resources.files("fusiqa.data").joinpath("catalog.toml").read_text(encoding="utf-8"))
 KINDS = {name: entry.pop("kinds") for name, entry in _TABLE.items() if "kinds" in entry}
 """How the distortion of an image, or the model that generated it, is found in its name."""
 BUILT_IN: dict[str, str] = _TABLE.pop(SYNTHETIC)
-CATALOG: tuple[DatasetInfo, ...] = tuple(_dataset_info(name, entry) for name, entry in _TABLE.items())
+CATALOG = tuple(
+    DatasetInfo(name=name, **entry | {"score_range": ScoreRange(*map(float, entry["score_range"]))})
+    for name, entry in _TABLE.items()
+)
 
 
 def dataset_names() -> list[str]:
@@ -94,6 +111,21 @@ def published(name: str, *, also: str = "") -> DatasetInfo:
     raise FusiqaError(f"unknown data set {name!r}{hint} one of {', '.join(dataset_names())}{also}")
 
 
+def kinds(dataset: str, images: list[str]) -> list[str] | None:
+    """The distortion or generator of each image; None if one of the names does not say it.
+
+    Example:
+        >>> kinds("kadid-10k", ["I01_01_01.png", "I81_25_05.png"])
+        ['Gaussian blur', 'contrast change']
+    """
+    if dataset not in KINDS:
+        return None
+    words, text = KINDS[dataset].get("words", {}), KINDS[dataset].get("text", "")
+    found = [re.search(KINDS[dataset]["pattern"], image) for image in images]
+    known = [words.get(match[1].lower()) or text.format(match[1].replace("_", " ")) for match in found if match]
+    return known if known and all(known) and len(known) == len(images) else None
+
+
 def list_text() -> str:
     """The published data sets as a table of text, one a line."""
     rows = [("name", "images", "ratings", "better", "groups", "official split", "licence")] + [
@@ -115,28 +147,8 @@ def list_text() -> str:
 
 def info_text(name: str) -> str:
     """Everything known about a data set, one fact a line. Raises FusiqaError for an unknown name."""
-    shown = BUILT_IN if name.lower() == SYNTHETIC else _shown(published(name))
+    shown = BUILT_IN if name.lower() == SYNTHETIC else published(name).facts()
     return "\n".join(f"{title.ljust(max(map(len, shown)))}  {value}" for title, value in shown.items())
-
-
-def _shown(info: DatasetInfo) -> dict[str, str]:
-    direction = "higher is better" if info.higher_is_better else "lower is better as published, inverted when read"
-    return {
-        "name": ", ".join((info.name, *info.aliases)),
-        "images": f"{info.images:,}",
-        "ratings": f"{info.score_range.low:g} to {info.score_range.high:g}, {direction}",
-        "images of a group share": info.group or "nothing: each image is its own group",
-        "official split": info.official_split,
-        "resolution": info.resolution,
-        "resized to": info.resize,
-        "licence": info.licence,
-        "redistributable": "yes" if info.redistributable else "no: ask at its source",
-        "citation": info.citation,
-        "source": info.source,
-        "layout": info.layout,
-        "looked for in": " or ".join(f"{home}/{info.name}" for home in ("$FUSIQA_DATA", "data")) + ", or --data_dir",
-        "download": f"fusiqa data download {info.name}" if info.downloadable else "by hand",
-    }
 
 
 def read(

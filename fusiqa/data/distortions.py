@@ -1,4 +1,4 @@
-"""KADID-10k's 25 distortions at five levels: a function each, and a table of their parameters.
+"""KADID-10k's 25 distortions at five levels: a function each, a table of their parameters, and images under them.
 
 A distortion is a function of (float32 pixels in 0-1, parameter, random generator) and a row of `DISTORTIONS`. Results
 may leave 0-1; `distort` clips them. Parameters may lie between those of two levels; counts are rounded.
@@ -10,20 +10,27 @@ a formula or a parameter open, the function's docstring states the choice made h
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 from PIL import Image
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
 from fusiqa.data.colour import FROM_YCBCR, TO_YCBCR, Unit, lab_to_rgb, rgb_to_lab
+from fusiqa.data.ratings import COLUMNS, ImageReader, Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import Pixels
+from fusiqa.scoring.image import Pixels, Resize
 
+SEPARATOR = "::"  # between an image's name and the group of its version
+PRISTINE = "Pristine"
 LEVELS = (1, 2, 3, 4, 5)
 PATCH = 16  # side of a patch that is moved, and the farthest that it moves along each axis, pixels
 BLOCK = 32  # side of a block of colour, pixels
@@ -257,6 +264,8 @@ DISTORTIONS = {  # in the order of KADID-10k's numbers
     ),
     "contrast_change": Distortion(contrast_change, (0.3, 0.15, 0.0, -0.4, -0.6), "sharpness and contrast", "exposure"),
 }  # fmt: skip
+KIND_OF_DISTORTION = {name: distortion.kind for name, distortion in DISTORTIONS.items()}
+FLAW_OF_DISTORTION = {name: distortion.flaw for name, distortion in DISTORTIONS.items()}
 
 
 def distort(pixels: Pixels, name: str, level: float, *, seed: int) -> Pixels:
@@ -282,3 +291,77 @@ def distort(pixels: Pixels, name: str, level: float, *, seed: int) -> Pixels:
     drawn_by = (int(level),) if level in LEVELS else float(level).as_integer_ratio()
     random = np.random.default_rng((seed, *drawn_by))
     return to_bytes(distortion.apply(to_unit(pixels), parameter, random))
+
+
+class Treatment(NamedTuple):
+    """A distortion at one of KADID-10k's levels, or between two of them."""
+
+    distortion: str
+    level: float
+
+
+Treatments = Mapping[str, Treatment | None]
+EVERY: Treatments = {PRISTINE: None} | {
+    f"{name} {level}": Treatment(name, level) for name in DISTORTIONS for level in LEVELS
+}
+"""Undistorted, and under each of the 25 distortions at each of the 5 levels, named such as "gaussian_blur 3"."""
+
+
+def groups_at(level: float) -> Treatments:
+    """The four groups of the published figure of scale weights, in its words."""
+    groups = {"Gaussian blur": "gaussian_blur", "JPEG compression": "jpeg", "Color distortion": "color_saturation_lab"}
+    return {group: Treatment(name, level) for group, name in groups.items()} | {PRISTINE: None}
+
+
+@dataclass(frozen=True)
+class DistortedImages:
+    """Images named "photo.jpg::Gaussian blur", resized and then distorted: else downscaling would undo a blur.
+
+    The image read last is kept, so that its groups, read in turn, decode it once.
+    """
+
+    source: ImageReader
+    resize: Resize
+    treatments: Treatments  # of each group
+    seed: int = 0
+    last: dict[str, Pixels] = field(default_factory=dict, compare=False, repr=False)
+
+    def read(self, image: str) -> Pixels:
+        """Pixels of one image under one group's distortions; the same ones each time."""
+        name, _, group = image.rpartition(SEPARATOR)
+        if name not in self.last:
+            self.last.clear()
+            self.last[name] = self.resize.apply(self.source.read(name))
+        pixels = self.last[name]
+        if (treatment := self.treatments[group]) is None:
+            return pixels
+        return distort(pixels, *treatment, seed=image_seed(name, self.seed))
+
+    def verify(self, image: str) -> str:
+        """SHA-256 of the image's content, its treatment and the seed."""
+        name, _, group = image.rpartition(SEPARATOR)
+        return hashlib.sha256(f"{self.source.verify(name)} {self.treatments[group]} {self.seed}".encode()).hexdigest()
+
+
+def image_seed(name: str, seed: int) -> int:
+    """The seed of an image's noise, directions and places: another one for each image."""
+    return zlib.crc32(f"{seed} {name}".encode())
+
+
+def distorted(
+    ratings: Ratings, treatments: Treatments, *, resize: Resize, seed: int = 0, by_group: bool = False
+) -> Ratings:
+    """Every image under every treatment, image by image or group by group; ratings, which no longer hold, are NaN."""
+    originals: list[Any] = list(ratings.table.itertuples())
+    pairs = [(row, group) for row in originals for group in treatments]
+    if by_group:
+        pairs = [(row, group) for group in treatments for row in originals]
+    rows = [(f"{row.image}{SEPARATOR}{group}", float("nan"), row.split, row.group) for row, group in pairs]
+    images = DistortedImages(ratings.images, resize, treatments, seed)
+    return replace(ratings, table=pd.DataFrame(rows, columns=COLUMNS), images=images, resize="none")
+
+
+def treatment_of(image: str) -> tuple[str, Treatment | None]:
+    """The original and the treatment of an image that is named by `EVERY`, such as "a.png::gaussian_blur 3"."""
+    name, _, group = image.rpartition(SEPARATOR)
+    return name, EVERY[group]

@@ -10,8 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy import special
 
-from fusiqa.data.catalog import SYNTHETIC
-from fusiqa.data.distorted import kinds
+from fusiqa.data.catalog import SYNTHETIC, kinds
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.stats.intervals import Mean, mean_interval

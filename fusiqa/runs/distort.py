@@ -9,8 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from fusiqa.config import DistortConfig
 from fusiqa.data.catalog import read_images
-from fusiqa.data.distorted import image_seed
-from fusiqa.data.distortions import DISTORTIONS, distort
+from fusiqa.data.distortions import DISTORTIONS, distort, image_seed
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import MARK, check_output, write_atomically
 from fusiqa.progress import Say, progress_bar

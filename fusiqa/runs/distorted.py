@@ -13,8 +13,7 @@ from jaxtyping import Float, Int
 from fusiqa.config import EvaluateConfig
 from fusiqa.config.model import FLAWS
 from fusiqa.data import catalog
-from fusiqa.data.distorted import EVERY, FLAW_OF_DISTORTION, distorted, treatment_of
-from fusiqa.data.distortions import DISTORTIONS, LEVELS
+from fusiqa.data.distortions import DISTORTIONS, EVERY, FLAW_OF_DISTORTION, LEVELS, distorted, treatment_of
 from fusiqa.data.synthetic import mean_opinions
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots.runs import level_curves, reliability

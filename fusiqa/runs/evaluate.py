@@ -12,8 +12,7 @@ import pandas as pd
 from fusiqa.config import EvaluateConfig
 from fusiqa.config.commands import DISTORTED
 from fusiqa.data import catalog
-from fusiqa.data.catalog import find_dataset
-from fusiqa.data.distorted import kinds
+from fusiqa.data.catalog import find_dataset, kinds
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots.runs import score_scatter

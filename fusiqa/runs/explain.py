@@ -13,7 +13,7 @@ from jaxtyping import Float
 from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.catalog import SYNTHETIC, read_images
-from fusiqa.data.distorted import EVERY, KIND_OF_DISTORTION, PRISTINE, SEPARATOR, distorted, groups_at, treatment_of
+from fusiqa.data.distortions import EVERY, KIND_OF_DISTORTION, PRISTINE, SEPARATOR, distorted, groups_at, treatment_of
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain import weights

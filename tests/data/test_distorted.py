@@ -9,8 +9,16 @@ import pytest
 from PIL import Image
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.distorted import EVERY, KIND_OF_DISTORTION, distorted, groups_at, treatment_of
-from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
+from fusiqa.data.distortions import (
+    DISTORTIONS,
+    EVERY,
+    KIND_OF_DISTORTION,
+    LEVELS,
+    distort,
+    distorted,
+    groups_at,
+    treatment_of,
+)
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError

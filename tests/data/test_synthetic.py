@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fusiqa.data import synthetic
-from fusiqa.data.distorted import kinds
+from fusiqa.data.catalog import kinds
 from fusiqa.data.distortions import DISTORTIONS, distort
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.splits import check_no_leak

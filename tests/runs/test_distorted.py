@@ -12,7 +12,7 @@ from tiny_models import noise
 from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.config import ModelConfig
 from fusiqa.config.model import FLAWS
-from fusiqa.data.distorted import FLAW_OF_DISTORTION
+from fusiqa.data.distortions import FLAW_OF_DISTORTION
 from fusiqa.models.quality import QualityModel
 from fusiqa.runs.distorted import CELLS, calibration, calibration_error, measures, opinions
 

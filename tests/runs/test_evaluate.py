@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from fusiqa.cli import main
-from fusiqa.data.catalog import KINDS, is_custom
-from fusiqa.data.distorted import kinds
+from fusiqa.data.catalog import KINDS, is_custom, kinds
 from fusiqa.runs.evaluate import measure_by
 from fusiqa.stats.metrics import measure, srcc
 

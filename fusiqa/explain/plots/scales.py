@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fusiqa.data.distorted import SEPARATOR
+from fusiqa.data.distortions import SEPARATOR
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots import style
 from fusiqa.explain.plots.style import COLOURS, GREY, INK, PALE, bare, new_figure, new_grid, plain, saved, shortened
