@@ -45,7 +45,7 @@ def score(config: commands.ScoreConfig) -> None:
         sys.exit(SOME_UNREADABLE)
 
 
-def export(config: commands.ExportConfig) -> None:
+def write_export(config: commands.ExportConfig) -> None:
     from fusiqa.io import check_output
     from fusiqa.scoring.models import find
     from fusiqa.scoring.torch import export_model
@@ -56,7 +56,7 @@ def export(config: commands.ExportConfig) -> None:
     print(f"{config.output}: differs from torch by at most {difference:.1e} of the score range")
 
 
-def check_data(config: commands.DataCheckConfig) -> None:
+def check_copy(config: commands.DataCheckConfig) -> None:
     from fusiqa.data.audit import audit
     from fusiqa.io import write_text
 
@@ -76,7 +76,7 @@ def download_data(config: commands.DataDownloadConfig) -> None:
 COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "score": (commands.ScoreConfig, score),
     "serve": (commands.ServeConfig, lazily("fusiqa.scoring.web.server.serve")),
-    "export": (commands.ExportConfig, export),
+    "export": (commands.ExportConfig, write_export),
     "train": (TrainConfig, lazily("fusiqa.runs.train.train")),
     "evaluate": (commands.EvaluateConfig, lazily("fusiqa.runs.evaluate.evaluate")),
     "attention": (commands.AttentionConfig, lazily("fusiqa.runs.explain.explain")),
@@ -84,7 +84,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "ablate": (commands.AblateConfig, lazily("fusiqa.runs.ablation.ablate.ablate")),
     "data list": (commands.DataListConfig, lambda _: print(lazily("fusiqa.data.catalog.list_text")())),
     "data info": (commands.DataInfoConfig, lambda config: print(lazily("fusiqa.data.catalog.info_text")(config.name))),
-    "data check": (commands.DataCheckConfig, check_data),
+    "data check": (commands.DataCheckConfig, check_copy),
     "data download": (commands.DataDownloadConfig, download_data),
     "distort": (commands.DistortConfig, lazily("fusiqa.runs.distort.distort_images")),
     "demo": (commands.DemoConfig, lazily("fusiqa.runs.demo.demo")),

@@ -14,7 +14,7 @@ from fusiqa.errors import FusiqaError
 
 T = TypeVar("T")
 UNIONS = (Union, types.UnionType)
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, hint in hints(type(self)).items():
-            value, (plain, extras) = getattr(self, name), unpack(hint)
+            value, (plain, extras) = getattr(self, name), unannotated(hint)
             if not is_a(value, plain):
                 raise FusiqaError(f"`{self.prefix}{name}` must be {words_of(plain)}, got {value!r:.80}")
             bounds = next((extra for extra in extras if isinstance(extra, Bounds)), None)
@@ -97,7 +97,7 @@ def from_plain(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
 
 
 def _from_plain(hint: Any, value: Any, *, where: str) -> Any:
-    plain, _ = unpack(hint)
+    plain, _ = unannotated(hint)
     options = get_args(plain) if get_origin(plain) in UNIONS else (plain,)
     for option in options:
         if value is not None and isinstance(option, type) and is_dataclass(option):
@@ -118,7 +118,7 @@ def hints(cls: type) -> dict[str, Any]:
     return {each.name: found[each.name] for each in fields(cls)}
 
 
-def unpack(hint: Any) -> tuple[Any, list[Any]]:
+def unannotated(hint: Any) -> tuple[Any, list[Any]]:
     """A type, and what it was annotated with."""
     plain, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     return plain, extras
@@ -131,7 +131,7 @@ def is_a(value: Any, hint: Any) -> bool:
         >>> is_a(3, float | None), is_a(True, int), is_a((1, "x"), tuple[int, ...]), is_a("b", Literal["a", "b"])
         (True, False, False, True)
     """
-    hint, _ = unpack(hint)
+    hint, _ = unannotated(hint)
     arguments, origin = get_args(hint), get_origin(hint)
     if origin in UNIONS:
         return any(is_a(value, option) for option in arguments)
@@ -152,7 +152,7 @@ def words_of(hint: Any) -> str:
         >>> words_of(Literal["a", "b"] | None), words_of(tuple[float, float])
         ("'a', 'b' or none", 'a list of 2 values')
     """
-    hint, _ = unpack(hint)
+    hint, _ = unannotated(hint)
     arguments, origin = get_args(hint), get_origin(hint)
     if origin in UNIONS:
         return " or ".join(map(words_of, arguments))
@@ -160,4 +160,4 @@ def words_of(hint: Any) -> str:
         return ", ".join(map(repr, arguments))
     if origin is tuple:
         return "a list" if arguments[-1] is ... else f"a list of {len(arguments)} values"
-    return "none" if hint is types.NoneType else WORDS.get(hint, getattr(hint, "__name__", str(hint)))
+    return "none" if hint is types.NoneType else TYPE_WORDS.get(hint, getattr(hint, "__name__", str(hint)))

@@ -13,12 +13,12 @@ from typing import Any, Literal, NamedTuple, cast, get_args, get_origin
 
 import tyro
 
-from fusiqa.config.checks import hints, unpack
+from fusiqa.config.checks import hints, unannotated
 
 WIDEST = 120  # columns
 FLAGS = 25  # columns of a flag with its value
 METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH", ...: "..."}
-COMMON = {"dataset", "data_dir", "backbone", "attention_fusion", "epochs", "batch_size", "run_dir", "seed", "device"}
+FIRST = {"dataset", "data_dir", "backbone", "attention_fusion", "epochs", "batch_size", "run_dir", "seed", "device"}
 """Of the flags of training, those that stand first."""
 
 
@@ -60,7 +60,7 @@ def options_of(settings: type, group: str = "options", prefix: str = "") -> list
     known, documented = hints(settings), _documented(settings)
     for field in fields(settings):
         text, title = documented[field.name]
-        kind, extras = unpack(known[field.name])
+        kind, extras = unannotated(known[field.name])
         if NoneType in get_args(kind):  # X | None
             kind = get_args(kind)[0]
         default = field.default if field.default_factory is MISSING else ()
@@ -73,9 +73,9 @@ def options_of(settings: type, group: str = "options", prefix: str = "") -> list
             values = f"{name.upper()} ..." if get_origin(kind) is tuple else name.upper()
             own.append(Option("arguments", name, values if default is MISSING else f"[{values}]", text))
         else:
-            own.append(Option(group, name, _invocation(name, kind, default), f"{text} {_shown(default)}".strip()))
+            own.append(Option(group, name, _invocation(name, kind, default), f"{text} {_bracketed(default)}".strip()))
     if not prefix and nested:  # the common flags of training first
-        nested = [option._replace(group="common") if option.name in COMMON else option for option in nested]
+        nested = [option._replace(group="common") if option.name in FIRST else option for option in nested]
         nested.sort(key=lambda option: option.group != "common")
     return own + nested
 
@@ -89,7 +89,7 @@ def _invocation(name: str, kind: Any, default: Any) -> str:
     return f"--{name} {' '.join(METAVARS.get(each, 'TEXT') for each in kinds)}"
 
 
-def _shown(default: Any) -> str:
+def _bracketed(default: Any) -> str:
     """A default value in brackets; "" for those that need no word."""
     if default is None or default is False or default in ("", ()):
         return ""

@@ -28,7 +28,7 @@ class Clause(NamedTuple):
         return self.value == UNDISTORTED
 
 
-class Finding(NamedTuple):
+class Assessment(NamedTuple):
     """What was found for a clause over images: gains in weight, or of undistorted images the weights."""
 
     clause: Clause
@@ -49,7 +49,7 @@ CLAUSES = (
 )
 
 
-def assess(table: pd.DataFrame) -> list[Finding]:
+def assess(table: pd.DataFrame) -> list[Assessment]:
     """Assess each clause by a table as for `distortion_shifts`: versions averaged, images taken as independent."""
     pristine = table[table["distortion"] == UNDISTORTED].set_index("original")[list(SCALE_COLUMNS)].sort_index()
     findings = []
@@ -57,17 +57,18 @@ def assess(table: pd.DataFrame) -> list[Finding]:
         weights = table[table[clause.column] == clause.value].groupby("original")[list(SCALE_COLUMNS)].mean()
         gains = weights if clause.about_pristine else weights - pristine
         pair = gains.iloc[:, list(clause.scales)].sum(axis=1) - (0.5 if clause.about_pristine else 0)
-        findings.append(Finding(clause, mean_interval(pair), [mean_interval(gains[scale]) for scale in SCALE_COLUMNS]))
+        by_scale = [mean_interval(gains[scale]) for scale in SCALE_COLUMNS]
+        findings.append(Assessment(clause, mean_interval(pair), by_scale))
     return findings
 
 
-def assess_runs(runs: Sequence[list[Finding]]) -> list[Finding]:
+def assess_runs(runs: Sequence[list[Assessment]]) -> list[Assessment]:
     """Assess each clause over training seeds: each run's `assess` counts once, by its mean over the same images."""
     findings = []
     for of_runs in zip(*runs, strict=True):
         means = [[mean.mean for mean in (each.pair, *each.by_scale)] for each in of_runs]
         pair, *by_scale = (mean_interval(list(of_one)) for of_one in zip(*means, strict=True))
-        findings.append(Finding(of_runs[0].clause, pair, by_scale))
+        findings.append(Assessment(of_runs[0].clause, pair, by_scale))
     return findings
 
 
@@ -80,7 +81,7 @@ def verdict_of(gain: Mean) -> str:
     return NO_EFFECT if -LEAST_SHIFT < gain.low <= gain.high < LEAST_SHIFT else INCONCLUSIVE
 
 
-def runs_table(runs: Mapping[str, list[Finding]]) -> pd.DataFrame:
+def runs_table(runs: Mapping[str, list[Assessment]]) -> pd.DataFrame:
     """One row a run and clause: run, clause, verdict, n images, gain of the clause's pair of scales, low, high."""
     rows = [
         (run, each.clause.words, each.verdict, each.pair.n, *each.pair.estimate)
@@ -90,7 +91,7 @@ def runs_table(runs: Mapping[str, list[Finding]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "clause", "verdict", "n", "gain", "low", "high"])
 
 
-def describe_model(findings: list[Finding], *, model: str) -> str:
+def describe_model(findings: list[Assessment], *, model: str) -> str:
     """The page `hypothesis.md`."""
     return f"""# What the scale weights of one model say about the hypothesis
 
@@ -107,7 +108,7 @@ its scales differently, and a scale's weight is not its contribution to the scor
 """
 
 
-def describe_runs(findings: list[Finding]) -> str:
+def describe_runs(findings: list[Assessment]) -> str:
     """What `assess_runs` found, as a section of the page."""
     return f"""## Over {findings[0].pair.n} runs
 
@@ -118,7 +119,7 @@ seeds of this design on these images.
 """
 
 
-def _clauses(findings: list[Finding]) -> str:
+def _clauses(findings: list[Assessment]) -> str:
     """A list item for each clause: its verdict and numbers."""
 
     def cell(mean: Mean, form: str) -> str:

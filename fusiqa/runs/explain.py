@@ -17,7 +17,7 @@ from fusiqa.data.distortions import EVERY, KIND_OF_DISTORTION, PRISTINE, SEPARAT
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain import weights
-from fusiqa.explain.hypothesis import Finding, assess, assess_runs, describe_model, describe_runs, runs_table
+from fusiqa.explain.hypothesis import Assessment, assess, assess_runs, describe_model, describe_runs, runs_table
 from fusiqa.explain.plots.scales import ImageGates, gate_maps, matrix_panels, scale_bars, scale_heatmap, shift_map
 from fusiqa.explain.shifts import SIGNIFICANT_BELOW, UNDISTORTED, distortion_shifts, format_shifts, scale_shifts
 from fusiqa.io import claim, to_markdown, write_csv, write_text
@@ -140,7 +140,7 @@ def explain_every_distortion(
 ) -> None:
     """Score every image under all distortions; write the shifts of the first model and the test of the hypothesis."""
     made = distorted(ratings, EVERY, resize=Resize.parse(ratings.resize), seed=config.seed)
-    runs: dict[str, list[Finding]] = {}
+    runs: dict[str, list[Assessment]] = {}
     for name, model in models.items():
         table = with_treatments(predict(model, made, resize="none", device=config.device, progress=config.progress))
         if not runs:
