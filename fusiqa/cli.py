@@ -129,10 +129,10 @@ def command_of(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def parse(name: str, words: Sequence[str], program: str | None = None, *, quiet: bool = False) -> Any:
-    """The settings that the words after the command `name` come to; `program` is how it is called, for messages.
+    """Parse the words after the command `name` into its settings; `program` is how usage messages call it.
 
-    Raises FusiqaError for a setting that is out of its bounds or excludes another, and SystemExit for a word that is no
-    flag or a value that cannot be read, which is said on standard error unless `quiet`.
+    Raises FusiqaError for a setting that is out of its bounds or excludes another, and SystemExit for an unknown flag
+    or a value that cannot be read, which is reported on standard error unless `quiet`.
     """
     words = [part for word in words for part in (word.split("=", 1) if word.startswith("--model=") else [word])]
     if name in MODEL_FIRST and "--model" in words[:-1]:
@@ -170,7 +170,7 @@ class Terminated(KeyboardInterrupt):
 def orderly_termination() -> Iterator[None]:
     """Raise Terminated at the first SIGTERM, and ignore later ones, which would disturb the clean-up.
 
-    A SIGTERM that has another handler is left to it, and forked children end by it at once.
+    A handler that is installed already stays; forked children end at once.
     """
     foreign = threading.current_thread() is not threading.main_thread()
     if foreign or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

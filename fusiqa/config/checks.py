@@ -19,7 +19,7 @@ TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", s
 
 @dataclass(frozen=True)
 class Bounds:
-    """The finite numbers that a setting may have; NaN is none."""
+    """The finite numbers that a setting may have; NaN is never allowed."""
 
     at_least: float = -inf
     above: float = -inf
@@ -34,7 +34,7 @@ class Bounds:
         return " and ".join(f"{word} {bound}" for word, bound in words.items() if abs(bound) != inf)
 
 
-Device = Annotated[str, "auto, cpu, cuda, cuda:1 or mps."]  # what a field does, in place of its own docstring
+Device = Annotated[str, "auto, cpu, cuda, cuda:1 or mps."]  # the text describes a field that has no docstring
 Progress = Annotated[bool, "Show progress bars, on a terminal."]
 COUNT = Bounds(at_least=1)
 NOT_NEGATIVE = Bounds(at_least=0)

@@ -228,8 +228,8 @@ class AblateConfig(Settings):
     """Only these variants of it, by name; the first is what the others are compared with."""
     seeds: Annotated[int, COUNT, "Runs of each variant, with consecutive seeds; every variant has the same ones."] = 5
     jobs: Annotated[int | None, COUNT] = None
-    """Runs at once, which share the cores; by default one for each GPU, and without any one, or of heads on a frozen
-    backbone one a core (at most 8)."""
+    """Runs at once, which share the cores; by default one per GPU; without a GPU one, or with --freeze_backbone one per
+    core (at most 8)."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ FIRST = {"dataset", "data_dir", "backbone", "attention_fusion", "epochs", "batch
 
 
 class Option(NamedTuple):
-    """One entry of the help: the title that it stands under, "batch_size", "--batch_size N", and what it does."""
+    """One entry of the help: the title of its group, "batch_size", "--batch_size N", and what it does."""
 
     group: str
     name: str

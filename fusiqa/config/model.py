@@ -104,7 +104,7 @@ class NetworkSettings(Architecture):
 
     @property
     def chosen_fusion(self) -> Fusion:
-        """The fusion that the flags come to. Raises FusiqaError where they contradict each other."""
+        """The fusion that the flags ask for. Raises FusiqaError where they contradict each other."""
         if self.fusion is None and not self.multiscale:
             return "single"
         if self.fusion is None:

@@ -1,4 +1,4 @@
-"""A timm backbone as a pyramid of four NCHW maps. It knows nothing of what is made of the maps."""
+"""A timm backbone as a pyramid of four NCHW maps."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def create_body(config: ModelConfig, weights: BackboneWeights | None) -> nn.Modu
 
 @contextmanager
 def quiet_timm() -> Iterator[None]:
-    """No warnings of timm's own deprecated names, or of the classifier's weights, which a pyramid leaves out."""
+    """Silence timm's warnings of its deprecated names and of the classifier's weights, which a pyramid does not use."""
     logger = logging.getLogger("timm")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""A trained model as one file for other runtimes, ONNX or torch.export, held against torch before it is kept."""
+"""A trained model as one file for other runtimes, ONNX or torch.export, compared with torch before it is kept."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from torch import Tensor, nn
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically
 from fusiqa.models.backbone import to_unit_range
-from fusiqa.models.quality import QualityModel
+from fusiqa.models.quality import SEEN, QualityModel
 from fusiqa.scoring.models import Batch
 from fusiqa.scoring.onnx import METADATA, OnnxNetwork
-from fusiqa.scoring.views import OVERLAP, STRIDE
+from fusiqa.scoring.views import STRIDE
 
 if TYPE_CHECKING:
     from fusiqa.scoring.torch import TorchNetwork
 
 TOLERANCE = 1e-4
 """Largest difference to torch, as a fraction of the score range, with which a file is kept."""
-BATCHES = (1, 2, 5)  # with which it is tried
+BATCHES = (1, 2, 5)  # sizes of the batches that are compared
 WHOLE_SIZES = ((224, 288), (64, 64), (160, 96))
 
 
@@ -87,9 +87,11 @@ def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
     what came out differs; there is then no file.
     """
     onnx, differences = output.suffix.lower() == ".onnx", list[float]()
+    stated = {"source": source, "higher_is_better": True, "colour": "upright sRGB, bytes; the graph normalises"}
+    description = json.dumps({**asdict(network.info), **stated, "preprocessing": SEEN[network.info.view]})
 
     def write_and_try(temporary: Path) -> None:
-        (write_onnx if onnx else write_exported)(network, temporary, json.dumps(metadata(network, source)))
+        (write_onnx if onnx else write_exported)(network, temporary, description)
         written = OnnxNetwork(temporary, device="cpu", windows=True) if onnx else load_exported(temporary)
         differences.append(difference(network, written))
         if not differences[0] <= TOLERANCE:
@@ -143,7 +145,7 @@ def store_in_half(path: Path) -> None:
 
 def write_exported(network: TorchNetwork, path: Path, description: str) -> None:
     """torch.export's format; `torch.export.load(path, extra_files=...)` gives back the description."""
-    with warnings.catch_warnings(action="ignore"):  # it remarks on weights that share memory, which are on the CPU here
+    with warnings.catch_warnings(action="ignore"):  # of weights that share memory, which are on the CPU here
         torch.export.save(traced(network)[0], path, extra_files={f"{METADATA}.json": description})
 
 
@@ -159,21 +161,8 @@ def traced(network: TorchNetwork) -> tuple[torch.export.ExportedProgram, list[st
 
 
 def sizes_of(network: TorchNetwork) -> Sequence[tuple[int, int]]:
-    """Sizes with which it is tried."""
+    """Height and width of the images that are compared."""
     return WHOLE_SIZES if network.info.view == "whole" else [(network.info.crop_size,) * 2] * len(BATCHES)
-
-
-def metadata(network: TorchNetwork, source: str) -> dict[str, Any]:
-    """What is to be known of a model before it is fed: the preprocessing is all that is not in the graph."""
-    return {
-        **asdict(network.info),
-        "source": source,
-        "higher_is_better": True,
-        "colour": "upright sRGB, bytes; the graph normalises",
-        "crops": f"square, to the image's edges, overlapping by {OVERLAP:.4f} of a crop; scores are averaged",
-        "smaller": "an image smaller than a crop is mirrored outwards",
-        "whole": "with view whole instead of crops: the image, mirrored at the right and bottom to multiples of 32",
-    }
 
 
 def load_exported(path: Path) -> Callable[[Batch], Any]:

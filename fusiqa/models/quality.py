@@ -44,9 +44,11 @@ print(fusiqa.Scorer("{name}")("photo.jpg").score)
 {provenance}
 """
 """README.md of a model on the hub. It states no licence: that is for the publisher to add."""
-COLOUR = "sRGB, values 0-1; the network normalises"
-CROPS = "crops, deterministic, covering the image to its edges, overlapping by 2/3; scores are averaged"
-WHOLE = "the whole image in one pass, mirrored to multiples of 32 pixels; above 1024 pixels in parts"
+SEEN = {
+    "crops": "square crops that cover the resized image to its edges and overlap by 2/3; a smaller one is mirrored",
+    "whole": "the resized image, mirrored at the right and bottom to multiples of 32; above 1024 pixels in parts",
+}
+"""What is scored of an image, and averaged, by view: for model.json, and for programs that read an exported file."""
 
 
 class Prediction(NamedTuple):
@@ -86,7 +88,7 @@ class QualityModel(nn.Module, ModelHubMixin):
         >>> score.shape, scale_weights.shape
         (torch.Size([2]), torch.Size([2, 4]))
 
-    Source: Su et al., CVPR 2020, doi:10.1109/CVPR42600.2020.00372; the equations stand in docs/network.md.
+    Source: Su et al., CVPR 2020, doi:10.1109/CVPR42600.2020.00372; the equations are in docs/network.md.
     """
 
     def __init__(
@@ -162,14 +164,14 @@ class QualityModel(nn.Module, ModelHubMixin):
         which halves the file; they compute in 32 all the same. `card` is what `push_to_hub` passes on: its
         `model_card_kwargs` ask for a README.md.
         """
-        folder, view = Path(folder), WHOLE if self.config.view == "whole" else CROPS
+        folder, seen = Path(folder), SEEN[self.config.view]
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         if half:  # vectors stay: a variance may be too small or too large for 16 bits, and they are few
             state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
         description = {
             "format": FORMAT,
             "model": asdict(self.config),
-            "preprocessing": {"colour": COLOUR, "resize": self.resize, "view": view},
+            "preprocessing": {"colour": "sRGB; the network normalises 0-1", "resize": self.resize, "view": seen},
             "higher_is_better": True,
             "provenance": self.provenance,
         }
