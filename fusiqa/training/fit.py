@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import sys
-import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.utilities import rank_zero_only
 
 from fusiqa.config import DataSettings
@@ -35,7 +34,6 @@ from fusiqa.training.recipe import Recipe
 
 HISTORY_FILE, LAST_FILE, LOG_FOLDER = "history.csv", "last.ckpt", "logs"
 KEPT_OF_THE_BEST = ("epoch", "val_srcc", "val_plcc", "val_mae")
-WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning calls waiting for a training batch
 PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # what Lightning calls them
 
 
@@ -117,7 +115,7 @@ def create_trainer(model: QualityModel, recipe: Recipe, run_dir: Path, say: Say)
         callbacks=callbacks,
         logger=create_logger("none" if recipe.frozen else run.logger, run_dir),
         plugins=[SafeCheckpointIO(model)],
-        profiler=WaitingTime(),  # history.csv says which fraction of an epoch went into waiting for data
+        profiler=SimpleProfiler(),  # of the time that an epoch waits for data
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         enable_progress_bar=bar,
@@ -170,22 +168,6 @@ class KeepBest(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = state_dict["rows"]
-
-
-class WaitingTime(Profiler):
-    """`seconds` that training steps have waited for their batch; Lightning's profilers keep every single duration."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds = self._since = 0.0
-
-    def start(self, action_name: str) -> None:
-        if action_name == WAITING:
-            self._since = time.perf_counter()
-
-    def stop(self, action_name: str) -> None:
-        if action_name == WAITING:
-            self.seconds += time.perf_counter() - self._since
 
 
 class SafeCheckpointIO(TorchCheckpointIO):

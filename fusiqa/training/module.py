@@ -32,6 +32,7 @@ from fusiqa.training.predict import NO_WEIGHTS
 from fusiqa.training.recipe import Recipe, create_optimizer, rate_factor
 
 FROZEN_PART = "model.pyramid."
+WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning calls waiting for a training batch
 Row = dict[str, float]
 """A row of history.csv: epoch (from 1), train_mae and val_mae (on the score range), val_srcc, val_plcc, learning rates
 at the epoch's end, mean scale weights of the validation images (NaN where the fusion has none), times."""
@@ -119,8 +120,8 @@ class QualityModule(lightning.LightningModule):
         return loader.choose_workers(self.data.num_workers, self.data.ratings, devices=self.trainer.num_devices)
 
     def on_train_epoch_start(self) -> None:
-        self.errors = []
-        self.started, self.waited_before = time.perf_counter(), self.seconds_waited()
+        self.errors, self.started = [], time.perf_counter()
+        self.durations.clear()
 
     def on_train_batch_start(self, batch: TrainingBatch, batch_idx: int) -> None:
         """Draw dropout from (seed, step, rank) alone: loaders use the same generator, after a resume at other times."""
@@ -138,12 +139,13 @@ class QualityModule(lightning.LightningModule):
         if gradient_clip_val:
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
-    def seconds_waited(self) -> float:
-        return self.trainer.profiler.seconds  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+    @property
+    def durations(self) -> dict[str, list[float]]:
+        """Seconds of each action of this epoch, as Lightning's profiler records them."""
+        return self.trainer.profiler.recorded_durations  # type: ignore[attr-defined]  # of a SimpleProfiler
 
     def on_validation_epoch_start(self) -> None:
-        self.trained, self.waited = time.perf_counter(), self.seconds_waited() - self.waited_before
-        self.rows = []
+        self.trained, self.rows = time.perf_counter(), []
 
     def transfer_batch_to_device(self, batch, device: torch.device, dataloader_idx: int):
         """Leave evaluation batches where they are: their network moves its views to the device."""
@@ -172,7 +174,7 @@ class QualityModule(lightning.LightningModule):
             "train_seconds": round(seconds, 2),
             "validation_seconds": round(time.perf_counter() - self.trained, 2),
             "crops_per_second": round(self.crops / seconds, 2),
-            "data_wait_fraction": round(self.waited / seconds, 4),
+            "data_wait_fraction": round(sum(self.durations[WAITING]) / seconds, 4),
         }
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
