@@ -22,7 +22,7 @@ from fusiqa.machine import prepare_cpu
 from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.training.frozen import pack, score_packed
 from fusiqa.training.module import loss_of
-from fusiqa.training.recipe import choose_precision, create_optimizer, rates_and_regularisation
+from fusiqa.training.recipe import choose_hyperparameters, choose_precision, create_optimizer
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Settings:
 def images_per_second(model: QualityModel, judge: Callable[[], Prediction], batch: int, settings: Settings) -> float:
     """One crop of each image; the median over steps."""
     optimiser = OptimiserSettings()
-    rates, _ = rates_and_regularisation(NetworkSettings(settings.backbone), optimiser)
-    optimizer = create_optimizer(model, rates, optimiser.weight_decay, fused=True)
+    chosen = choose_hyperparameters(NetworkSettings(settings.backbone), optimiser)
+    optimizer = create_optimizer(model, chosen, optimiser.weight_decay, fused=True)
     mos = torch.rand(batch) * model.config.score_range.width + model.config.score_range.low
     bf16 = choose_precision("auto", "cpu", frozen=False) == "bf16"
     seconds = []
@@ -53,7 +53,8 @@ def images_per_second(model: QualityModel, judge: Callable[[], Prediction], batc
         started = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             prediction = judge()
-        loss_of(prediction, mos, model.config.score_range, entropy_weight=0.0).total.backward()
+        loss, _ = loss_of(prediction, mos, model.config.score_range, entropy_weight=0.0)
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         seconds.append(time.perf_counter() - started)

@@ -105,7 +105,7 @@ def test_every_heavy_library_is_used_in_its_home():
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("fusiqa/models/fusion.py", "from fusiqa.training.recipe import Rates"),
+        ("fusiqa/models/fusion.py", "from fusiqa.training.recipe import Recipe"),
         ("fusiqa/scoring/image.py", "import fusiqa.models.fusion"),
         ("fusiqa/scoring/image.py", "def read():\n    from fusiqa.models import fusion"),
         ("fusiqa/training/fit.py", "from fusiqa.runs.train import train"),

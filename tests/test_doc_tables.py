@@ -27,7 +27,7 @@ from fusiqa.data.synthetic import CONTENTS, LEVELS, SIZE, USED, mean_opinions, r
 from fusiqa.models.head import SIZES
 from fusiqa.models.quality import QualityModel
 from fusiqa.runs.ablation.questions import PRESETS
-from fusiqa.training.recipe import rates_and_regularisation
+from fusiqa.training.recipe import choose_hyperparameters
 
 SWIN_TINY = "swin_tiny_patch4_window7_224"
 
@@ -96,9 +96,9 @@ def test_the_default_rates_are_those_of_the_recipe(row):
     weights, _, frozen = row["weights"].partition(", ")
     assert frozen in ("", "frozen")
     network, is_frozen = NetworkSettings(row["backbone"], backbone_weights=weights), frozen == "frozen"
-    rates, regularisation = rates_and_regularisation(network, OptimiserSettings(freeze_backbone=is_frozen))
+    chosen = choose_hyperparameters(network, OptimiserSettings(freeze_backbone=is_frozen))
     documented = [float(cell) for cell in list(row.values())[2:]]
-    assert documented == pytest.approx([*rates, *regularisation], rel=1e-9)
+    assert documented == pytest.approx(list(chosen), rel=1e-9)
 
 
 def test_the_data_sets_are_those_of_the_catalog():

@@ -97,7 +97,7 @@ def test_the_training_page_names_every_file_of_a_run():
 
 
 def test_the_parts_of_config_json_are_as_stated(tmp_path):
-    folder.start_run(tmp_path, TrainConfig(), resolved={}, provenance={})
+    folder.start_run(tmp_path, TrainConfig(), resolved={})
     stated = re.search(r"`config.json` has three parts: (.*?)\.\s", prose(ROOT / "docs" / "protocol.md"), re.DOTALL)
     written = json.loads((tmp_path / folder.CONFIG_FILE).read_text("utf-8"))
     assert set(re.findall(r"`(\w+)`", stated[1])) == set(written)

@@ -53,9 +53,7 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     table = pd.DataFrame(rows).assign(backbone=trained.backbone)
     write_csv(table, folder / "evaluation.csv")
     shown = {name.upper().replace("_LOGISTIC", " after the logistic"): cells(table, name, ".3f") for name in METRICS}
-    text = to_markdown(
-        table[["dataset", "part", "n"]].assign(**shown, resize=table["resize"], backbone=table["backbone"])
-    )
+    text = to_markdown(table[["dataset", "part", "n"]].assign(**shown, **table[["resize", "backbone"]]))
     note = f"""Trained on {trained.dataset or "unknown"}; backbone {trained.backbone}.
 
 The 95 % intervals are over images. Images are resized before they are cropped: those of a published set by its
@@ -86,11 +84,9 @@ def evaluate_set(
 ) -> dict[str, Any]:
     """Predict a data set, write its tables and figures, and return its row of the table of all."""
     resize = model.resize if part == "test" or catalog.is_custom(ratings.name) else ratings.resize
-    progress = config.progress
-    ratings = usable(ratings, rated=True, progress=progress, say=say)
-    table = predict(model, ratings, resize=resize, device=config.device, on_range=True, progress=progress)
-    known = kinds(ratings.name, table["image"].tolist())
-    if known is not None:
+    ratings = usable(ratings, rated=True, progress=config.progress, say=say)
+    table = predict(model, ratings, resize=resize, device=config.device, on_range=True, progress=config.progress)
+    if (known := kinds(ratings.name, table["image"].tolist())) is not None:
         table = table.assign(kind=known)
     if ratings.table["group"].nunique() < len(table):
         table = table.assign(group=ratings.table["group"])
@@ -101,11 +97,10 @@ def evaluate_set(
     for column in {"kind", "group"} & set(table):
         write_csv(measure_by(column, table), folder / f"{column}s_{stem}.csv")
     if config.worst:
-        errors = (table["score"] - table["mos"]).abs().sort_values(ascending=False, kind="stable")
-        farthest = table.loc[errors.index[: config.worst], ["image", "mos", "score"]].itertuples(index=False)
-        shown = [
-            Shown(ratings.images.read(i), (f"rated {mos:.3g}, scored {score:.3g}", i)) for i, mos, score in farthest
-        ]
+        farthest = np.argsort(-abs(scores - mos), kind="stable")[: config.worst]
+        words = [f"rated {mos[row]:.3g}, scored {scores[row]:.3g}" for row in farthest]
+        images = table["image"].iloc[farthest]
+        shown = [Shown(ratings.images.read(each), (line, each)) for each, line in zip(images, words, strict=True)]
         contact_sheet(shown, folder / f"worst_{stem}.png", title=f"Farthest from their ratings: {ratings.name}")
     row: dict[str, Any] = {"dataset": ratings.name, "part": part, "n": agreement.n}
     for name in METRICS:
@@ -134,10 +129,10 @@ def measure_by(column: str, predictions: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, part in predictions.groupby(column, sort=True):
         try:
-            srcc = estimate(part["score"], part["mos"])
+            agreement = estimate(part["score"], part["mos"])
         except FusiqaError:  # of a correlation that is not defined
-            srcc = Estimate(np.nan, np.nan, np.nan)
+            agreement = Estimate(np.nan, np.nan, np.nan)
         error = part["score"] - part["mos"]
         errors = {"mean_error": error.mean(), "mean_absolute_error": error.abs().mean()}
-        rows.append({column: name, "n": len(part)} | srcc.columns("srcc") | errors)
+        rows.append({column: name, "n": len(part)} | agreement.columns("srcc") | errors)
     return pd.DataFrame(rows)

@@ -51,7 +51,7 @@ def choose_run_dir(config: TrainConfig) -> Path:
     return Path(os.environ.setdefault(SHARED_NAME, f"runs/{stem}-{datetime.now():%Y%m%d-%H%M%S}"))
 
 
-def check_run_dir(folder: Path, config: TrainConfig) -> None:
+def check_run_dir(folder: Path, config: TrainConfig, *, precision: str) -> None:
     """Refuse a folder that the run must not write into: of something else, of a run, or of one with other settings."""
     if config.run.resume and config.run.overwrite:
         raise FusiqaError("`resume` and `overwrite` exclude each other")
@@ -62,24 +62,29 @@ def check_run_dir(folder: Path, config: TrainConfig) -> None:
     if not is_run(folder):
         raise FusiqaError(f"{folder} is not empty and was not made by a training run; choose another `run_dir`")
     if config.run.resume:
-        changed = [f"`{name}` {before} -> {now}" for name, (before, now) in changed_settings(folder, config).items()]
-        if changed:
-            raise FusiqaError(f"{folder} has other settings: {listed(changed)}; repeat the command that started it")
+        if changed := changed_settings(folder, config, precision=precision):
+            raise FusiqaError(f"{folder} has other settings: {changed}; repeat the command that started it")
     elif not config.run.overwrite:
         raise FusiqaError(f"{folder} already holds a run; add `resume` or `overwrite`, or choose another `run_dir`")
 
 
-def changed_settings(folder: Path, config: TrainConfig) -> dict[str, tuple[Any, Any]]:
-    """The settings that would change the numbers of the run in a folder, by name: (its own, those given now)."""
-    before, now = read_record(folder)["settings"], flat(config.to_json())
-    pairs = {name: (before[name], now[name]) for name in now if name not in MAY_DIFFER and before[name] != now[name]}
-    return {n: p for n, p in pairs.items() if not (n in PATHS and None not in p and same_place(*p))}
+def changed_settings(folder: Path, config: TrainConfig, *, precision: str) -> str:
+    """The settings, and the precision as resolved, that would change the numbers of the run in a folder, in words."""
+    record, now = read_record(folder), flat(config.to_json())
+    pairs = {name: (record["settings"][name], now[name]) for name in now if name not in MAY_DIFFER}
+    pairs["precision"] = record["resolved"]["precision"], precision
+    for name in PATHS:
+        if None not in pairs[name] and same_place(*pairs[name]):
+            del pairs[name]
+    return listed([f"`{name}` {before} -> {after}" for name, (before, after) in pairs.items() if before != after])
 
 
-def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """Make the folder, empty where a run is replaced, with config.json: the settings as given and as resolved, and the
-    run's provenance; a resumed run adds its own."""
-    path = folder / CONFIG_FILE
+def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any]) -> dict[str, Any]:
+    """Make the folder, empty where a run is replaced, with config.json; returns the provenance that it records.
+
+    config.json has the settings as given and as resolved, and the provenance; a resumed run adds its own.
+    """
+    path, provenance = folder / CONFIG_FILE, describe_origin()
     if config.run.overwrite and folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +93,7 @@ def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], pr
             left.unlink()
     if config.run.resume and path.is_file():
         record = read_json(path)
-        for name in ("precision", "data_fingerprint", "split_fingerprint"):
+        for name in ("data_fingerprint", "split_fingerprint"):
             before, now = record["resolved"][name], resolved[name]
             if before != now:
                 words = f"{folder}: the {name.replace('_', ' ')} was {before} and is {now} now"
@@ -97,6 +102,7 @@ def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any], pr
     else:
         record = {"settings": config.to_json(), "resolved": resolved, "provenance": provenance}
     write_json(path, record)
+    return provenance
 
 
 def describe_origin() -> dict[str, Any]:

@@ -55,7 +55,7 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         say(line)
     run_dir = folder.choose_run_dir(config)
     if first:
-        folder.check_run_dir(run_dir, config)
+        folder.check_run_dir(run_dir, config, precision=recipe.precision)
     with hold(run_dir) if first else nullcontext():
         if config.run.resume and (run_dir / folder.TEST_FILE).is_file():
             say(f"{run_dir} is already finished: nothing to resume")
@@ -64,11 +64,10 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         model = build(config.network, recipe, ratings)
         shown, view = config.run.progress and first, config.network.view
         checked = prepared or prepare(config.data, ratings, view=view, say=say, progress=shown)
-        origin = folder.describe_origin()
-        model.provenance = {"dataset": ratings.name, "seed": config.run.seed, "commit": origin["commit"]}
         if first:
-            folder.start_run(run_dir, config, resolved=describe(model, recipe, checked), provenance=origin)
+            origin = folder.start_run(run_dir, config, resolved=describe(model, recipe, checked))
             splits.save(checked.ratings, run_dir / folder.SPLIT_FILE)
+            model.provenance = {"dataset": ratings.name, "seed": config.run.seed, "commit": origin["commit"]}
         images = ", ".join(f"{(checked.ratings.table['split'] == split).sum()} {split}" for split in SPLITS)
         network = f"{model.config.backbone}, {model.config.fusion}, {parameters(model) / 1e6:.1f} M"
         say(f"{ratings.name}: {images} | {network} | {run_dir}")
@@ -113,7 +112,8 @@ def build(network: NetworkSettings, recipe: Recipe, ratings: Ratings) -> Quality
         fusion=network.chosen_fusion,
         gates_on_pools=network.chosen_fusion == "spatial" and recipe.frozen,
         score_range=ratings.score_range,
-        **recipe.regularisation._asdict(),
+        dropout=recipe.chosen.dropout,
+        drop_path=recipe.chosen.drop_path,
         timm_args=parse_backbone_args(network.backbone_args),
         **{each.name: getattr(network, each.name) for each in fields(Architecture)},
     )
@@ -125,9 +125,7 @@ def describe(model: QualityModel, recipe: Recipe, checked: Checked) -> dict[str,
     return {
         "fusion": model.config.fusion,
         "backbone": recipe.backbone,
-        "lr_backbone": recipe.rates.backbone,
-        "lr_head": recipe.rates.head,
-        **recipe.regularisation._asdict(),
+        **recipe.chosen._asdict(),
         "precision": recipe.precision,
         "resize": model.resize,
         "score_range": list(model.config.score_range),
@@ -146,16 +144,6 @@ def test(
     trained: QualityModel, predictions: pd.DataFrame, recipe: Recipe, run_dir: Path, dataset: str, say: Say
 ) -> None:
     """attention.png, predictions.csv and, last, test.json: a run that has it is a finished one."""
-    history = folder.read_table(run_dir / HISTORY_FILE)
-    result = measured(predictions) | {
-        "backbone": recipe.backbone,
-        "resize": trained.resize,
-        "parameters": parameters(trained),
-        "seconds_per_epoch": round(float((history["train_seconds"] + history["validation_seconds"]).mean()), 2),
-        "epochs": len(history),
-        "best_epoch": trained.provenance["epoch"],
-        "validation_srcc": trained.provenance["val_srcc"],
-    }
     if predictions[SCALE_COLUMNS[0]].notna().all():
         summary, sizes = summarise_weights(with_groups(predictions, dataset)), trained.pyramid.scale_sizes()
         title = f"Scale weights on the test split of {dataset}"
@@ -164,7 +152,17 @@ def test(
             say(f"warning: {collapsed}")
     else:
         say(f"no {folder.ATTENTION_FILE}: {trained.config.fusion} fusion does not weigh its scales")
-    write_test(predictions, result, run_dir / folder.PREDICTIONS_FILE, run_dir / folder.TEST_FILE, dataset, say)
+    history = folder.read_table(run_dir / HISTORY_FILE)
+    of_training = {
+        "backbone": recipe.backbone,
+        "resize": trained.resize,
+        "parameters": parameters(trained),
+        "seconds_per_epoch": round(float((history["train_seconds"] + history["validation_seconds"]).mean()), 2),
+        "epochs": len(history),
+        "best_epoch": trained.provenance["epoch"],
+        "validation_srcc": trained.provenance["val_srcc"],
+    }
+    write_test(predictions, of_training, run_dir / folder.PREDICTIONS_FILE, run_dir / folder.TEST_FILE, dataset, say)
 
 
 def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say) -> None:
@@ -174,11 +172,21 @@ def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say)
         published = catalog.read(SPAQ, data_dir=recipe.run.spaq_dir)
         ratings, resize = usable(published, rated=True, progress=progress, say=say), published.resize
         predictions = predict(trained, ratings, resize=resize, device=recipe.device, on_range=True, progress=progress)
-        result = measured(predictions) | {"resize": resize}
+        table, record = run_dir / "predictions_spaq.csv", run_dir / "test_spaq.json"
+        write_test(predictions, {"resize": resize}, table, record, SPAQ, say)
     except FusiqaError as reason:
         say(f"notice: no test on SPAQ ({reason}); `no_spaq` skips it")
-    else:
-        write_test(predictions, result, run_dir / "predictions_spaq.csv", run_dir / "test_spaq.json", SPAQ, say)
+
+
+def write_test(
+    predictions: pd.DataFrame, more: dict[str, Any], table: Path, record: Path, dataset: str, say: Say
+) -> None:
+    """Write predictions, then their measures with 95 % intervals and what `more` says of the test."""
+    result = measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json() | more
+    write_csv(predictions, table)
+    write_json(record, result)
+    figures = [f"{m.upper()} {Estimate(**result[m]):.4f}" for m in ("srcc", "plcc")]
+    say(f"test on {dataset}: {', '.join(figures)} (95 % interval), n = {result['n']}")
 
 
 def leave_onnx(trained: QualityModel, run_dir: Path, say: Say) -> None:
@@ -189,17 +197,3 @@ def leave_onnx(trained: QualityModel, run_dir: Path, say: Say) -> None:
     except Exception as reason:  # the exporter raises whatever a backbone that it does not know makes torch raise
         why = (str(reason).strip() or type(reason).__name__).splitlines()[0]
         say(f"notice: no {ONNX_FILE} ({why}); `no_export` skips it")
-
-
-def measured(predictions: pd.DataFrame) -> dict[str, Any]:
-    """The measures with their 95 % intervals, as test.json has them."""
-    return measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json()
-
-
-def write_test(
-    predictions: pd.DataFrame, result: dict[str, Any], table: Path, record: Path, dataset: str, say: Say
-) -> None:
-    write_csv(predictions, table)
-    write_json(record, result)
-    figures = [f"{m.upper()} {Estimate(**result[m]):.4f}" for m in ("srcc", "plcc")]
-    say(f"test on {dataset}: {', '.join(figures)} (95 % interval), n = {result['n']}")

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import lightning
 import numpy as np
@@ -52,24 +51,17 @@ class TrainingData:
     images_at_once: int = loader.IMAGES_AT_ONCE
 
 
-class Loss(NamedTuple):
-    """Of a batch: what is minimised, and the mean absolute error on the score range, detached."""
-
-    total: Float[Tensor, ""]
-    absolute_error: Float[Tensor, ""]
-
-
 def loss_of(
     prediction: Prediction, mos: Float[Tensor, " batch"], score_range: ScoreRange, *, entropy_weight: float
-) -> Loss:
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """mean |score - mos| in 0-1 + entropy_weight * (1 - entropy of the scale weights / log 4), if there are any.
 
-    `prediction` and `mos` are on the score range; an `entropy_weight` of 0 leaves the entropy out.
+    `prediction` and `mos` are on the score range. Returns the loss and, detached, the mean error on that range.
     """
     total = error = F.l1_loss(score_range.to_unit(prediction.score), score_range.to_unit(mos))
     if entropy_weight and prediction.scale_weights is not None:
         total = error + entropy_weight * missing_entropy(prediction.scale_weights)
-    return Loss(total, error.detach() * score_range.width)
+    return total, error.detach() * score_range.width
 
 
 def missing_entropy(scale_weights: Float[Tensor, "batch scales"]) -> Float[Tensor, ""]:
@@ -129,10 +121,10 @@ class QualityModule(lightning.LightningModule):
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
         prediction, weight = self.data.predict(batch.crops), self.recipe.optimiser.entropy_weight
-        loss = loss_of(prediction, batch.mos, self.model.config.score_range, entropy_weight=weight)
-        self.errors.append(loss.absolute_error)
-        self.log("train_mae", loss.absolute_error, prog_bar=True)
-        return loss.total
+        loss, error = loss_of(prediction, batch.mos, self.model.config.score_range, entropy_weight=weight)
+        self.errors.append(error)
+        self.log("train_mae", error, prog_bar=True)
+        return loss
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         """Clip by the norm, also for a fused optimiser in bfloat16, which Lightning refuses because of float16."""
@@ -179,7 +171,7 @@ class QualityModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         settings = self.recipe.optimiser
-        optimizer = create_optimizer(self.model, self.recipe.rates, settings.weight_decay, fused=self.recipe.frozen)
+        optimizer = create_optimizer(self.model, self.recipe.chosen, settings.weight_decay, fused=self.recipe.frozen)
         steps = int(self.trainer.estimated_stepping_batches)
         factor = rate_factor(settings.lr_scheduler, steps=steps, warmup=settings.warmup_fraction)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}

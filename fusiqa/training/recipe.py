@@ -27,22 +27,17 @@ COSINE_FLOOR = 0.01  # as a fraction of each group's own highest rate, so that n
 STEP_FALLS = ((0.60, 0.1), (0.85, 0.01))  # (fraction of the steps done, factor from then on)
 
 
-class Rates(NamedTuple):
-    """Highest learning rates; that of a frozen backbone is 0."""
+class Hyperparameters(NamedTuple):
+    """The highest learning rates, and the fractions, 0-1, that are dropped in training."""
 
-    backbone: float
-    head: float
-
-
-class Regularisation(NamedTuple):
-    """Fractions dropped in training, 0-1."""
-
+    lr_backbone: float  # 0 for a frozen one
+    lr_head: float
     dropout: float  # of values in the head
     drop_path: float  # of blocks in the backbone
 
 
-BY_SIZE = {"tiny": Regularisation(0.3, 0.2), "small": Regularisation(0.35, 0.25), "base": Regularisation(0.4, 0.3)}
-ELSEWHERE = Regularisation(0.1, 0.0)
+BY_SIZE = {"tiny": (0.3, 0.2), "small": (0.35, 0.25), "base": (0.4, 0.3)}  # dropout and drop path
+ELSEWHERE = (0.1, 0.0)
 
 
 @dataclass(frozen=True)
@@ -51,8 +46,7 @@ class Recipe:
 
     optimiser: OptimiserSettings
     run: RunSettings
-    rates: Rates
-    regularisation: Regularisation
+    chosen: Hyperparameters
     device: torch.device
     precision: str  # of the training steps: "32", "bf16" or "fp16"
 
@@ -72,26 +66,23 @@ def resolve(config: TrainConfig) -> Recipe:
     frozen, device = optimiser.freeze_backbone, choose_device(run.device)
     if frozen and (run.num_devices or 1) * run.num_nodes > 1:
         raise FusiqaError("`freeze_backbone` trains in one process: leave out `num_devices` and `num_nodes`")
-    rates, regularisation = rates_and_regularisation(network, optimiser)
-    precision = choose_precision(run.precision, device.type, frozen=frozen)
-    return Recipe(optimiser, run, rates, regularisation, device, precision)
+    chosen = choose_hyperparameters(network, optimiser)
+    return Recipe(optimiser, run, chosen, device, choose_precision(run.precision, device.type, frozen=frozen))
 
 
-def rates_and_regularisation(network: NetworkSettings, optimiser: OptimiserSettings) -> tuple[Rates, Regularisation]:
+def choose_hyperparameters(network: NetworkSettings, optimiser: OptimiserSettings) -> Hyperparameters:
     """What was asked for, else what suits the backbone's kind, size and weights, or heads on a frozen one."""
     frozen, pretrained = optimiser.freeze_backbone, network.backbone_weights != "none"
     transformer = takes_image_size(network.backbone)
-    lr, ratio = (1e-6, 10.0) if transformer else (2e-4, 5.0)
+    (lr, ratio), usual = ((1e-6, 10.0) if transformer else (2e-4, 5.0)), ELSEWHERE
     if frozen or not pretrained:
         lr, ratio = 1e-3, 1.0
-    lr = lr if optimiser.lr is None else optimiser.lr
-    ratio = ratio if optimiser.head_lr_ratio is None else optimiser.head_lr_ratio
-    usual = ELSEWHERE
     if transformer and pretrained:
         usual = next((value for size, value in BY_SIZE.items() if size in network.backbone), BY_SIZE["base"])
-    dropout = usual.dropout if network.dropout is None else network.dropout
-    drop_path = usual.drop_path if network.drop_path is None else network.drop_path
-    return Rates(0.0 if frozen else lr, lr * ratio), Regularisation(dropout, 0.0 if frozen else drop_path)
+    asked = (optimiser.lr, optimiser.head_lr_ratio, network.dropout, network.drop_path)
+    given = zip(asked, (lr, ratio, *usual), strict=True)
+    lr, ratio, dropout, drop_path = (default if value is None else value for value, default in given)
+    return Hyperparameters(0.0 if frozen else lr, lr * ratio, dropout, 0.0 if frozen else drop_path)
 
 
 def choose_precision(asked: str, device_type: str, *, frozen: bool) -> str:
@@ -109,13 +100,15 @@ def choose_precision(asked: str, device_type: str, *, frozen: bool) -> str:
     return "bf16" if any(capabilities.get(name) for name in NATIVE_BF16) else "32"
 
 
-def create_optimizer(model: QualityModel, rates: Rates, weight_decay: float, *, fused: bool = False) -> AdamW:
+def create_optimizer(
+    model: QualityModel, chosen: Hyperparameters, weight_decay: float, *, fused: bool = False
+) -> AdamW:
     """AdamW with every trainable parameter in one of four groups: backbone or head, matrices (decayed) or the rest."""
     backbone = list(model.pyramid.parameters())
     ours = {id(parameter) for parameter in backbone}
     head = [parameter for parameter in model.parameters() if id(parameter) not in ours]
     groups = []
-    for name, parameters, rate in (("backbone", backbone, rates.backbone), ("head", head, rates.head)):
+    for name, parameters, rate in (("backbone", backbone, chosen.lr_backbone), ("head", head, chosen.lr_head)):
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
         decayed, kept = [p for p in trainable if p.ndim > 1], [p for p in trainable if p.ndim <= 1]
         groups.append({"name": name, "params": decayed, "lr": rate, "weight_decay": weight_decay})

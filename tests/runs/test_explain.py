@@ -201,7 +201,7 @@ def test_a_run_is_explained_on_its_own_test_split_without_the_rows_that_it_left_
     splits.save(ratings.without([first]), run / "split.csv")
     settings = TrainConfig.of(dataset="biq2021", data_dir=biq2021, run_dir=run)
     resolved = {"broken": [{"image": first, "reason": "cannot be read"}]}
-    start_run(run, settings, resolved=resolved, provenance={})
+    start_run(run, settings, resolved=resolved)
     for model in (run, run / "model.safetensors"):
         folder, paths, groups, _ = explained(AttentionConfig(model))
         assert folder == run / "attention"

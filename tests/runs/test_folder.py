@@ -61,26 +61,26 @@ def test_a_folder_of_something_else_is_never_emptied(tmp_path):
     (tmp_path / "thesis.txt").write_text("years")
     for settings in ({"overwrite": True}, {"resume": True}, {}):
         with pytest.raises(FusiqaError, match="is not empty and was not made by a training run"):
-            check_run_dir(tmp_path, TrainConfig.of(run_dir=tmp_path, **settings))
+            check_run_dir(tmp_path, TrainConfig.of(run_dir=tmp_path, **settings), precision="32")
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_what_a_kill_left_of_a_first_write_is_no_obstacle(tmp_path):
     (tmp_path / ".config.0123abcd.json").write_text("{")
     config = TrainConfig.of(run_dir=tmp_path, resume=True)
-    check_run_dir(tmp_path, config)
-    start_run(tmp_path, config, resolved={}, provenance={})
+    check_run_dir(tmp_path, config, precision="32")
+    start_run(tmp_path, config, resolved={})
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_a_run_is_replaced_only_when_asked(tmp_path):
-    start_run(tmp_path, TrainConfig(), resolved={}, provenance={})
+    start_run(tmp_path, TrainConfig(), resolved={})
     (tmp_path / "history.csv").write_text("epoch")
     with pytest.raises(FusiqaError, match="already holds a run; add `resume` or `overwrite`"):
-        check_run_dir(tmp_path, TrainConfig.of(run_dir=tmp_path))
+        check_run_dir(tmp_path, TrainConfig.of(run_dir=tmp_path), precision="32")
     config = TrainConfig.of(run_dir=tmp_path, overwrite=True)
-    check_run_dir(tmp_path, config)
-    start_run(tmp_path, config, resolved={}, provenance={})
+    check_run_dir(tmp_path, config, precision="32")
+    start_run(tmp_path, config, resolved={})
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 

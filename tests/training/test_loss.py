@@ -36,7 +36,7 @@ def test_the_loss_by_hand():
     assert total.requires_grad
     assert not error.requires_grad
     for prediction, weight in ((Prediction(score, weights), 0.0), (Prediction(score, None), 0.2)):
-        assert loss_of(prediction, mos, score_range, entropy_weight=weight).total.item() == pytest.approx(0.15)
+        assert loss_of(prediction, mos, score_range, entropy_weight=weight)[0].item() == pytest.approx(0.15)
 
 
 def test_a_step_repeats_its_dropout_and_no_other_has_it():

@@ -8,11 +8,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from fusiqa.config import ModelConfig, NetworkSettings, OptimiserSettings
 from fusiqa.models.quality import QualityModel
 from fusiqa.training.recipe import (
-    Rates,
-    Regularisation,
+    Hyperparameters,
+    choose_hyperparameters,
     create_optimizer,
     rate_factor,
-    rates_and_regularisation,
 )
 
 
@@ -23,13 +22,15 @@ def model():
 
 def test_every_trainable_parameter_is_in_exactly_one_group(model):
     model.hypernetwork.chain[0].weight.requires_grad_(False)
-    optimizer = create_optimizer(model, Rates(1e-4, 5e-4), weight_decay=0.1)
+    optimizer = create_optimizer(model, Hyperparameters(1e-4, 5e-4, 0, 0), weight_decay=0.1)
     grouped = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
 
 
 def test_backbone_and_head_have_their_own_rates_and_only_matrices_decay(model):
-    groups = {group["name"]: group for group in create_optimizer(model, Rates(1e-4, 5e-4), 0.1).param_groups}
+    groups = {
+        group["name"]: group for group in create_optimizer(model, Hyperparameters(1e-4, 5e-4, 0, 0), 0.1).param_groups
+    }
     assert {name: group["lr"] for name, group in groups.items()} == {
         "backbone": 1e-4,
         "backbone_not_decayed": 1e-4,
@@ -60,7 +61,7 @@ def test_the_schedules_end_where_they_say():
 
 
 def test_the_floor_is_relative_to_each_groups_own_rate(model):
-    optimizer = create_optimizer(model, Rates(1e-6, 1e-5), 0.0)
+    optimizer = create_optimizer(model, Hyperparameters(1e-6, 1e-5, 0, 0), 0.0)
     schedule = LambdaLR(optimizer, rate_factor("cosine", steps=10, warmup=0))
     for _ in range(10):
         optimizer.step()
@@ -69,18 +70,25 @@ def test_the_floor_is_relative_to_each_groups_own_rate(model):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "weights", "asked", "expected"),
+    ("network", "asked", "expected"),
     [
-        ("swin_tiny_patch4_window7_224", "imagenet", {}, Rates(1e-6, 1e-5)),
-        ("mobilenetv2_100", "imagenet", {}, Rates(2e-4, 1e-3)),
-        ("mobilenetv2_100", "none", {}, Rates(1e-3, 1e-3)),
-        ("resnet50", "none", {"lr": 3e-4, "head_lr_ratio": 7.0}, Rates(3e-4, 21e-4)),
+        ({"backbone": "swin_tiny_patch4_window7_224"}, {}, (1e-6, 1e-5, 0.3, 0.2)),
+        ({"backbone": "swin_small_patch4_window7_224"}, {}, (1e-6, 1e-5, 0.35, 0.25)),
+        ({"backbone": "swin_base_patch4_window7_224"}, {}, (1e-6, 1e-5, 0.4, 0.3)),
+        ({"backbone": "mobilenetv2_100"}, {}, (2e-4, 1e-3, 0.1, 0.0)),
+        ({"backbone": "mobilenetv2_100", "backbone_weights": "none"}, {}, (1e-3, 1e-3, 0.1, 0.0)),
+        (
+            {"backbone": "resnet50", "backbone_weights": "none", "dropout": 0.0, "drop_path": 0.15},
+            {"lr": 3e-4, "head_lr_ratio": 7.0},
+            (3e-4, 21e-4, 0.0, 0.15),
+        ),
+        ({}, {"freeze_backbone": True}, (0.0, 1e-3, 0.3, 0.0)),
+        ({"dropout": 0.2, "drop_path": 0.15}, {"freeze_backbone": True}, (0.0, 1e-3, 0.2, 0.0)),
     ],
 )
-def test_rates_suit_the_backbone_unless_others_are_asked_for(backbone, weights, asked, expected):
-    network = NetworkSettings(backbone, backbone_weights=weights)
-    rates, _ = rates_and_regularisation(network, OptimiserSettings(**asked))
-    assert rates == pytest.approx(expected)
+def test_what_is_not_asked_for_suits_the_backbone(network, asked, expected):
+    chosen = choose_hyperparameters(NetworkSettings(**network), OptimiserSettings(**asked))
+    assert chosen == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -93,22 +101,5 @@ def test_heads_on_a_frozen_backbone_have_the_rate_that_is_asked_for_whatever_the
     backbone, weights, asked, head
 ):
     network = NetworkSettings(backbone, backbone_weights=weights)
-    rates, _ = rates_and_regularisation(network, OptimiserSettings(freeze_backbone=True, **asked))
-    assert rates == pytest.approx(Rates(0.0, head))
-
-
-@pytest.mark.parametrize(
-    ("settings", "frozen", "expected"),
-    [
-        ({"backbone": "swin_tiny_patch4_window7_224"}, False, Regularisation(0.3, 0.2)),
-        ({"backbone": "swin_small_patch4_window7_224"}, False, Regularisation(0.35, 0.25)),
-        ({"backbone": "swin_base_patch4_window7_224"}, False, Regularisation(0.4, 0.3)),
-        ({"backbone": "mobilenetv2_100"}, False, Regularisation(0.1, 0.0)),
-        ({"backbone": "mobilenetv2_100", "dropout": 0.0, "drop_path": 0.15}, False, Regularisation(0.0, 0.15)),
-        ({}, True, Regularisation(0.3, 0.0)),
-        ({"dropout": 0.2, "drop_path": 0.15}, True, Regularisation(0.2, 0.0)),
-    ],
-)
-def test_regularisation_is_the_published_one_for_pretrained_swin(settings, frozen, expected):
-    chosen = rates_and_regularisation(NetworkSettings(**settings), OptimiserSettings(freeze_backbone=frozen))
-    assert chosen[1] == expected
+    chosen = choose_hyperparameters(network, OptimiserSettings(freeze_backbone=True, **asked))
+    assert chosen[:2] == pytest.approx((0.0, head))

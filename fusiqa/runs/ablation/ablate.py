@@ -1,29 +1,36 @@
-"""Plan the runs of an ablation, train what is missing, and write the report after every run."""
+"""Train the runs of an ablation, in turn or in parallel processes, and write its report after every run."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from itertools import product
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+import traceback
+from collections.abc import Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from pathlib import Path
+
+import torch
 
 from fusiqa.config import AblateConfig, TrainConfig
 from fusiqa.data import splits
 from fusiqa.data.audit import Checked
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import claim
+from fusiqa.machine import cores
 from fusiqa.progress import Say
-from fusiqa.runs.ablation.jobs import AfterEach, Failures, Run, train_runs
-from fusiqa.runs.ablation.questions import Variant, find_question, select_variants
+from fusiqa.runs.ablation.questions import Run, find_question, plan_runs, select_variants
 from fusiqa.runs.ablation.report import OUTPUTS, write_report
 from fusiqa.runs.data import prepare, read_ratings
-from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, changed_settings, read_record
-from fusiqa.runs.train import build, ignored
-from fusiqa.training.recipe import resolve
+from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, read_record
+from fusiqa.runs.train import build, train
 
-FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # they say one thing together
-LONGEST_NAME = 100  # bytes of a folder's name, which file systems hold with a seed behind it
 FINGERPRINTS = {"data_fingerprint": "images or ratings", "split_fingerprint": "split"}
+HEADS_AT_ONCE = 8  # each takes about a gigabyte
+Ended = Generator[tuple[Run, Exception | None], None, None]  # runs as they end, each with its error if it failed
 
 
 def ablate(config: AblateConfig, *, say: Say = print) -> Path:
@@ -34,81 +41,29 @@ def ablate(config: AblateConfig, *, say: Say = print) -> Path:
         raise FusiqaError(f"{folder} is the folder of a single run; give the ablation another `run_dir`")
     runs = plan_runs(config, question.variants, folder)
     claim(folder, *OUTPUTS)
-    waiting = [run for run in runs if not run.finished]
+    waiting, failures = [run for run in runs if not run.finished], dict[str, str]()
     size = f"{len(question.variants)} variants, {config.seeds} seeds"
     say(f"{question.text} {len(waiting)} of {len(runs)} runs to do ({size})")
     if others := {path.parent for path in folder.glob(f"*-seed*/{TEST_FILE}")} - {run.folder for run in runs}:
         say(f"notice: not in this report: {listed(sorted(path.name for path in others))}, finished in {folder}")
 
-    def report(failures: Failures, say: Say = lambda _: None) -> None:
+    def report(say: Say = lambda _: None) -> None:
         done = [run for run in runs if run.finished]
         check_data([run.folder for run in done])
         missing = {run.name: failures.get(run.name, "not trained yet") for run in runs if not run.finished}
-        write_report(folder, question, [(run.variant.name, run.seed, run.folder) for run in done], missing, say=say)
+        write_report(folder, question, done, missing, say=say)
 
-    failures = train_all(waiting, runs, config, say, after_each=report) if waiting else {}
-    report(failures, say)
+    if waiting:
+        with closing(train_runs(waiting, runs, config, say)) as ended:
+            for run, reason in ended:
+                if reason is not None:
+                    failures[run.name] = report_failure(run, reason, say)
+                report()
+    report(say)
     if failures:
         reasons = listed([f"{name}: {words}" for name, words in failures.items()])
         raise FusiqaError(f"{len(failures)} of {len(runs)} runs failed and are not in the report: {reasons}")
     return folder
-
-
-def plan_runs(config: AblateConfig, variants: Sequence[Variant], folder: Path) -> list[Run]:
-    """Every run, seed by seed, so that an interrupted ablation has all variants of the seeds that it finished."""
-    base, default = config.base, TrainConfig()
-    if base.run.overwrite or base.run.resume:
-        raise FusiqaError("an ablation always continues: leave out `resume` and `overwrite` (or remove its folder)")
-    check_distinct(variants)
-    edited = {name for variant in variants for name in variant.edits}
-    if edited & FUSION_SWITCHES:
-        edited |= FUSION_SWITCHES
-    if given := sorted(f"`{name}`" for name in edited if base[name] != default[name]):
-        raise FusiqaError(f"the variants of this question set {' and '.join(given)}; leave it out")
-    runs = []
-    for seed, variant in product(range(base.run.seed, base.run.seed + config.seeds), variants):
-        run_dir = folder / f"{folder_name(variant)}-seed{seed}"
-        # A cross-test and an export of every run would cost more than they tell:
-        own = {"seed": seed, "run_dir": run_dir, "spaq": False, "export": False}
-        runs.append(Run(variant, seed, run_dir, variant.of(base).replace(**own)))
-        check_settings(runs[-1])
-    return runs
-
-
-def folder_name(variant: Variant) -> str:
-    return re.sub(r"[\W_]+", "-", variant.name.lower()).strip("-")
-
-
-def design(variant: Variant) -> tuple[str, TrainConfig]:
-    """What a variant comes to: its fusion, however that was given, and the settings that have an effect on it."""
-    config, default = variant.of(TrainConfig()), TrainConfig()
-    without_effect = {name: default[name] for name in [*ignored(config), *FUSION_SWITCHES]}
-    return config.network.chosen_fusion, config.replace(**without_effect)
-
-
-def check_distinct(variants: Sequence[Variant]) -> None:
-    """Refuse variants that would share a folder, that are one design twice, or whose name makes no folder."""
-    if wrong := [repr(v.name) for v in variants if not 0 < len(folder_name(v).encode()) <= LONGEST_NAME]:
-        raise FusiqaError(f"the name of a variant needs letters or digits, in {LONGEST_NAME} bytes: {listed(wrong)}")
-    for key, problem in ((folder_name, "would share a folder"), (design, "are the same settings")):
-        seen: dict[object, str] = {}
-        for variant in variants:
-            other = seen.setdefault(key(variant), variant.name)
-            if other != variant.name:
-                raise FusiqaError(f"the variants {other!r} and {variant.name!r} {problem}")
-
-
-def check_settings(run: Run) -> None:
-    """Refuse a finished or interrupted run that was made with other settings, or in another precision."""
-    if not (run.folder / CONFIG_FILE).is_file():
-        return
-    changed = [f"`{name}`" for name in changed_settings(run.folder, run.config)]
-    before, now = read_record(run.folder)["resolved"]["precision"], resolve(run.config).precision
-    if before != now:
-        changed.append(f"`precision` ({before}, and {now} now)")
-    if changed:
-        made = f"{run.folder} was {'finished' if run.finished else 'begun'} with another {' and '.join(changed)}"
-        raise FusiqaError(f"{made}; choose another `run_dir`, or remove it")
 
 
 def check_data(folders: Sequence[Path], now: Checked | None = None) -> None:
@@ -125,16 +80,113 @@ def check_data(folders: Sequence[Path], now: Checked | None = None) -> None:
             raise FusiqaError(f"{why}: restore the data, or choose another `run_dir`")
 
 
-def train_all(
-    waiting: Sequence[Run], runs: Sequence[Run], config: AblateConfig, say: Say, *, after_each: AfterEach
-) -> Failures:
-    """Prepare the images once, for no variant edits what they come from, see that all can be built, and train."""
-    base, data, view = config.base, config.base.data, config.base.network.view
-    prepared = prepare(data, read_ratings(data), view=view, say=say, progress=base.run.progress)
+def train_runs(waiting: Sequence[Run], runs: Sequence[Run], config: AblateConfig, say: Say) -> Ended:
+    """Prepare the images once, for no variant edits what they come from, see that all can be built, and train.
+
+    By default one at once for each GPU, on a CPU one a core for heads on a frozen backbone, else one.
+    """
+    base, data = config.base, config.base.data
+    prepared = prepare(data, read_ratings(data), view=base.network.view, say=say, progress=base.run.progress)
     check_data([run.folder for run in runs if run.finished], prepared)
-    for name, each in {run.variant.name: run.config for run in waiting}.items():
+    for run in {run.variant.name: run for run in waiting}.values():
         try:
-            build(each.network, resolve(each), prepared.ratings)
+            build(run.config.network, run.recipe, prepared.ratings)
         except FusiqaError as reason:
-            raise FusiqaError(f"variant {name!r}: {reason}") from reason
-    return train_runs(waiting, prepared, base, config.jobs, say, after_each=after_each)
+            raise FusiqaError(f"variant {run.variant.name!r}: {reason}") from reason
+    gpus = torch.cuda.device_count() if base.run.device in ("auto", "cuda") else 0  # 0 where one is meant by its name
+    heads = base.optimiser.freeze_backbone and runs[0].recipe.device.type == "cpu"
+    jobs = config.jobs or gpus or (min(cores(), HEADS_AT_ONCE) if heads else 1)
+    if jobs > 1 and len(waiting) > 1:
+        return train_in_parallel(waiting, prepared, say, jobs=jobs, gpus=gpus)
+    return train_in_turn(waiting, prepared, say)
+
+
+def train_in_turn(runs: Sequence[Run], prepared: Checked, say: Say) -> Ended:
+    """One run after the other."""
+    for number, run in enumerate(runs, start=1):
+        say(f"[{number} of {len(runs)}] {run.name}")
+        try:
+            train(resuming(run), prepared=prepared, say=say)
+        except Exception as reason:
+            yield run, reason
+        else:
+            yield run, None
+
+
+def train_in_parallel(runs: Sequence[Run], prepared: Checked, say: Say, *, jobs: int, gpus: int) -> Ended:
+    """Several runs at once, each in a process of its own. Raises FusiqaError if one was killed.
+
+    No more are submitted than there are processes, so that an interruption leaves none that would still begin.
+    """
+    waiting, training = list(reversed(runs)), dict[Future, Run]()
+    processes = start_processes(jobs, gpus)
+    try:
+        while waiting or training:
+            while waiting and len(training) < jobs:
+                run = waiting.pop()
+                training[processes.submit(train_quietly, resuming(run), prepared)] = run
+            for future in wait(training, return_when=FIRST_COMPLETED).done:
+                run, failure = training[future], None
+                try:
+                    for warning in future.result():
+                        say(f"{run.name}: {warning}")
+                    say(f"finished: {run.name}")
+                except BrokenProcessPool:
+                    raise
+                except Exception as reason:
+                    failure = reason
+                del training[future]
+                yield run, failure
+    except BrokenProcessPool as reason:
+        lost = "a process was killed, most often because memory ran out, while training"
+        again = "Finished runs are kept: run the same command again, with fewer `jobs` to use less memory"
+        raise FusiqaError(f"{lost} {'; '.join(run.name for run in training.values())}. {again}") from reason
+    except BaseException:
+        for process in multiprocessing.active_children():  # they may not have had the signal that this one had
+            process.terminate()
+        raise
+    finally:
+        processes.shutdown(cancel_futures=True)
+
+
+def start_processes(jobs: int, gpus: int) -> ProcessPoolExecutor:
+    """Processes that each see one of the GPUs, and compute with their fraction of the cores."""
+    context = multiprocessing.get_context("spawn")
+    free = context.Queue()
+    for job in range(jobs):
+        free.put(str(job % gpus) if gpus else None)
+    return ProcessPoolExecutor(jobs, context, initializer=initialise, initargs=(free, max(1, cores() // jobs)))
+
+
+def initialise(free, threads: int) -> None:
+    """Let this process see one GPU only, before torch looks for any, use so many threads, and end with its parent."""
+    threading.Thread(target=end_with_the_parent, daemon=True).start()
+    if (gpu := free.get()) is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    torch.set_num_threads(threads)
+
+
+def end_with_the_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def train_quietly(config: TrainConfig, prepared: Checked) -> list[str]:
+    said: list[str] = []
+    train(config.replace(progress=False), prepared=prepared, say=said.append)
+    return [line for line in said if line.startswith(("warning:", "notice:"))]
+
+
+def resuming(run: Run) -> TrainConfig:
+    return run.config.replace(resume=run.begun)
+
+
+def report_failure(run: Run, reason: Exception, say: Say) -> str:
+    """Say what went wrong, with a traceback unless the user can mend it; return its message."""
+    if isinstance(reason, FusiqaError):
+        say(f"failed: {run.name}: {reason}")
+        return str(reason)
+    message = f"{type(reason).__name__}: {reason}"
+    say(f"failed: {run.name}: {message}\n{''.join(traceback.format_exception(reason))}")
+    return message

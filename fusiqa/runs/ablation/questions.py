@@ -1,23 +1,30 @@
-"""The question of an ablation: a preset by name, or a TOML file in the form of presets.toml; its edits are checked."""
+"""The question of an ablation, a preset or a TOML file in the form of presets.toml, and the runs that it asks for."""
 
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fusiqa.config import NetworkSettings, OptimiserSettings, RunSettings, TrainConfig
+from fusiqa.config import AblateConfig, NetworkSettings, OptimiserSettings, RunSettings, TrainConfig
 from fusiqa.config.checks import from_plain
 from fusiqa.config.train import groups
 from fusiqa.errors import FusiqaError, listed
+from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, changed_settings
+from fusiqa.runs.train import ignored
+from fusiqa.training.recipe import Recipe, resolve
 
 EXPECTED = 'expected question = "..." and two or more tables [variants."NAME"] of settings'
 KINDS = {"network": NetworkSettings, "optimiser": OptimiserSettings, "run": RunSettings}
 SHARED = frozenset(name for name, group in groups().items() if group in ("data", "run")) - {"precision"}
 """Settings that no variant edits: the images are prepared once for all runs, and the runs are paired by seed."""
+FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # they say one thing together
+LONGEST_NAME = 100  # bytes of a folder's name, which file systems hold with a seed behind it
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,18 @@ class Variant:
         """The base settings with the edits."""
         return base.replace(**self.edits)
 
+    @property
+    def folder(self) -> str:
+        """Its name as that of a folder."""
+        return re.sub(r"[\W_]+", "-", self.name.lower()).strip("-")
+
+    @property
+    def design(self) -> tuple[str, TrainConfig]:
+        """What it comes to: its fusion, however that was given, and the settings that have an effect on it."""
+        config, default = self.of(TrainConfig()), TrainConfig()
+        without_effect = {name: default[name] for name in [*ignored(config), *FUSION_SWITCHES]}
+        return config.network.chosen_fusion, config.replace(**without_effect)
+
 
 @dataclass(frozen=True)
 class Question:
@@ -39,6 +58,29 @@ class Question:
     text: str
     variants: tuple[Variant, ...]
     reference: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run of an ablation: its variant, seed and folder, and its settings, as given and resolved."""
+
+    variant: Variant
+    seed: int
+    folder: Path
+    config: TrainConfig
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant.name}, seed {self.seed}"
+
+    @property
+    def begun(self) -> bool:
+        return (self.folder / CONFIG_FILE).is_file()
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / TEST_FILE).is_file()
 
 
 def find_question(words: str) -> Question:
@@ -110,6 +152,41 @@ def select_variants(question: Question, names: Sequence[str]) -> Question:
     if len(names) == 1:
         raise FusiqaError("`variants` needs two or more names; the first is what the others are compared with")
     return replace(question, variants=tuple(by_name[name] for name in names), reference=names[0])
+
+
+def plan_runs(config: AblateConfig, variants: Sequence[Variant], folder: Path) -> list[Run]:
+    """Every run, seed by seed, so that an interrupted ablation has all variants of the seeds that it finished."""
+    base, default = config.base, TrainConfig()
+    if base.run.overwrite or base.run.resume:
+        raise FusiqaError("an ablation always continues: leave out `resume` and `overwrite` (or remove its folder)")
+    check_distinct(variants)
+    edited = {name for variant in variants for name in variant.edits}
+    if edited & FUSION_SWITCHES:
+        edited |= FUSION_SWITCHES
+    if given := sorted(f"`{name}`" for name in edited if base[name] != default[name]):
+        raise FusiqaError(f"the variants of this question set {' and '.join(given)}; leave it out")
+    runs = []
+    for seed, variant in product(range(base.run.seed, base.run.seed + config.seeds), variants):
+        run_dir = folder / f"{variant.folder}-seed{seed}"
+        # A cross-test and an export of every run would cost more than they tell:
+        own = variant.of(base).replace(seed=seed, run_dir=run_dir, spaq=False, export=False)
+        run = Run(variant, seed, run_dir, own, resolve(own))
+        if run.begun and (changed := changed_settings(run_dir, own, precision=run.recipe.precision)):
+            raise FusiqaError(f"{run_dir} has other settings: {changed}; choose another `run_dir`, or remove it")
+        runs.append(run)
+    return runs
+
+
+def check_distinct(variants: Sequence[Variant]) -> None:
+    """Refuse variants that would share a folder, that are one design twice, or whose name makes no folder."""
+    if wrong := [repr(v.name) for v in variants if not 0 < len(v.folder.encode()) <= LONGEST_NAME]:
+        raise FusiqaError(f"the name of a variant needs letters or digits, in {LONGEST_NAME} bytes: {listed(wrong)}")
+    for what, problem in (("folder", "would share a folder"), ("design", "are the same settings")):
+        seen: dict[object, str] = {}
+        for variant in variants:
+            other = seen.setdefault(getattr(variant, what), variant.name)
+            if other != variant.name:
+                raise FusiqaError(f"the variants {other!r} and {variant.name!r} {problem}")
 
 
 PRESETS: Mapping[str, Question] = {

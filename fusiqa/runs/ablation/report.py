@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from fusiqa.explain.plots.runs import difference_bars, seed_bars, validation_cur
 from fusiqa.explain.weights import effective_scales, weights_array
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.progress import Say
-from fusiqa.runs.ablation.questions import SHARED, Question
+from fusiqa.runs.ablation.questions import SHARED, Question, Run
 from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, flat, read_json, read_record, read_table
 from fusiqa.stats.comparisons import holm, paired_over_seeds, seeds_needed, verdict_over_seeds
 from fusiqa.stats.intervals import mean_interval
@@ -28,23 +28,25 @@ MEASURES = {"srcc": "SRCC", "plcc": "PLCC", "val_srcc": "validation SRCC"}
 
 
 def write_report(
-    folder: Path, question: Question, runs: Sequence[tuple[str, int, Path]], missing: Mapping[str, str], *, say: Say
+    folder: Path, question: Question, runs: Sequence[Run], missing: Mapping[str, str], *, say: Say
 ) -> None:
-    """Report on the finished runs (variant, seed, folder); `missing` has why each other one is not there."""
+    """Report on the finished runs; `missing` has why each other one is not there."""
     if not runs:
         return
-    order = {variant.name: place for place, variant in enumerate(question.variants)}
-    runs = sorted(runs, key=lambda run: (order[run[0]], run[1]))
-    results = pd.DataFrame([run_result(*run) for run in runs])
-    summary, conditions = summarise_variants(results), describe_conditions([run for _, _, run in runs])
+    order = [variant.name for variant in question.variants]
+    runs = sorted(runs, key=lambda run: (order.index(run.variant.name), run.seed))
+    histories = [(run.variant.name, read_table(run.folder / HISTORY_FILE)) for run in runs]
+    results = pd.DataFrame([run_result(run) for run in runs])
+    summary, conditions = summarise_variants(results), describe_conditions([run.folder for run in runs])
+    tested, validated = (differences(results, question.reference, measure) for measure in ("srcc", "val_srcc"))
+    shown = to_markdown(format_summary(summary))
+    verdicts = tested["verdict"].tolist(), validated["verdict"].tolist()
+    page = report_page(question, results, shown, conditions, *verdicts, missing)
     write_csv(results, folder / "runs.csv")
     write_csv(summary, folder / "table.csv")
-    count = " to ".join(map(str, sorted({summary["seeds"].min(), summary["seeds"].max()})))
-    cells = "One seed each" if count == "1" else f"Mean and standard deviation over {count} seeds"
-    write_text(folder / "table.tex", to_latex(summary, caption=f"{conditions}. {cells}"))
+    write_text(folder / "table.tex", to_latex(summary, conditions))
     seed_bars(summary, results, folder / "srcc.png")
-    validation_curves([(name, read_table(run / HISTORY_FILE)) for name, _, run in runs], folder / "training.png")
-    tested, validated = (differences(results, question.reference, measure) for measure in ("srcc", "val_srcc"))
+    validation_curves(histories, folder / "training.png")
     if len(tested):
         others = validated[["difference", "low", "high", "p_value", "p_holm"]].add_prefix("val_")
         table = pd.concat([tested.drop(columns="verdict"), others], axis=1)
@@ -53,17 +55,16 @@ def write_report(
     else:  # those of an earlier, wider report would stand beside a table that they are not of
         for name in (DIFFERENCES_FILE, DIFFERENCES_FIGURE):
             (folder / name).unlink(missing_ok=True)
-    shown, verdicts = to_markdown(format_summary(summary)), (tested["verdict"].tolist(), validated["verdict"].tolist())
-    write_text(folder / REPORT_FILE, report_page(question, results, shown, conditions, *verdicts, missing))
+    write_text(folder / REPORT_FILE, page)
     say("\n".join([shown, *verdicts[0], f"report: {folder / REPORT_FILE}"]))
 
 
-def run_result(variant: str, seed: int, folder: Path) -> dict[str, object]:
-    test, predictions = read_json(folder / TEST_FILE), read_table(folder / PREDICTIONS_FILE)
+def run_result(run: Run) -> dict[str, object]:
+    test, predictions = read_json(run.folder / TEST_FILE), read_table(run.folder / PREDICTIONS_FILE)
     weighed = predictions[SCALE_COLUMNS[0]].notna().all()
     return {
-        "variant": variant,
-        "seed": seed,
+        "variant": run.variant.name,
+        "seed": run.seed,
         "srcc": test["srcc"]["value"],
         "plcc": test["plcc"]["value"],
         "val_srcc": test["validation_srcc"],
@@ -167,13 +168,15 @@ ESCAPED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasc
 LATEX = str.maketrans(ESCAPED | {character: f"\\{character}" for character in "&%$#_{}"})
 
 
-def to_latex(summary: pd.DataFrame, *, caption: str) -> str:
+def to_latex(summary: pd.DataFrame, conditions: str) -> str:
     """The table for reading in LaTeX, with booktabs."""
+    counts = sorted({summary["seeds"].min(), summary["seeds"].max()})
+    over = f"Mean and standard deviation over {' to '.join(map(str, counts))} seeds"
     table = format_summary(summary)
     table = table.rename(columns=lambda name: name.translate(LATEX)).map(lambda cell: cell.translate(LATEX))
-    return table.style.hide(axis="index").to_latex(
-        caption=caption.translate(LATEX), column_format="lrrrrrrlr", hrules=True, position_float="centering"
-    )
+    caption = f"{conditions}. {'One seed each' if counts == [1] else over}".translate(LATEX)
+    styled = table.style.hide(axis="index")
+    return styled.to_latex(column_format="lrrrrrrlr", hrules=True, position_float="centering", caption=caption)
 
 
 TABLE_NOTES = """\
@@ -193,18 +196,19 @@ def report_page(
     question: Question, results: pd.DataFrame, table: str, conditions: str,
     on_test: Sequence[str], on_validation: Sequence[str], missing: Mapping[str, str],
 ) -> str:  # fmt: skip
+    """report.md."""
+
+    def bullets(lines: Iterable[str]) -> str:
+        return "\n".join(f"- {line}" for line in lines)
+
     seeds = f"seeds: {results['seed'].min()} to {results['seed'].max()}"
     blocks = [f"# {question.text}", f"{conditions[0].upper()}{conditions[1:]}; {seeds}."]
     blocks += ["The epoch is chosen on validation; each run has read the test split once.", table, TABLE_NOTES]
     if missing:
-        absent = _bullets(f"{name}: {' '.join(reason.split())}" for name, reason in missing.items())
+        absent = bullets(f"{name}: {' '.join(reason.split())}" for name, reason in missing.items())
         blocks += ["## Not in this report", absent, MISSING_NOTES]
-    blocks += ["## Verdict", _bullets(f"{line}." for line in on_test or [NO_REFERENCE]), TEST_NOTES]
+    blocks += ["## Verdict", bullets(f"{line}." for line in on_test or [NO_REFERENCE]), TEST_NOTES]
     if on_validation:
-        blocks += ["On validation, by which a variant is to be chosen:", _bullets(f"{line}." for line in on_validation)]
+        blocks += ["On validation, by which a variant is to be chosen:", bullets(f"{line}." for line in on_validation)]
     blocks += ["![Test SRCC by variant](srcc.png)", *["![Paired differences](differences.png)"] * bool(on_test)]
     return "\n\n".join([*blocks, "![Validation SRCC by epoch](training.png)"]) + "\n"
-
-
-def _bullets(lines) -> str:
-    return "\n".join(f"- {line}" for line in lines)

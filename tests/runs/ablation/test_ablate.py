@@ -15,9 +15,7 @@ from fusiqa.config import AblateConfig, TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.machine import cores
 from fusiqa.runs.ablation import ablate as module
-from fusiqa.runs.ablation import jobs as jobs_module
-from fusiqa.runs.ablation.ablate import plan_runs
-from fusiqa.runs.ablation.questions import PRESETS, Variant
+from fusiqa.runs.ablation.questions import PRESETS, Variant, plan_runs
 from fusiqa.runs.ablation.report import DIFFERS, describe_conditions
 from fusiqa.stats.comparisons import paired_over_seeds
 
@@ -104,11 +102,11 @@ def test_another_setting_is_refused_where_runs_are_finished(biq2021, finished, m
             "--run_dir", finished,
         )  # fmt: skip
     assert end.value.code == 2
-    assert "was finished with another --lr" in capsys.readouterr().err
+    assert "single-seed3 has other settings: --lr None -> 0.5; choose another --run_dir" in capsys.readouterr().err
 
 
 def test_an_interrupted_ablation_reports_what_it_has(biq2021, tmp_path, monkeypatch):
-    train, calls = jobs_module.train, []
+    train, calls = module.train, []
 
     def interrupted(config, **more):
         if len(calls) == 2:
@@ -116,7 +114,7 @@ def test_an_interrupted_ablation_reports_what_it_has(biq2021, tmp_path, monkeypa
         calls.append(config)
         return train(config, **more)
 
-    monkeypatch.setattr(jobs_module, "train", interrupted)
+    monkeypatch.setattr(module, "train", interrupted)
     with pytest.raises(SystemExit):
         ablate(monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--run_dir", tmp_path / "a")
     runs = pd.read_csv(tmp_path / "a" / "runs.csv")
@@ -147,8 +145,8 @@ def test_the_images_are_looked_at_once_for_all_runs(jobs, biq2021, tmp_path, mon
         say("warning: of something")
         say("epoch 1")
 
-    monkeypatch.setattr(jobs_module, "train", stand_in)
-    monkeypatch.setattr(jobs_module, "start_processes", Here)
+    monkeypatch.setattr(module, "train", stand_in)
+    monkeypatch.setattr(module, "start_processes", Here)
     base = TrainConfig.of(
         dataset="biq2021",
         data_dir=biq2021,
@@ -161,7 +159,7 @@ def test_the_images_are_looked_at_once_for_all_runs(jobs, biq2021, tmp_path, mon
     asked = AblateConfig("scales", base, jobs=jobs)
     monkeypatch.setattr(module, "build", lambda *_: None)
     said = []
-    assert module.train_all(runs, runs, asked, said.append, after_each=lambda _: None) == {}
+    assert [(run, reason) for run, reason in module.train_runs(runs, runs, asked, said.append) if reason] == []
     assert sum(line.endswith("warning: of something") for line in said) == 6
     if jobs == 2:
         assert "single, seed 0: warning: of something" in said
@@ -190,7 +188,7 @@ class Here:
 
 
 def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, tmp_path, monkeypatch, capsys):
-    train = jobs_module.train
+    train = module.train
 
     def failing(config, **more):
         if config.network.fusion == "concat" and config.run.seed == 4:
@@ -199,7 +197,7 @@ def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, tmp_path,
             raise RuntimeError("out of memory")
         return train(config, **more)
 
-    monkeypatch.setattr(jobs_module, "train", failing)
+    monkeypatch.setattr(module, "train", failing)
     with pytest.raises(SystemExit) as end:
         ablate(
             monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 3, "--seed", 4, "--run_dir",
@@ -225,7 +223,7 @@ def test_a_run_that_was_begun_otherwise_is_refused_before_any_goes_on(finished, 
     shutil.copytree(finished / "concat-seed3", tmp_path / "concat-seed3")
     (tmp_path / "concat-seed3" / "test.json").unlink()
     asked = AblateConfig("scales", TrainConfig.of(seed=3), seeds=1)
-    with pytest.raises(FusiqaError, match=r"concat-seed3 was begun with another `dataset` and "):
+    with pytest.raises(FusiqaError, match=r"concat-seed3 has other settings: `dataset` biq2021 -> synthetic, "):
         plan_runs(asked, PRESETS["scales"].variants, tmp_path)
 
 
@@ -265,14 +263,14 @@ def test_finished_runs_on_other_images_or_in_another_precision_are_refused(
     (folder / "concat-seed3" / "config.json").write_text(json.dumps(record))
     with pytest.raises(SystemExit):
         ablate(monkeypatch, *asked, "--seeds", 2)
-    assert "was finished with another --precision (bf16, and 32 now)" in capsys.readouterr().err
+    assert "has other settings: --precision bf16 -> 32; choose another" in capsys.readouterr().err
 
 
 def test_a_narrower_report_leaves_nothing_of_the_wider_one(biq2021, finished, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "narrow"
     shutil.copytree(finished, folder)
     (folder / "single-seed3" / "test.json").unlink()
-    monkeypatch.setattr(jobs_module, "train", lambda *_, **__: (_ for _ in ()).throw(FusiqaError("not today")))
+    monkeypatch.setattr(module, "train", lambda *_, **__: (_ for _ in ()).throw(FusiqaError("not today")))
     with pytest.raises(SystemExit):
         ablate(
             monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 1, "--seed", 3, "--run_dir", folder,

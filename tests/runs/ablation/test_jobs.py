@@ -10,7 +10,7 @@ HARNESS = """
 import os, signal, sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from fusiqa.runs.ablation import jobs as module
+from fusiqa.runs.ablation import ablate as module
 
 def stand_in(config, prepared):
     own = Path(config.folder, f"{config.name}.tmp")
@@ -30,8 +30,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
     module.train_quietly, module.resuming = stand_in, own
     runs = [SimpleNamespace(name=name, folder=folder, slow=slow == "slow") for name in names]
-    report = lambda failures: print("report", flush=True)
-    module.train_in_parallel(runs, None, print, jobs=2, gpus=0, after_each=report)
+    for run, reason in module.train_in_parallel(runs, None, print, jobs=2, gpus=0):
+        print("ended", run.name, reason, flush=True)
 """
 
 
@@ -80,4 +80,4 @@ def test_a_killed_process_is_told_and_not_a_riddle(tmp_path):
     assert "fewer `jobs` to use less memory" in said
     assert "finished: a" in out
     assert "a: warning: of something" in out
-    assert "report" in out
+    assert "ended a None" in out

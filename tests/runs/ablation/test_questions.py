@@ -6,8 +6,7 @@ from pages import ROOT, blocks
 from fusiqa.config import AblateConfig, ScaleWeighing, TrainConfig
 from fusiqa.config.train import groups
 from fusiqa.errors import FusiqaError
-from fusiqa.runs.ablation.ablate import plan_runs
-from fusiqa.runs.ablation.questions import PRESETS, SHARED, find_question, select_variants
+from fusiqa.runs.ablation.questions import PRESETS, SHARED, find_question, plan_runs, select_variants
 
 GOOD = """
 question = "Does dropout in the attention network matter?"
