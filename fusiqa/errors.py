@@ -1,6 +1,7 @@
 """The one error that a user's mistake raises. It knows nothing about where it is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 LISTED_AT_MOST = 5
 
@@ -10,6 +11,15 @@ class FusiqaError(ValueError):
 
     The command line prints the message without a traceback and ends with exit code 2.
     """
+
+
+@contextmanager
+def needing(extra: str, what: str) -> Iterator[None]:
+    """Turn a missing package into a FusiqaError that names what needs it and the extra that installs it."""
+    try:
+        yield
+    except ImportError as absent:
+        raise FusiqaError(f"{what} needs {absent.name}: pip install 'fusiqa[{extra}]'") from absent
 
 
 def listed(offenders: Sequence[str]) -> str:

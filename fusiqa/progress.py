@@ -12,7 +12,13 @@ Say = Callable[[str], object]
 
 
 def progress_bar(
-    items: Iterable[Any] | None = None, *, what: str, total: int | None = None, unit: str = "images", shown: bool
+    items: Iterable[Any] | None = None,
+    *,
+    what: str,
+    total: int | None = None,
+    initial: int = 0,
+    unit: str = "images",
+    shown: bool,
 ) -> tqdm[Any]:
     """A bar that counts the items as they are taken, or is moved by its `update`.
 
@@ -20,7 +26,8 @@ def progress_bar(
         items: what is gone through; None for a bar that is moved by hand.
         what: is done with them.
         total: their number, where it is known and they do not tell.
+        initial: how many were done before.
         unit: what they are.
         shown: whether a bar is wanted; it is shown on a terminal alone.
     """
-    return tqdm(items, desc=what, total=total, unit=f" {unit}", disable=None if shown else True)
+    return tqdm(items, desc=what, total=total, initial=initial, unit=f" {unit}", disable=None if shown else True)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from fusiqa.config import ScoreConfig, ScoreRange
 from fusiqa.io import check_output
+from fusiqa.progress import progress_bar
 from fusiqa.scoring.inputs import STANDARD_INPUT, walk
 from fusiqa.scoring.result import described, weights_in
 from fusiqa.scoring.scorer import Scorer
@@ -34,7 +35,7 @@ def score_images(config: ScoreConfig) -> int:
     )
     counts: Counter[str] = Counter()
     if config.output is None:
-        _print_rows(scorer, config, counts)
+        _draw(config, _print_rows(scorer, config, counts), scorer.score_range)
         _say(counts)
         return counts["failed"]
     with recording(config, model=scorer.info.name) as record:
@@ -47,11 +48,9 @@ def score_images(config: ScoreConfig) -> int:
 
 def _scored(scorer: Scorer, config: ScoreConfig, counts: Counter[str], *, done: set[str]) -> Iterator[Row]:
     """The rows of the images that have none yet, counted, with a bar that learns the total meanwhile."""
-    say = partial(tqdm.write, file=sys.stderr)
-    images = (image for image in walk(config.paths, say=say) if image.name not in done)
-    shown = config.progress and sys.stderr.isatty()
-    with tqdm(desc="scoring", unit=" images", disable=not shown, initial=len(done)) as bar:
-        if shown and STANDARD_INPUT not in config.paths:
+    images = (image for image in walk(config.paths, say=partial(tqdm.write, file=sys.stderr)) if image.name not in done)
+    with progress_bar(what="scoring", initial=len(done), shown=config.progress) as bar:
+        if not bar.disable and STANDARD_INPUT not in config.paths:
             threading.Thread(target=_count, args=(config.paths, bar), daemon=True).start()
         for result in scorer.stream(images):
             counts["scored" if result.ok else "failed"] += 1
@@ -63,8 +62,8 @@ def _count(paths: Iterable[str], bar: tqdm) -> None:
     bar.total = sum(1 for _ in walk(paths))
 
 
-def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> None:
-    """Rows as they come, to a terminal or a pipe; at the end where they are to be selected or sorted."""
+def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> list[Row]:
+    """Print rows as they come, or at the end if they are selected or sorted; those that a sheet is to show."""
     if sys.stdout.isatty():
         low, high = scorer.score_range
         print(f"{HEAD}   (scores on {low:g} to {high:g}, higher is better)")
@@ -81,7 +80,7 @@ def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> No
     finally:
         for row in select(rows, config) if config.chooses else ():
             show(row)
-    _draw(config, rows, scorer.score_range)
+    return rows
 
 
 def _show(row: Row) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fusiqa.config import ScoreConfig
-from fusiqa.errors import FusiqaError
+from fusiqa.errors import FusiqaError, needing
 from fusiqa.io import hold
 from fusiqa.scoring.image import ENDINGS
 from fusiqa.scoring.inputs import ImageInput, file_image, nothing_in, walk
@@ -33,12 +33,9 @@ def score_on_cluster(config: ScoreConfig) -> int:
     A process that is killed is started again, and its images are scored again: rows are neither lost nor doubled.
     FusiqaError: Ray is not installed, nothing to score, or an output that must not be written.
     """
-    try:
-        import ray
+    with needing("ray", "`engine` ray"):
         import ray.data
         from pyarrow import compute
-    except ImportError as reason:
-        raise FusiqaError("`engine` ray needs Ray Data: pip install 'fusiqa[ray]'") from reason
     assert config.output is not None
     output = config.output if is_url(config.output) else os.path.abspath(config.output)
     with nullcontext() if is_url(output) else hold(Path(output)):
@@ -46,11 +43,10 @@ def score_on_cluster(config: ScoreConfig) -> int:
         ray.init(ignore_reinit_error=True, log_to_driver=False)
         there = ray.cluster_resources()
         gpus, cores = int(there.get("GPU", 0)), there.get("CPU", 1)
-        processes = gpus or max(1, int(cores) // CORES_EACH)
-        wanted = rows_to_score(config, done, blocks=2 * processes)
+        workers = config.workers or gpus or max(1, int(cores) // CORES_EACH)
+        wanted = rows_to_score(config, done, blocks=2 * workers)
         expected = len(done) + (asked := wanted.count())
         if asked:
-            workers = config.workers or processes
             scored = wanted.map_batches(
                 ScoringProcess,
                 fn_constructor_args=(config.model, config.device, config.backend, config.readers),
@@ -63,8 +59,8 @@ def score_on_cluster(config: ScoreConfig) -> int:
             )
             scored.write_parquet(f"{output}/{UNFINISHED}")
             keep_whole_files(output)
-        total = stored(output).count_rows()
-        failed = stored(output).count_rows(filter=compute.field("score").is_null())
+        rows = stored(output)
+        total, failed = rows.count_rows(), rows.count_rows(filter=compute.field("score").is_null())
     if total != expected:
         raise FusiqaError(f"{output} has {total:,} rows, expected {expected:,}: was something else written there?")
     print(f"{total - failed:,} of {total:,} images have a score; written to {output}", file=sys.stderr)
@@ -85,7 +81,7 @@ class ScoringProcess:
 
 def image_in_row(row: dict[str, Any]) -> ImageInput:
     """The image that a row holds in `bytes`, or names by `path`."""
-    path, content = row["path"], row.get("bytes")
+    path, content = row["path"], row["bytes"]
     if content is not None:
         return ImageInput(path, partial(bytes, content))
     return ImageInput(path, lambda: files_at(path)[0].cat_file(path), path) if is_url(path) else file_image(path)
@@ -100,7 +96,7 @@ def rows_to_score(config: ScoreConfig, done: set[str], *, blocks: int) -> Any:
         names = part.schema().names
         if not {"path", "bytes"} & set(names):
             raise FusiqaError(f"the Parquet has the columns {', '.join(names)}; expected path or bytes (of an image)")
-        parts.append(part.map_batches(without_done, fn_args=(done,), batch_format="pyarrow"))
+        parts.append(part.map_batches(partial(without_done, done=done), batch_format="pyarrow"))
     if others := [path for path in config.paths if not is_parquet(path)]:
         names = (name for name in named(others) if name not in done)
         tables = []  # a block each, made when the one before it is stored
@@ -108,7 +104,7 @@ def rows_to_score(config: ScoreConfig, done: set[str], *, blocks: int) -> Any:
             tables.append(pa.table({"path": taken, "bytes": [None] * len(taken)}, schema))
         listed = ray.data.from_arrow(tables or [schema.empty_table()])
         parts.append(listed if len(tables) > blocks else listed.repartition(blocks))
-    return reduce(lambda first, second: first.union(second), parts)
+    return reduce(ray.data.Dataset.union, parts)
 
 
 def without_done(table: Any, done: set[str]) -> Any:
@@ -129,18 +125,16 @@ def named(paths: list[str]) -> Iterator[str]:
     for url in filter(is_url, paths):
         try:
             files, root = files_at(url)
-            names = files.find(root)
+            images = [name for name in files.find(root) if os.path.splitext(name)[1].lower() in ENDINGS]
         except Exception as reason:  # each store's client raises its own
             raise FusiqaError(f"{url} cannot be listed: {str(reason) or type(reason).__name__}") from reason
-        for name in names:
-            if os.path.splitext(name)[1].lower() in ENDINGS:
-                found = True
-                yield files.unstrip_protocol(name)
-    here = [path for path in paths if not is_url(path)]
-    for image in walk(here, say=partial(print, file=sys.stderr)) if here else ():
-        found = True
-        yield os.path.abspath(image.path or image.name)
-    if not found:
+        found = found or bool(images)
+        yield from map(files.unstrip_protocol, images)
+    if here := [path for path in paths if not is_url(path)]:
+        yield from (
+            os.path.abspath(image.path or image.name) for image in walk(here, say=partial(print, file=sys.stderr))
+        )
+    elif not found:
         raise FusiqaError(nothing_in(paths))
 
 
@@ -165,10 +159,8 @@ def earlier(output: str, config: ScoreConfig) -> set[str]:
         raise FusiqaError(f"{output} has rows already; add `resume` to continue it, or `overwrite` to discard them")
     keep_whole_files(output)
     rows = stored(output).to_table(columns=["path", "model"])
-    if models := rows["model"].unique().to_pylist():
-        name = Scorer(config.model, device="cpu", backend=config.backend).info.name
-        for model in models:
-            check_model(output, model, name)
+    for model in rows["model"].unique().to_pylist():
+        check_model(output, model, Scorer(config.model, device="cpu", backend=config.backend).info.name)
     return set(rows["path"].to_pylist())
 
 

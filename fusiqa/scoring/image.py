@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from fusiqa.errors import FusiqaError
+from fusiqa.errors import FusiqaError, needing
 
 DECODING = 2  # incremented with every change of the decoded pixels, so that no cache keeps the old ones
 Pixels = UInt8[np.ndarray, "height width 3"]  # an image: 0-255, sRGB
@@ -140,10 +140,8 @@ def _without_oversized(content: bytes) -> bytes:
 @cache
 def register_heic() -> None:
     """Teach Pillow to read HEIC, when the first such image comes. Raises FusiqaError without the extra `heic`."""
-    try:
+    with needing("heic", "a HEIC image"):
         import pi_heif
-    except ImportError as error:
-        raise FusiqaError("a HEIC image, which needs one more library: pip install 'fusiqa[heic]'") from error
     pi_heif.register_heif_opener()
 
 

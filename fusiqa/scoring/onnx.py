@@ -23,15 +23,13 @@ class OnnxNetwork:
     """A `Network` in ONNX Runtime; pickled, it is its path, and a process that was forked opens the file again.
 
     Args:
-        path: a file that `fusiqa export` wrote; FusiqaError for another, and without onnxruntime.
+        path: a file that `fusiqa export` wrote; FusiqaError for another.
         device: "auto" (the GPU where the installed runtime has one), "cpu", "cuda", "cuda:1"; FusiqaError for others.
     """
 
     def __init__(self, path: Path, *, device: str = "auto", windows: bool = False) -> None:
-        try:
-            import onnxruntime
-        except ImportError as reason:
-            raise FusiqaError("backend onnx needs onnxruntime: pip install 'fusiqa[onnx]'") from reason
+        import onnxruntime
+
         self._open = partial(OnnxNetwork, path, device=device, windows=windows)
         self._process = os.getpid()
         providers = _providers(device, onnxruntime.get_available_providers())

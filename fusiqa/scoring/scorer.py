@@ -259,10 +259,8 @@ def _prefers_onnx(*, device: str, backend: str) -> bool:
     """Whether a model that has an ONNX file is run by it."""
     if backend != "auto" or find_spec("torch") is None:
         return backend != "torch"
-    if find_spec("onnxruntime") is None or device not in ("auto", "cpu"):
-        return False
-    if device == "cpu" or not any(map(os.path.exists, GPU_FILES)):
-        return True
+    if device != "auto" or not any(map(os.path.exists, GPU_FILES)):
+        return device in ("auto", "cpu")
     from fusiqa.scoring.torch import choose_device
 
     return choose_device(device).type == "cpu"

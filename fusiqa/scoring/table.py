@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fusiqa.config import ScoreConfig
-from fusiqa.errors import FusiqaError
+from fusiqa.errors import FusiqaError, needing
 from fusiqa.io import check_output, hold, write_atomically
 from fusiqa.scoring.result import COLUMNS, FLAW_COLUMNS, SCALE_COLUMNS
 
@@ -217,8 +217,6 @@ def parquet_schema() -> Any:
 
 def pyarrow() -> Any:
     """The library, with its Parquet. Raises FusiqaError where it is not installed."""
-    try:
+    with needing("parquet", "Parquet"):
         import pyarrow.parquet
-    except ImportError as reason:
-        raise FusiqaError("Parquet needs pyarrow: pip install 'fusiqa[parquet]', or write .csv or .jsonl") from reason
     return pyarrow

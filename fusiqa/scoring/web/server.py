@@ -6,7 +6,7 @@ import socket
 import sys
 
 from fusiqa.config.commands import LOOPBACK, ServeConfig
-from fusiqa.errors import FusiqaError
+from fusiqa.errors import FusiqaError, needing
 from fusiqa.scoring.scorer import Scorer
 
 
@@ -15,13 +15,11 @@ def serve(config: ServeConfig) -> None:
 
     Raises FusiqaError: the extra is not installed, no model, or an address in use.
     """
-    try:
+    with needing("serve", "fusiqa serve"):
         import uvicorn
 
         from fusiqa.scoring.web.app import make_app
         from fusiqa.scoring.web.connection import Connection
-    except ImportError as reason:
-        raise FusiqaError(f"fusiqa serve needs {reason.name}: pip install 'fusiqa[serve]'") from reason
     listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
