@@ -23,8 +23,8 @@ Row = dict[str, Any]
 FLOATS = ("score", "spread", *SCALE_COLUMNS, *FLAW_COLUMNS)
 TYPES = {**dict.fromkeys(COLUMNS, str), **dict.fromkeys(FLOATS, float), "width": int, "height": int}
 ROWS_AT_ONCE = 10_000  # of a Parquet file's row group
+EXPECTED = f"expected the columns {', '.join(COLUMNS)}"
 RECORD_ENDING = ".all.jsonl"
-EXPECTED = f"is not a table of scores: expected the columns {', '.join(COLUMNS)}"
 LONGEST_LINE = 1_000_000  # bytes that are looked at for the end of a first line
 
 
@@ -72,9 +72,9 @@ def _earlier(record: Path, config: ScoreConfig, model: str) -> tuple[set[str], i
     for path in found:
         check_output(path, replace=config.resume or config.overwrite, ours=is_table, how=how)
     if config.overwrite:
-        while found:
-            found.pop().unlink()
-    if not found:
+        for path in found:
+            path.unlink()
+    if config.overwrite or not found:
         return set(), 0
     if not is_parquet(found[0]):
         drop_torn_line(found[0])
@@ -99,8 +99,10 @@ def select(rows: Iterable[Row], config: ScoreConfig) -> Iterable[Row]:
         high = math.inf if config.below is None else config.below
         low = -math.inf if config.above is None else config.above
         rows = (row for row in rows if row["score"] is not None and low < row["score"] < high)
-    order = "best" if config.top else "worst" if config.bottom else config.sort
-    sign = -1 if order == "best" else order == "worst"  # 0: by path alone, as ties of scores are
+    order: str = config.sort
+    if config.top or config.bottom:
+        order = "best" if config.top else "worst"
+    sign = {"best": -1, "worst": 1}.get(order, 0)  # 0: by path alone, as ties of scores are
 
     def key(row: Row) -> tuple[object, float, str]:
         return sign and row["score"] is None, sign * (row["score"] or 0.0), row["path"]
@@ -112,17 +114,17 @@ def select(rows: Iterable[Row], config: ScoreConfig) -> Iterable[Row]:
 
 def row_writer(file: Any, ending: str, *, header: bool) -> Callable[[Row], None]:
     """A function that adds a row to an open .csv or .jsonl file and flushes it."""
-    table, is_csv = csv.DictWriter(file, COLUMNS, lineterminator="\n"), ending.lower() == ".csv"
+    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    if header and is_csv(ending):
+        table.writeheader()
 
     def write(row: Row) -> None:
-        if is_csv:
+        if is_csv(ending):
             table.writerow(row)
         else:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
         file.flush()
 
-    if is_csv and header:
-        write(dict(zip(COLUMNS, COLUMNS, strict=True)))
     return write
 
 
@@ -148,30 +150,28 @@ def is_table(path: Path) -> bool:
     """Whether a file begins as a table of scores does; an empty one, or a header that was cut short, counts."""
     if is_parquet(path):
         return parquet_columns(path) == COLUMNS
-    is_csv = path.suffix.lower() == ".csv"
-    begin = (",".join(COLUMNS) if is_csv else '{"path": "').encode()
+    begin = (",".join(COLUMNS) if is_csv(path) else '{"path": "').encode()
     with open(path, "rb") as file:
         line = file.readline(LONGEST_LINE)
-    first = line.rstrip(b"\r\n")
     if not line.endswith(b"\n"):
-        return first.startswith(begin) or begin.startswith(first)
-    return first == begin if is_csv else tuple(_from_json(first)) == COLUMNS
+        return line.startswith(begin) or begin.startswith(line.rstrip(b"\r"))
+    return line.rstrip(b"\r\n") == begin if is_csv(path) else tuple(_from_json(line)) == COLUMNS
 
 
 def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a table of scores. Raises FusiqaError for a file that is none."""
     if is_parquet(path):
         if not is_table(path):
-            raise FusiqaError(f"{path} {EXPECTED}")
+            raise FusiqaError(f"{path} is not a table of scores: {EXPECTED}")
         for batch in pyarrow().parquet.ParquetFile(path).iter_batches():
             yield from batch.to_pylist()
         return
     with open(path, encoding="utf-8", newline="") as file:
-        lines = csv.DictReader(file) if path.suffix.lower() == ".csv" else map(_from_json, file)
+        lines = csv.DictReader(file) if is_csv(path) else map(_from_json, file)
         for number, row in enumerate(lines, start=1):
-            if tuple(row) != COLUMNS:
-                raise FusiqaError(f"{path}, row {number}, {EXPECTED}")
             try:
+                if tuple(row) != COLUMNS:
+                    raise ValueError(EXPECTED)
                 values = {name: None if value in (None, "") else TYPES[name](value) for name, value in row.items()}
             except (TypeError, ValueError) as reason:
                 raise FusiqaError(f"{path}, row {number}, is not a row of scores: {reason}") from reason
@@ -194,6 +194,10 @@ def drop_torn_line(path: Path) -> None:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 end = content.rfind(b"\n") + 1
             file.truncate(end)
+
+
+def is_csv(path: str | Path) -> bool:
+    return str(path).lower().endswith(".csv")
 
 
 def is_parquet(path: str | Path) -> bool:

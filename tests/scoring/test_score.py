@@ -18,9 +18,11 @@ from PIL import Image
 from tiny_models import CROP, make_model, noise
 
 from fusiqa.cli import SOME_UNREADABLE, USER_MISTAKE, main
+from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.scoring.inputs import listed_names
 from fusiqa.scoring.result import COLUMNS
+from fusiqa.scoring.table import read_rows
 
 PROGRAM = [sys.executable, "-m", "fusiqa", "score"]
 
@@ -258,6 +260,21 @@ def test_a_table_of_somebody_else_is_neither_continued_nor_replaced(folder, mode
         assert score(folder, "--model", model, "--output", output, ask) == USER_MISTAKE
         assert "is not an earlier output of this command" in capsys.readouterr().err
     assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", "path,score\na.png,1\n", "row 1, is not a row of scores: expected the columns path, score, spread"),
+        ("a.csv", f"{','.join(COLUMNS)}\na.png,good\n", "row 1, is not a row of scores: could not convert string"),
+        ("a.jsonl", '{"path": "a.png"}\n', "row 1, is not a row of scores: expected the columns"),
+        ("a.parquet", "text", "a.parquet is not a table of scores: expected the columns"),
+    ],
+)
+def test_what_is_no_table_of_scores_is_not_read(tmp_path, name, content, reason):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(FusiqaError, match=reason):
+        list(read_rows(tmp_path / name))
 
 
 def test_an_image_is_not_drawn_over(folder, model, tmp_path, capsys):
