@@ -24,8 +24,6 @@ from fusiqa.scoring.image import FolderImages
 from fusiqa.scoring.inputs import image_files
 
 SYNTHETIC = "synthetic"  # the built-in data set, which has no files (data/synthetic.py)
-IMAGE_COLUMNS = ("image", "image_name", "filename", "file_name", "file", "path", "name")
-MOS_COLUMNS = ("mos", "mos_zscore", "quality_mos", "mos_quality")  # of a custom table: the first that exists is read
 CUSTOM_RESIZE = "384"  # short side for images of a custom table, pixels: KonIQ-10k's protocol for any aspect ratio
 
 
@@ -78,6 +76,9 @@ class DatasetInfo:
 _TABLE = tomllib.loads(resources.files("fusiqa.data").joinpath("catalog.toml").read_text(encoding="utf-8"))
 KINDS = {name: entry.pop("kinds") for name, entry in _TABLE.items() if "kinds" in entry}
 """How the distortion of an image, or the model that generated it, is found in its name."""
+TABLES = {name: entry.pop("table") for name, entry in _TABLE.items() if "table" in entry}
+"""The columns of the data sets whose ratings are one table, and the folders that their images may be in."""
+CUSTOM_COLUMNS: dict[str, list[str]] = _TABLE.pop("custom")
 BUILT_IN: dict[str, str] = _TABLE.pop(SYNTHETIC)
 CATALOG = tuple(
     DatasetInfo(name=name, **entry | {"score_range": ScoreRange(*map(float, entry["score_range"]))})
@@ -215,10 +216,13 @@ def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
     if custom and path.is_dir():
         raise FusiqaError(f"{dataset} is a folder: give the name of its data set, and the folder as `data_dir`")
     if custom and (path.suffix.lower() in TABLE_ENDINGS or path.is_file()):
-        root = data_dir or path.parent
-        return labels_of_table(path, root, image=IMAGE_COLUMNS, mos=MOS_COLUMNS, split=["split"], group=["group"])
+        return labels_of_table(path, data_dir or path.parent, CUSTOM_COLUMNS)
     info = published(dataset, also=", or the path of a CSV, Parquet or Excel table of images and ratings")
-    return READERS[info.name](_locate(info, data_dir))
+    place, columns = _locate(info, data_dir), TABLES.get(info.name)
+    if columns is None:
+        return READERS[info.name](place)
+    roots = [place.folder / folder for folder in columns["folders"]]
+    return labels_of_table(place.ratings, next(filter(Path.is_dir, roots), roots[0]), columns)
 
 
 def _valid_range(dataset: str, low: float, high: float) -> ScoreRange:

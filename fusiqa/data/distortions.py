@@ -218,51 +218,44 @@ def color_block(image: Unit, blocks: float, random: np.random.Generator) -> Unit
 class Distortion:
     """A function, its parameter at each of KADID-10k's levels, and the two groups that it belongs to."""
 
-    apply: Callable[[Unit, float, np.random.Generator], Unit]
-    parameters: tuple[float, float, float, float, float]
     kind: str  # of the seven of KADID-10k (ibid., table 1)
     flaw: str | None  # that it makes, of those that a model names (`fusiqa.config.model.FLAWS`)
+    parameters: tuple[float, float, float, float, float]
+    apply: Callable[[Unit, float, np.random.Generator], Unit]
 
 
 DISTORTIONS = {  # in the order of KADID-10k's numbers
-    "gaussian_blur": Distortion(gaussian_blur, (0.1, 0.5, 1.0, 2.0, 5.0), "blur", "blur"),
-    "lens_blur": Distortion(lens_blur, (1, 2, 4, 6, 8), "blur", "blur"),
-    "motion_blur": Distortion(motion_blur, (1, 2, 4, 6, 10), "blur", "blur"),
-    "color_diffusion": Distortion(color_diffusion, (1, 3, 6, 8, 12), "colour", "colour"),
-    "color_shift": Distortion(color_shift, (1, 3, 6, 8, 12), "colour", "colour"),
-    "color_quantization": Distortion(color_quantization, (64, 48, 32, 16, 8), "colour", "colour"),
-    "color_saturation_hsv": Distortion(color_saturation_hsv, (0.4, 0.2, 0.1, 0.0, -0.4), "colour", "colour"),
-    "color_saturation_lab": Distortion(  # a and b of CIELAB times a factor, at constant lightness
-        lambda x, k, _: lab_to_rgb(rgb_to_lab(x) * np.array((1, k, k), np.float32)), (1, 2, 3, 6, 9), "colour", "colour"
-    ),
-    "jpeg2000": Distortion(jpeg2000, (16, 32, 45, 120, 170), "compression", "compression"),
-    "jpeg": Distortion(jpeg, (43, 36, 24, 7, 4), "compression", "compression"),
-    "white_noise": Distortion(white_noise, (0.001, 0.002, 0.003, 0.005, 0.01), "noise", "noise"),
-    "white_noise_ycbcr": Distortion(white_noise_ycbcr, (0.0001, 0.0005, 0.001, 0.002, 0.003), "noise", "noise"),
-    "impulse_noise": Distortion(impulse_noise, (0.001, 0.005, 0.01, 0.02, 0.03), "noise", "noise"),
-    "multiplicative_noise": Distortion(  # each value times one plus Gaussian noise of a variance
-        lambda x, v, random: x * (1 + gaussian(x, v, random)), (0.001, 0.005, 0.01, 0.02, 0.05), "noise", "noise"
-    ),
-    "denoise": Distortion(denoise, (0.002, 0.005, 0.015, 0.04, 0.08), "noise", "blur"),
-    "brighten": Distortion(  # lightness of CIELAB, in 0-1, to a power: black and white stay
-        lambda x, k, _: map_lightness(x, lambda light: light ** (1 / (1 + k))),
-        (0.1, 0.2, 0.4, 0.7, 1.1), "brightness", "exposure",
-    ),
-    "darken": Distortion(
-        lambda x, k, _: map_lightness(x, lambda light: light ** (1 + 2 * k)),
-        (0.05, 0.1, 0.2, 0.4, 0.8), "brightness", "exposure",
-    ),
-    "mean_shift": Distortion(lambda x, shift, _: x + shift, (0.15, 0.08, 0.0, -0.08, -0.15), "brightness", "exposure"),
-    "jitter": Distortion(jitter, (0.05, 0.1, 0.2, 0.5, 1.0), "spatial", None),
-    "non_eccentricity_patch": Distortion(non_eccentricity_patch, (20, 40, 60, 80, 100), "spatial", "blocks"),
-    "pixelate": Distortion(pixelate, (0.01, 0.05, 0.1, 0.2, 0.5), "spatial", "blocks"),
-    "quantization": Distortion(quantization, (20, 16, 13, 10, 7), "spatial", "colour"),
-    "color_block": Distortion(color_block, (2, 4, 6, 8, 10), "spatial", "blocks"),
-    "high_sharpen": Distortion(  # unsharp masking: a multiple of the difference from a blur of one pixel is added
-        lambda x, k, random: x + k * (x - gaussian_blur(x, 1, random)),
-        (1, 2, 3, 6, 12), "sharpness and contrast", "sharpening",
-    ),
-    "contrast_change": Distortion(contrast_change, (0.3, 0.15, 0.0, -0.4, -0.6), "sharpness and contrast", "exposure"),
+    "gaussian_blur": Distortion("blur", "blur", (0.1, 0.5, 1.0, 2.0, 5.0), gaussian_blur),
+    "lens_blur": Distortion("blur", "blur", (1, 2, 4, 6, 8), lens_blur),
+    "motion_blur": Distortion("blur", "blur", (1, 2, 4, 6, 10), motion_blur),
+    "color_diffusion": Distortion("colour", "colour", (1, 3, 6, 8, 12), color_diffusion),
+    "color_shift": Distortion("colour", "colour", (1, 3, 6, 8, 12), color_shift),
+    "color_quantization": Distortion("colour", "colour", (64, 48, 32, 16, 8), color_quantization),
+    "color_saturation_hsv": Distortion("colour", "colour", (0.4, 0.2, 0.1, 0.0, -0.4), color_saturation_hsv),
+    "color_saturation_lab": Distortion("colour", "colour", (1, 2, 3, 6, 9),  # a and b of CIELAB times a factor
+        lambda image, factor, _: lab_to_rgb(rgb_to_lab(image) * np.array((1, factor, factor), np.float32))),
+    "jpeg2000": Distortion("compression", "compression", (16, 32, 45, 120, 170), jpeg2000),
+    "jpeg": Distortion("compression", "compression", (43, 36, 24, 7, 4), jpeg),
+    "white_noise": Distortion("noise", "noise", (0.001, 0.002, 0.003, 0.005, 0.01), white_noise),
+    "white_noise_ycbcr": Distortion("noise", "noise", (0.0001, 0.0005, 0.001, 0.002, 0.003), white_noise_ycbcr),
+    "impulse_noise": Distortion("noise", "noise", (0.001, 0.005, 0.01, 0.02, 0.03), impulse_noise),
+    "multiplicative_noise": Distortion("noise", "noise", (0.001, 0.005, 0.01, 0.02, 0.05),  # of a variance, around 1
+        lambda image, variance, random: image * (1 + gaussian(image, variance, random))),
+    "denoise": Distortion("noise", "blur", (0.002, 0.005, 0.015, 0.04, 0.08), denoise),
+    "brighten": Distortion("brightness", "exposure", (0.1, 0.2, 0.4, 0.7, 1.1),  # black and white stay
+        lambda image, strength, _: map_lightness(image, lambda light: light ** (1 / (1 + strength)))),
+    "darken": Distortion("brightness", "exposure", (0.05, 0.1, 0.2, 0.4, 0.8),
+        lambda image, strength, _: map_lightness(image, lambda light: light ** (1 + 2 * strength))),
+    "mean_shift": Distortion("brightness", "exposure", (0.15, 0.08, 0.0, -0.08, -0.15),
+        lambda image, shift, _: image + shift),
+    "jitter": Distortion("spatial", None, (0.05, 0.1, 0.2, 0.5, 1.0), jitter),
+    "non_eccentricity_patch": Distortion("spatial", "blocks", (20, 40, 60, 80, 100), non_eccentricity_patch),
+    "pixelate": Distortion("spatial", "blocks", (0.01, 0.05, 0.1, 0.2, 0.5), pixelate),
+    "quantization": Distortion("spatial", "colour", (20, 16, 13, 10, 7), quantization),
+    "color_block": Distortion("spatial", "blocks", (2, 4, 6, 8, 10), color_block),
+    "high_sharpen": Distortion("sharpness and contrast", "sharpening", (1, 2, 3, 6, 12),  # unsharp masking
+        lambda image, amount, random: image + amount * (image - gaussian_blur(image, 1, random))),
+    "contrast_change": Distortion("sharpness and contrast", "exposure", (0.3, 0.15, 0.0, -0.4, -0.6), contrast_change),
 }  # fmt: skip
 KIND_OF_DISTORTION = {name: distortion.kind for name, distortion in DISTORTIONS.items()}
 FLAW_OF_DISTORTION = {name: distortion.flaw for name, distortion in DISTORTIONS.items()}

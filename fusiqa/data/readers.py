@@ -1,4 +1,4 @@
-"""One reader per data set, from its folder to images, ratings, splits and groups; catalog.toml has its facts."""
+"""Readers of data sets whose ratings are more than one plain table, from a folder to the labels of its images."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def koniq10k(place: Place) -> Labels:
     if place.ratings.suffix == ".json":
         return _koniq10k_lists(place)
     root = place.folder / _koniq_size(place)
-    return table.labels_of_table(place.ratings, root, image=["image_name"], mos=["MOS"], split=["set"])
+    return table.labels_of_table(place.ratings, root, {"image": ["image_name"], "mos": ["MOS"], "split": ["set"]})
 
 
 def _koniq_size(place: Place) -> str:
@@ -84,16 +84,11 @@ def _koniq10k_lists(place: Place) -> Labels:
     return Labels(pd.concat(parts, ignore_index=True), root)
 
 
-def spaq(place: Place) -> Labels:
-    """SPAQ: its spreadsheet, or a CSV with the same columns, and TestImage/."""
-    return table.labels_of_table(place.ratings, place.folder / "TestImage", image=["Image name"], mos=["MOS"])
-
-
 def biq2021(place: Place) -> Labels:
     """BIQ2021: one sheet per split, and Images/."""
     root, parts = place.folder / "Images", []
     for split, sheet in BIQ2021_SHEETS.items():
-        part = table.labels_of_table(place.folder / sheet, root, image=["Image Name"], mos=["MOS"]).table
+        part = table.labels_of_table(place.folder / sheet, root, {"image": ["Image Name"], "mos": ["MOS"]}).table
         parts.append(part.assign(split=split))
     return Labels(pd.concat(parts, ignore_index=True), root)
 
@@ -151,18 +146,6 @@ def uhd_iqa(place: Place) -> Labels:
     return table.labels(place.folder, names, rows.column("quality_mos"), splits=rows.splits("set"))
 
 
-def agiqa3k(place: Place) -> Labels:
-    """AGIQA-3K, of generated images: data.csv, and the images beside it or in images/; one prompt is one content."""
-    root = _first(place.folder, ("images", "."), of="agiqa-3k")
-    return table.labels_of_table(place.ratings, root, image=["name"], mos=["mos_quality"], group=["prompt"])
-
-
-def kadid10k(place: Place) -> Labels:
-    """KADID-10k: dmos.csv, in which higher is better despite its name, and images/."""
-    root = place.folder / "images"
-    return table.labels_of_table(place.ratings, root, image=["dist_img"], mos=["dmos"], group=["ref_img"])
-
-
 def tid2013(place: Place) -> Labels:
     """TID2013: mos_with_names.txt ("5.51429 I01_01_1.bmp"), and distorted_images/, whose names differ in case."""
     mos, names = table.read_pairs(place.ratings, separator=None)
@@ -215,7 +198,6 @@ def pipal(place: Place) -> Labels:
 
 
 READERS: dict[str, Callable[[Place], Labels]] = {
-    "koniq-10k": koniq10k, "spaq": spaq, "biq2021": biq2021, "clive": clive, "flive": flive, "bid": bid,
-    "uhd-iqa": uhd_iqa, "agiqa-3k": agiqa3k, "kadid-10k": kadid10k, "tid2013": tid2013, "csiq": csiq, "live": live,
-    "pipal": pipal,
+    "koniq-10k": koniq10k, "biq2021": biq2021, "clive": clive, "flive": flive, "bid": bid, "uhd-iqa": uhd_iqa,
+    "tid2013": tid2013, "csiq": csiq, "live": live, "pipal": pipal,
 }  # fmt: skip

@@ -68,15 +68,14 @@ def group_copies(ratings: Ratings, contents: Mapping[str, str]) -> Ratings:
 
 
 def _cut(ratings: Ratings, name: Split, *, fraction: float, seed: int) -> Ratings:
-    """Move about this fraction of the training images to a new split, at least one group: FusiqaError if it is alone.
+    """Move groups of training images, in an order by hash, to a new split until it is closest to the fraction.
 
-    Groups are moved whole, the first ones in an order by hash, until the number of images is closest to the fraction.
+    At least one is moved and one stays: FusiqaError if there is one alone.
     """
     table = ratings.table.assign(split=ratings.table["split"].where(ratings.table["split"].notna(), "train"))
     sizes = table["group"][table["split"] == "train"].value_counts()
     if len(sizes) < 2:
-        left = f"{len(sizes)} group of images is left for train and {name}, which need one each"
-        raise FusiqaError(f"{ratings.name}: {left}; add images of other contents")
+        raise FusiqaError(f"{ratings.name}: {len(sizes)} group of images for train and {name}, which need one each")
     order = sorted(sizes.index, key=lambda group: hashlib.sha256(f"{seed}/{name}/{group}".encode()).digest())
     reached = sizes[order[:-1]].cumsum()  # the last group stays behind
     moved = order[: int((reached - fraction * sizes.sum()).abs().argmin()) + 1]
@@ -89,8 +88,7 @@ def check_no_leak(ratings: Ratings) -> None:
     sides = ratings.table.dropna(subset="split").groupby("group", sort=True)["split"].unique()
     leaking = [f"{group} ({', '.join(sorted(on))})" for group, on in sides.items() if len(on) > 1]
     if leaking:
-        groups = f"{listed(leaking)}; identical files count as one group"
-        raise FusiqaError(f"{ratings.name}: the split leaks: groups on more than one side: {groups}")
+        raise FusiqaError(f"{ratings.name}: the split leaks: groups or copies on more than one side: {listed(leaking)}")
 
 
 def split_fingerprint(ratings: Ratings) -> str:

@@ -9,7 +9,7 @@ import re
 import unicodedata
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +27,6 @@ DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 SPLIT_WORDS |= {"validation": "validation", "test": "test"}
 Cells = Iterable[object]
-Names = Sequence[str]
 
 
 @contextmanager
@@ -242,10 +241,8 @@ def labels(
     return Labels(pd.DataFrame(columns, dtype=object).astype({"mos": float}), root)
 
 
-def labels_of_table(
-    path: Path, root: Path, *, image: Names, mos: Names, split: Names = (), group: Names = ()
-) -> Labels:
-    """The labels in a table that has a column of each, by any of the names given."""
-    table = read_table(path)
-    images, ratings = table.images(*image), table.column(*mos)
-    return labels(root, images, ratings, splits=table.splits(*split), groups=table.find(*group))
+def labels_of_table(path: Path, root: Path, columns: Mapping[str, Sequence[str]]) -> Labels:
+    """The labels in a table, by the names that its columns may have: image and mos, perhaps split and group."""
+    table, split, group = read_table(path), columns.get("split", ()), columns.get("group", ())
+    images, mos = table.images(*columns["image"]), table.column(*columns["mos"])
+    return labels(root, images, mos, splits=table.splits(*split), groups=table.find(*group))

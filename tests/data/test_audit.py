@@ -179,7 +179,10 @@ def test_alike_images_that_a_draw_may_part_are_a_problem(own: Path):
 
 def test_a_group_on_both_sides_is_named(own: Path):
     edit(own, "1b.jpg,1.5,test,1", "1b.jpg,1.5,train,1")
-    assert "groups on more than one side: 1 (test, train)" in only(audit(str(own), data_dir=None, progress=False)).what
+    assert (
+        "groups or copies on more than one side: 1 (test, train)"
+        in only(audit(str(own), data_dir=None, progress=False)).what
+    )
 
 
 @pytest.mark.parametrize(

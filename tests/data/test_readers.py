@@ -14,9 +14,8 @@ from scipy.io import loadmat, savemat
 
 from fusiqa.data import splits
 from fusiqa.data.audit import check
-from fusiqa.data.catalog import find_dataset, read
+from fusiqa.data.catalog import CATALOG, find_dataset, read
 from fusiqa.data.ratings import Ratings
-from fusiqa.data.readers import READERS
 from fusiqa.errors import FusiqaError
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -356,7 +355,7 @@ def miniature(request, tmp_path):
 
 
 def test_every_data_set_has_a_miniature_or_tests_of_its_own():
-    assert set(MINIATURES) | {"koniq-10k", "spaq", "biq2021"} == set(READERS)
+    assert set(MINIATURES) | {"koniq-10k", "spaq", "biq2021"} == {info.name for info in CATALOG}
 
 
 def test_names_ratings_splits_and_groups_are_as_published(miniature):
