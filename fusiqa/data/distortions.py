@@ -15,7 +15,7 @@ import io
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -286,24 +286,16 @@ def distort(pixels: Pixels, name: str, level: float, *, seed: int) -> Pixels:
     return to_bytes(distortion.apply(to_unit(pixels), parameter, random))
 
 
-class Treatment(NamedTuple):
-    """A distortion at one of KADID-10k's levels, or between two of them."""
-
-    distortion: str
-    level: float
-
-
-Treatments = Mapping[str, Treatment | None]
-EVERY: Treatments = {PRISTINE: None} | {
-    f"{name} {level}": Treatment(name, level) for name in DISTORTIONS for level in LEVELS
-}
+Treatments = Mapping[str, tuple[str, float] | None]
+"""By a name: a distortion and a level, or none."""
+EVERY: Treatments = {PRISTINE: None} | {f"{name} {at}": (name, at) for name in DISTORTIONS for at in LEVELS}
 """Undistorted, and under each of the 25 distortions at each of the 5 levels, named such as "gaussian_blur 3"."""
 
 
 def groups_at(level: float) -> Treatments:
     """The four groups of the published figure of scale weights, in its words."""
     groups = {"Gaussian blur": "gaussian_blur", "JPEG compression": "jpeg", "Color distortion": "color_saturation_lab"}
-    return {group: Treatment(name, level) for group, name in groups.items()} | {PRISTINE: None}
+    return {group: (name, level) for group, name in groups.items()} | {PRISTINE: None}
 
 
 @dataclass(frozen=True)
@@ -354,7 +346,7 @@ def distorted(
     return replace(ratings, table=pd.DataFrame(rows, columns=COLUMNS), images=images, resize="none")
 
 
-def treatment_of(image: str) -> tuple[str, Treatment | None]:
+def treatment_of(image: str) -> tuple[str, tuple[str, float] | None]:
     """The original and the treatment of an image that is named by `EVERY`, such as "a.png::gaussian_blur 3"."""
     name, _, group = image.rpartition(SEPARATOR)
     return name, EVERY[group]
