@@ -103,6 +103,11 @@ class NetworkSettings(Architecture):
         parse_backbone_args(self.backbone_args)
 
     @property
+    def timm_args(self) -> tuple[TimmArg, ...]:
+        """`backbone_args` as timm takes them."""
+        return parse_backbone_args(self.backbone_args)
+
+    @property
     def chosen_fusion(self) -> Fusion:
         """The fusion that the flags ask for. Raises FusiqaError where they contradict each other."""
         if self.fusion is None and not self.multiscale:

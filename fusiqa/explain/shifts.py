@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from fusiqa.data.distortions import KIND_OF_DISTORTION, treatment_of
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.weights import weights_array
 from fusiqa.scoring.result import SCALE_COLUMNS
@@ -40,6 +41,14 @@ def scale_shifts(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
         found = [mean_interval(shifted[:, scale]) for scale in range(len(SCALE_COLUMNS))]
         rows += [(group, scale, m.n, *m.estimate, m.effect, m.p_value) for scale, m in enumerate(found)]
     return pd.DataFrame(rows, columns=["group", "scale", "n", "shift", "low", "high", "effect", "p_value"])
+
+
+def with_treatments(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns original, kind, distortion and level; "none" and 0 for undistorted images."""
+    originals, treatments = zip(*map(treatment_of, table["image"]), strict=True)
+    names, levels = zip(*[treatment or (UNDISTORTED, 0) for treatment in treatments], strict=True)
+    kinds = [KIND_OF_DISTORTION.get(name, UNDISTORTED) for name in names]
+    return table.assign(original=originals, kind=kinds, distortion=names, level=levels)
 
 
 def distortion_shifts(table: pd.DataFrame) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def read_ratings(data: DataSettings) -> Ratings:
     return replace(ratings, resize=str(Resize.parse(ratings.resize if data.resize == "auto" else data.resize)))
 
 
-def prepare(data: DataSettings, ratings: Ratings, *, view: str, say: Say, progress: bool) -> Checked:
+def prepare(data: DataSettings, ratings: Ratings, resize: Resize, *, say: Say, progress: bool) -> Checked:
     """Look at every image and rating, split, and put the cache before what is left."""
     custom = catalog.is_custom(data.dataset)
     if custom and data.score_range is None:
@@ -50,7 +50,6 @@ def prepare(data: DataSettings, ratings: Ratings, *, view: str, say: Say, progre
             found = f"{ratings.name}: the {split} split has {images} images with {rated} different ratings"
             needed = f"a correlation needs {FEWEST_IMAGES} and 2"
             raise FusiqaError(f"{found}; {needed} (`validation_fraction` holds out more)")
-    resize = Resize.parse(ratings.resize, view=view)
     reader = cached(ratings.images, checked.contents, resize, folder=data.cache_dir, gigabytes=data.cache_gb)
     if isinstance(reader, CachedImages):
         say(f"resized images are cached in {reader.store.folder.parent}, at most {data.cache_gb:g} GB (`cache_gb`)")

@@ -6,20 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 
 from fusiqa.config import AttentionConfig
 from fusiqa.data import catalog, splits
 from fusiqa.data.catalog import SYNTHETIC, read_images
-from fusiqa.data.distortions import EVERY, KIND_OF_DISTORTION, PRISTINE, SEPARATOR, distorted, groups_at, treatment_of
+from fusiqa.data.distortions import EVERY, PRISTINE, SEPARATOR, distorted, groups_at
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain import weights
 from fusiqa.explain.hypothesis import Assessment, assess, assess_runs, describe_model, describe_runs, runs_table
 from fusiqa.explain.plots.scales import ImageGates, gate_maps, matrix_panels, scale_bars, scale_heatmap, shift_map
-from fusiqa.explain.shifts import SIGNIFICANT_BELOW, UNDISTORTED, distortion_shifts, format_shifts, scale_shifts
+from fusiqa.explain.shifts import SIGNIFICANT_BELOW, distortion_shifts, format_shifts, scale_shifts, with_treatments
 from fusiqa.io import claim, to_markdown, write_csv, write_text
 from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import Say
@@ -42,7 +41,7 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
 
     Returns the folder of scale_weights.csv and, by what is asked for and the fusion, the others of `OUTPUTS`.
     """
-    models, trained = load_models(config), TrainedModel.at(config.model)
+    trained, models = TrainedModel.at(config.model), load_models(config)
     model = models[str(config.model)]
     ratings = choose_images(config, trained, resize=model.resize, say=say)
     folder = config.output or trained.folder / "attention"
@@ -50,32 +49,35 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
     if model.config.fusion == "spatial":
         images = [image_gates(model, ratings, row) for row in range(len(ratings))[:MOST_MAPS]]
         gate_maps(images, scale_sizes=model.pyramid.scale_sizes(), path=folder / "attention_maps.png")
-    every = config.groups == "every-distortion"
+    make, every = config.groups == "make", config.groups == "every-distortion"
+    make = make or (config.groups == "auto" and bool(config.images))
+    if make or every:
+        resize, treatments = Resize.parse(ratings.resize), EVERY if every else groups_at(config.level)
+        ratings = distorted(ratings, treatments, resize=resize, seed=config.seed, by_group=make)
     if every:
         explain_every_distortion(folder, models, ratings, config, say)
     else:
-        explain_groups(folder, model, ratings, config, say)
+        explain_groups(folder, model, ratings, config, say, made=make)
     say(f"written to {folder} ({SHIFTS_FILE if every else BARS_FILE} and others)")
     return folder
 
 
 def load_models(config: AttentionConfig) -> dict[str, QualityModel]:
     """The model and the `other_seeds`, by name. Raises FusiqaError for a repeated one, or one of another design."""
-    models: dict[str, QualityModel] = {}
-    designs, places = [], set[Path]()
-    for path in (config.model, *config.other_seeds):
-        if path.resolve() in places:
-            raise FusiqaError(f"`other_seeds` names {path} a second time; every run counts once")
-        model = load_checkpoint(path)
-        if model.config.fusion in ("single", "concat"):
-            why = f"{path} has {model.config.fusion} fusion, which does not weigh its scales"
-            raise FusiqaError(f"{why}; train with `attention_fusion`")
-        designs.append((model.config, model.resize))
-        if designs[-1] != designs[0]:
+    paths = [config.model, *config.other_seeds]
+    places = [path.resolve() for path in paths]
+    if twice := [path for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
+        raise FusiqaError(f"`other_seeds` names {twice[-1]} a second time; every run counts once")
+    models = {str(path): load_checkpoint(path) for path in paths}
+    first = models[str(config.model)]
+    if first.config.fusion in ("single", "concat"):
+        why = f"{config.model} has {first.config.fusion} fusion, which does not weigh its scales"
+        raise FusiqaError(f"{why}; train with `attention_fusion`")
+    for path, model in models.items():
+        if (model.config, model.resize) != (first.config, first.resize):
             why = f"{path} has another design (network, crop size, score range or resize)"
             raise FusiqaError(f"{why}; `other_seeds` takes runs that differ only in their seed")
-        places.add(path.resolve())
-        models[str(path)] = model.to(choose_device(config.device))
+        model.to(choose_device(config.device))
     return models
 
 
@@ -83,12 +85,12 @@ def choose_images(config: AttentionConfig, trained: TrainedModel, *, resize: str
     """The images to explain, with their resize protocol: of a published set its own, else the model's `resize`."""
     if config.images and config.dataset:
         raise FusiqaError("give either images or `dataset`, not both")
-    if config.images:
-        ratings = read_images(config.images, say=say)
-    elif config.dataset and not trained.was_trained_on(config.dataset):
+    if config.dataset and not trained.was_trained_on(config.dataset):
         ratings = catalog.read(config.dataset, data_dir=config.data_dir)
         ratings = splits.assign(ratings, validation_fraction=0.1, seed=0).part(config.split)
         resize = resize if catalog.is_custom(config.dataset) else ratings.resize
+    elif config.images:
+        ratings = read_images(config.images, say=say)
     else:
         ratings = own_part(trained, config.split, data_dir=config.data_dir)
     if config.groups == "distortion" and ratings.name != SYNTHETIC:
@@ -102,14 +104,12 @@ def choose_images(config: AttentionConfig, trained: TrainedModel, *, resize: str
     return usable(ratings, rated=not config.images, progress=config.progress, say=say)
 
 
-def explain_groups(folder: Path, model: QualityModel, ratings: Ratings, config: AttentionConfig, say: Say) -> None:
-    """Score the images, distorted in four groups if asked for, and write what each group weighs."""
-    make = config.groups == "make" or (config.groups == "auto" and bool(config.images))
-    if make:
-        resize = Resize.parse(ratings.resize)
-        ratings = distorted(ratings, groups_at(config.level), resize=resize, seed=config.seed, by_group=True)
+def explain_groups(
+    folder: Path, model: QualityModel, ratings: Ratings, config: AttentionConfig, say: Say, *, made: bool
+) -> None:
+    """Score the images, and write what each group of them weighs; groups that were `made` are of the same images."""
     table = predict(model, ratings, resize=ratings.resize, device=config.device, progress=config.progress)
-    if make:
+    if made:
         versions = table["image"].str.rpartition(SEPARATOR)
         table = table.assign(group=versions[2])
         shifts = scale_shifts(table.assign(original=versions[0]), reference=PRISTINE)
@@ -125,7 +125,7 @@ def explain_groups(folder: Path, model: QualityModel, ratings: Ratings, config: 
     say(to_markdown(weights.format_weights(summary)))
     if warning := weights.collapse_warning(values):
         say(f"warning: {warning}")
-    if make:
+    if made:
         write_csv(shifts, folder / SHIFTS_FILE)
         say(f"compared with the same images undistorted:\n{to_markdown(format_shifts(shifts))}")
     if model.config.fusion == "cross-scale":
@@ -138,17 +138,18 @@ def explain_groups(folder: Path, model: QualityModel, ratings: Ratings, config: 
 def explain_every_distortion(
     folder: Path, models: dict[str, QualityModel], ratings: Ratings, config: AttentionConfig, say: Say
 ) -> None:
-    """Score every image under all distortions; write the shifts of the first model and the test of the hypothesis."""
-    made = distorted(ratings, EVERY, resize=Resize.parse(ratings.resize), seed=config.seed)
+    """Score images under all distortions; write the shifts of the first model and the test of the hypothesis."""
     runs: dict[str, list[Assessment]] = {}
     for name, model in models.items():
-        table = with_treatments(predict(model, made, resize="none", device=config.device, progress=config.progress))
+        scored = predict(model, ratings, resize=ratings.resize, device=config.device, progress=config.progress)
+        table = with_treatments(scored)
         if not runs:
-            write_csv(table, folder / WEIGHTS_FILE)
             shifts = distortion_shifts(table)
-            write_csv(shifts, folder / SHIFTS_FILE)
-            title = f"Shifts of the scale weights under distortions: {len(ratings):,} images ({ratings.name})"
+            of_images = f"{table['original'].nunique():,} images ({ratings.name})"
+            title = f"Shifts of the scale weights under distortions: {of_images}"
             shift_map(shifts, scale_sizes=model.pyramid.scale_sizes(), title=title, path=folder / SHIFTS_FIGURE)
+            write_csv(table, folder / WEIGHTS_FILE)
+            write_csv(shifts, folder / SHIFTS_FILE)
         runs[name] = assess(table)
     first, *others = runs
     page = describe_model(runs[first], model=first)
@@ -159,14 +160,6 @@ def explain_every_distortion(
     say(page)
     significant = int((shifts["q_value"] < SIGNIFICANT_BELOW).sum())
     say(f"{significant} of {len(shifts)} shifts are significant (false discovery rate of {SIGNIFICANT_BELOW:.0%})")
-
-
-def with_treatments(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the columns original, kind, distortion and level; "none" and 0 for undistorted images."""
-    originals, treatments = zip(*map(treatment_of, table["image"]), strict=True)
-    names, levels = zip(*[treatment or (UNDISTORTED, 0) for treatment in treatments], strict=True)
-    kinds = [KIND_OF_DISTORTION.get(name, UNDISTORTED) for name in names]
-    return table.assign(original=originals, kind=kinds, distortion=names, level=levels)
 
 
 def image_gates(model: QualityModel, ratings: Ratings, row: int) -> ImageGates:

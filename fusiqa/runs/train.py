@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 
 from fusiqa.config import ModelConfig, NetworkSettings, TrainConfig
-from fusiqa.config.backbone_args import parse_backbone_args
 from fusiqa.config.model import Architecture
 from fusiqa.data import catalog, splits
 from fusiqa.data.audit import Checked
@@ -26,6 +25,7 @@ from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.progress import Say
 from fusiqa.runs import folder
 from fusiqa.runs.data import prepare, read_ratings, usable
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import ONNX_FILE, source_of
 from fusiqa.scoring.torch import network_of
 from fusiqa.stats.intervals import Estimate
@@ -61,9 +61,9 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
             say(f"{run_dir} is already finished: nothing to resume")
             return run_dir
         ratings = prepared.ratings if prepared else read_ratings(config.data)
+        resize = Resize.parse(ratings.resize, view=config.network.view)
         model = build(config.network, recipe, ratings)
-        shown, view = config.run.progress and first, config.network.view
-        checked = prepared or prepare(config.data, ratings, view=view, say=say, progress=shown)
+        checked = prepared or prepare(config.data, ratings, resize, say=say, progress=config.run.progress and first)
         if first:
             origin = folder.start_run(run_dir, config, resolved=describe(model, recipe, checked))
             splits.save(checked.ratings, run_dir / folder.SPLIT_FILE)
@@ -114,7 +114,7 @@ def build(network: NetworkSettings, recipe: Recipe, ratings: Ratings) -> Quality
         score_range=ratings.score_range,
         dropout=recipe.chosen.dropout,
         drop_path=recipe.chosen.drop_path,
-        timm_args=parse_backbone_args(network.backbone_args),
+        timm_args=network.timm_args,
         **{each.name: getattr(network, each.name) for each in fields(Architecture)},
     )
     return build_model(config, network.backbone_weights, resize=ratings.resize)

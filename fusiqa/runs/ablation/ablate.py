@@ -27,6 +27,7 @@ from fusiqa.runs.ablation.report import OUTPUTS, write_report
 from fusiqa.runs.data import prepare, read_ratings
 from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, read_record
 from fusiqa.runs.train import build, train
+from fusiqa.scoring.image import Resize
 
 FINGERPRINTS = {"data_fingerprint": "images or ratings", "split_fingerprint": "split"}
 HEADS_AT_ONCE = 8  # each takes about a gigabyte
@@ -85,8 +86,9 @@ def train_runs(waiting: Sequence[Run], runs: Sequence[Run], config: AblateConfig
 
     By default one at once for each GPU, on a CPU one a core for heads on a frozen backbone, else one.
     """
-    base, data = config.base, config.base.data
-    prepared = prepare(data, read_ratings(data), view=base.network.view, say=say, progress=base.run.progress)
+    base, ratings = config.base, read_ratings(config.base.data)
+    resize = Resize.parse(ratings.resize, view=base.network.view)
+    prepared = prepare(base.data, ratings, resize, say=say, progress=base.run.progress)
     check_data([run.folder for run in runs if run.finished], prepared)
     for run in {run.variant.name: run for run in waiting}.values():
         try:
@@ -106,7 +108,8 @@ def train_in_turn(runs: Sequence[Run], prepared: Checked, say: Say) -> Ended:
     for number, run in enumerate(runs, start=1):
         say(f"[{number} of {len(runs)}] {run.name}")
         try:
-            train(resuming(run), prepared=prepared, say=say)
+            config = resuming(run)
+            train(config, prepared=prepared, say=say)
         except Exception as reason:
             yield run, reason
         else:
