@@ -1,4 +1,4 @@
-"""What the command line sets for the CPU, and that it leaves what the user has set."""
+"""The cores that a process may use, and what the command line sets for the CPU where the user has set nothing."""
 
 import os
 import sys
@@ -36,3 +36,21 @@ def test_what_the_user_has_set_stays(environment, monkeypatch):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 def test_glibc_takes_both_thresholds():
     assert machine.keep_memory()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
+def test_a_bound_process_counts_its_own_cores_alone():
+    before = os.sched_getaffinity(0)
+    assert machine.cores() == len(before)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert machine.cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(("stated", "expected"), [(7, 7), (None, 1)])
+def test_where_nothing_can_be_bound_the_machines_cores_count(stated, expected, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: stated)
+    assert machine.cores() == expected

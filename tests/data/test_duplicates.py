@@ -1,3 +1,5 @@
+"""The hash is imagehash's, and pairs are those of a plain double loop."""
+
 import tracemalloc
 from io import BytesIO
 
@@ -27,8 +29,13 @@ def by_hand(hashes: np.ndarray, distance: int) -> list[tuple[int, int, int]]:
     ]
 
 
-def test_the_hash_is_that_of_imagehash():
-    assert tuple(hashes_of(*(dead_leaves(seed, size=83)[: 67 + seed] for seed in range(5))).tolist()) == RECORDED
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    return [Image.fromarray(dead_leaves(seed, size=83)[: 67 + seed]) for seed in range(6)]
+
+
+def test_the_hash_is_that_of_imagehash(pictures):
+    assert tuple(hashes_of(*pictures[:5]).tolist()) == RECORDED
 
 
 def test_the_hash_is_the_sign_of_the_low_frequencies():
@@ -41,13 +48,12 @@ def test_the_hash_is_the_sign_of_the_low_frequencies():
     assert hashes_of(np.repeat(grey[:, :, None], 3, axis=2)).tolist() == [expected]
 
 
-def test_one_image_saved_again_darkened_or_made_smaller_is_found_and_others_are_not():
-    pictures = [Image.fromarray(dead_leaves(seed, size=67)) for seed in range(7)]
+def test_one_image_saved_again_darkened_or_made_smaller_is_found_and_others_are_not(pictures):
     buffer = BytesIO()
     pictures[1].save(buffer, "JPEG", quality=20)
     copies = [Image.open(buffer), ImageEnhance.Brightness(pictures[3]).enhance(0.6), pictures[5].resize((37, 41))]
     found = near_duplicates(hashes_of(*pictures, *copies), SAME_SCENE)
-    assert {(first, second) for first, second, _ in found} == {(1, 7), (3, 8), (5, 9)}
+    assert {(first, second) for first, second, _ in found} == {(1, 6), (3, 7), (5, 8)}
 
 
 @pytest.mark.parametrize("distance", [0, 5, 30, 64])
