@@ -88,6 +88,8 @@ def test_a_stronger_level_is_further_from_the_original(name, leaves):
     errors = [error(distort(leaves, name, level, seed=0), leaves) for level in LEVELS]
     assert errors == sorted(errors)
     assert errors[4] > errors[0] + 5
+    between = error(distort(leaves, name, 4.5, seed=0), leaves)
+    assert 0.99 * errors[3] <= between <= 1.01 * errors[4]
 
 
 @pytest.mark.parametrize("name", BOTH_WAYS)
@@ -99,13 +101,13 @@ def test_a_larger_parameter_is_further_from_the_original_in_both_directions(name
 
 @pytest.fixture(scope="module")
 def several() -> list[np.ndarray]:
-    return [dead_leaves(content, size=107) for content in range(4)]
+    return [dead_leaves(content, size=107) for content in range(3)]
 
 
 @pytest.mark.parametrize("name", ["color_shift", "non_eccentricity_patch", "color_block", "denoise"])
 def test_what_is_drawn_by_place_grows_over_the_levels(name, several):
     """Its direction or place is drawn, so the means over images and draws are compared."""
-    drawn = [(image, seed) for image in several for seed in range(3)]
+    drawn = [(image, seed) for image in several for seed in range(2)]
     means = [np.mean([error(distort(image, name, at, seed=seed), image) for image, seed in drawn]) for at in (1, 2, 5)]
     assert means == sorted(means)
     assert means[2] > 1.1 * means[0]
@@ -126,12 +128,6 @@ def test_between_two_levels_the_parameter_is_interpolated(name, leaves, monkeypa
     assert values == pytest.approx(expected)
     assert draws[1] == draws[2]
     assert len(set(draws)) == 5
-
-
-@pytest.mark.parametrize("name", STRONGER)
-def test_a_strength_between_two_levels_is_about_as_far_from_the_original(name, leaves):
-    errors = [error(distort(leaves, name, level, seed=0), leaves) for level in (4, 4.5, 5)]
-    assert 0.99 * errors[0] <= errors[1] <= 1.01 * errors[2]
 
 
 def test_levels_and_parameters_are_those_that_kadid10k_states():
@@ -314,9 +310,14 @@ def test_color_quantization_leaves_as_many_colors_as_stated(colors, leaves):
     assert 2 < len(np.unique(few.reshape(-1, 3), axis=0)) <= colors
 
 
+@pytest.fixture(scope="module")
+def larger() -> np.ndarray:
+    return dead_leaves(3, size=128)
+
+
 @pytest.mark.parametrize("ratio", [16, 45, 120])
-def test_jpeg2000_keeps_one_part_in_ratio_of_the_bytes(ratio):
-    image = dead_leaves(3, size=256)
+def test_jpeg2000_keeps_one_part_in_ratio_of_the_bytes(ratio, larger):
+    image = np.tile(larger, (2, 2, 1))
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True)
     assert file.tell() == pytest.approx(image.size / ratio, rel=0.15)

@@ -31,19 +31,27 @@ def koniq_archive() -> bytes:
     ]
     files = {"koniq10k/koniq10k_distributions_sets.csv": "\n".join([HEADER, *rows]).encode()}
     for number in (1, 2, 3):
-        picture = io.BytesIO()
-        Image.effect_noise((512, 384), 60 + number).convert("RGB").save(picture, "JPEG")
-        files[f"koniq10k/512x384/{number}.jpg"] = picture.getvalue()
-        larger = io.BytesIO()
-        Image.new("RGB", (1024, 768)).save(larger, "JPEG")
-        files[f"koniq10k/1024x768/{number}.jpg"] = larger.getvalue()
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for size in ((512, 384), (1024, 768)):
+            file = io.BytesIO()
+            Image.effect_noise((512, 384), 60 + number).resize(size).convert("RGB").save(file, "JPEG")
+            files[f"koniq10k/{size[0]}x{size[1]}/{number}.jpg"] = file.getvalue()
+    return packed(files)
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    """A .tgz."""
+    into = io.BytesIO()
+    with tarfile.open(fileobj=into, mode="w:gz") as archive:
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
+    return into.getvalue()
+
+
+def flipped(content: bytes) -> bytes:
+    """One bit of the middle is another."""
+    return content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :]
 
 
 @pytest.fixture(scope="module")
@@ -75,32 +83,6 @@ def test_what_is_there_is_not_fetched_again(hub, capsys):
     download("koniq-10k", accept=True, progress=False)
     assert len(hub.asked) == asked
     assert "nothing is downloaded" in capsys.readouterr().out
-
-
-def test_a_connection_that_breaks_is_gone_on_with_where_it_broke(hub, content):
-    hub.cut_after = [len(content) // 3, len(content) // 4]
-    download("koniq-10k", accept=True, progress=False)
-    ranges = [request.rpartition(" ")[2] for request in hub.asked if "/store" in request and "bytes=" in request]
-    assert ranges[0] == f"bytes={len(content) // 3}-"
-    assert len(read("koniq-10k")) == 3
-
-
-def test_a_download_that_ended_early_is_gone_on_with_by_the_next_command(hub, content, tmp_path):
-    hub.cut_after = [len(content) // 2] + [0] * 20
-    with pytest.raises(FusiqaError, match=r"broke off: .*MB are kept: run the command again"):
-        download("koniq-10k", accept=True, progress=False)
-    part = next((tmp_path / "data").glob("*.part"))
-    assert part.read_bytes() == content[: len(content) // 2]
-    hub.cut_after, hub.asked = [], []
-    download("koniq-10k", accept=True, progress=False)
-    assert f"bytes={len(content) // 2}-" in " ".join(hub.asked)
-    assert len(read("koniq-10k")) == 3
-
-
-def test_a_connection_that_breaks_before_the_first_byte_is_no_wrong_archive(hub):
-    hub.cut_after = [0] * 20
-    with pytest.raises(FusiqaError, match=r"the download broke off: .*\. 0\.0 of 0\.\d MB are kept"):
-        download("koniq-10k", accept=True, progress=False)
 
 
 def test_a_disk_without_room_is_said_before_the_transfer(hub, tmp_path, monkeypatch):
@@ -140,75 +122,43 @@ def test_the_folder_may_be_empty_and_the_one_that_one_stands_in(hub, tmp_path, m
     assert len(read("koniq-10k", data_dir=tmp_path / "here")) == 3
 
 
-def test_a_file_with_another_checksum_is_discarded(hub, tmp_path):
-    hub.stated_sha256 = "0" * 64
-    with pytest.raises(FusiqaError, match=r"SHA-256 of koniq10k\.tgz is not the one .* \(000000000000\.\.\.\)"):
-        download("koniq-10k", accept=True, progress=False)
-    assert not list((tmp_path / "data").glob("*.part"))
-    assert not (tmp_path / "data" / "koniq-10k").exists()
+WRONG = r"SHA-256 of koniq10k\.tgz is not the one that the hub states .* was discarded\. Run the command again"
+PAGE = r"is not a \.tgz or \.tar: it begins with b'<html>.* was discarded"
 
 
-def test_a_corrupted_archive_is_discarded_and_the_next_command_fetches_it_anew(hub, content, tmp_path):
-    flipped = bytearray(content)
-    flipped[len(content) // 2] ^= 0xFF
-    hub.sent = bytes(flipped)
-    with pytest.raises(FusiqaError, match=r"not the one that the hub states .* was discarded\. Run the command again"):
+@pytest.mark.parametrize(
+    ("attribute", "value", "said"),
+    [
+        ("stated_sha256", lambda _: "0" * 64, r"is not the one .* \(000000000000\.\.\.\)"),
+        ("sent", flipped, WRONG),
+        ("sent", lambda _: b"<html>sign in</html>", PAGE),
+        ("sent", lambda _: b"<html>" + bytes(200_000), PAGE),
+        ("content", flipped, r"is damaged .*, and so is the hub's copy.*Get it from https:"),
+        ("content", lambda _: b"<html>sign in</html>", PAGE),
+        ("page", lambda _: b"<html>sign in</html>", r"states no SHA-256, .*Does this network want a sign-in\?"),
+        ("refusal", lambda _: (404, "EntryNotFound"), "could not be downloaded"),
+    ],
+    ids=["checksum", "flipped", "page sent", "long page sent", "damaged", "page stated", "page for all", "refused"],
+)
+def test_what_is_not_the_archive_is_discarded_and_the_next_command_begins_anew(
+    hub, content, tmp_path, attribute, value, said
+):
+    truth = getattr(hub, attribute)
+    setattr(hub, attribute, value(content))
+    with pytest.raises(FusiqaError, match=said) as caught:
         download("koniq-10k", accept=True, progress=False)
+    assert "\n" not in str(caught.value)
     assert list((tmp_path / "data").iterdir()) == []
-    hub.sent = None
+    assert any(request.startswith("GET") for request in hub.asked) == (attribute not in ("page", "refusal"))
+    setattr(hub, attribute, truth)
     download("koniq-10k", accept=True, progress=False)
     assert len(read("koniq-10k")) == 3
-
-
-def test_an_archive_that_is_damaged_on_the_hub_is_not_fetched_for_nothing_again(hub, content, tmp_path):
-    flipped = bytearray(content)
-    flipped[len(content) // 2] ^= 0xFF
-    hub.content = bytes(flipped)
-    with pytest.raises(FusiqaError, match=r"is damaged .* and so is the hub's copy.*Get it from https:"):
-        download("koniq-10k", accept=True, progress=False)
-    assert list((tmp_path / "data").iterdir()) == []
-
-
-@pytest.mark.parametrize("page", [b"<html>sign in</html>", b"<html>" + bytes(200_000)], ids=["short", "long"])
-def test_a_page_of_the_store_in_place_of_the_archive_is_discarded(hub, tmp_path, page):
-    hub.sent = page
-    with pytest.raises(FusiqaError, match=r"is not a \.tgz or \.tar: it begins with b'<html>.*was discarded"):
-        download("koniq-10k", accept=True, progress=False)
-    assert list((tmp_path / "data").iterdir()) == []
-    hub.sent = None
-    download("koniq-10k", accept=True, progress=False)
-    assert len(read("koniq-10k")) == 3
-
-
-def test_a_page_to_sign_in_to_instead_of_the_hub_is_told(hub, tmp_path):
-    hub.page = b"<html>sign in to the hotel's network</html>"
-    with pytest.raises(FusiqaError, match=r"states no SHA-256, .*Does this network want a sign-in\?"):
-        download("koniq-10k", accept=True, progress=False)
-    assert not [request for request in hub.asked if request.startswith("GET")]
-    assert list((tmp_path / "data").iterdir()) == []
-
-
-def test_a_page_that_the_hub_states_as_the_archive_is_told(hub, tmp_path):
-    hub.content = b"<html>sign in</html>"
-    with pytest.raises(FusiqaError, match=r"is not a \.tgz or \.tar"):
-        download("koniq-10k", accept=True, progress=False)
-    assert not (tmp_path / "data" / "koniq-10k").exists()
 
 
 def test_an_archive_without_the_ratings_is_said_and_kept(hub, tmp_path):
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("koniq10k/readme.txt"))
-    hub.content = packed.getvalue()
+    hub.content = packed({"koniq10k/readme.txt": b""})
     with pytest.raises(FusiqaError, match=r"cannot be read as koniq-10k: .*expected koniq10k_distributions_sets.csv"):
         download("koniq-10k", accept=True, progress=False)
-
-
-def test_a_refusal_of_the_hub_is_one_line(hub):
-    hub.refusal = (404, "EntryNotFound")
-    with pytest.raises(FusiqaError, match="could not be downloaded") as caught:
-        download("koniq-10k", accept=True, progress=False)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("answer", "goes_on"), [("y", True), ("n", False), ("", False)])
@@ -290,13 +240,24 @@ def test_every_byte_is_asked_for_once_and_the_file_is_equal(archive_hub, tmp_pat
     assert [path.name for path in tmp_path.glob("koniq*")] == ["koniq10k.tgz"]
 
 
-def test_a_store_that_ends_too_early_without_an_error_is_gone_on_with(archive_hub, tmp_path):
-    archive_hub.sent = ARCHIVE[: len(ARCHIVE) // 2]
-    with pytest.raises(FusiqaError, match=r"broke off: .*are kept: run the command again"):
+HALF = len(ARCHIVE) // 2
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "kept"),
+    [("cut_after", [HALF] + [0] * 20, HALF), ("cut_after", [0] * 20, 0), ("sent", ARCHIVE[:HALF], HALF)],
+    ids=["broken", "broken at once", "ended"],
+)
+def test_what_broke_off_is_kept_and_gone_on_with_by_the_next_command(archive_hub, tmp_path, attribute, value, kept):
+    truth = getattr(archive_hub, attribute)
+    setattr(archive_hub, attribute, value)
+    with pytest.raises(FusiqaError, match=r"broke off: .*\. 0\.0 of 0\.1 MB are kept: run the command again to resume"):
         fetch("koniq10k.tgz", tmp_path, progress=False)
-    archive_hub.sent, archive_hub.asked = None, []
+    assert next(tmp_path.glob("*.part")).read_bytes() == ARCHIVE[:kept]
+    setattr(archive_hub, attribute, truth)
+    archive_hub.asked = []
     assert fetch("koniq10k.tgz", tmp_path, progress=False).read_bytes() == ARCHIVE
-    assert archive_hub.asked[-1] == f"GET /store bytes={len(ARCHIVE) // 2}-"
+    assert archive_hub.asked[-1] == ("GET /store" if not kept else f"GET /store bytes={kept}-")
 
 
 def test_a_store_that_sends_no_parts_begins_anew(archive_hub, tmp_path):
