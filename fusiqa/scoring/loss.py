@@ -59,18 +59,18 @@ def quality_loss(network: Network, images: Tensor) -> Float[Tensor, ""]:
     margins, places, _, weights = layout(*size, info.crop_size, view=info.view)
     images, scores = mirrored(images, margins), images.new_zeros(len(images))
     for (high, wide), views in groupby(zip(places, weights.tolist(), strict=True), key=lambda view: view[0][2:]):
-        corners, shares = zip(*views, strict=True)
+        corners, fractions = zip(*views, strict=True)
         parts = torch.cat([images[:, :, top : top + high, left : left + wide] for top, left, _, _ in corners])
         with in_float32(network.device):
             each = torch.cat([network.model(part).score for part in parts.split(network.at_once((high, wide, 3)))])
-            scores = scores + images.new_tensor(shares) @ each.view(len(shares), len(images))
+            scores = scores + images.new_tensor(fractions) @ each.view(len(fractions), len(images))
     return 1 - info.score_range.to_unit(scores).mean()
 
 
 def mirrored(
     images: Float[Tensor, "batch 3 height width"], margins: list[tuple[int, int]]
 ) -> Float[Tensor, "batch 3 new_height new_width"]:
-    """Images mirrored outwards at top and bottom, left and right: the edge's own pixel is repeated."""
+    """Images mirrored at top and bottom, left and right: the pixel at the edge is repeated."""
     for dimension, margin in enumerate(margins, start=2):
         places = np.pad(np.arange(images.shape[dimension]), margin, mode="symmetric")
         images = images.index_select(dimension, torch.from_numpy(places).to(images.device))

@@ -31,40 +31,25 @@ Batch = UInt8[np.ndarray, "views height width 3"]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model before it is run.
+    """What is known of a model before it is run."""
 
-    Attributes:
-        name: and fingerprint of the weights, as rows of tables carry it.
-        score_range: of its scores; higher is better.
-        crop_size: side of the crops, pixels.
-        resize: the resize protocol, in the words of `Resize.parse`.
-        view: "crops" that cover the resized image, or the "whole" of it in one pass.
-        scale_sizes: (height, width) of each scale's map for one crop, finest first; empty where it is not loaded.
-        backbone: name of the timm model.
-        fusion: how its four scales become one map.
-        data: the data set that it learned from.
-        licence: of the weights.
-        figures: measured in training and on the test split, by name.
-    """
-
-    name: str
-    score_range: ScoreRange
-    crop_size: int
-    resize: str
-    view: str = "crops"
-    scale_sizes: tuple[tuple[int, int], ...] = ()
-    backbone: str = ""
+    name: str  # and fingerprint of the weights, as in rows of tables
+    score_range: ScoreRange  # higher is better
+    crop_size: int  # side of the crops, pixels
+    resize: str  # the protocol, as `Resize.parse` reads it
+    view: str = "crops"  # that cover the resized image, or the "whole" of it in one pass
+    scale_sizes: tuple[tuple[int, int], ...] = ()  # (height, width) of each map of a crop, finest first, once loaded
+    backbone: str = ""  # name of the timm model
     fusion: str = ""
-    data: str = ""
-    licence: str = ""
-    figures: Mapping[str, float] = field(default_factory=dict)
+    data: str = ""  # set that it was trained on
+    licence: str = ""  # of the weights
+    figures: Mapping[str, float] = field(default_factory=dict)  # of validation and test, by name
 
     @classmethod
     def from_json(cls, stated: Mapping[str, Any]) -> ModelInfo:
-        """What the metadata of an ONNX file states."""
+        """What the metadata of an ONNX file states. Raises FusiqaError for others."""
         known = {name: stated[name] for name in cls.__dataclass_fields__ if name in stated}
-        sizes = tuple((height, width) for height, width in stated["scale_sizes"])
-        return cls(**{**known, "score_range": ScoreRange(*stated["score_range"]), "scale_sizes": sizes})
+        return from_plain(cls, known, where="its metadata")
 
 
 class Outputs(NamedTuple):
@@ -137,7 +122,7 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
     """
     import huggingface_hub
 
-    cached = [huggingface_hub.try_to_load_from_cache(name, file, revision=revision) for file in HUB_FILES]
+    files: list[Any] = [huggingface_hub.try_to_load_from_cache(name, file, revision=revision) for file in HUB_FILES]
     try:
         hub.ask(huggingface_hub.hf_hub_url(name, DESCRIPTION_FILE, revision=revision))
         files = [huggingface_hub.hf_hub_download(name, file, revision=revision) for file in HUB_FILES]
@@ -147,11 +132,10 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
             "(.pth, .bin) are never loaded: publish weights written with safetensors.torch.save_file, and a model.json"
         ) from reason
     except Exception as reason:  # the hub's client raises its own, its HTTP library's and the system's errors
-        if not all(isinstance(path, str) for path in cached):
+        if not all(isinstance(path, str) for path in files):
             failed = f"the model {name} could not be downloaded from the Hugging Face hub: {hub.in_one_line(reason)}"
             raise FusiqaError(f"{failed}. Name a run folder or a model.safetensors on this machine instead") from reason
-        files = [str(path) for path in cached]
-    return Path(str(files[0])).parent
+    return Path(files[0]).parent
 
 
 class Description(NamedTuple):
@@ -165,10 +149,18 @@ class Description(NamedTuple):
 def describe(path: Path, name: str) -> ModelInfo:
     """What is known of a run folder or a model.safetensors without its network. FusiqaError as `read_description`."""
     config, resize, provenance = read_description(path)
-    protocol = config.score_range, config.crop_size, resize, config.view
-    origin = config.backbone, config.fusion, provenance.get("dataset", ""), provenance.get("licence", "")
-    figures = {k: v for k, v in provenance.items() if k.startswith(("val_", "test_")) and isinstance(v, float)}
-    return ModelInfo(f"{name}@{fingerprint_of(path)}", *protocol, (), *origin, figures)
+    return ModelInfo(
+        f"{name}@{fingerprint_of(path)}",
+        config.score_range,
+        config.crop_size,
+        resize,
+        config.view,
+        backbone=config.backbone,
+        fusion=config.fusion,
+        data=provenance.get("dataset", ""),
+        licence=provenance.get("licence", ""),
+        figures={k: v for k, v in provenance.items() if k.startswith(("val_", "test_")) and isinstance(v, float)},
+    )
 
 
 def read_description(path: Path) -> Description:

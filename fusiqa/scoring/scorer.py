@@ -75,11 +75,11 @@ def averaged(
     parts = score[:, None] if windows is None else windows
     mean = np.average(parts.mean(axis=1), weights=weights)
     variance = np.average(((parts - mean) ** 2).mean(axis=1), weights=weights)
+    spread = float(np.sqrt(variance)) if parts.size > 1 else np.nan
     means: list[Any] = [
         None if given is None else np.average(given, axis=0, weights=weights).tolist()
         for given in (score, scale_weights, flaws)
     ]
-    spread = float(np.sqrt(variance)) if parts.size > 1 else np.nan
     return Scored(means[0], spread, means[1], means[2], parts.ravel())
 
 
@@ -210,11 +210,10 @@ class Scorer:
         for (result, views), (score, spread, weights, flaws, parts) in zip(prepared, scored, strict=True):
             if result.ok:
                 boxes = views.boxes if len(parts) == len(views) else windows_of(views.boxes)
-                result = replace(
-                    result, score=score, spread=spread, crops=CropScores(boxes, parts),
-                    scale_weights=None if weights is None else tuple(weights),
-                    flaws=None if flaws is None else dict(zip(FLAWS, flaws, strict=True)),
-                )  # fmt: skip
+                found: dict[str, Any] = {"score": score, "spread": spread, "crops": CropScores(boxes, parts)}
+                found["scale_weights"] = None if weights is None else tuple(weights)
+                found["flaws"] = None if flaws is None else dict(zip(FLAWS, flaws, strict=True))
+                result = replace(result, **found)
             yield result
 
     def loss(self, images: Tensor) -> Tensor:
@@ -240,13 +239,15 @@ def load_network(model: str | PathLike[str] | None, *, device: str, backend: str
     if backend not in get_args(Runtime):
         raise FusiqaError(f"`backend` must be auto, torch or onnx, got {backend!r}")
     path, name = find(model)
-    made = path if path.suffix.lower() == ".onnx" else path / ONNX_FILE
-    if path == made or (made.is_file() and _prefers_onnx(device=device, backend=backend)):
+    if path.suffix.lower() == ".onnx":
+        return OnnxNetwork(path, device=device, windows=windows)
+    made, has_torch = path / ONNX_FILE, find_spec("torch") is not None
+    if made.is_file() and (backend == "onnx" or (backend == "auto" and not (has_torch and _has_gpu(device)))):
         network = OnnxNetwork(made, device=device, windows=windows)
-        if path == made or network.stated.get("source") == source_of(path):
+        if network.stated.get("source") == source_of(path):
             return network
-        print(f"{made} is not of the model beside it and is not used", file=sys.stderr)
-    if find_spec("torch") is None:
+        print(f"{made} was exported from another model than the one beside it and is not used", file=sys.stderr)
+    if not has_torch:
         raise FusiqaError(f"{name} needs torch, as it has no {ONNX_FILE}: pip install 'fusiqa[torch]'")
     from fusiqa.scoring.torch import exported_once, load_torch_network
 
@@ -255,12 +256,10 @@ def load_network(model: str | PathLike[str] | None, *, device: str, backend: str
     return load_torch_network(path, name=name, device=device, windows=windows)
 
 
-def _prefers_onnx(*, device: str, backend: str) -> bool:
-    """Whether a model that has an ONNX file is run by it."""
-    if backend != "auto" or find_spec("torch") is None:
-        return backend != "torch"
+def _has_gpu(device: str) -> bool:
+    """Whether a device is, or with "auto" would be, another than the CPU. Imports torch only where there may be one."""
     if device != "auto" or not any(map(os.path.exists, GPU_FILES)):
-        return device in ("auto", "cpu")
+        return device not in ("auto", "cpu")
     from fusiqa.scoring.torch import choose_device
 
-    return choose_device(device).type == "cpu"
+    return choose_device(device).type != "cpu"

@@ -168,7 +168,7 @@ def test_a_run_folder_is_scored_by_the_onnx_file_in_it_unless_that_is_stale(tmp_
     stated["model"]["score_range"] = [10, 50]
     (folder / "model.json").write_text(json.dumps(stated))
     scorer = Scorer(folder, device="cpu")
-    assert "is not of the model beside it and is not used" in capsys.readouterr().err
+    assert "was exported from another model than the one beside it and is not used" in capsys.readouterr().err
     assert isinstance(scorer.network, TorchNetwork)
     assert scorer(image).score == pytest.approx(10 * expected, abs=0.01)
 
