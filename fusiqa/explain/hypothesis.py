@@ -83,11 +83,8 @@ def verdict_of(gain: Mean) -> str:
 
 def runs_table(runs: Mapping[str, list[Assessment]]) -> pd.DataFrame:
     """One row a run and clause: run, clause, verdict, n images, gain of the clause's pair of scales, low, high."""
-    rows = [
-        (run, each.clause.words, each.verdict, each.pair.n, *each.pair.estimate)
-        for run, findings in runs.items()
-        for each in findings
-    ]
+    found = [(run, each) for run, findings in runs.items() for each in findings]
+    rows = [(run, each.clause.words, each.verdict, each.pair.n, *each.pair.estimate) for run, each in found]
     return pd.DataFrame(rows, columns=["run", "clause", "verdict", "n", "gain", "low", "high"])
 
 

@@ -149,9 +149,6 @@ def mean_matrices(matrices: Float[np.ndarray, "images 4 4"], groups: Sequence[st
         One row a group and pair of scales: group, scale, attends_to (0-3), n images, mean (0-1), low and high (95 % t
         interval over images; NaN for one).
     """
-    rows = [
-        (group, *pair, *mean_interval(matrices[np.array(groups) == group][:, *pair]))
-        for group in dict.fromkeys(groups)
-        for pair in np.ndindex(len(SCALE_COLUMNS), len(SCALE_COLUMNS))
-    ]
+    cells = [(group, pair) for group in dict.fromkeys(groups) for pair in np.ndindex(matrices.shape[1:])]
+    rows = [(group, *pair, *mean_interval(matrices[np.array(groups) == group][:, *pair])) for group, pair in cells]
     return pd.DataFrame(rows, columns=["group", "scale", "attends_to", *Mean._fields]).drop(columns=["sd", "p_value"])

@@ -136,8 +136,7 @@ def create_body(config: ModelConfig, weights: BackboneWeights | None) -> nn.Modu
     # Lists and dictionaries of features are loaded strictly, before their parts are renamed; others leniently.
     if weights is not None and not isinstance(body, FeatureListNet | FeatureDictNet):
         needed = {name.removeprefix("model.") for name in body.state_dict() if not name.endswith(COUNTER)}
-        absent = needed - weights.keys()
-        if absent:
+        if absent := needed - weights.keys():
             why = f"{weights.path} lacks {listed(sorted(absent))}; it does not hold a whole backbone"
             raise FusiqaError(f"{why}. Start from another file, or `backbone_weights` imagenet or none")
     return body

@@ -80,15 +80,10 @@ class HyperNetwork(nn.Module):
 
     def __init__(self, in_channels: int, dropout: float = 0.3) -> None:
         super().__init__()
-        widths = (in_channels, *CHAIN)
-        self.chain = nn.Sequential(
-            *[layer for a, b in pairwise(widths) for layer in (nn.Conv2d(a, b, kernel_size=1), nn.ReLU())],
-            nn.Dropout(dropout),
-        )
-        steps = list(pairwise(SIZES))
-        self.matrices = nn.ModuleList(
-            nn.Conv2d(CHAIN[-1], a * b // GRID**2, kernel_size=3, padding=1) for a, b in steps[:-1]
-        )
+        widths, steps = pairwise((in_channels, *CHAIN)), list(pairwise(SIZES))
+        layers = [layer for a, b in widths for layer in (nn.Conv2d(a, b, kernel_size=1), nn.ReLU())]
+        self.chain = nn.Sequential(*layers, nn.Dropout(dropout))
+        self.matrices = nn.ModuleList(nn.Conv2d(CHAIN[-1], a * b // GRID**2, 3, padding=1) for a, b in steps[:-1])
         self.last_matrix = nn.Linear(CHAIN[-1], SIZES[-2])
         last_bias = nn.Linear(CHAIN[-1], SIZES[-1])
         nn.init.constant_(last_bias.bias, MID_RANGE)

@@ -72,8 +72,8 @@ def verdict_over_images(run: str, reference: str, difference: Estimate) -> str:
     amount = f"SRCC of {run} minus {reference} is {difference:+.4f}"
     if difference.low <= 0 <= difference.high:
         return f"{amount}: no significant difference; one seed each"
-    side = "higher" if difference.value > 0 else "lower"
-    return f"{amount}: {run} is significantly {side} on these images; one seed each, another training may reverse it"
+    found = f"{run} is significantly {'higher' if difference.value > 0 else 'lower'} on these images"
+    return f"{amount}: {found}; one seed each, another training may reverse it"
 
 
 def _aligned(predictions: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

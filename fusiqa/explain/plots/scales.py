@@ -107,15 +107,14 @@ def scale_heatmap(table: pd.DataFrame, *, scale_sizes: ScaleSizes, path: Path) -
     strip.set(xlabel="Score", ylim=(0, images))
     strip.margins(x=0.12)
     strip.grid(axis="x", color=PALE, alpha=0.3, linewidth=0.7)
+    highest = max(0.5, float(np.ceil(10 * means.max()) / 10))
     if few:
         strip.set_yticks(upwards, [plain(name) for name in names], fontsize=7)
+        _print_numbers(heat, means, highest, rise=0.5)
     else:
         strip.set_ylabel("Images, from the lowest score up")
         strip.yaxis.set_major_formatter("{x:,.0f}")
     bare(heat)
-    highest = max(0.5, float(np.ceil(10 * means.max()) / 10))
-    if few:
-        _print_numbers(heat, means, highest, rise=0.5)
     edges = np.arange(len(SCALE_COLUMNS) + 1) - 0.5, np.linspace(0, images, len(means) + 1)
     drawn = heat.pcolormesh(*edges, means, cmap="viridis", vmin=0, vmax=highest)
     heat.set_xticks(range(len(SCALE_COLUMNS)), labels)

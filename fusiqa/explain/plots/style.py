@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -74,7 +73,7 @@ def saved(figure: Figure, path: Path) -> Figure:
 
 def plain(text: str) -> str:
     """Escape text that matplotlib would interpret: dollars are formulas, and legends skip a leading underscore."""
-    return re.sub("^_", " _", text).replace("$", r"\$")
+    return (f" {text}" if text.startswith("_") else text).replace("$", r"\$")
 
 
 def wrapped(text: str, characters: int) -> str:
