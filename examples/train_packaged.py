@@ -57,6 +57,7 @@ RARELY_SEEN = (
 often."""
 RESIZE = Resize.parse("max512", view="whole")
 SEEN = 0.05  # of 0-1, that the mean opinion must fall for a flaw to be known
+GOOD_PHOTOGRAPHS = 1500  # drawn from the third that is rated best, as images without a flaw
 ALIKE = 8  # of the 64 bits of two perceptual hashes, that differ at most where two photographs are one
 
 
@@ -540,18 +541,23 @@ def train(options: Options) -> None:
 
 
 @torch.no_grad()
-def flawed(network: Network, maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
+def flawed(network: Network, maps: Maps, rows: Sequence[int] | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Statistics, flaws (rows, 8) in 0 and 1, and whether the flaw is known: made, and not too weak to be seen."""
     network.eval()
-    read = torch.stack([maps.statistics(row, network) for row in range(len(maps.table))])
-    made = [FLAW_OF_DISTORTION[name] if name else "none" for name in maps.table["distortion"]]
+    chosen = range(len(maps.table)) if rows is None else rows
+    read = torch.stack([maps.statistics(row, network) for row in chosen])
+    table = maps.table.iloc[list(chosen)]
+    made = [FLAW_OF_DISTORTION[name] if name else "none" for name in table["distortion"]]
     labels = torch.tensor([[name == flaw for flaw in FLAWS] for name in made], dtype=torch.float32)
-    seen = [not name or opinion(name, level) < opinion("", 0) - SEEN for name, level in distortions_of(maps)]
+    distortions = zip(table["distortion"], table["level"], strict=True)
+    seen = [not name or opinion(name, level) < opinion("", 0) - SEEN for name, level in distortions]
     return read, labels, torch.tensor([name is not None for name in made]) & torch.tensor(seen)
 
 
-def distortions_of(maps: Maps) -> Iterator[tuple[str, float]]:
-    return zip(maps.table["distortion"], maps.table["level"], strict=True)
+def good_photographs(data: Data) -> list[int]:
+    """Rows of photographs that their raters thought well of: without a flaw, as far as is known."""
+    best = np.argsort(-data.rated.labels.numpy(), kind="stable")[: len(data.rated.table) // 3]
+    return np.random.default_rng(21).permutation(best)[:GOOD_PHOTOGRAPHS].tolist()
 
 
 def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict[str, float]]:
@@ -561,8 +567,8 @@ def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict
     it does not learn.
     """
     torch.manual_seed(seed)
-    sets = [flawed(network, maps) for maps in (data.sharp, data.own)]
-    contents = torch.cat([data.content, -1 - torch.arange(len(data.own.table)) // 2])
+    sets = [flawed(network, data.sharp), flawed(network, data.own), flawed(network, data.rated, good_photographs(data))]
+    contents = torch.cat([data.content, torch.arange(len(data.own.table)) // 2, torch.arange(len(sets[2][0]))])
     read, labels, known = (torch.cat(parts) for parts in zip(*sets, strict=True))
     kept_back = contents.remainder(6) == 0
     head = FlawHead(network.model.pyramid.channels)
