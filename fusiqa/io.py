@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"  # of a trained model in a folder
 MARK = "fusiqa"  # stands inside every picture and exported model, by which a later run knows that it may replace it
 CLAIMS_FILE = ".fusiqa"  # stands in every folder of outputs, and names the files there that a later run may replace
+CACHE_VARIABLE = "FUSIQA_CACHE"
+
+
+def cache_folder() -> Path:
+    """$FUSIQA_CACHE, else fusiqa in $XDG_CACHE_HOME or ~/.cache."""
+    asked = os.environ.get(CACHE_VARIABLE)
+    return Path(asked) if asked else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fusiqa"
 
 
 def same_place(one: str | Path, other: str | Path) -> bool:

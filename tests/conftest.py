@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fusiqa.data.cache import CACHE_VARIABLE
 from fusiqa.data.distortions import distort
 from fusiqa.data.synthetic import dead_leaves
+from fusiqa.io import CACHE_VARIABLE
 
 TRAIN, TEST = 21, 9
 SIDES = (67, 71, 73, 79, 83)  # distinct primes: a swapped height and width would show

@@ -26,7 +26,6 @@ LAYERS = (
 )
 BRIDGES = {
     ("fusiqa/scoring/torch.py", "models"),
-    ("fusiqa/scoring/torch.py", "data"),
 }
 """The file of `scoring` that runs networks by torch."""
 HEIGHT = {part: len(LAYERS) - row for row, parts in enumerate(LAYERS) for part in parts}

@@ -10,7 +10,17 @@ import pytest
 from PIL import Image
 
 from fusiqa.errors import FusiqaError
-from fusiqa.io import check_output, claim, hold, is_marked, same_place, write_atomically, write_json
+from fusiqa.io import (
+    CACHE_VARIABLE,
+    cache_folder,
+    check_output,
+    claim,
+    hold,
+    is_marked,
+    same_place,
+    write_atomically,
+    write_json,
+)
 from fusiqa.scoring.sheet import Shown, contact_sheet
 
 HOLDING = "import sys, time, pathlib; from fusiqa.io import hold\nwith hold(pathlib.Path(sys.argv[1])):\n"
@@ -90,3 +100,14 @@ def test_a_second_writer_is_told_who_holds_a_file_until_that_process_ends(tmp_pa
     with hold(path), pytest.raises(FusiqaError, match=f"process {os.getpid()}"), hold(path):
         pass
     assert list(path.parent.iterdir()) == []
+
+
+def test_where_the_cache_lies(tmp_path, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "asked"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "asked"
+    monkeypatch.delenv(CACHE_VARIABLE)
+    assert cache_folder() == tmp_path / "xdg" / "fusiqa"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == tmp_path / "home" / ".cache" / "fusiqa"

@@ -23,12 +23,11 @@ import PIL
 from filelock import FileLock
 
 from fusiqa.data.ratings import ImageReader
-from fusiqa.io import write_atomically
+from fusiqa.io import cache_folder, write_atomically
 from fusiqa.scoring.image import DECODING, Pixels, Resize
 
 logger = logging.getLogger(__name__)
 
-CACHE_VARIABLE = "FUSIQA_CACHE"
 FREE_FRACTION = 0.05  # of the disk that stays free whatever the limit
 CHECKSUM_BYTES = 4  # CRC-32 of all that stands before
 RECENT_SECONDS = 60  # used so shortly before a run began, nothing is removed: clocks lag, and runs start together
@@ -157,7 +156,7 @@ def cached(
 ) -> ImageReader:
     """The images behind a cache of so many 1e9 bytes on disk; 0 is no cache, and images in memory need none.
 
-    `contents` has the SHA-256 (hex) of each one's encoded content; the folder is `default_folder` by default.
+    `contents` has the SHA-256 (hex) of each one's encoded content; the folder is `fusiqa.io.cache_folder` by default.
     """
     if gigabytes <= 0 or getattr(source, "in_memory", False):
         return source
@@ -168,10 +167,4 @@ def cached(
 
 def open_store(folder: Path | None, gigabytes: float) -> Store:
     """The store of a cache, in 1e9 bytes; all that is kept in it shares its limit."""
-    return Store((folder or default_folder()).expanduser() / "arrays", int(gigabytes * 10**9))
-
-
-def default_folder() -> Path:
-    """$FUSIQA_CACHE, else fusiqa in $XDG_CACHE_HOME or ~/.cache."""
-    asked = os.environ.get(CACHE_VARIABLE)
-    return Path(asked) if asked else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fusiqa"
+    return Store((folder or cache_folder()).expanduser() / "arrays", int(gigabytes * 10**9))

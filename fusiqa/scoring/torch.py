@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from fusiqa.errors import FusiqaError
+from fusiqa.io import cache_folder
 from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.quality import Examined, Prediction, QualityModel, load_checkpoint
 from fusiqa.scoring.models import Batch, ModelInfo, Outputs, describe, source_of
@@ -81,9 +82,7 @@ def network_of(model: QualityModel, path: Path, *, name: str, windows: bool = Fa
 
 def exported_once(path: Path, *, name: str) -> Path:
     """The ONNX file of a run folder or a model.safetensors, from the cache; written there the first time."""
-    from fusiqa.data.cache import default_folder
-
-    kept = default_folder().expanduser() / "onnx" / f"{source_of(path)}.onnx"
+    kept = cache_folder().expanduser() / "onnx" / f"{source_of(path)}.onnx"
     if not kept.is_file():
         print(f"exporting {name} to {kept}, once", file=sys.stderr)
         export_model(path, kept, name=name)

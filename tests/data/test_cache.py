@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fusiqa.data import cache
-from fusiqa.data.cache import CACHE_VARIABLE, Store, cached, default_folder
+from fusiqa.data.cache import Store, cached
 from fusiqa.scoring.image import Resize
 
 RESIZE = Resize.parse("13")
@@ -84,17 +84,6 @@ def test_an_image_whose_bits_have_flipped_on_disk_is_decoded_anew(tmp_path):
 def test_no_room_and_images_in_memory_need_no_cache(tmp_path, gigabytes, in_memory):
     source = Counted(in_memory=in_memory)
     assert behind_a_cache(source, tmp_path, gigabytes=gigabytes) is source
-
-
-def test_where_the_cache_lies(tmp_path, monkeypatch):
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "asked"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert default_folder() == tmp_path / "asked"
-    monkeypatch.delenv(CACHE_VARIABLE)
-    assert default_folder() == tmp_path / "xdg" / "fusiqa"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_folder() == tmp_path / "home" / ".cache" / "fusiqa"
 
 
 # --- the store -------------------------------------------------------------------------------------------------------
