@@ -1,4 +1,4 @@
-"""Outputs: written in one step, never over somebody else's file, and by one process at a time."""
+"""Outputs: written atomically, never over foreign files, by one process at a time."""
 
 from __future__ import annotations
 
@@ -83,9 +83,10 @@ def claim(folder: Path, *patterns: str) -> None:
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Keep a file or folder for this process; a second one is refused (FusiqaError) and told who holds it.
+    """Lock a file or folder for this process; a second one is refused (FusiqaError) and told who holds it.
 
-    The lock is a file beside `path`, which the system releases when the process ends, however it does.
+    The lock is a file beside `path`, which the system releases when the process ends, however it does. Not by filelock,
+    whose earlier versions truncate the file when a second process opens it, and with it the name of the holder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")

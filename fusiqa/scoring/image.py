@@ -53,13 +53,14 @@ def decode_resized(content: bytes, resize: Resize) -> tuple[Pixels, tuple[int, i
     With `resize.reduced`, a JPEG is decoded at the smallest of libjpeg's scales that leaves it twice the final size.
     """
     with _opened(content) as image:
-        reduced = resize.reduced and image.format in JPEG
-        if reduced:
-            width, height = image.size[:: -1 if _orientation(image) >= 5 else 1]
-            high, wide = (SPARE * side for side in resize.size(height, width))
-            image.draft(None, (high, wide) if _orientation(image) >= 5 else (wide, high))
+        size = None
+        if resize.reduced and image.format in JPEG:
+            lies = _orientation(image) >= 5  # on its side
+            size = image.size if lies else image.size[::-1]
+            high, wide = (SPARE * side for side in resize.size(*size))
+            image.draft(None, (high, wide) if lies else (wide, high))
         pixels = upright_pixels(image)
-        size = (height, width) if reduced else pixels.shape[:2]
+        size = size or pixels.shape[:2]
         return resize.apply(pixels, size), size
 
 
@@ -96,7 +97,7 @@ def size_of(content: bytes) -> tuple[int, int]:
 
 
 def prove_readable(content: bytes) -> None:
-    """Raise what `decode` would. A JPEG's whole stream is still read at 1/8 of its size, and only that can fail."""
+    """Raise what `decode` would. A JPEG is decoded to its end at 1/8 of its size, which fails where `decode` does."""
     with _opened(content) as image:
         if image.format in JPEG:
             image.draft("L", (1, 1))
@@ -247,7 +248,7 @@ def naming(image: str, root: Path | None = None) -> Iterator[None]:
 
 
 def reason_of(error: Exception, root: Path | None = None) -> str:
-    """Why an image could not be read, in the user's words; `root` is where it was looked for."""
+    """Why an image could not be read, for the user; `root` is the folder it was expected in."""
     reasons = {
         FusiqaError: str(error),
         FileNotFoundError: "no such file" if root is None else f"no such file in {root}",

@@ -31,7 +31,7 @@ class ImageInput:
 
     Attributes:
         name: its path as given, or its place in what was given ("image 3").
-        load: gives its encoded bytes or its pixels; raises whatever reading leads to.
+        load: returns its encoded bytes or its pixels; may raise anything.
         path: the file, if it is one.
     """
 
@@ -72,7 +72,7 @@ def images_in(given: Iterable[Any]) -> Iterator[ImageInput]:
 def image_of(given: Any, *, place: int = 0) -> ImageInput:
     """One image, not read yet: a path, bytes, a file object, a PIL image, an array or a tensor.
 
-    What has no name is called by its `place` in a list.
+    An image without a name is named by its `place` in a list.
     """
     name = f"image {place}"
     match given:
@@ -120,18 +120,16 @@ def pixels_of(given: Any) -> Pixels:
     Arrays are (height, width), or have 1, 3 or 4 channels last or first; tensors have them first. uint8 is 0-255,
     uint16 0-65535, floating point 0-1.
     """
-    array = given
-    if not isinstance(given, np.ndarray):  # a tensor, without importing torch to see it
-        if given.ndim == 3 and given.shape[0] not in CHANNELS:
-            raise FusiqaError(f"a tensor of shape {tuple(given.shape)}; expected (3, height, width)")
+    array, is_tensor = given, not isinstance(given, np.ndarray)
+    if is_tensor:  # of torch, which is not imported for it
         array = given.detach().cpu()
         array = (array.float() if array.is_floating_point() else array).numpy()
-        array = array.transpose(1, 2, 0) if array.ndim == 3 else array
-    elif array.ndim == 3 and array.shape[2] not in CHANNELS and array.shape[0] in CHANNELS:
+    if array.ndim == 3 and (is_tensor or (array.shape[2] not in CHANNELS and array.shape[0] in CHANNELS)):
         array = array.transpose(1, 2, 0)
     array = array[:, :, None] if array.ndim == 2 else array
     if array.ndim != 3 or array.shape[2] not in CHANNELS or 0 in array.shape:
-        raise FusiqaError(f"an array of shape {given.shape}; expected (height, width, 3), with 1 or 4 for grey or RGBA")
+        kind, shape = ("a tensor", "(3, height, width)") if is_tensor else ("an array", "(height, width, 3)")
+        raise FusiqaError(f"{kind} of shape {tuple(given.shape)}; expected {shape}, with 1 or 4 for grey or RGBA")
     if array.dtype != np.uint8:
         most = 65_535 if array.dtype == np.uint16 else 1
         if most == 1 and not np.issubdtype(array.dtype, np.floating):
@@ -171,7 +169,7 @@ def walk(paths: Iterable[str], *, say: Callable[[str], object] | None = None) ->
 
     Args:
         paths: files, folders, patterns, or "-" for a list on standard input.
-        say: is told at the end what folders hold besides, by ending, and of linked folders.
+        say: called at the end with what was skipped in folders: other files by ending, and linked folders.
     """
     paths, seen, found, skipped = list(paths), set(), False, Counter[str]()
     for image in _named(paths, skipped):
@@ -187,7 +185,7 @@ def walk(paths: Iterable[str], *, say: Callable[[str], object] | None = None) ->
 
 
 def nothing_in(paths: Iterable[str | Path]) -> str:
-    """What is said where paths hold no image."""
+    """The error for paths that hold no image."""
     endings = " ".join(sorted(ENDINGS))
     return f"no images in {', '.join(map(str, paths))}; in folders, these endings are taken: {endings}"
 

@@ -53,7 +53,7 @@ class ModelInfo:
 
 
 class Outputs(NamedTuple):
-    """What a network says of some views: scores on the score range, and what else it gives.
+    """The outputs of a network for a batch of views: scores on the score range, and what else it computes.
 
     `windows` are the scores of 3x3 windows of each view, row by row, each half as high and wide as the view.
     """
@@ -71,10 +71,10 @@ class Network(Protocol):
     info: ModelInfo
 
     def __call__(self, views: Batch) -> Outputs:
-        """What the network says of each view; windows only where it was opened with them. Thread-safe."""
+        """The outputs for each view; windows only if the network was opened with them. Thread-safe."""
 
     def at_once(self, shape: tuple[int, ...]) -> int:
-        """How many views of this shape one call is best given, at least 1: what bounds the memory."""
+        """How many views of this shape one call should take, at least 1; bounds the memory."""
 
 
 def list_models() -> list[ModelInfo]:
@@ -93,7 +93,7 @@ def names() -> list[str]:
 
 
 def find(model: str | PathLike[str] | None = None) -> tuple[Path, str]:
-    """Where a model lies, and its name in tables.
+    """The path of a model, and its name in tables.
 
     An existing path is that path; a name in the package comes next; "owner/name" is downloaded from the hub. Raises
     FusiqaError where there is nothing by that name, for a pickle, and where the hub does not answer.

@@ -1,4 +1,4 @@
-"""Any image, of any size, from anywhere -> its result: what the command line, the page and Python code score with."""
+"""The scoring engine of the command line, the page, evaluation and Python: images of any size to results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Scored(NamedTuple):
 
 
 def score_views(network: Network, images: Sequence[Views | OtherViews]) -> Iterator[Scored]:
-    """What a network says of each image, in float64; views are packed into passes of bounded size.
+    """Score images by a network, in float64; their views are packed into passes of bounded size.
 
     An image is its views, or an array of views that weigh the same; one without views scores NaN.
     """
