@@ -620,7 +620,7 @@ def calibration_error(probabilities: np.ndarray, outcomes: np.ndarray) -> float:
 
 def save(model: QualityModel, flaws: FlawHead, figures: dict[str, float], options: Options) -> None:
     """The model with scores on 0 to 100."""
-    config = ModelConfig(**{**vars(model.config), "score_range": ScoreRange(0, 100), "flaws": True})
+    config = ModelConfig(**{**vars(model.config), "score_range": ScoreRange(0.0, 100.0), "flaws": True})
     provenance = {"dataset": "biq2021 and distorted", "seed": options.seed, "steps": options.steps, **figures}
     final = QualityModel(config, resize=model.resize, provenance={**provenance, "licence": "Apache-2.0"})
     weights = {f"flaws.{name}": tensor for name, tensor in flaws.state_dict().items()}
