@@ -20,8 +20,8 @@ import fusiqa
 from fusiqa.config import FUSIONS, ModelConfig, NetworkSettings, OptimiserSettings
 from fusiqa.machine import prepare_cpu
 from fusiqa.models.quality import Prediction, QualityModel
+from fusiqa.training.fit import loss_of
 from fusiqa.training.frozen import pack, score_packed
-from fusiqa.training.module import loss_of
 from fusiqa.training.recipe import choose_hyperparameters, choose_precision, create_optimizer
 
 

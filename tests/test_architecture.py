@@ -127,7 +127,7 @@ def test_the_rule_sees_what_breaks_it(path, source):
     ("path", "source"),
     [
         ("fusiqa/models/fusion.py", "from fusiqa.config import ModelConfig\nfrom fusiqa.models.backbone import Maps"),
-        ("fusiqa/training/module.py", "from fusiqa.models.backbone import to_unit_range\nimport lightning"),
+        ("fusiqa/training/fit.py", "from fusiqa.models.backbone import to_unit_range\nimport lightning"),
         ("fusiqa/stats/metrics.py", "from fusiqa.stats.intervals import bootstrap_interval"),
         ("fusiqa/runs/provenance.py", "import fusiqa"),
         ("fusiqa/scoring/image.py", "if TYPE_CHECKING:\n    from fusiqa.models.backbone import to_unit_range"),

@@ -45,11 +45,11 @@ def prepare(data: DataSettings, ratings: Ratings, resize: Resize, *, say: Say, p
     else:
         ratings = splits.load(ratings, data.split_file)
     for split in ("validation", "test"):  # before epochs are spent
-        images, rated = len(ratings.part(split)), ratings.part(split).table["mos"].nunique()
-        if images < FEWEST_IMAGES or rated < 2:
-            found = f"{ratings.name}: the {split} split has {images} images with {rated} different ratings"
-            needed = f"a correlation needs {FEWEST_IMAGES} and 2"
-            raise FusiqaError(f"{found}; {needed} (`validation_fraction` holds out more)")
+        mos = ratings.part(split).table["mos"]
+        if len(mos) < FEWEST_IMAGES or mos.nunique() < 2:
+            found = f"{ratings.name}: the {split} split has {len(mos)} images with {mos.nunique()} different ratings"
+            needed = f"a correlation needs {FEWEST_IMAGES} and 2 (`validation_fraction` holds out more)"
+            raise FusiqaError(f"{found}; {needed}")
     reader = cached(ratings.images, checked.contents, resize, folder=data.cache_dir, gigabytes=data.cache_gb)
     if isinstance(reader, CachedImages):
         say(f"resized images are cached in {reader.store.folder.parent}, at most {data.cache_gb:g} GB (`cache_gb`)")

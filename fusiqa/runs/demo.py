@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
+from itertools import product
 from pathlib import Path
 
 from fusiqa.config import AttentionConfig, CompareConfig, DemoConfig, TrainConfig
@@ -15,7 +15,7 @@ from fusiqa.io import claim
 from fusiqa.progress import Say
 from fusiqa.runs.compare import CSV_FILE, MARKDOWN_FILE, compare_runs
 from fusiqa.runs.explain import BARS_FILE, HEATMAP_FILE, SUMMARY_FILE, WEIGHTS_FILE, explain
-from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, read_table
+from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, read_json, read_table
 from fusiqa.runs.train import train
 from fusiqa.scoring.inputs import file_image
 from fusiqa.scoring.scorer import Scorer
@@ -24,10 +24,7 @@ from fusiqa.stats.intervals import Estimate
 from fusiqa.training.fit import HISTORY_FILE
 
 SAMPLES_FILE = "samples.png"
-SAMPLES = (
-    None, ("gaussian_blur", 3), ("gaussian_blur", 5), ("jpeg", 3), ("jpeg", 5), ("white_noise", 3), ("white_noise", 5),
-    ("pixelate", 5),
-)  # fmt: skip
+SAMPLES = (*product(("gaussian_blur", "jpeg", "white_noise"), (3, 5)), ("pixelate", 5))  # distortions and their levels
 # A small convolutional network learns this set from random weights in minutes on two cores; a Swin would not. The head
 # costs more than this backbone, so whole images, of one crop each, cost a twentieth of crops of 64 in evaluation.
 NETWORK = {"backbone": "test_resnet", "backbone_weights": "none", "crop_size": SIZE}
@@ -53,7 +50,7 @@ def demo(config: DemoConfig, *, say: Say = print) -> Path:
     training_curves(read_table(attention / HISTORY_FILE), attention / "training.png")
     predictions = read_table(attention / PREDICTIONS_FILE)
     score_scatter(predictions["score"], predictions["mos"], attention / "scatter.png")
-    srcc = Estimate(**json.loads((attention / TEST_FILE).read_text(encoding="utf-8"))["srcc"])
+    srcc = Estimate(**read_json(attention / TEST_FILE)["srcc"])
     minutes = (time.monotonic() - started) / 60
     say(f"\ndone in {minutes:.1f} minutes; attention fusion: test SRCC {srcc:.3f} on unseen contents")
     places = {
@@ -74,13 +71,13 @@ def demo(config: DemoConfig, *, say: Say = print) -> Path:
 def score_samples(path: Path, *, say: Say) -> None:
     """Score a photograph, undistorted and distorted, with the packaged model, and draw its versions on a sheet."""
     scorer, photograph = Scorer(), file_image(str(sample_photograph())).read()
-    pixels = [distort(photograph, *version, seed=0) if version else photograph for version in SAMPLES]
-    names = [f"{version[0].replace('_', ' ')}, level {version[1]}" if version else "undistorted" for version in SAMPLES]
-    scores = [result.score for result in scorer.many(pixels)]
+    versions = {"undistorted": photograph}
+    for name, level in SAMPLES:
+        versions[f"{name.replace('_', ' ')}, level {level}"] = distort(photograph, name, level, seed=0)
+    scores = dict(zip(versions, (result.score for result in scorer.many(list(versions.values()))), strict=True))
     low, high = scorer.score_range
     title = f"Scores of the packaged model, {low:g} to {high:g}, higher is better"
-    shown = [Shown(each, (name, f"{score:.1f}")) for each, name, score in zip(pixels, names, scores, strict=True)]
-    contact_sheet(shown, path, title=title)
-    for name, score in zip(names, scores, strict=True):
+    contact_sheet([Shown(versions[name], (name, f"{scores[name]:.1f}")) for name in versions], path, title=title)
+    for name, score in scores.items():
         say(f"  {score:5.1f}  {name}")
     say(f"written to {path}")

@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from fusiqa.config import DistortConfig
 from fusiqa.data.catalog import read_images
 from fusiqa.data.distortions import DISTORTIONS, distort, image_seed
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.io import MARK, check_output, write_atomically
+from fusiqa.io import check_output
 from fusiqa.progress import Say, progress_bar
 from fusiqa.runs.data import usable
-from fusiqa.scoring.image import Pixels, Resize
-from fusiqa.scoring.sheet import Shown, contact_sheet
+from fusiqa.scoring.image import Resize
+from fusiqa.scoring.sheet import Shown, contact_sheet, write_picture
 
 
 def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
@@ -33,15 +32,13 @@ def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
     resize = Resize.parse(config.resize)
     for image in progress_bar(files, what="distorting", shown=config.progress):
         pixels, seed = resize.apply(ratings.images.read(image)), image_seed(image, config.seed)
-        shown = []
-        for name, level in versions:
-            version = distort(pixels, name, level, seed=seed)
-            if config.sheet:
-                shown.append(Shown(version, (f"{name}, level {level}",)))
-            else:
-                write_png(version, output_path(config, image, name, level))
+        made = ((version, distort(pixels, *version, seed=seed)) for version in versions)
         if config.sheet:
+            shown = [Shown(pixels, (f"{name}, level {level}",)) for (name, level), pixels in made]
             contact_sheet(shown, output_path(config, image), columns=len(config.level), title=Path(image).name)
+            continue
+        for version, distorted in made:
+            write_picture(Image.fromarray(distorted), output_path(config, image, *version))
     say(f"{len(files)} images under {len(names)} distortions at {len(config.level)} levels are in {config.output}")
     return config.output
 
@@ -50,10 +47,3 @@ def output_path(config: DistortConfig, image: str, *version: str | int) -> Path:
     """Where a version of an image goes, or the sheet of all; of a.jpg and a.png each has its own."""
     name = image if image.lower().endswith(".png") else f"{image}.png"
     return config.output.joinpath(*map(str, version), name)
-
-
-def write_png(pixels: Pixels, path: Path) -> None:
-    """Write a PNG that is marked as an output."""
-    mark = PngInfo()
-    mark.add_text("Software", MARK)
-    write_atomically(path, lambda temporary: Image.fromarray(pixels).save(temporary, pnginfo=mark))

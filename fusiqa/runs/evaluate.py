@@ -1,8 +1,9 @@
-"""`fusiqa evaluate`: a finished model on other data sets."""
+"""`fusiqa evaluate`: a finished model on other data sets, or on distorted versions of sharp images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,25 @@ from fusiqa.config import EvaluateConfig
 from fusiqa.config.commands import DISTORTED
 from fusiqa.data import catalog
 from fusiqa.data.catalog import find_dataset, kinds
+from fusiqa.data.distortions import DISTORTIONS, EVERY, distorted, treatment_of
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.plots.runs import score_scatter
+from fusiqa.explain.opinions import calibration, measures, opinions
+from fusiqa.explain.plots.runs import level_curves, reliability, score_scatter
 from fusiqa.io import claim, to_markdown, write_csv, write_text
 from fusiqa.models.quality import QualityModel, load_checkpoint
-from fusiqa.progress import Say
+from fusiqa.progress import Say, progress_bar
 from fusiqa.runs.compare import cells
 from fusiqa.runs.data import own_part, usable
-from fusiqa.runs.distorted import evaluate_distorted
 from fusiqa.runs.folder import TrainedModel
+from fusiqa.scoring.image import Resize
+from fusiqa.scoring.inputs import ImageInput
+from fusiqa.scoring.result import FLAW_COLUMNS
+from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import Shown, contact_sheet
 from fusiqa.stats.intervals import Estimate
 from fusiqa.stats.metrics import METRICS, estimate, measure
 from fusiqa.training.predict import predict
-
-TABLES = ("evaluation.csv", "evaluation.md", "predictions_*.csv", "kinds_*.csv", "groups_*.csv")
 
 
 def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
@@ -36,11 +40,12 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     trained = TrainedModel.at(config.model)
     folder = config.output or trained.folder / "evaluation"
     if config.dataset == (DISTORTED,):
-        claim(folder, "distorted.csv", "distorted.md", "distorted.png")
+        claim(folder, "distorted.csv", "distorted.md", "distorted.png", "reliability.png")
         evaluate_distorted(config, folder, say=say)
         return folder
     model = load_checkpoint(config.model)
-    claim(folder, *TABLES, "scatter_*.png", "worst_*.png")
+    tables = ("evaluation.csv", "evaluation.md", "predictions_*.csv", "kinds_*.csv", "groups_*.csv")
+    claim(folder, *tables, "scatter_*.png", "worst_*.png")
     rows = []
     for dataset, stem in file_stems(config.dataset).items():
         try:
@@ -136,3 +141,40 @@ def measure_by(column: str, predictions: pd.DataFrame) -> pd.DataFrame:
         errors = {"mean_error": error.mean(), "mean_absolute_error": error.abs().mean()}
         rows.append({column: name, "n": len(part)} | agreement.columns("srcc") | errors)
     return pd.DataFrame(rows)
+
+
+def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say) -> None:
+    """Score every image of a folder as it is and under 25 distortions at 5 levels, and write what the scores get right.
+
+    Images are resized as the model asks and then distorted. distorted.csv has every score; of a model that names flaws
+    reliability.png shows how far its probabilities hold.
+    """
+    assert config.data_dir is not None, "a folder of sharp images, as the settings demand"
+    sharp = catalog.read_images([config.data_dir], say=say)
+    if len(sharp) < 2:
+        raise FusiqaError(f"{config.data_dir}: expected a folder of at least two sharp images")
+    scorer = Scorer(config.model, device=config.device, readers=1)  # `DistortedImages` keeps the image read last
+    made = distorted(sharp, EVERY, resize=Resize.parse(scorer.info.resize, view=scorer.info.view))
+    inputs = (ImageInput(name, partial(made.images.read, name)) for name in made.table["image"])
+    rows = []
+    with progress_bar(what="scoring distorted images", total=len(made), shown=config.progress) as bar:
+        for result in scorer.stream(inputs):
+            if result.error is not None:
+                raise FusiqaError(f"{result.name}: {result.error}")
+            original, treatment = treatment_of(result.name)
+            name, level = treatment or ("", 0)
+            flaws = dict(zip(FLAW_COLUMNS, (result.flaws or {}).values(), strict=False))
+            rows.append({"image": original, "distortion": name, "level": level, "score": result.score, **flaws})
+            bar.update()
+    table = pd.DataFrame(rows)
+    found = measures(table)
+    write_csv(table, folder / "distorted.csv")
+    means = table["score"].to_numpy().reshape(len(sharp), -1)[:, 1:].mean(axis=0).reshape(len(DISTORTIONS), -1)
+    level_curves(means, opinions(), scorer.score_range, list(DISTORTIONS), folder / "distorted.png")
+    if FLAW_COLUMNS[0] in table:
+        stated, there, number = calibration(table).sum(axis=0).T
+        reliability(stated, there, number, folder / "reliability.png")
+    text = to_markdown(pd.DataFrame({"measure": list(found), "value": [f"{value:.3f}" for value in found.values()]}))
+    note = f"{len(sharp)} images, {scorer.info.name}; 95 % intervals over images."
+    write_text(folder / "distorted.md", f"{text}\n\n{note}\n")
+    say(f"{text}\n{note}")

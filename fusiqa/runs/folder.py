@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -24,16 +23,14 @@ import torch
 import fusiqa
 from fusiqa.config import TrainConfig
 from fusiqa.data.catalog import find_dataset
-from fusiqa.errors import FusiqaError, listed
+from fusiqa.errors import FusiqaError
 from fusiqa.io import same_place, write_json
 
 CONFIG_FILE, TEST_FILE = "config.json", "test.json"
 SPLIT_FILE, PREDICTIONS_FILE, ATTENTION_FILE = "split.csv", "predictions.csv", "attention.png"
-CONFIG_PARTS = {"settings", "resolved", "provenance"}
 SHARED_NAME = "FUSIQA_RUN_DIR"  # tells the other processes of a distributed run the name that the first one chose
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.\w+")  # what `write_atomically` leaves when it is killed
-MAY_DIFFER = {"resume", "overwrite", "progress", "num_workers", "cache_dir", "cache_gb", "run_dir", "precision"}
-MAY_DIFFER |= {"export"}
+MAY_VARY = {"resume", "overwrite", "progress", "num_workers", "cache_dir", "cache_gb", "run_dir", "precision", "export"}
 """Settings that a resumed run may have otherwise; the precision is compared as resolved."""
 PATHS = ("dataset", "data_dir", "split_file", "backbone_weights", "spaq_dir")  # or names, for some of them
 RENAMED = {"validation_share": "validation_fraction", "warmup_share": "warmup_fraction"}
@@ -71,19 +68,16 @@ def check_run_dir(folder: Path, config: TrainConfig, *, precision: str) -> None:
 def changed_settings(folder: Path, config: TrainConfig, *, precision: str) -> str:
     """The settings, and the precision as resolved, that would change the numbers of the run in a folder, in words."""
     record, now = read_record(folder), flat(config.to_json())
-    pairs = {name: (record["settings"][name], now[name]) for name in now if name not in MAY_DIFFER}
+    pairs = {name: (record["settings"][name], now[name]) for name in now if name not in MAY_VARY}
     pairs["precision"] = record["resolved"]["precision"], precision
     for name in PATHS:
         if None not in pairs[name] and same_place(*pairs[name]):
             del pairs[name]
-    return listed([f"`{name}` {before} -> {after}" for name, (before, after) in pairs.items() if before != after])
+    return ", ".join(f"`{name}` {before} -> {after}" for name, (before, after) in pairs.items() if before != after)
 
 
 def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any]) -> dict[str, Any]:
-    """Make the folder, empty where a run is replaced, with config.json; returns the provenance that it records.
-
-    config.json has the settings as given and as resolved, and the provenance; a resumed run adds its own.
-    """
+    """Make the folder, empty where a run is replaced, with config.json; returns the provenance that stands there."""
     path, provenance = folder / CONFIG_FILE, describe_origin()
     if config.run.overwrite and folder.exists():
         shutil.rmtree(folder)
@@ -107,10 +101,6 @@ def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any]) ->
 
 def describe_origin() -> dict[str, Any]:
     """The provenance of a run: command, commit, versions, machine."""
-    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
-    for name in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
     gpu = torch.cuda.is_available()
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -118,7 +108,7 @@ def describe_origin() -> dict[str, Any]:
         "fusiqa": fusiqa.__version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "packages": versions,
+        "packages": {name: metadata.version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads",
     }
@@ -138,7 +128,7 @@ def commit() -> str | None:
 def is_run(folder: Path) -> bool:
     """Whether a folder has a config.json with the parts that a training run writes."""
     try:
-        return set(read_json(folder / CONFIG_FILE)) >= CONFIG_PARTS
+        return {"settings", "resolved", "provenance"} <= set(read_json(folder / CONFIG_FILE))
     except (OSError, FusiqaError, TypeError):
         return False
 
@@ -198,10 +188,10 @@ class TrainedModel:
 
     def was_trained_on(self, dataset: str) -> bool:
         """Whether a data set, by name or path, is that of its training, however its path is spelled."""
+        if self.dataset is None:
+            return False
         info = find_dataset(dataset)
-        if self.dataset is None or info is not None:
-            return info is not None and info.name == self.dataset
-        return dataset == self.dataset or same_place(dataset, self.dataset)
+        return info.name == self.dataset if info else same_place(dataset, self.dataset)
 
     def seen(self, images: Sequence[str]) -> int:
         """How many of the images have the name of a training or validation image."""

@@ -140,15 +140,13 @@ def parameters(model: QualityModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def test(
-    trained: QualityModel, predictions: pd.DataFrame, recipe: Recipe, run_dir: Path, dataset: str, say: Say
-) -> None:
+def test(trained: QualityModel, scored: pd.DataFrame, recipe: Recipe, run_dir: Path, dataset: str, say: Say) -> None:
     """attention.png, predictions.csv and, last, test.json: a run that has it is a finished one."""
-    if predictions[SCALE_COLUMNS[0]].notna().all():
-        summary, sizes = summarise_weights(with_groups(predictions, dataset)), trained.pyramid.scale_sizes()
+    if scored[SCALE_COLUMNS[0]].notna().all():
+        summary, sizes = summarise_weights(with_groups(scored, dataset)), trained.pyramid.scale_sizes()
         title = f"Scale weights on the test split of {dataset}"
         scale_bars(summary, scale_sizes=sizes, title=title, path=run_dir / folder.ATTENTION_FILE)
-        if collapsed := collapse_warning(weights_array(predictions)):
+        if collapsed := collapse_warning(weights_array(scored)):
             say(f"warning: {collapsed}")
     else:
         say(f"no {folder.ATTENTION_FILE}: {trained.config.fusion} fusion does not weigh its scales")
@@ -162,7 +160,7 @@ def test(
         "best_epoch": trained.provenance["epoch"],
         "validation_srcc": trained.provenance["val_srcc"],
     }
-    write_test(predictions, of_training, run_dir / folder.PREDICTIONS_FILE, run_dir / folder.TEST_FILE, dataset, say)
+    write_test(scored, of_training, run_dir / folder.PREDICTIONS_FILE, run_dir / folder.TEST_FILE, dataset, say)
 
 
 def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say) -> None:
@@ -178,12 +176,10 @@ def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say)
         say(f"notice: no test on SPAQ ({reason}); `no_spaq` skips it")
 
 
-def write_test(
-    predictions: pd.DataFrame, more: dict[str, Any], table: Path, record: Path, dataset: str, say: Say
-) -> None:
+def write_test(scored: pd.DataFrame, more: dict[str, Any], table: Path, record: Path, dataset: str, say: Say) -> None:
     """Write predictions, then their measures with 95 % intervals and what `more` says of the test."""
-    result = measure(predictions["score"].to_numpy(), predictions["mos"].to_numpy()).to_json() | more
-    write_csv(predictions, table)
+    result = measure(scored["score"].to_numpy(), scored["mos"].to_numpy()).to_json() | more
+    write_csv(scored, table)
     write_json(record, result)
     figures = [f"{m.upper()} {Estimate(**result[m]):.4f}" for m in ("srcc", "plcc")]
     say(f"test on {dataset}: {', '.join(figures)} (95 % interval), n = {result['n']}")

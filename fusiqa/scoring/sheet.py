@@ -54,10 +54,15 @@ def contact_sheet(shown: Sequence[Shown], path: Path, *, columns: int = 4, title
             while draw.textlength(text := "..." * (start > 0) + line[start:], small) > CELL:
                 start += 1
             draw.text((left, top + CELL + 4 + 16 * number), text, INK, small)
+    check_output(path, replace=True)
+    write_picture(sheet, path)
+
+
+def write_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture that is marked as an output."""
     mark = PngInfo()
     mark.add_text("Software", MARK)
-    check_output(path, replace=True)
-    write_atomically(path, lambda temporary: sheet.save(temporary, pnginfo=mark, comment=MARK.encode()))
+    write_atomically(path, lambda temporary: picture.save(temporary, pnginfo=mark, comment=MARK.encode()))
 
 
 def draw_worst_and_best(rows: Iterable[dict[str, Any]], path: Path, *, score_range: ScoreRange) -> int:

@@ -102,6 +102,31 @@ def _aligned(predictions: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 # --- over seeds ------------------------------------------------------------------------------------------------------
 
 
+def compare_over_seeds(values: pd.DataFrame, reference: str, *, metric: str = "SRCC") -> pd.DataFrame:
+    """The difference of each design from the reference, over the seeds that both have.
+
+    Args:
+        values: of a metric, a row a seed and a column a design; NaN where a seed is missing.
+        reference: its design; without a column of that name there is no row.
+        metric: its name.
+
+    Returns:
+        One row for each other design: `variant`, `difference` with `low` and `high` (95 % interval over seeds) and
+        `p_value` (NaN with one seed), `p_holm`, `seeds`, `seeds_needed` for a power of 80 %, and a `verdict` in words.
+    """
+    others = [name for name in map(str, values) if name != reference and reference in values]
+    both = {name: values[[name, reference]].dropna() for name in others}
+    found = {name: paired_over_seeds(part[name], part[reference]) for name, part in both.items() if len(part)}
+    family = max(1, sum(each.n > 1 for each in found.values()))
+    rows = []
+    for (name, each), corrected in zip(found.items(), holm([each.p_value for each in found.values()]), strict=True):
+        needed = seeds_needed(each.effect, comparisons=family)
+        words = verdict_over_seeds(name, reference, each, metric=metric, comparisons=family, corrected=corrected)
+        rows.append((name, each.mean, each.low, each.high, each.p_value, corrected, each.n, needed, words))
+    columns = ["variant", "difference", "low", "high", "p_value", "p_holm", "seeds", "seeds_needed", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def paired_over_seeds(values: ArrayLike, reference: ArrayLike) -> Mean:
     """The mean difference of two designs over paired seeds: the same split and the same seeds for both.
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float16, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -37,7 +37,7 @@ from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.scoring.models import Outputs
 from fusiqa.scoring.torch import TorchNetwork, in_float32, outputs
 from fusiqa.scoring.views import OVERLAP
-from fusiqa.training.module import TrainingData
+from fusiqa.training.fit import TrainingData
 from fusiqa.training.predict import crops_of, run_on_crops, score_all
 from fusiqa.training.recipe import Recipe
 
@@ -64,8 +64,8 @@ def grids(channels: Sequence[int], numbers: int) -> list[tuple[int, int]]:
 
 
 @torch.no_grad()
-def pack(model: QualityModel, crops: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch numbers"]:
-    """Run the backbone, in evaluation mode, and pool its maps: float16, a row for each crop or whole image."""
+def pack(model: QualityModel, crops: UInt8[Tensor, "batch 3 height width"]) -> Float16[Tensor, "batch numbers"]:
+    """Run the backbone, in evaluation mode, and pool its maps: a row for each crop or whole image."""
     *finer, coarsest = model.pyramid(to_unit_range(crops))
     local = [F.adaptive_avg_pool2d(m, grid) for m, (_, grid) in zip(finer, STAGES, strict=True)]
     if model.config.view == "whole":
@@ -97,7 +97,7 @@ def expansion() -> Float[Tensor, "kept cells"]:
 class Heads(TorchNetwork):
     """The heads of a model as a `Network` whose views are packed maps."""
 
-    def __call__(self, views: np.ndarray) -> Outputs:
+    def __call__(self, views: Float16[np.ndarray, "views numbers"]) -> Outputs:
         with torch.inference_mode(), in_float32(self.device):
             prediction = score_packed(self.model, torch.from_numpy(views).to(self.device))
         return outputs(prediction)
@@ -108,7 +108,7 @@ class Heads(TorchNetwork):
 
 @dataclass(frozen=True)
 class PackedImages(Dataset):
-    """The packed maps of each image's crops, by its row: float16, (crops, numbers)."""
+    """The packed maps of each image's crops, by its row."""
 
     keys: list[str]  # in the store, by row
     store: Store
@@ -117,7 +117,7 @@ class PackedImages(Dataset):
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
+    def __getitem__(self, row: int) -> tuple[Float16[np.ndarray, "crops numbers"], int]:
         found = self.spare[row] if row in self.spare else self.store.get(self.keys[row])
         if found is None:
             path = self.store.path(self.keys[row])
@@ -130,10 +130,10 @@ class PackedCrops(Dataset):
     """The maps of one of an image's crops, drawn from (seed, draw) alone, and the image's rating."""
 
     images: PackedImages
-    mos: np.ndarray
+    mos: Float[np.ndarray, " images"]
     seed: int
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
+    def __getitem__(self, draw: Draw) -> tuple[Float16[Tensor, " numbers"], float]:
         maps, _ = self.images[draw.row]
         crop = np.random.default_rng((self.seed, *draw)).integers(len(maps))
         return torch.from_numpy(np.array(maps[crop])), float(self.mos[draw.row])

@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from fusiqa.data.loader import IMAGES_AT_ONCE, EvaluationCrops, choose_workers, evaluation_loader
@@ -36,11 +37,11 @@ def predict(
     """Score every image as `Scorer` does: whole, or on crops that cover it and overlap their neighbours by two thirds.
 
     Args:
-        model: the model.
+        model: is moved to the device, by default the first GPU where there is one.
         ratings: the images; their `mos` is only copied.
-        resize: resize protocol, as `Resize.parse` takes it; the model's own by default.
-        device: a torch device; "auto" is the first GPU where there is one.
-        on_range: map the scores linearly from the model's score range to that of the ratings; none is cut to it.
+        resize: as `Resize.parse` takes it; the model's own by default.
+        device: a torch device, or "auto".
+        on_range: map scores linearly from the model's score range to that of the ratings; none is cut to it.
         progress: whether to show a bar.
 
     Returns one row an image, in their order: image, mos, score, scale_0 .. scale_3 (NaN for a fusion without).
@@ -63,14 +64,9 @@ def crops_of(
 
 
 def score_all(
-    network: Network,
-    images: Sized,
-    ratings: Ratings,
-    *,
-    num_workers: int | None = None,
-    images_at_once: int = IMAGES_AT_ONCE,
-    progress: bool,
-) -> pd.DataFrame:
+    network: Network, images: Sized, ratings: Ratings,
+    *, num_workers: int | None = None, images_at_once: int = IMAGES_AT_ONCE, progress: bool,
+) -> pd.DataFrame:  # fmt: skip
     """The table of `predict`, from a data set that gives the views of each image and the network that takes them."""
     scores, weights = np.full(len(ratings), np.nan), np.full((len(ratings), len(SCALE_COLUMNS)), np.nan)
     workers = choose_workers(num_workers, ratings)
@@ -85,14 +81,9 @@ def score_all(
 
 
 def run_on_crops(
-    model: QualityModel,
-    crops: EvaluationCrops,
-    function: Callable[[Tensor], Tensor],
-    *,
-    num_workers: int | None = None,
-    what: str,
-    progress: bool,
-) -> Iterator[tuple[int, Views, Tensor]]:
+    model: QualityModel, crops: EvaluationCrops, function: Callable[[Tensor], Tensor],
+    *, num_workers: int | None = None, what: str, progress: bool,
+) -> Iterator[tuple[int, Views, Float[Tensor, "views ..."]]]:  # fmt: skip
     """The row of each image, its views, and what a function of views gives for each of them, on the CPU."""
     device = next(model.parameters()).device
     with progress_bar(what=what, total=len(crops), shown=progress) as bar:

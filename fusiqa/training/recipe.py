@@ -104,13 +104,11 @@ def create_optimizer(
     model: QualityModel, chosen: Hyperparameters, weight_decay: float, *, fused: bool = False
 ) -> AdamW:
     """AdamW with every trainable parameter in one of four groups: backbone or head, matrices (decayed) or the rest."""
-    backbone = list(model.pyramid.parameters())
-    ours = {id(parameter) for parameter in backbone}
-    head = [parameter for parameter in model.parameters() if id(parameter) not in ours]
-    groups = []
-    for name, parameters, rate in (("backbone", backbone, chosen.lr_backbone), ("head", head, chosen.lr_head)):
-        trainable = [parameter for parameter in parameters if parameter.requires_grad]
-        decayed, kept = [p for p in trainable if p.ndim > 1], [p for p in trainable if p.ndim <= 1]
+    backbone, groups = {id(parameter) for parameter in model.pyramid.parameters()}, []
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for name, rate in (("backbone", chosen.lr_backbone), ("head", chosen.lr_head)):
+        part = [each for each in trainable if (id(each) in backbone) == (name == "backbone")]
+        decayed, kept = [each for each in part if each.ndim > 1], [each for each in part if each.ndim <= 1]
         groups.append({"name": name, "params": decayed, "lr": rate, "weight_decay": weight_decay})
         groups.append({"name": f"{name}_not_decayed", "params": kept, "lr": rate, "weight_decay": 0.0})
     return AdamW([group for group in groups if group["params"]], fused=fused)

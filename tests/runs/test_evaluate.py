@@ -1,15 +1,20 @@
 """A finished run on other data sets: one table, and of each its kinds, its scatter and its worst errors."""
 
+import dataclasses
 import json
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from tiny_models import noise
 
-from fusiqa.cli import main
+from fusiqa.cli import USER_MISTAKE, main
+from fusiqa.config import ModelConfig
 from fusiqa.data.catalog import KINDS, is_custom, kinds
+from fusiqa.models.quality import QualityModel
 from fusiqa.runs.evaluate import measure_by
 from fusiqa.stats.metrics import measure, srcc
 
@@ -180,3 +185,29 @@ def test_the_kinds_of_published_sets_are_told_by_name():
     assert kinds("tid2013", ["i03_24_5.bmp"]) == ["distortion 24"]
     assert kinds("agiqa-3k", ["AttnGAN_normal_000.jpg"]) == ["AttnGAN"]
     assert kinds("biq2021", ["a.jpg"]) is None
+
+
+def test_evaluate_measures_a_folder_of_sharp_images(tmp_path, capsys):
+    torch.manual_seed(0)
+    config = ModelConfig(backbone="test_resnet", fusion="attention", view="whole", crop_size=64)
+    config = dataclasses.replace(config, flaws=True)
+    QualityModel(config, resize="max96").save_pretrained(tmp_path / "run")
+    sharp = tmp_path / "sharp"
+    sharp.mkdir()
+    for seed in range(2):
+        Image.fromarray(noise(64, 96, seed)).save(sharp / f"{seed}.png")
+    words = ["evaluate", str(tmp_path / "run"), "--dataset", "distorted", "--no_progress", "--data_dir"]
+    assert not main([*words, str(sharp)])
+    assert "SRCC of cells" in capsys.readouterr().out
+    folder = tmp_path / "run" / "evaluation"
+    assert len(pd.read_csv(folder / "distorted.csv")) == 2 * 126
+    assert "flaw named" in (folder / "distorted.md").read_text()
+    for name in ("distorted.png", "reliability.png"):
+        with Image.open(folder / name) as figure:
+            assert figure.width > 500
+    (sharp / "1.png").unlink()
+    for given, said in (([*words, str(sharp)], "at least two sharp images"), (words[:-1], "--data_dir: name a folder")):
+        with pytest.raises(SystemExit) as ended:
+            main(given)
+        assert ended.value.code == USER_MISTAKE
+        assert said in capsys.readouterr().err

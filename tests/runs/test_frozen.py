@@ -11,7 +11,7 @@ from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.training import frozen as module
-from fusiqa.training.module import QualityModule
+from fusiqa.training.fit import QualityModule
 
 SETTINGS = [
     "--dataset", "biq2021", "--backbone", "test_resnet", "--backbone_weights", "none", "--freeze_backbone",

@@ -10,8 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.profilers import SimpleProfiler
 
-from fusiqa.training.fit import HISTORY_FILE, KeepBest
-from fusiqa.training.module import WAITING, validation_figures
+from fusiqa.training.fit import HISTORY_FILE, WAITING, KeepBest, validation_figures
 
 
 def row(epoch, val_srcc):

@@ -7,7 +7,7 @@ import torch
 
 from fusiqa.config import ScoreRange
 from fusiqa.models.quality import Prediction
-from fusiqa.training.module import loss_of, missing_entropy, seed_step
+from fusiqa.training.fit import loss_of, missing_entropy, seed_step
 
 
 def test_equal_weights_miss_no_entropy_and_one_alone_misses_all():

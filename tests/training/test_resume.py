@@ -14,8 +14,7 @@ import torch
 
 from fusiqa.cli import INTERRUPTED, TERMINATED, USER_MISTAKE, main
 from fusiqa.io import hold
-from fusiqa.training.fit import create_logger
-from fusiqa.training.module import QualityModule
+from fusiqa.training.fit import QualityModule, create_logger
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = [
@@ -27,7 +26,7 @@ SETTINGS = [
 WALL_CLOCK = ["train_seconds", "validation_seconds", "crops_per_second", "data_wait_fraction"]
 
 KILLED_IN_AN_EPOCH = """
-from fusiqa.training.module import QualityModule
+from fusiqa.training.fit import QualityModule
 step = QualityModule.training_step
 def killed(self, batch, index):
     if self.current_epoch == 1 and index == 1:

@@ -43,8 +43,8 @@ def ablate(config: AblateConfig, *, say: Say = print) -> Path:
     runs = plan_runs(config, question.variants, folder)
     claim(folder, *OUTPUTS)
     waiting, failures = [run for run in runs if not run.finished], dict[str, str]()
-    size = f"{len(question.variants)} variants, {config.seeds} seeds"
-    say(f"{question.text} {len(waiting)} of {len(runs)} runs to do ({size})")
+    to_do = f"{len(waiting)} of {len(runs)} runs to do"
+    say(f"{question.text} {to_do} ({len(question.variants)} variants, {config.seeds} seeds)")
     if others := {path.parent for path in folder.glob(f"*-seed*/{TEST_FILE}")} - {run.folder for run in runs}:
         say(f"notice: not in this report: {listed(sorted(path.name for path in others))}, finished in {folder}")
 
@@ -90,11 +90,11 @@ def train_runs(waiting: Sequence[Run], runs: Sequence[Run], config: AblateConfig
     resize = Resize.parse(ratings.resize, view=base.network.view)
     prepared = prepare(base.data, ratings, resize, say=say, progress=base.run.progress)
     check_data([run.folder for run in runs if run.finished], prepared)
-    for run in {run.variant.name: run for run in waiting}.values():
+    for run in {run.variant: run for run in waiting}.values():
         try:
             build(run.config.network, run.recipe, prepared.ratings)
         except FusiqaError as reason:
-            raise FusiqaError(f"variant {run.variant.name!r}: {reason}") from reason
+            raise FusiqaError(f"variant {run.variant!r}: {reason}") from reason
     gpus = torch.cuda.device_count() if base.run.device in ("auto", "cuda") else 0  # 0 where one is meant by its name
     heads = base.optimiser.freeze_backbone and runs[0].recipe.device.type == "cpu"
     jobs = config.jobs or gpus or (min(cores(), HEADS_AT_ONCE) if heads else 1)
@@ -107,13 +107,12 @@ def train_in_turn(runs: Sequence[Run], prepared: Checked, say: Say) -> Ended:
     """One run after the other."""
     for number, run in enumerate(runs, start=1):
         say(f"[{number} of {len(runs)}] {run.name}")
+        config, failure = resuming(run), None
         try:
-            config = resuming(run)
             train(config, prepared=prepared, say=say)
         except Exception as reason:
-            yield run, reason
-        else:
-            yield run, None
+            failure = reason
+        yield run, failure
 
 
 def train_in_parallel(runs: Sequence[Run], prepared: Checked, say: Say, *, jobs: int, gpus: int) -> Ended:
@@ -187,9 +186,8 @@ def resuming(run: Run) -> TrainConfig:
 
 def report_failure(run: Run, reason: Exception, say: Say) -> str:
     """Say what went wrong, with a traceback unless the user can mend it; return its message."""
-    if isinstance(reason, FusiqaError):
-        say(f"failed: {run.name}: {reason}")
-        return str(reason)
-    message = f"{type(reason).__name__}: {reason}"
-    say(f"failed: {run.name}: {message}\n{''.join(traceback.format_exception(reason))}")
+    mistake = isinstance(reason, FusiqaError)
+    message = str(reason) if mistake else f"{type(reason).__name__}: {reason}"
+    trace = "" if mistake else "\n" + "".join(traceback.format_exception(reason))
+    say(f"failed: {run.name}: {message}{trace}")
     return message

@@ -6,8 +6,8 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import product
+from dataclasses import dataclass
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -27,36 +27,15 @@ FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # they say one t
 LONGEST_NAME = 100  # bytes of a folder's name, which file systems hold with a seed behind it
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A design: its name, and the settings that it changes."""
-
-    name: str
-    edits: Mapping[str, Any] = field(default_factory=dict)
-
-    def of(self, base: TrainConfig) -> TrainConfig:
-        """The base settings with the edits."""
-        return base.replace(**self.edits)
-
-    @property
-    def folder(self) -> str:
-        """Its name as that of a folder."""
-        return re.sub(r"[\W_]+", "-", self.name.lower()).strip("-")
-
-    @property
-    def design(self) -> tuple[str, TrainConfig]:
-        """What it comes to: its fusion, however that was given, and the settings that have an effect on it."""
-        config, default = self.of(TrainConfig()), TrainConfig()
-        without_effect = {name: default[name] for name in [*ignored(config), *FUSION_SWITCHES]}
-        return config.network.chosen_fusion, config.replace(**without_effect)
+Edits = Mapping[str, Any]  # the settings that a variant changes, by name
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question, its variants, and the name of the one that the others are compared with."""
+    """A question, its variants by name, and the name of the one that the others are compared with."""
 
     text: str
-    variants: tuple[Variant, ...]
+    variants: Mapping[str, Edits]
     reference: str
 
 
@@ -64,7 +43,7 @@ class Question:
 class Run:
     """A training run of an ablation: its variant, seed and folder, and its settings, as given and resolved."""
 
-    variant: Variant
+    variant: str
     seed: int
     folder: Path
     config: TrainConfig
@@ -72,7 +51,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return f"{self.variant.name}, seed {self.seed}"
+        return f"{self.variant}, seed {self.seed}"
 
     @property
     def begun(self) -> bool:
@@ -110,8 +89,8 @@ def parse_question(stated: Mapping[str, Any], *, where: str) -> Question:
     reference = stated.get("reference", next(iter(variants)))
     if reference not in variants:
         raise FusiqaError(f"{where}: reference {reference!r} is none of the variants {listed(list(variants))}")
-    parsed = [Variant(name, parse_edits(edits, where=f"{where}: variant {name!r}")) for name, edits in variants.items()]
-    return Question(text, tuple(parsed), reference)
+    parsed = {name: parse_edits(edits, where=f"{where}: variant {name!r}") for name, edits in variants.items()}
+    return Question(text, parsed, reference)
 
 
 def parse_edits(stated: object, *, where: str) -> dict[str, Any]:
@@ -144,32 +123,31 @@ def select_variants(question: Question, names: Sequence[str]) -> Question:
     """The question with these variants alone, in this order, the first as the reference; all of them for no name."""
     if not names:
         return question
-    by_name = {variant.name: variant for variant in question.variants}
-    unknown = [name for name in names if name not in by_name]
+    unknown = [name for name in names if name not in question.variants]
     if unknown or len(set(names)) < len(names):
         wrong = f"unknown {listed(unknown)}" if unknown else "one is named twice"
-        raise FusiqaError(f"`variants`: {wrong}; this question has {', '.join(map(repr, by_name))}")
+        raise FusiqaError(f"`variants`: {wrong}; this question has {', '.join(map(repr, question.variants))}")
     if len(names) == 1:
         raise FusiqaError("`variants` needs two or more names; the first is what the others are compared with")
-    return replace(question, variants=tuple(by_name[name] for name in names), reference=names[0])
+    return Question(question.text, {name: question.variants[name] for name in names}, reference=names[0])
 
 
-def plan_runs(config: AblateConfig, variants: Sequence[Variant], folder: Path) -> list[Run]:
+def plan_runs(config: AblateConfig, variants: Mapping[str, Edits], folder: Path) -> list[Run]:
     """Every run, seed by seed, so that an interrupted ablation has all variants of the seeds that it finished."""
     base, default = config.base, TrainConfig()
     if base.run.overwrite or base.run.resume:
         raise FusiqaError("an ablation always continues: leave out `resume` and `overwrite` (or remove its folder)")
     check_distinct(variants)
-    edited = {name for variant in variants for name in variant.edits}
+    edited = {name for edits in variants.values() for name in edits}
     if edited & FUSION_SWITCHES:
         edited |= FUSION_SWITCHES
     if given := sorted(f"`{name}`" for name in edited if base[name] != default[name]):
         raise FusiqaError(f"the variants of this question set {' and '.join(given)}; leave it out")
     runs = []
-    for seed, variant in product(range(base.run.seed, base.run.seed + config.seeds), variants):
-        run_dir = folder / f"{variant.folder}-seed{seed}"
+    for seed, (variant, edits) in product(range(base.run.seed, base.run.seed + config.seeds), variants.items()):
+        run_dir = folder / f"{folder_name(variant)}-seed{seed}"
         # A cross-test and an export of every run would cost more than they tell:
-        own = variant.of(base).replace(seed=seed, run_dir=run_dir, spaq=False, export=False)
+        own = base.replace(**edits, seed=seed, run_dir=run_dir, spaq=False, export=False)
         run = Run(variant, seed, run_dir, own, resolve(own))
         if run.begun and (changed := changed_settings(run_dir, own, precision=run.recipe.precision)):
             raise FusiqaError(f"{run_dir} has other settings: {changed}; choose another `run_dir`, or remove it")
@@ -177,16 +155,26 @@ def plan_runs(config: AblateConfig, variants: Sequence[Variant], folder: Path) -
     return runs
 
 
-def check_distinct(variants: Sequence[Variant]) -> None:
+def check_distinct(variants: Mapping[str, Edits]) -> None:
     """Refuse variants that would share a folder, that are one design twice, or whose name makes no folder."""
-    if wrong := [repr(v.name) for v in variants if not 0 < len(v.folder.encode()) <= LONGEST_NAME]:
+    if wrong := [repr(name) for name in variants if not 0 < len(folder_name(name).encode()) <= LONGEST_NAME]:
         raise FusiqaError(f"the name of a variant needs letters or digits, in {LONGEST_NAME} bytes: {listed(wrong)}")
-    for what, problem in (("folder", "would share a folder"), ("design", "are the same settings")):
-        seen: dict[object, str] = {}
-        for variant in variants:
-            other = seen.setdefault(getattr(variant, what), variant.name)
-            if other != variant.name:
-                raise FusiqaError(f"the variants {other!r} and {variant.name!r} {problem}")
+    for one, other in combinations(variants, 2):
+        if folder_name(one) == folder_name(other):
+            raise FusiqaError(f"the variants {one!r} and {other!r} would share a folder")
+        if design(variants[one]) == design(variants[other]):
+            raise FusiqaError(f"the variants {one!r} and {other!r} are the same settings")
+
+
+def folder_name(variant: str) -> str:
+    return re.sub(r"[\W_]+", "-", variant.lower()).strip("-")
+
+
+def design(edits: Edits) -> tuple[str, TrainConfig]:
+    """What edits come to: the fusion, however it is given, and the settings that have an effect on it."""
+    config, default = TrainConfig.of(**edits), TrainConfig()
+    without_effect = {name: default[name] for name in [*ignored(config), *FUSION_SWITCHES]}
+    return config.network.chosen_fusion, config.replace(**without_effect)
 
 
 PRESETS: Mapping[str, Question] = {

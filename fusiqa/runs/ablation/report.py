@@ -16,7 +16,7 @@ from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.progress import Say
 from fusiqa.runs.ablation.questions import SHARED, Question, Run
 from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, flat, read_json, read_record, read_table
-from fusiqa.stats.comparisons import holm, paired_over_seeds, seeds_needed, verdict_over_seeds
+from fusiqa.stats.comparisons import compare_over_seeds
 from fusiqa.stats.intervals import mean_interval
 from fusiqa.training.fit import HISTORY_FILE
 from fusiqa.training.predict import SCALE_COLUMNS
@@ -33,12 +33,15 @@ def write_report(
     """Report on the finished runs; `missing` has why each other one is not there."""
     if not runs:
         return
-    order = [variant.name for variant in question.variants]
-    runs = sorted(runs, key=lambda run: (order.index(run.variant.name), run.seed))
-    histories = [(run.variant.name, read_table(run.folder / HISTORY_FILE)) for run in runs]
+    order = list(question.variants)
+    runs = sorted(runs, key=lambda run: (order.index(run.variant), run.seed))
+    histories = [(run.variant, read_table(run.folder / HISTORY_FILE)) for run in runs]
     results = pd.DataFrame([run_result(run) for run in runs])
     summary, conditions = summarise_variants(results), describe_conditions([run.folder for run in runs])
-    tested, validated = (differences(results, question.reference, measure) for measure in ("srcc", "val_srcc"))
+    designs = list(results["variant"].unique())
+    by_seed = {name: results.pivot(index="seed", columns="variant", values=name)[designs] for name in MEASURES}
+    tested = compare_over_seeds(by_seed["srcc"], question.reference)
+    validated = compare_over_seeds(by_seed["val_srcc"], question.reference, metric=MEASURES["val_srcc"])
     shown = to_markdown(format_summary(summary))
     verdicts = tested["verdict"].tolist(), validated["verdict"].tolist()
     page = report_page(question, results, shown, conditions, *verdicts, missing)
@@ -63,13 +66,11 @@ def run_result(run: Run) -> dict[str, object]:
     test, predictions = read_json(run.folder / TEST_FILE), read_table(run.folder / PREDICTIONS_FILE)
     weighed = predictions[SCALE_COLUMNS[0]].notna().all()
     return {
-        "variant": run.variant.name,
+        "variant": run.variant,
         "seed": run.seed,
-        "srcc": test["srcc"]["value"],
-        "plcc": test["plcc"]["value"],
+        **{name: test[name]["value"] for name in ("srcc", "plcc")},
         "val_srcc": test["validation_srcc"],
-        "parameters": test["parameters"],
-        "seconds_per_epoch": test["seconds_per_epoch"],
+        **{name: test[name] for name in ("parameters", "seconds_per_epoch")},
         "effective_scales": float(effective_scales(weights_array(predictions)).mean()) if weighed else math.nan,
         "backbone": test.get("backbone", "fine-tuned"),
         "epochs": test["epochs"],
@@ -86,24 +87,6 @@ def summarise_variants(results: pd.DataFrame) -> pd.DataFrame:
             table[measure + end] = found[column]
     how = {"parameters": "first", "seconds_per_epoch": "median", "effective_scales": "mean"}
     return table.join(variants.agg(how)).reset_index()
-
-
-def differences(results: pd.DataFrame, reference: str, measure: str) -> pd.DataFrame:
-    """One row for each other variant: its measure minus the reference's, over the seeds that both have finished."""
-    table = results.pivot(index="seed", columns="variant", values=measure)
-    found = {}
-    for variant in results["variant"].unique():
-        both = table[[reference, variant]].dropna() if reference in table else table.iloc[:0]
-        if len(both) and variant != reference:
-            found[variant] = paired_over_seeds(both[variant], both[reference])
-    family = max(1, sum(each.n > 1 for each in found.values()))
-    rows = []
-    for (variant, each), p_holm in zip(found.items(), holm([each.p_value for each in found.values()]), strict=True):
-        needed, metric = seeds_needed(each.effect, comparisons=family), MEASURES[measure]
-        verdict = verdict_over_seeds(variant, reference, each, metric=metric, comparisons=family, corrected=p_holm)
-        rows.append((variant, each.mean, each.low, each.high, each.p_value, p_holm, each.n, needed, verdict))
-    columns = ["variant", "difference", "low", "high", "p_value", "p_holm", "seeds", "seeds_needed", "verdict"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 COVERED = SHARED | {"backbone", "backbone_args", "backbone_weights", "freeze_backbone", "lr", "head_lr_ratio"}
@@ -140,13 +123,16 @@ def conditions_of(record: Mapping[str, Any]) -> dict[str, object]:
 
 def describe_conditions(runs: Sequence[Path]) -> str:
     """The conditions of the runs by their own records, for variants may edit what the command says."""
+
+    def words(value: object) -> str:  # weighing has several parts
+        return ", ".join(f"{key} {part}" for key, part in value.items()) if isinstance(value, dict) else str(value)
+
     records, default = [read_record(run) for run in runs], flat(TrainConfig().to_json())
     table = pd.DataFrame([conditions_of(record) for record in records]).astype(str)
     for name in [name for name in default if name not in COVERED]:
-        given = [record["settings"][name] for record in records]
-        if any(value != default[name] for value in given):
-            parts = [value if isinstance(value, dict) else {"": value} for value in given]  # weighing has several
-            table[f"--{name}"] = [", ".join(f"{key} {part}".strip() for key, part in each.items()) for each in parts]
+        given = [words(record["settings"][name]) for record in records]
+        if set(given) != {words(default[name])}:
+            table[f"--{name}"] = given
     values = {name: sorted(table[name].unique()) for name in table}
     found = {name: " and ".join(v) if len(v) == 1 or name in PLACES else DIFFERS for name, v in values.items()}
     return "; ".join(f"{name}: {value}" for name, value in found.items() if value)

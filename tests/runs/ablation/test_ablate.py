@@ -15,7 +15,7 @@ from fusiqa.config import AblateConfig, TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.machine import cores
 from fusiqa.runs.ablation import ablate as module
-from fusiqa.runs.ablation.questions import PRESETS, Variant, plan_runs
+from fusiqa.runs.ablation.questions import PRESETS, plan_runs
 from fusiqa.runs.ablation.report import DIFFERS, describe_conditions
 from fusiqa.stats.comparisons import paired_over_seeds
 
@@ -308,18 +308,18 @@ def test_a_setting_that_the_variants_set_is_refused(base, name, tmp_path):
 @pytest.mark.parametrize(
     ("variants", "said"),
     [
-        ((Variant("a b", {"lr": 1.0}), Variant("A-b", {"lr": 2.0})), "'a b' and 'A-b' would share a folder"),
-        ((Variant("a", {"lr": 1.0}), Variant("b", {"lr": 1.0})), "'a' and 'b' are the same settings"),
+        ({"a b": {"lr": 1.0}, "A-b": {"lr": 2.0}}, "'a b' and 'A-b' would share a folder"),
+        ({"a": {"lr": 1.0}, "b": {"lr": 1.0}}, "'a' and 'b' are the same settings"),
         (
-            (Variant("a", {"attention_fusion": True}), Variant("b", {"fusion": "attention"})),
+            {"a": {"attention_fusion": True}, "b": {"fusion": "attention"}},
             "'a' and 'b' are the same settings",
         ),
         (
-            (Variant("a", {"fusion": "concat"}), Variant("b", {"fusion": "concat", "single_scale": 0})),
+            {"a": {"fusion": "concat"}, "b": {"fusion": "concat", "single_scale": 0}},
             "'a' and 'b' are the same settings",  # concat does not read a single scale
         ),
-        ((Variant("?", {"lr": 1.0}), Variant("b", {"lr": 2.0})), r"letters or digits, in 100 bytes: '\?'"),
-        ((Variant("a" * 101, {"lr": 1.0}), Variant("b", {"lr": 2.0})), "letters or digits, in 100 bytes: 'a"),
+        ({"?": {"lr": 1.0}, "b": {"lr": 2.0}}, r"letters or digits, in 100 bytes: '\?'"),
+        ({"a" * 101: {"lr": 1.0}, "b": {"lr": 2.0}}, "letters or digits, in 100 bytes: 'a"),
     ],
 )
 def test_variants_that_are_not_distinct_are_refused(variants, said, tmp_path):

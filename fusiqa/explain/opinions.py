@@ -1,28 +1,18 @@
-"""`fusiqa evaluate --dataset distorted`: whether scores follow what people think of distortions of sharp images."""
+"""Whether scores follow what people think of distortions of sharp images, and flaws are named: from a table of both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from fusiqa.config import EvaluateConfig
 from fusiqa.config.model import FLAWS
-from fusiqa.data import catalog
-from fusiqa.data.distortions import DISTORTIONS, EVERY, FLAW_OF_DISTORTION, LEVELS, distorted, treatment_of
+from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, LEVELS
 from fusiqa.data.synthetic import mean_opinions
-from fusiqa.errors import FusiqaError
-from fusiqa.explain.plots.runs import level_curves, reliability
-from fusiqa.io import to_markdown, write_csv, write_text
-from fusiqa.progress import Say, progress_bar
-from fusiqa.scoring.image import Resize
-from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.result import FLAW_COLUMNS
-from fusiqa.scoring.scorer import Scorer
 from fusiqa.stats.intervals import Estimate, bootstrap_interval
 from fusiqa.stats.metrics import srcc
 
@@ -30,44 +20,6 @@ COMMON = ("jpeg", "white_noise", "gaussian_blur", "pixelate")
 CLEAR = 3  # level from which a flaw is to be named
 BINS = 10  # of probability, for calibration
 CELLS = [(name, level) for name in DISTORTIONS for level in LEVELS]
-
-
-def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say = print) -> dict[str, Estimate]:
-    """Score every image of a folder as it is and under 25 distortions at 5 levels, and write what the scores get right.
-
-    Images are resized as the model asks and then distorted. Writes distorted.csv (every score), distorted.md and
-    distorted.png, and for a model that names flaws reliability.png; the intervals are over images.
-    """
-    assert config.data_dir is not None, "a folder of sharp images, as the settings demand"
-    sharp = catalog.read_images([config.data_dir], say=say)
-    if len(sharp) < 2:
-        raise FusiqaError(f"{config.data_dir}: expected a folder of at least two sharp images")
-    scorer = Scorer(config.model, device=config.device, readers=1)  # `DistortedImages` keeps the image read last
-    made = distorted(sharp, EVERY, resize=Resize.parse(scorer.info.resize, view=scorer.info.view))
-    inputs = (ImageInput(name, partial(made.images.read, name)) for name in made.table["image"])
-    rows = []
-    with progress_bar(what="scoring distorted images", total=len(made), shown=config.progress) as bar:
-        for result in scorer.stream(inputs):
-            if result.error is not None:
-                raise FusiqaError(f"{result.name}: {result.error}")
-            original, treatment = treatment_of(result.name)
-            name, level = treatment or ("", 0)
-            flaws = dict(zip(FLAW_COLUMNS, (result.flaws or {}).values(), strict=False))
-            rows.append({"image": original, "distortion": name, "level": level, "score": result.score, **flaws})
-            bar.update()
-    table = pd.DataFrame(rows)
-    found = measures(table)
-    write_csv(table, folder / "distorted.csv")
-    cells = table["score"].to_numpy().reshape(len(sharp), -1)[:, 1:].mean(axis=0).reshape(len(DISTORTIONS), -1)
-    level_curves(cells, opinions(), scorer.score_range, list(DISTORTIONS), folder / "distorted.png")
-    if FLAW_COLUMNS[0] in table:
-        stated, there, number = calibration(table).sum(axis=0).T
-        reliability(stated, there, number, folder / "reliability.png")
-    text = to_markdown(pd.DataFrame({"measure": list(found), "value": [f"{value:.3f}" for value in found.values()]}))
-    note = f"{len(sharp)} images, {scorer.info.name}; 95 % intervals over images."
-    write_text(folder / "distorted.md", f"{text}\n\n{note}\n")
-    say(f"{text}\n{note}")
-    return found
 
 
 def opinions() -> Float[np.ndarray, "distortions levels"]:

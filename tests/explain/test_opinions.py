@@ -1,20 +1,12 @@
 """Whether scores follow what people think of distortions: the figures, on scores made up and on a small model."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from PIL import Image
-from tiny_models import noise
 
-from fusiqa.cli import USER_MISTAKE, main
-from fusiqa.config import ModelConfig
 from fusiqa.config.model import FLAWS
 from fusiqa.data.distortions import FLAW_OF_DISTORTION
-from fusiqa.models.quality import QualityModel
-from fusiqa.runs.distorted import CELLS, calibration, calibration_error, measures, opinions
+from fusiqa.explain.opinions import CELLS, calibration, calibration_error, measures, opinions
 
 
 def table_of(scores: np.ndarray) -> pd.DataFrame:
@@ -76,29 +68,3 @@ def test_the_calibration_error_is_that_of_probabilities_and_frequencies():
     expected = 3 * len(known) * 0.25 / statements  # levels 3 to 5 of each: it is there, and 0.75 was stated
     assert calibration_error(binned.sum(axis=0)) == pytest.approx(expected)
     assert measures(table)["expected calibration error of flaws"].value == pytest.approx(expected)
-
-
-def test_evaluate_measures_a_folder_of_sharp_images(tmp_path, capsys):
-    torch.manual_seed(0)
-    config = ModelConfig(backbone="test_resnet", fusion="attention", view="whole", crop_size=64)
-    config = dataclasses.replace(config, flaws=True)
-    QualityModel(config, resize="max96").save_pretrained(tmp_path / "run")
-    sharp = tmp_path / "sharp"
-    sharp.mkdir()
-    for seed in range(2):
-        Image.fromarray(noise(64, 96, seed)).save(sharp / f"{seed}.png")
-    words = ["evaluate", str(tmp_path / "run"), "--dataset", "distorted", "--no_progress", "--data_dir"]
-    assert not main([*words, str(sharp)])
-    assert "SRCC of cells" in capsys.readouterr().out
-    folder = tmp_path / "run" / "evaluation"
-    assert len(pd.read_csv(folder / "distorted.csv")) == 2 * 126
-    assert "flaw named" in (folder / "distorted.md").read_text()
-    for name in ("distorted.png", "reliability.png"):
-        with Image.open(folder / name) as figure:
-            assert figure.width > 500
-    (sharp / "1.png").unlink()
-    for given, said in (([*words, str(sharp)], "at least two sharp images"), (words[:-1], "--data_dir: name a folder")):
-        with pytest.raises(SystemExit) as ended:
-            main(given)
-        assert ended.value.code == USER_MISTAKE
-        assert said in capsys.readouterr().err
