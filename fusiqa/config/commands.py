@@ -23,7 +23,7 @@ Model = Annotated[
     "A model of the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub; "
     "by default the model of the package.",
 ]
-TrainedModel = Annotated[Path, tyro.conf.Positional, "A run folder, or a model.safetensors; also as --model MODEL."]
+ModelArgument = Annotated[Path, tyro.conf.Positional, "A run folder, or a model.safetensors; also as --model MODEL."]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TABLES, PICTURES, EXPORTS = ".csv, .jsonl, .parquet", ".png, .jpg, .jpeg", ".onnx or .pt2"
 DISTORTED = "distorted"  # the data set of sharp images that `evaluate` distorts itself
@@ -152,7 +152,7 @@ class ExportConfig(Settings):
 class AttentionConfig(Settings):
     """Explain a model: which feature scales its scores came from, over images or a data set."""
 
-    model: TrainedModel
+    model: ModelArgument
     images: Annotated[tuple[Path, ...], tyro.conf.Positional, "Images, or folders of them."] = ()
     dataset: str | None = None
     """A data set to explain instead: the run's own by default, when no images are given."""
@@ -190,7 +190,7 @@ class CompareConfig(Settings):
 class EvaluateConfig(Settings):
     """Measure a finished model on data sets: one table, and of each its kinds, its scatter and its worst errors."""
 
-    model: TrainedModel
+    model: ModelArgument
     dataset: tuple[str, ...] = ()
     """Data sets by name, or paths of tables; of the run's own data set its test split is measured, of others all. A
     published set is resized by its own protocol, a custom table by the model's."""

@@ -11,8 +11,8 @@ from fusiqa.config.backbone_args import TimmArg, check_timm_args, parse_backbone
 from fusiqa.config.checks import FRACTION, NOT_NEGATIVE, POSITIVE, Bounds, Settings, is_a, refuse
 from fusiqa.errors import FusiqaError
 
-Fusion = Literal["single", "concat", "attention", "spatial", "cross-scale"]
-FUSIONS: tuple[str, ...] = get_args(Fusion)
+FusionName = Literal["single", "concat", "attention", "spatial", "cross-scale"]
+FUSIONS: tuple[str, ...] = get_args(FusionName)
 FLAWS = ("blur", "noise", "compression", "blocks", "colour", "exposure", "sharpening", "none")
 """What a model with a flaw head names: blocks are pixelation and blocks of foreign content."""
 COARSEST = 3  # of the four scales, which are counted from the finest, 0
@@ -87,7 +87,7 @@ class NetworkSettings(Architecture):
     attention_fusion: Annotated[bool, "Weigh the four scales of every image by an attention network."] = False
     multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use_multiscale", "--use-multiscale"))] = True
     """Feed all four scales to the hypernetwork; `--no_multiscale` only the last."""
-    fusion: Fusion | None = None
+    fusion: FusionName | None = None
     """How the four scales become one map; by default as `--attention_fusion` and `--multiscale` say."""
     backbone_args: tuple[str, ...] = ()
     """Other sizes of the backbone, NAME=VALUE for timm, such as embed_dim=24 depths=1,1,3,1."""
@@ -108,7 +108,7 @@ class NetworkSettings(Architecture):
         return parse_backbone_args(self.backbone_args)
 
     @property
-    def chosen_fusion(self) -> Fusion:
+    def chosen_fusion(self) -> FusionName:
         """The fusion that the flags ask for. Raises FusiqaError where they contradict each other."""
         if self.fusion is None and not self.multiscale:
             return "single"
@@ -125,7 +125,7 @@ class NetworkSettings(Architecture):
 class ModelConfig(Architecture):
     """All that is needed to build the network again, without any download."""
 
-    fusion: Fusion = "concat"
+    fusion: FusionName = "concat"
     """How the scales become one map."""
     gates_on_pools: bool = False
     """Let spatial fusion gate the 7x7 pools of the maps instead of the maps: what heads on a frozen backbone train."""

@@ -74,9 +74,9 @@ class DatasetInfo:
 
 
 _TABLE = tomllib.loads(resources.files("fusiqa.data").joinpath("catalog.toml").read_text(encoding="utf-8"))
-KINDS = {name: entry.pop("kinds") for name, entry in _TABLE.items() if "kinds" in entry}
+KIND_PATTERNS = {name: entry.pop("kinds") for name, entry in _TABLE.items() if "kinds" in entry}
 """How the distortion of an image, or the model that generated it, is found in its name."""
-TABLES = {name: entry.pop("table") for name, entry in _TABLE.items() if "table" in entry}
+TABLE_COLUMNS = {name: entry.pop("table") for name, entry in _TABLE.items() if "table" in entry}
 """The columns of the data sets whose ratings are one table, and the folders that their images may be in."""
 CUSTOM_COLUMNS: dict[str, list[str]] = _TABLE.pop("custom")
 BUILT_IN: dict[str, str] = _TABLE.pop(SYNTHETIC)
@@ -119,10 +119,10 @@ def kinds(dataset: str, images: list[str]) -> list[str] | None:
         >>> kinds("kadid-10k", ["I01_01_01.png", "I81_25_05.png"])
         ['Gaussian blur', 'contrast change']
     """
-    if dataset not in KINDS:
+    if dataset not in KIND_PATTERNS:
         return None
-    words, text = KINDS[dataset].get("words", {}), KINDS[dataset].get("text", "")
-    found = [re.search(KINDS[dataset]["pattern"], image) for image in images]
+    words, text = KIND_PATTERNS[dataset].get("words", {}), KIND_PATTERNS[dataset].get("text", "")
+    found = [re.search(KIND_PATTERNS[dataset]["pattern"], image) for image in images]
     known = [words.get(match[1].lower()) or text.format(match[1].replace("_", " ")) for match in found if match]
     return known if known and all(known) and len(known) == len(images) else None
 
@@ -218,7 +218,7 @@ def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
     if custom and (path.suffix.lower() in TABLE_ENDINGS or path.is_file()):
         return labels_of_table(path, data_dir or path.parent, CUSTOM_COLUMNS)
     info = published(dataset, also=", or the path of a CSV, Parquet or Excel table of images and ratings")
-    place, columns = _locate(info, data_dir), TABLES.get(info.name)
+    place, columns = _locate(info, data_dir), TABLE_COLUMNS.get(info.name)
     if columns is None:
         return READERS[info.name](place)
     roots = [place.folder / folder for folder in columns["folders"]]

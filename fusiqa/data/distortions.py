@@ -25,7 +25,7 @@ from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
 from fusiqa.data.colour import FROM_YCBCR, TO_YCBCR, Unit, lab_to_rgb, rgb_to_lab
-from fusiqa.data.ratings import COLUMNS, ImageReader, Ratings
+from fusiqa.data.ratings import RATING_COLUMNS, ImageReader, Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import Pixels, Resize
 
@@ -343,7 +343,7 @@ def distorted(
         pairs = [(row, group) for group in treatments for row in originals]
     rows = [(f"{row.image}{SEPARATOR}{group}", float("nan"), row.split, row.group) for row, group in pairs]
     images = DistortedImages(ratings.images, resize, treatments, seed)
-    return replace(ratings, table=pd.DataFrame(rows, columns=COLUMNS), images=images, resize="none")
+    return replace(ratings, table=pd.DataFrame(rows, columns=RATING_COLUMNS), images=images, resize="none")
 
 
 def treatment_of(image: str) -> tuple[str, tuple[str, float] | None]:

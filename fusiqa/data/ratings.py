@@ -16,7 +16,7 @@ from fusiqa.scoring.image import Pixels
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-COLUMNS = ["image", "mos", "split", "group"]
+RATING_COLUMNS = ["image", "mos", "split", "group"]
 
 
 @runtime_checkable
@@ -47,8 +47,8 @@ class Ratings:
 
     def __post_init__(self) -> None:
         (low, high), table = self.score_range, self.table
-        if missing := listed([column for column in COLUMNS if column not in table.columns]):
-            raise FusiqaError(f"{self.name}: the columns {missing} are missing; expected {', '.join(COLUMNS)}")
+        if missing := listed([column for column in RATING_COLUMNS if column not in table.columns]):
+            raise FusiqaError(f"{self.name}: the columns {missing} are missing; expected {', '.join(RATING_COLUMNS)}")
         duplicates = listed(table["image"][table["image"].duplicated()].astype(str).tolist())
         rows = listed(outside(table, self.score_range))
         unknown = listed(sorted(set(table["split"].dropna()) - set(SPLITS)))

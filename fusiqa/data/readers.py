@@ -61,7 +61,7 @@ def _koniq_size(place: Place) -> str:
         raise FusiqaError(f"koniq-10k: no images in {place.folder}; expected a folder {' or '.join(KONIQ_SIZES)}")
     size = place.pointed.name if place.pointed.name in sizes else sizes[0]
     if len(sizes) > 1:
-        logger.warning("koniq-10k: found %s; reading %s (--data_dir chooses the other)", " and ".join(sizes), size)
+        logger.warning("koniq-10k: found %s; reading %s (`data_dir` chooses the other)", " and ".join(sizes), size)
     return size
 
 

@@ -23,11 +23,11 @@ from jaxtyping import Float
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.distortions import LEVELS, distort
-from fusiqa.data.ratings import COLUMNS, Ratings
+from fusiqa.data.ratings import RATING_COLUMNS, Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import Pixels
 
-PRISTINE = "pristine"
+PRISTINE_WORD = "pristine"
 UNCHANGED = ("mean_shift", 3)  # parameter 0: its viewers saw the undistorted image
 USED = (
     *("gaussian_blur", "jpeg", "white_noise", "color_saturation_hsv", "color_saturation_lab"),
@@ -59,10 +59,10 @@ def mean_opinions() -> dict[tuple[str, int], float]:
 @lru_cache(maxsize=CONTENTS * (len(USED) * len(LEVELS) + 1))  # all of it: 265 MB at 128 pixels
 def _image(image: str, size: int, seed: int) -> Pixels:
     content, distortion, level = parts_of(image)
-    if distortion == PRISTINE:
+    if distortion == PRISTINE_WORD:
         pixels = dead_leaves(content, size=size, seed=seed)
     else:
-        pixels = distort(_image(f"content{content:03d}-{PRISTINE}", size, seed), distortion, level, seed=content)
+        pixels = distort(_image(f"content{content:03d}-{PRISTINE_WORD}", size, seed), distortion, level, seed=content)
     pixels.setflags(write=False)  # it is shared by all who read it
     return pixels
 
@@ -94,9 +94,9 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
     opinions, rows = mean_opinions(), []
     for content in range(contents):
         group, split = f"content{content:03d}", split_of(content, contents)
-        rows.append((f"{group}-{PRISTINE}", opinions[UNCHANGED], split, group))
+        rows.append((f"{group}-{PRISTINE_WORD}", opinions[UNCHANGED], split, group))
         rows += [(f"{group}-{d}-{level}", opinions[d, level], split, group) for d in USED for level in LEVELS]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=RATING_COLUMNS)
     return Ratings("synthetic", table, ScoreRange(1.0, 5.0), SyntheticImages(size, seed), "none")
 
 
@@ -108,7 +108,7 @@ def split_of(content: int, contents: int) -> str:
 
 def parts_of(image: str) -> tuple[int, str, int]:
     """Content, distortion and level (0: pristine) of a name such as "content017-jpeg-4". FusiqaError for any other."""
-    found = re.fullmatch(rf"content([0-9]+)-(?:({PRISTINE})|({'|'.join(USED)})-([1-5]))", image)
+    found = re.fullmatch(rf"content([0-9]+)-(?:({PRISTINE_WORD})|({'|'.join(USED)})-([1-5]))", image)
     if found is None:
         raise FusiqaError(f"{image!r} is no image of the synthetic data set; names are such as content017-jpeg-4")
     return int(found[1]), found[2] or found[3], int(found[4] or 0)

@@ -11,7 +11,7 @@ from fusiqa.config import CompareConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.io import claim, to_markdown, write_csv, write_text
 from fusiqa.progress import Say
-from fusiqa.runs.folder import PREDICTIONS_FILE, TrainedModel, read_table
+from fusiqa.runs.folder import PREDICTIONS_FILE, TrainedModel, read_run_table
 from fusiqa.stats.comparisons import COMPARED, compare_predictions
 from fusiqa.stats.intervals import Estimate
 
@@ -23,7 +23,7 @@ MANY = """comparisons with the first run, not corrected for their number: about 
 def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
     """Measure runs on their test images, and each difference from the first with its interval."""
     names = distinct_names(config.runs)
-    predictions = [read_table(run / PREDICTIONS_FILE) for run in config.runs]
+    predictions = [read_run_table(run / PREDICTIONS_FILE) for run in config.runs]
     comparison = compare_predictions(dict(zip(names, predictions, strict=True)))
     comparison.insert(1, "backbone", [TrainedModel.at(run).backbone for run in config.runs])
     measured = {name.upper(): cells(comparison, name, ".3f") for name in COMPARED}

@@ -14,8 +14,8 @@ from fusiqa.explain.plots.style import sample_photograph
 from fusiqa.io import claim
 from fusiqa.progress import Say
 from fusiqa.runs.compare import CSV_FILE, MARKDOWN_FILE, compare_runs
-from fusiqa.runs.explain import BARS_FILE, HEATMAP_FILE, SUMMARY_FILE, WEIGHTS_FILE, explain
-from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, read_json, read_table
+from fusiqa.runs.explain import BARS_FILE, HEATMAP_FILE, SCALE_WEIGHTS_FILE, SUMMARY_FILE, explain
+from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, read_json, read_run_table
 from fusiqa.runs.train import train
 from fusiqa.scoring.inputs import file_image
 from fusiqa.scoring.scorer import Scorer
@@ -47,8 +47,8 @@ def demo(config: DemoConfig, *, say: Say = print) -> Path:
     compare_runs(CompareConfig((concat, attention), output=output), say=say)
     say("\n5/5 explaining the scale weights by distortion")
     explained = explain(AttentionConfig(attention, progress=config.progress), say=say)
-    training_curves(read_table(attention / HISTORY_FILE), attention / "training.png")
-    predictions = read_table(attention / PREDICTIONS_FILE)
+    training_curves(read_run_table(attention / HISTORY_FILE), attention / "training.png")
+    predictions = read_run_table(attention / PREDICTIONS_FILE)
     score_scatter(predictions["score"], predictions["mos"], attention / "scatter.png")
     srcc = Estimate(**read_json(attention / TEST_FILE)["srcc"])
     minutes = (time.monotonic() - started) / 60
@@ -57,7 +57,7 @@ def demo(config: DemoConfig, *, say: Say = print) -> Path:
         "scored sample images": output / SAMPLES_FILE,
         "scale weights by distortion": explained / BARS_FILE,
         "scale weights by image": explained / HEATMAP_FILE,
-        "both as tables": f"{explained / SUMMARY_FILE}, {explained / WEIGHTS_FILE}",
+        "both as tables": f"{explained / SUMMARY_FILE}, {explained / SCALE_WEIGHTS_FILE}",
         "attention against concat": f"{output / MARKDOWN_FILE}, {output / CSV_FILE}",
         "scores against MOS": attention / "scatter.png",
         "training curves": attention / "training.png",

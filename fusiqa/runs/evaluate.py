@@ -49,7 +49,7 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     rows = []
     for dataset, stem in file_stems(config.dataset).items():
         try:
-            ratings, part = choose_images(dataset, config, trained, say)
+            ratings, part = images_to_measure(dataset, config, trained, say)
             rows.append(evaluate_set(ratings, part, stem, model, folder, config, say))
         except FusiqaError as reason:
             say(f"notice: not measured on {dataset}: {reason}")
@@ -68,7 +68,7 @@ protocol, those of a table as in training. Scores are mapped linearly to each se
     return folder
 
 
-def choose_images(dataset: str, config: EvaluateConfig, trained: TrainedModel, say: Say) -> tuple[Ratings, str]:
+def images_to_measure(dataset: str, config: EvaluateConfig, trained: TrainedModel, say: Say) -> tuple[Ratings, str]:
     """The images of a data set, and which part they are: of the run's own set its test split, of others all."""
     data_dir, info = config.data_dir, find_dataset(dataset)
     if data_dir is None and config.data_root is not None and info is not None:  # else `catalog.read` looks for it

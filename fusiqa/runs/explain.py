@@ -30,22 +30,22 @@ from fusiqa.scoring.views import views_of
 from fusiqa.training.predict import crops_of, predict, run_on_crops
 
 BARS_FILE, HEATMAP_FILE = "attention_distribution.png", "attention_heatmap.png"
-WEIGHTS_FILE, SUMMARY_FILE = "scale_weights.csv", "scale_weights_by_group.csv"
+SCALE_WEIGHTS_FILE, SUMMARY_FILE = "scale_weights.csv", "scale_weights_by_group.csv"
 SHIFTS_FILE, SHIFTS_FIGURE = "scale_weight_shifts.csv", "scale_weight_shifts.png"
-OUTPUTS = ("attention_*.png", "attention_matrix.csv", "scale_weight*.csv", SHIFTS_FIGURE, "hypothesis*.*")
+EXPLANATION_FILES = ("attention_*.png", "attention_matrix.csv", "scale_weight*.csv", SHIFTS_FIGURE, "hypothesis*.*")
 MOST_MAPS = 6
 
 
 def explain(config: AttentionConfig, *, say: Say = print) -> Path:
     """Score images, and write figures and tables of their scale weights; unreadable images are reported and skipped.
 
-    Returns the folder of scale_weights.csv and, by what is asked for and the fusion, the others of `OUTPUTS`.
+    Returns the folder of scale_weights.csv and, by what is asked for and the fusion, the others of `EXPLANATION_FILES`.
     """
     trained, models = TrainedModel.at(config.model), load_models(config)
     model = models[str(config.model)]
-    ratings = choose_images(config, trained, resize=model.resize, say=say)
+    ratings = images_to_explain(config, trained, resize=model.resize, say=say)
     folder = config.output or trained.folder / "attention"
-    claim(folder, *OUTPUTS)
+    claim(folder, *EXPLANATION_FILES)
     if model.config.fusion == "spatial":
         images = [image_gates(model, ratings, row) for row in range(len(ratings))[:MOST_MAPS]]
         gate_maps(images, scale_sizes=model.pyramid.scale_sizes(), path=folder / "attention_maps.png")
@@ -81,7 +81,7 @@ def load_models(config: AttentionConfig) -> dict[str, QualityModel]:
     return models
 
 
-def choose_images(config: AttentionConfig, trained: TrainedModel, *, resize: str, say: Say) -> Ratings:
+def images_to_explain(config: AttentionConfig, trained: TrainedModel, *, resize: str, say: Say) -> Ratings:
     """The images to explain, with their resize protocol: of a published set its own, else the model's `resize`."""
     if config.images and config.dataset:
         raise FusiqaError("give either images or `dataset`, not both")
@@ -117,7 +117,7 @@ def explain_groups(
         thirds = config.groups == "quality"
         table = weights.with_quality_thirds(table) if thirds else weights.with_groups(table, ratings.name)
     values, summary, sizes = weights.weights_array(table), weights.summarise_weights(table), model.pyramid.scale_sizes()
-    write_csv(table.assign(effective_scales=weights.effective_scales(values)), folder / WEIGHTS_FILE)
+    write_csv(table.assign(effective_scales=weights.effective_scales(values)), folder / SCALE_WEIGHTS_FILE)
     write_csv(summary, folder / SUMMARY_FILE)
     of_images = f"{len(table):,} images ({ratings.name})"
     scale_bars(summary, scale_sizes=sizes, title=f"Scale weights of {of_images}", path=folder / BARS_FILE)
@@ -148,7 +148,7 @@ def explain_every_distortion(
             of_images = f"{table['original'].nunique():,} images ({ratings.name})"
             title = f"Shifts of the scale weights under distortions: {of_images}"
             shift_map(shifts, scale_sizes=model.pyramid.scale_sizes(), title=title, path=folder / SHIFTS_FIGURE)
-            write_csv(table, folder / WEIGHTS_FILE)
+            write_csv(table, folder / SCALE_WEIGHTS_FILE)
             write_csv(shifts, folder / SHIFTS_FILE)
         runs[name] = assess(table)
     first, *others = runs

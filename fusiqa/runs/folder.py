@@ -143,7 +143,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise FusiqaError(f"{path} is not JSON: {reason}") from reason
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_run_table(path: Path) -> pd.DataFrame:
     """A CSV of a run folder, floats as written (before pandas 3.1 but for the last bit). Raises FusiqaError."""
     if not path.is_file():
         raise FusiqaError(f"{path} is missing: {path.parent} is not a finished run")
@@ -198,5 +198,5 @@ class TrainedModel:
         path = self.folder / SPLIT_FILE
         if not path.is_file():
             return 0
-        split = read_table(path)
+        split = read_run_table(path)
         return len(set(images) & set(split.loc[split["split"] != "test", "image"].astype(str)))

@@ -27,12 +27,13 @@ from fusiqa.runs import folder
 from fusiqa.runs.data import prepare, read_ratings, usable
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import ONNX_FILE, source_of
+from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.torch import network_of
 from fusiqa.stats.intervals import Estimate
 from fusiqa.stats.metrics import measure
 from fusiqa.training.fit import HISTORY_FILE, fit, is_first_process, whole_network
 from fusiqa.training.frozen import frozen_backbone
-from fusiqa.training.predict import SCALE_COLUMNS, predict
+from fusiqa.training.predict import predict
 from fusiqa.training.recipe import Recipe, resolve
 
 SPAQ = "spaq"
@@ -65,7 +66,7 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         model = build(config.network, recipe, ratings)
         checked = prepared or prepare(config.data, ratings, resize, say=say, progress=config.run.progress and first)
         if first:
-            origin = folder.start_run(run_dir, config, resolved=describe(model, recipe, checked))
+            origin = folder.start_run(run_dir, config, resolved=resolved_settings(model, recipe, checked))
             splits.save(checked.ratings, run_dir / folder.SPLIT_FILE)
             model.provenance = {"dataset": ratings.name, "seed": config.run.seed, "commit": origin["commit"]}
         images = ", ".join(f"{(checked.ratings.table['split'] == split).sum()} {split}" for split in SPLITS)
@@ -120,7 +121,7 @@ def build(network: NetworkSettings, recipe: Recipe, ratings: Ratings) -> Quality
     return build_model(config, network.backbone_weights, resize=ratings.resize)
 
 
-def describe(model: QualityModel, recipe: Recipe, checked: Checked) -> dict[str, Any]:
+def resolved_settings(model: QualityModel, recipe: Recipe, checked: Checked) -> dict[str, Any]:
     """What config.json records as resolved."""
     return {
         "fusion": model.config.fusion,
@@ -150,7 +151,7 @@ def test(trained: QualityModel, scored: pd.DataFrame, recipe: Recipe, run_dir: P
             say(f"warning: {collapsed}")
     else:
         say(f"no {folder.ATTENTION_FILE}: {trained.config.fusion} fusion does not weigh its scales")
-    history = folder.read_table(run_dir / HISTORY_FILE)
+    history = folder.read_run_table(run_dir / HISTORY_FILE)
     of_training = {
         "backbone": recipe.backbone,
         "resize": trained.resize,

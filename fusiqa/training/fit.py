@@ -53,7 +53,7 @@ KEPT_OF_THE_BEST = ("epoch", "val_srcc", "val_plcc", "val_mae")
 PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # what Lightning calls them
 FROZEN_PART = "model.pyramid."
 WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning calls waiting for a training batch
-Row = dict[str, float]
+EpochRow = dict[str, float]
 """A row of history.csv: epoch (from 1), train_mae and val_mae (on the score range), val_srcc, val_plcc, learning rates
 at the epoch's end, mean scale weights of the validation images (NaN where the fusion has none), times."""
 
@@ -114,7 +114,7 @@ def seed_step(*numbers: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
 
-def validation_figures(scores: Float[np.ndarray, " images"], mos: Float[np.ndarray, " images"]) -> Row:
+def validation_figures(scores: Float[np.ndarray, " images"], mos: Float[np.ndarray, " images"]) -> EpochRow:
     mae = float(abs(scores - mos).mean())
     return {"val_srcc": float(srcc(scores, mos)), "val_plcc": float(plcc(scores, mos)), "val_mae": mae}
 
@@ -129,7 +129,7 @@ class QualityModule(lightning.LightningModule):
         self.crops = self.images * recipe.optimiser.crops_per_image  # of an epoch, in all processes
         self.mos = data.ratings.part("validation").table["mos"].to_numpy(float)
         self.rows: list[list[float]] = []  # of validation images: row, score, scale weights
-        self.epoch_row: Row = {}
+        self.epoch_row: EpochRow = {}
         self.errors: list[Tensor] = []
         self.strict_loading = not recipe.frozen  # a frozen backbone is not in last.ckpt
 
@@ -317,10 +317,10 @@ class KeepBest(Callback):
 
     # Lightning's ModelCheckpoint would pickle the best epoch, and its CSVLogger delete the rows before a resume.
     def __init__(self, folder: Path, say: Say) -> None:
-        self.folder, self.say, self.rows = folder, say, list[Row]()
+        self.folder, self.say, self.rows = folder, say, list[EpochRow]()
 
     @property
-    def best(self) -> Row:
+    def best(self) -> EpochRow:
         row = max(self.rows, key=lambda row: row["val_srcc"])  # the first of equal ones
         return {name: row[name] for name in KEPT_OF_THE_BEST}
 

@@ -44,7 +44,7 @@ from fusiqa.training.recipe import Recipe
 EXPANDED = 9  # the smallest side whose 7x7 pool leaves the mean free
 LAYOUT = "packed maps 2"  # what rows are kept under: another layout of the same length would be taken for this one
 CROPS_AT_ONCE = 256  # through the heads
-IMAGES_AT_ONCE = 64  # whose maps are in memory
+PACKED_IMAGES_AT_ONCE = 64  # whose maps are in memory
 
 
 def grids(channels: Sequence[int], numbers: int) -> list[tuple[int, int]]:
@@ -181,7 +181,7 @@ def frozen_backbone(model: QualityModel, checked: Checked, data: DataSettings, r
     ratings, store = checked.ratings, open_store(data.cache_dir, data.cache_gb)
     validation, train = (pack_images(model, checked, s, 0.0, store, data, recipe) for s in ("validation", "train"))
     model.train().pyramid.requires_grad_(False)
-    reading: dict[str, Any] = {"num_workers": 0, "images_at_once": IMAGES_AT_ONCE}
+    reading: dict[str, Any] = {"num_workers": 0, "images_at_once": PACKED_IMAGES_AT_ONCE}
 
     def predict_test(trained: QualityModel) -> pd.DataFrame:
         packed = pack_images(model, checked, "test", OVERLAP, store, data, recipe)

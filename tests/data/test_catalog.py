@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.catalog import CATALOG, TABLES, dataset_names, find_dataset, info_text, list_text, read, read_images
+from fusiqa.data import catalog
+from fusiqa.data.catalog import CATALOG, dataset_names, find_dataset, info_text, list_text, read, read_images
 from fusiqa.data.readers import READERS
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import Resize
@@ -41,7 +42,7 @@ def test_facts_are_consistent(info):
 def test_no_two_data_sets_share_a_name():
     called = [name for info in CATALOG for name in (info.name, *info.aliases)]
     assert len(set(called)) == len(called)
-    assert sorted(dataset_names()) == sorted([*READERS, *TABLES, "synthetic"])
+    assert sorted(dataset_names()) == sorted([*READERS, *catalog.TABLE_COLUMNS, "synthetic"])
 
 
 @pytest.mark.parametrize("way", [".", "Images", ".."])

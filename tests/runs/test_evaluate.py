@@ -13,7 +13,7 @@ from tiny_models import noise
 
 from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.config import ModelConfig
-from fusiqa.data.catalog import KINDS, is_custom, kinds
+from fusiqa.data.catalog import KIND_PATTERNS, is_custom, kinds
 from fusiqa.models.quality import QualityModel
 from fusiqa.runs.evaluate import measure_by
 from fusiqa.stats.metrics import measure, srcc
@@ -177,7 +177,7 @@ def test_a_kind_whose_scores_hardly_differ_is_left_without_a_figure_and_costs_no
 
 
 def test_the_kinds_of_published_sets_are_told_by_name():
-    assert len(set(KINDS["kadid-10k"]["words"].values())) == 25
+    assert len(set(KIND_PATTERNS["kadid-10k"]["words"].values())) == 25
     assert kinds("kadid-10k", ["I01_10_01.png"]) == ["JPEG"]
     assert kinds("kadid-10k", ["I01_26_01.png"]) is None
     assert kinds("live", ["jp2k/img1.bmp", "fastfading/img174.bmp"]) == ["JPEG2000", "fast fading"]

@@ -18,7 +18,7 @@ from fusiqa.data.distortions import DISTORTIONS, distort
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
-from fusiqa.runs.explain import SHIFTS_FILE, choose_images, explain, image_gates
+from fusiqa.runs.explain import SHIFTS_FILE, explain, image_gates, images_to_explain
 from fusiqa.runs.folder import TrainedModel, start_run
 from fusiqa.scoring.torch import TorchNetwork
 
@@ -189,7 +189,7 @@ def test_a_custom_csv_is_shown_by_bands_of_its_ratings(run, small_csv, tmp_path)
 
 def test_a_custom_csv_is_resized_as_the_model_was_trained(run, small_csv):
     config = AttentionConfig(run, dataset=str(small_csv), split="train")
-    ratings = choose_images(config, TrainedModel.at(run), resize="none", say=lambda _: None)
+    ratings = images_to_explain(config, TrainedModel.at(run), resize="none", say=lambda _: None)
     assert ratings.resize == "none" != catalog.CUSTOM_RESIZE
 
 

@@ -23,7 +23,7 @@ from fusiqa.io import claim
 from fusiqa.machine import cores
 from fusiqa.progress import Say
 from fusiqa.runs.ablation.questions import Run, find_question, plan_runs, select_variants
-from fusiqa.runs.ablation.report import OUTPUTS, write_report
+from fusiqa.runs.ablation.report import REPORT_FILES, write_report
 from fusiqa.runs.data import prepare, read_ratings
 from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, read_record
 from fusiqa.runs.train import build, train
@@ -41,7 +41,7 @@ def ablate(config: AblateConfig, *, say: Say = print) -> Path:
     if (folder / CONFIG_FILE).is_file():
         raise FusiqaError(f"{folder} is the folder of a single run; give the ablation another `run_dir`")
     runs = plan_runs(config, question.variants, folder)
-    claim(folder, *OUTPUTS)
+    claim(folder, *REPORT_FILES)
     waiting, failures = [run for run in runs if not run.finished], dict[str, str]()
     to_do = f"{len(waiting)} of {len(runs)} runs to do"
     say(f"{question.text} {to_do} ({len(question.variants)} variants, {config.seeds} seeds)")

@@ -19,8 +19,8 @@ from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, changed_settings
 from fusiqa.runs.train import ignored
 from fusiqa.training.recipe import Recipe, resolve
 
-EXPECTED = 'expected question = "..." and two or more tables [variants."NAME"] of settings'
-KINDS = {"network": NetworkSettings, "optimiser": OptimiserSettings, "run": RunSettings}
+QUESTION_FORM = 'expected question = "..." and two or more tables [variants."NAME"] of settings'
+EDITABLE = {"network": NetworkSettings, "optimiser": OptimiserSettings, "run": RunSettings}
 SHARED = frozenset(name for name, group in groups().items() if group in ("data", "run")) - {"precision"}
 """Settings that no variant edits: the images are prepared once for all runs, and the runs are paired by seed."""
 FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # they say one thing together
@@ -82,10 +82,10 @@ def parse_question(stated: Mapping[str, Any], *, where: str) -> Question:
     """A question from what its TOML holds. Raises FusiqaError for a part that is missing, unknown or not allowed."""
     known = ("question", "reference", "variants")
     for name in set(stated) - set(known):
-        raise FusiqaError(f"{where}: unknown {name!r}{closest(name, known)}; {EXPECTED}")
+        raise FusiqaError(f"{where}: unknown {name!r}{closest(name, known)}; {QUESTION_FORM}")
     text, variants = stated.get("question"), stated.get("variants")
     if not (isinstance(text, str) and isinstance(variants, dict) and len(variants) >= 2):
-        raise FusiqaError(f"{where} holds no question: {EXPECTED}")
+        raise FusiqaError(f"{where} holds no question: {QUESTION_FORM}")
     reference = stated.get("reference", next(iter(variants)))
     if reference not in variants:
         raise FusiqaError(f"{where}: reference {reference!r} is none of the variants {listed(list(variants))}")
@@ -109,7 +109,7 @@ def parse_edits(stated: object, *, where: str) -> dict[str, Any]:
         if name not in allowed:
             near = closest(name, allowed) or f"; settings are {', '.join(allowed)}"
             raise FusiqaError(f"{where}: unknown setting {name!r}{near}")
-        edits[name] = getattr(from_plain(KINDS[groups()[name]], {name: value}, where=where), name)
+        edits[name] = getattr(from_plain(EDITABLE[groups()[name]], {name: value}, where=where), name)
     return edits
 
 

@@ -15,15 +15,15 @@ from fusiqa.explain.weights import effective_scales, weights_array
 from fusiqa.io import to_markdown, write_csv, write_text
 from fusiqa.progress import Say
 from fusiqa.runs.ablation.questions import SHARED, Question, Run
-from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, flat, read_json, read_record, read_table
+from fusiqa.runs.folder import PREDICTIONS_FILE, TEST_FILE, flat, read_json, read_record, read_run_table
+from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.stats.comparisons import compare_over_seeds
 from fusiqa.stats.intervals import mean_interval
 from fusiqa.training.fit import HISTORY_FILE
-from fusiqa.training.predict import SCALE_COLUMNS
 
 REPORT_FILE = "report.md"
 DIFFERENCES_FILE, DIFFERENCES_FIGURE = "differences.csv", "differences.png"
-OUTPUTS = (REPORT_FILE, "table.csv", "table.tex", "runs.csv", "srcc.png", "training.png", "differences.*")
+REPORT_FILES = (REPORT_FILE, "table.csv", "table.tex", "runs.csv", "srcc.png", "training.png", "differences.*")
 MEASURES = {"srcc": "SRCC", "plcc": "PLCC", "val_srcc": "validation SRCC"}
 
 
@@ -35,7 +35,7 @@ def write_report(
         return
     order = list(question.variants)
     runs = sorted(runs, key=lambda run: (order.index(run.variant), run.seed))
-    histories = [(run.variant, read_table(run.folder / HISTORY_FILE)) for run in runs]
+    histories = [(run.variant, read_run_table(run.folder / HISTORY_FILE)) for run in runs]
     results = pd.DataFrame([run_result(run) for run in runs])
     summary, conditions = summarise_variants(results), describe_conditions([run.folder for run in runs])
     designs = list(results["variant"].unique())
@@ -63,7 +63,7 @@ def write_report(
 
 
 def run_result(run: Run) -> dict[str, object]:
-    test, predictions = read_json(run.folder / TEST_FILE), read_table(run.folder / PREDICTIONS_FILE)
+    test, predictions = read_json(run.folder / TEST_FILE), read_run_table(run.folder / PREDICTIONS_FILE)
     weighed = predictions[SCALE_COLUMNS[0]].notna().all()
     return {
         "variant": run.variant,
