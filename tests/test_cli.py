@@ -14,10 +14,10 @@ import pytest
 import fusiqa
 from fusiqa.cli import CLOSED_PIPE, COMMANDS, TERMINATED, USER_MISTAKE, command_of, guard, lazily, main, parse
 from fusiqa.config import TrainConfig
-from fusiqa.config.help import WIDEST, options_of
+from fusiqa.config.help import options_of
 from fusiqa.errors import FusiqaError
 
-TWO_SCREENS = 100  # lines
+TWO_SCREENS, COLUMNS = 100, 100  # lines and columns
 CHILD_TO_END = """
 import multiprocessing, signal, time
 from fusiqa.cli import guard
@@ -51,12 +51,14 @@ def said(capsys, *words: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_is_two_screens_in_which_every_flag_is_described(name, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", str(WIDEST))
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
     code, out, _ = said(capsys, *name.split(), "--help")
     lines = out.splitlines()
     assert code == 0
     assert len(lines) <= TWO_SCREENS
-    assert max(map(len, lines)) <= WIDEST
+    assert max(map(len, lines)) <= COLUMNS
+    titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert titles == sorted(titles, key=lambda title: title not in ("arguments:", "options:", "common:"))
     for option in options_of(COMMANDS[name][0]):
         assert option.invocation in out
         assert len(option.text) > 10

@@ -216,20 +216,19 @@ class EvaluateConfig(Settings):
 
 @dataclass(frozen=True)
 class AblateConfig(Settings):
-    """Settle a question of design: train named variants over several seeds, compare them paired, and report."""
+    """Compare network designs: train variants over several seeds, test the differences paired, report."""
 
     preset: Annotated[str, tyro.conf.Positional] = "scales"
-    """attention (against none), scales (single, multi-scale, attention), fusions (all five), one-scale (each scale
-    alone), weighing (none, softmax or gates), collapse (what keeps scale weights even), backbones (five kinds), swin
-    (Tiny, Small, Base), or a question of your own in a TOML file."""
+    """attention (or none), scales (single, multi-scale, attention), fusions (all five), one-scale (each alone),
+    weighing (none, softmax, gates), collapse (what keeps scale weights even), backbones (five kinds), swin (Tiny,
+    Small, Base), or a TOML file with a question of your own."""
     base: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     """Settings of every run but for what its variant edits; --seed is the first seed, --run_dir the folder of all."""
     variants: tuple[str, ...] = ()
-    """Only these variants of it, by name; the first is what the others are compared with."""
-    seeds: Annotated[int, COUNT, "Runs of each variant, with consecutive seeds; every variant has the same ones."] = 5
+    """Only these variants, by name; the first is the reference of the others."""
+    seeds: Annotated[int, COUNT, "Runs of each variant, with the same consecutive seeds."] = 5
     jobs: Annotated[int | None, COUNT] = None
-    """Runs at once, which share the cores; by default one per GPU; without a GPU one, or with --freeze_backbone one per
-    core (at most 8)."""
+    """Runs at once; by default one per GPU, without a GPU one, or with --freeze_backbone one per core (at most 8)."""
 
 
 @dataclass(frozen=True)

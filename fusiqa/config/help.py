@@ -42,11 +42,7 @@ def help_text(settings: type, program: str) -> str:
     for title in sorted(dict.fromkeys(option.group for option in options), key=lambda title: title != "arguments"):
         lines += ["", f"{title}:"]
         for option in (option for option in options if option.group == title):
-            start, margin = f"  {option.invocation:{FLAGS}}  ", " " * (FLAGS + 4)
-            if len(option.invocation) > FLAGS:
-                lines.append(start.rstrip())
-                start = margin
-            wrapper.initial_indent, wrapper.subsequent_indent = start, margin
+            wrapper.initial_indent, wrapper.subsequent_indent = f"  {option.invocation:{FLAGS}}  ", " " * (FLAGS + 4)
             lines += wrapper.wrap(option.text)
     return "\n".join(lines)
 

@@ -50,10 +50,10 @@ class ScaleWeighing(Settings):
     """How attention fusion makes the weights of the scales, and what they multiply."""
 
     gate: Literal["softmax", "sigmoid"] = "softmax"
-    """softmax weights sum to one; sigmoid gates are free of one another, each in 0-1."""
+    """softmax: weights sum to one; sigmoid: each is in 0-1."""
     temperature: Annotated[float, POSITIVE, "Divisor of the logits: the higher, the more even the weights."] = 1.0
     gain: Annotated[float, NOT_NEGATIVE] = 1.0
-    """Factor of the weights; 4 gives equally weighed scales the size that they have unweighed."""
+    """Factor of the weights; 4 leaves maps as they are for equal ones."""
     normalised: Annotated[bool, "Divide each pooled map by its root mean square first, image by image."] = False
     prefix = "weighing."
 
@@ -69,10 +69,10 @@ class Architecture(Settings):
     crop_size: Annotated[int, Bounds(at_least=1, below=16_385)] = 224
     """Side of the square crops that the network sees, pixels."""
     view: Literal["crops", "whole"] = "crops"
-    """What is scored: crops that cover the image, or the whole image in one pass (for backbones that take any
-    size). Training sees random crops either way."""
+    """What is scored: crops that cover the image, or the whole in one pass, by a backbone that takes any size.
+    Training sees random crops either way."""
     single_scale: Annotated[int, Bounds(at_least=0, below=COARSEST + 1)] = COARSEST
-    """The scale that single fusion reads: 0, the finest, to 3, the coarsest."""
+    """Scale that single fusion reads: 0, the finest, to 3, the coarsest."""
     attention_dropout: Annotated[float, FRACTION, "Dropout in the attention network."] = 0.1
     weighing: ScaleWeighing = SEED_WEIGHING
     """How attention fusion makes the weights of the scales, and what they multiply."""
@@ -83,20 +83,18 @@ class NetworkSettings(Architecture):
     """The network of a run before it is trained."""
 
     backbone_weights: str = "imagenet"
-    """imagenet (timm's, downloaded once), a safetensors file, or none (random)."""
+    """imagenet (timm's, downloaded), a safetensors file, or none: random."""
     attention_fusion: Annotated[bool, "Weigh the four scales of every image by an attention network."] = False
     multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use_multiscale", "--use-multiscale"))] = True
-    """Feed all four scales to the hypernetwork; `--no_multiscale` only the last."""
+    """Feed all four scales to the hypernetwork, not the last one alone."""
     fusion: FusionName | None = None
-    """How the four scales become one map; by default as `--attention_fusion` and `--multiscale` say."""
+    """How scales become one map; by default as `--attention_fusion` and `--multiscale` say."""
     backbone_args: tuple[str, ...] = ()
-    """Other sizes of the backbone, NAME=VALUE for timm, such as embed_dim=24 depths=1,1,3,1."""
+    """Sizes of the backbone, as timm takes them: embed_dim=24 depths=1,1,3,1."""
     dropout: Annotated[float | None, FRACTION] = None
-    """Dropout in the hypernetwork and target network; by default 0.3, 0.35 or 0.4 for a pretrained Swin-Tiny, -Small or
-    -Base, else 0.1."""
+    """Dropout in the head; by default 0.3, 0.35, 0.4 for a pretrained Swin-Tiny, -Small, -Base, else 0.1."""
     drop_path: Annotated[float | None, FRACTION] = None
-    """Stochastic depth of the backbone; by default 0.2, 0.25 or 0.3 for a pretrained Swin-Tiny, -Small or -Base,
-    else 0."""
+    """Stochastic depth of the backbone; by default 0.2, 0.25, 0.3 for those, else 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,29 +23,27 @@ class DataSettings(Settings):
     """What a run is trained and tested on, and how its images are read."""
 
     dataset: str = "synthetic"
-    """Name of a data set (`fusiqa data list`), or a CSV, Excel or Parquet file with the columns image and mos."""
+    """Name (`fusiqa data list`), or a CSV, Excel or Parquet file with the columns image and mos."""
     data_dir: Path | None = None
-    """Folder of the data set; by default $FUSIQA_DATA/<dataset> or ./data/<dataset>, for a table its own folder."""
+    """Folder of the data set; by default $FUSIQA_DATA/<name> or ./data/<name>, for a table its own folder."""
     score_range: tuple[float, float] | None = None
-    """Lowest and highest possible rating; by default the data set's, for a table its smallest and largest rating."""
+    """Lowest and highest possible rating; by default as published, or of the table."""
     lower_is_better: bool = False
-    """A table's ratings are of distortion, as DMOS: invert them within the score range. Published sets are known."""
+    """Invert a table's ratings, of distortion as DMOS is, within their range."""
     resize: str = "auto"
-    """Resize before cropping: auto (the data set's protocol; a table: 384), none, a short side in pixels, or
-    WIDTHxHEIGHT."""
+    """Resize before cropping: none, a short side in pixels, WIDTHxHEIGHT, or auto: the data set's protocol, for a table
+    384."""
     validation_fraction: Annotated[float, FRACTION] = 0.1
-    """Fraction of the training split held out for validation, where none is published."""
-    split_seed: Annotated[int, SEED] = 0
-    """Seed of the splits that are drawn; runs with another `--seed` share their split."""
+    """Fraction of the training split for validation, if none is published."""
+    split_seed: Annotated[int, SEED, "Seed of splits that are drawn, whatever the `--seed`."] = 0
     split_file: Path | None = None
-    """CSV with the columns image and split (such as a run's split.csv) to use instead."""
-    skip_broken: Annotated[bool, "Leave out rows that cannot be used, instead of stopping before training."] = False
+    """CSV of image and split to use instead, such as a run's split.csv."""
+    skip_broken: Annotated[bool, "Leave out rows that cannot be used; by default they are an error."] = False
     cache_dir: Path | None = None
-    """Folder of the cache of resized images; by default $FUSIQA_CACHE or ~/.cache/fusiqa."""
-    cache_gb: Annotated[float, NOT_NEGATIVE] = 20.0
-    """Largest size of the cache, GB; 0 decodes every image anew in every epoch."""
+    """Cache of resized images; by default $FUSIQA_CACHE or ~/.cache/fusiqa."""
+    cache_gb: Annotated[float, NOT_NEGATIVE, "Largest size of the cache, GB; 0 turns it off."] = 20.0
     num_workers: Annotated[int | None, NOT_NEGATIVE] = None
-    """Processes per device that read images; by default the spare cores, at most 8."""
+    """Processes per device that read images; by default spare cores, at most 8."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +54,20 @@ class OptimiserSettings(Settings):
     batch_size: Annotated[int, COUNT, "Crops per optimiser step, over all devices together."] = 32
     patience: Annotated[int | None, COUNT, "Stop after this many epochs without a better validation SRCC."] = None
     lr_scheduler: Literal["cosine", "step", "none"] = "cosine"
-    """Fall of the learning rates: cosine to 1 %, step (a tenth after 60 % of the steps, a hundredth after 85 %)."""
+    """Decay of the learning rates: cosine to 1 %, step to a tenth after 60 % and a hundredth after 85 % of the run."""
     lr: Annotated[float | None, NOT_NEGATIVE] = None
-    """Highest learning rate of the backbone; by default 1e-6 (pretrained transformer), 2e-4 (other pretrained) or 1e-3
-    (random weights), for batches of about 32. With --freeze_backbone of the heads: 1e-3, for 64 to 128."""
+    """Highest learning rate of the backbone; by default 1e-6 for a pretrained transformer, 2e-4 for another pretrained
+    one, 1e-3 from random weights (batches of 32) and for heads on a frozen one (of 64 to 128)."""
     head_lr_ratio: Annotated[float | None, NOT_NEGATIVE] = None
-    """Learning rate of the rest, as a multiple of `--lr`; by default 10, 5 or 1 in that order, 1 when frozen."""
-    warmup_fraction: Annotated[float, FRACTION] = 0.05
-    """Fraction of the steps over which the learning rates rise linearly."""
-    weight_decay: Annotated[float, NOT_NEGATIVE, "AdamW's decoupled weight decay, on matrices and kernels only."] = 2e-4
+    """Learning rate of the rest over `--lr`; by default 10, 5, 1, 1 in that order."""
+    warmup_fraction: Annotated[float, FRACTION, "Fraction of the steps of the linear warm-up."] = 0.05
+    weight_decay: Annotated[float, NOT_NEGATIVE, "AdamW's weight decay, on matrices and kernels only."] = 2e-4
     gradient_clip: Annotated[float, NOT_NEGATIVE, "Largest L2 norm of the gradient; 0 turns clipping off."] = 1.0
     crops_per_image: Annotated[int, COUNT, "Random crops of every training image per epoch."] = 1
     entropy_weight: Annotated[float, NOT_NEGATIVE] = 0.0
-    """Weight of a loss term, 0-1, that keeps scale weights even: 1 - entropy / log 4."""
+    """Weight of the loss 1 - entropy / log 4, which keeps scale weights even."""
     freeze_backbone: bool = False
-    """Train the heads alone, on cached feature maps of the backbone: minutes instead of an hour."""
+    """Train the heads alone, on cached feature maps: minutes, not an hour."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +75,20 @@ class RunSettings(Settings):
     """Where a run is computed and what it writes."""
 
     run_dir: Annotated[Path | None, tyro.conf.arg(aliases=("--output",))] = None
-    """Folder for all results (or --output); by default runs/<data set>-<backbone>-<fusion>-seed<seed>-<time>."""
-    seed: Annotated[int, SEED, "Seed of the initial weights, the order of the images, the crops and the dropout."] = 0
+    """Folder for all results (or --output); by default one in runs/, named by settings and time."""
+    seed: Annotated[int, SEED, "Seed of initial weights, order of images, crops and dropout."] = 0
     resume: Annotated[bool, "Continue the run in `--run_dir` after its last finished epoch."] = False
     overwrite: Annotated[bool, "Replace the run in `--run_dir`."] = False
     device: Device = "auto"
     num_devices: Annotated[int | None, COUNT, "Devices per machine; by default every GPU, or one CPU process."] = None
     num_nodes: Annotated[int, COUNT, "Machines that train together."] = 1
     precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
-    """auto is bf16 where the hardware multiplies it natively, else fp16 on a GPU, else 32."""
-    spaq: Annotated[bool, "Also test on SPAQ, where its folder is found (`--no_spaq` skips it)."] = True
-    export: bool = True
-    """Leave model.onnx too, by which the model is scored without torch (`--no_export` does not)."""
+    """auto is bf16 where the hardware has it, else fp16 on a GPU, else 32."""
+    spaq: Annotated[bool, "Also test on SPAQ, where its folder is found."] = True
+    export: Annotated[bool, "Write model.onnx too, by which images are scored without torch."] = True
     spaq_dir: Annotated[Path | None, "Folder of SPAQ; by default $FUSIQA_DATA/spaq or ./data/spaq."] = None
     logger: Literal["csv", "tensorboard", "none"] = "csv"
-    """Log of every step in the run folder; not with `--freeze_backbone`."""
+    """Log of every step, in the run folder; none with `--freeze_backbone`."""
     progress: Progress = True
 
 
