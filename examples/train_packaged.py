@@ -38,10 +38,10 @@ from fusiqa.config import ModelConfig, ScoreRange
 from fusiqa.config.model import FLAWS
 from fusiqa.data import catalog, splits
 from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, distort
-from fusiqa.data.duplicates import perceptual_hash
 from fusiqa.data.synthetic import mean_opinions
 from fusiqa.models.head import FlawHead, statistics, target_network
 from fusiqa.models.quality import QualityModel, build_model
+from fusiqa.scoring.duplicates import perceptual_hash
 from fusiqa.scoring.image import Resize, decode
 from fusiqa.scoring.views import views_of
 

@@ -16,12 +16,12 @@ import pandas as pd
 
 from fusiqa.config import ScoreRange
 from fusiqa.data.catalog import SYNTHETIC, DatasetInfo, find_dataset, read_labels
-from fusiqa.data.duplicates import SAME_SCENE, Hashes, near_duplicates, perceptual_hash
 from fusiqa.data.ratings import Ratings, fingerprint, outside
 from fusiqa.data.splits import check_no_leak
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
 from fusiqa.machine import cores
 from fusiqa.progress import progress_bar
+from fusiqa.scoring.duplicates import SAME_SCENE, Hashes, near_duplicates, perceptual_hash
 from fusiqa.scoring.image import ENDINGS, FolderImages
 
 BARS, BAR_LENGTH = 10, 40  # of the histogram of ratings: intervals, and characters of the longest bar
