@@ -38,7 +38,8 @@ def score_images(config: ScoreConfig) -> int:
         _draw(config, _print_rows(scorer, config, counts), scorer.score_range)
         _say(counts)
         return counts["failed"]
-    with recording(config, model=scorer.info.name) as record:
+    finish = partial(select, config=config) if config.chooses else None
+    with recording(config, model=scorer.info.name, finish=finish) as record:
         for row in _scored(scorer, config, counts, done=record.done):
             record.write(row)
         _draw(config, read_rows(record.path), scorer.score_range)

@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from fusiqa.errors import FusiqaError, needing
+from fusiqa.scoring.raw import LEAST_SIDE, RAW_ENDINGS, is_raw, preview_of
 
 DECODING = 2  # incremented with every change of the decoded pixels, so that no cache keeps the old ones
 Pixels = UInt8[np.ndarray, "height width 3"]  # an image: 0-255, sRGB
 OtherSize = UInt8[np.ndarray, "new_height new_width 3"]
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".gif"}
-ENDINGS |= {".heic", ".heif"}  # of the files that are taken for images in a folder, in lower case
+ENDINGS |= {".heic", ".heif", *RAW_ENDINGS}  # of the files that are taken for images in a folder, in lower case
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "PPM", "JPEG2000")
 """Formats that Pillow may open, MPO with JPEG; it would start a program for others (EPS). HEIF needs an extra."""
 JPEG = ("JPEG", "MPO")
@@ -35,24 +36,34 @@ WHITE_IS_ZERO = 0  # TIFF 6.0, tag 262
 NO_RANGE = "its pixels are {}, which have no agreed range; save it with 8 or 16 bits"
 
 SPARE = 2  # a JPEG that is decoded at a reduced scale stays this many times as large as it is resized to
+PREVIEW = "scored by the preview in the raw file"
 LARGEST_SIDE = 16_384  # pixels, that a resize may ask for or give: an upscaled sliver would not fit in memory
 
 
+class Decoded(NamedTuple):
+    """An image after its resize, the (height, width) that it had before, and what a reader of its score must know."""
+
+    pixels: Pixels
+    size: tuple[int, int]
+    note: str = ""
+
+
 def decode(content: bytes) -> Pixels:
-    """An image: the first frame, upright, in sRGB, transparency over white.
+    """An image: the first frame, upright, in sRGB, transparency over white; of a raw file its preview.
 
     Raises whatever Pillow does for what is truncated, no image, or too large (twice Image.MAX_IMAGE_PIXELS: 179
-    million); FusiqaError for pixels without an agreed range (floating point, 32 bits), and HEIC without its extra.
+    million); FusiqaError for pixels without an agreed range (floating point, 32 bits), for HEIC and raw files without
+    their extras, and for a raw file without a preview of 400 pixels and more.
     """
-    return decode_resized(content, Resize())[0]
+    return decode_resized(content, Resize()).pixels
 
 
-def decode_resized(content: bytes, resize: Resize) -> tuple[Pixels, tuple[int, int]]:
-    """An image after its resize, and the (height, width) that it had. Raises what `decode` does.
+def decode_resized(content: bytes, resize: Resize) -> Decoded:
+    """An image after its resize. Raises what `decode` does.
 
     With `resize.reduced`, a JPEG is decoded at the smallest of libjpeg's scales that leaves it twice the final size.
     """
-    with _opened(content) as image:
+    with opened(content) as image:
         size = None
         if resize.reduced and image.format in JPEG:
             lies = _orientation(image) >= 5  # on its side
@@ -61,7 +72,7 @@ def decode_resized(content: bytes, resize: Resize) -> tuple[Pixels, tuple[int, i
             image.draft(None, (high, wide) if lies else (wide, high))
         pixels = upright_pixels(image)
         size = size or pixels.shape[:2]
-        return resize.apply(pixels, size), size
+        return Decoded(resize.apply(pixels, size), size, PREVIEW if is_raw(content) else "")
 
 
 def upright_pixels(image: Image.Image) -> Pixels:
@@ -92,13 +103,13 @@ def _orientation(image: Image.Image) -> int:
 
 def size_of(content: bytes) -> tuple[int, int]:
     """(height, width) that an encoded image states, before it is turned upright. Raises what `decode` does."""
-    with _opened(content) as image:
+    with opened(content) as image:
         return image.height, image.width
 
 
 def prove_readable(content: bytes) -> None:
     """Raise what `decode` would. A JPEG is decoded to its end at 1/8 of its size, which fails where `decode` does."""
-    with _opened(content) as image:
+    with opened(content) as image:
         if image.format in JPEG:
             image.draft("L", (1, 1))
             image.load()
@@ -107,19 +118,37 @@ def prove_readable(content: bytes) -> None:
 
 
 @contextmanager
-def _opened(content: bytes) -> Iterator[Image.Image]:
-    """The image, its header read and its size found acceptable, but not its pixels."""
+def opened(content: bytes) -> Iterator[Image.Image]:
+    """The image, its header read and its size found acceptable, but not its pixels. Raises what `decode` does."""
     with _pillow_warnings_ignored():
+        if is_raw(content):
+            with _opened_preview(content) as image:
+                yield image
+            return
         content = _without_oversized(content) if content.startswith(PNG) else content
         try:
-            opened = Image.open(BytesIO(content), formats=FORMATS)
+            found = Image.open(BytesIO(content), formats=FORMATS)
         except UnidentifiedImageError:
             if HEIC.match(content) is None:
                 raise
             register_heic()
-            opened = Image.open(BytesIO(content), formats=("HEIF",))
-        with opened as image:
+            found = Image.open(BytesIO(content), formats=("HEIF",))
+        with found as image:
             yield image
+
+
+@contextmanager
+def _opened_preview(content: bytes) -> Iterator[Image.Image]:
+    """The preview in a raw file, and with it how it is turned."""
+    preview = preview_of(content)
+    with Image.open(BytesIO(preview.content), formats=("JPEG", "PPM")) as image:
+        if min(image.size) < LEAST_SIDE:
+            width, height = image.size
+            raise FusiqaError(
+                f"a raw file whose preview has {width}x{height} pixels, too few to judge the photograph by"
+            )
+        image.getexif().setdefault(ExifTags.Base.Orientation, preview.orientation)
+        yield image
 
 
 def _without_oversized(content: bytes) -> bytes:

@@ -17,7 +17,17 @@ import numpy as np
 from PIL import Image
 
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.scoring.image import ENDINGS, Pixels, Resize, content_of, decode_resized, naming, reason_of, upright_pixels
+from fusiqa.scoring.image import (
+    ENDINGS,
+    Decoded,
+    Pixels,
+    Resize,
+    content_of,
+    decode_resized,
+    naming,
+    reason_of,
+    upright_pixels,
+)
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
 ALLOWED = "a path, bytes, a file object, a PIL image, an array (height, width, 3) or a tensor (3, height, width)"
@@ -41,17 +51,17 @@ class ImageInput:
 
     def read(self) -> Pixels:
         """Upright sRGB pixels, uint8 (height, width, 3). Raises FusiqaError with the name and the reason."""
-        return self.resized(Resize())[0]
+        return self.resized(Resize()).pixels
 
-    def resized(self, resize: Resize) -> tuple[Pixels, tuple[int, int]]:
-        """The image after its resize, and the (height, width) that it had. Raises what `read` does."""
+    def resized(self, resize: Resize) -> Decoded:
+        """The image after its resize. Raises what `read` does."""
         with naming(self.name):
             loaded = self.load()
             if isinstance(loaded, str):
                 raise FusiqaError("the file object gives text; open it in binary mode ('rb')")
             if isinstance(loaded, bytes):
                 return decode_resized(loaded, resize)
-            return resize.apply(loaded), loaded.shape[:2]
+            return Decoded(resize.apply(loaded), loaded.shape[:2])
 
 
 def is_many(given: Any) -> bool:

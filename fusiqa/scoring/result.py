@@ -20,7 +20,7 @@ from fusiqa.scoring.inputs import ImageInput
 
 SCALE_COLUMNS = ("scale_0", "scale_1", "scale_2", "scale_3")
 FLAW_COLUMNS = tuple(f"flaw_{name}" for name in FLAWS)
-COLUMNS = ("path", "score", "spread", *SCALE_COLUMNS, *FLAW_COLUMNS, "width", "height", "model", "error")
+COLUMNS = ("path", "score", "spread", *SCALE_COLUMNS, *FLAW_COLUMNS, "width", "height", "model", "note", "error")
 """Columns of every table of scores, the keys of `Result.row`."""
 
 WORDS = ("bad", "poor", "fair", "good", "excellent")  # of the fifths of the score range
@@ -68,6 +68,7 @@ class Result:
         width, height: of the upright image, pixels; 0 where it could not be read.
         flaws: probability of each of `fusiqa.config.model.FLAWS`, several at once; None without a flaw head.
         crops: the scores of its crops, or of the windows of an image seen whole; None where it could not be read.
+        note: what a reader of the score must know, such as that it is of the preview in a raw file.
         error: why it could not be read; None where it could.
         image: where its pixels come from; after pickling, only of an image in a file.
     """
@@ -82,6 +83,7 @@ class Result:
     height: int = 0
     flaws: Mapping[str, float] | None = None
     crops: CropScores | None = field(default=None, repr=False)
+    note: str = ""
     error: str | None = None
     image: ImageInput | None = field(default=None, repr=False, compare=False)
 
@@ -114,7 +116,8 @@ class Result:
         measured = [None if math.isnan(value) else value for value in (self.score, self.spread)]
         weights, flaws = self.scale_weights or (None,) * 4, (self.flaws or dict.fromkeys(FLAWS)).values()
         size = self.width or None, self.height or None
-        return dict(zip(COLUMNS, (self.name, *measured, *weights, *flaws, *size, self.model, self.error), strict=True))
+        ending = self.model, self.note or None, self.error
+        return dict(zip(COLUMNS, (self.name, *measured, *weights, *flaws, *size, *ending), strict=True))
 
     def _repr_html_(self) -> str:
         """For notebooks: the image with its heat map, the score on its range, flaws, scale weights. No script."""

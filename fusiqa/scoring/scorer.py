@@ -198,11 +198,11 @@ class Scorer:
         """Read and resize an image; the slow part that many threads can do at once. Raises nothing."""
         known = partial(Result, image.name, math.nan, self.score_range, self.info.name)
         try:
-            resized, (height, width) = image.resized(self._resize)
+            resized, (height, width), note = image.resized(self._resize)
         except FusiqaError as error:
             return Prepared(known(error=" ".join(str(error).removeprefix(f"{image.name}: ").split())), NO_VIEWS)
         views = views_of(resized, self.info.crop_size, view=self.info.view)
-        return Prepared(known(width=width, height=height, image=image), views)
+        return Prepared(known(width=width, height=height, note=note, image=image), views)
 
     def score_prepared(self, prepared: Sequence[Prepared]) -> Iterator[Result]:
         """Score images that were prepared, together."""

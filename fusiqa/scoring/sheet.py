@@ -86,7 +86,7 @@ def _shown(row: dict[str, Any]) -> Shown:
     weights, flaws = weights_in(row), described(row)
     more = f"  {flaws}" if flaws else f"  scales {weights}" if weights else ""
     try:
-        pixels = file_image(row["path"]).resized(Resize(short_side=CELL))[0]
+        pixels = file_image(row["path"]).resized(Resize(short_side=CELL)).pixels
     except FusiqaError:
         pixels = np.full((CELL, CELL, 3), MISSING, np.uint8)
     return Shown(pixels, [row["path"], f"{row['score']:.4g}{more}"])

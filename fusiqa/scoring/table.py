@@ -7,11 +7,12 @@ import heapq
 import json
 import math
 import mmap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from fusiqa.config import ScoreConfig
 from fusiqa.errors import FusiqaError, needing
@@ -21,11 +22,29 @@ from fusiqa.scoring.result import COLUMNS, FLAW_COLUMNS, SCALE_COLUMNS
 Row = dict[str, Any]
 """`COLUMNS`, None where there is no value."""
 FLOATS = ("score", "spread", *SCALE_COLUMNS, *FLAW_COLUMNS)
-TYPES = {**dict.fromkeys(COLUMNS, str), **dict.fromkeys(FLOATS, float), "width": int, "height": int}
+Types = Mapping[str, type]
+"""The columns of a table, in order, and the types of their values."""
+TYPES: Types = {**dict.fromkeys(COLUMNS, str), **dict.fromkeys(FLOATS, float), "width": int, "height": int}
 ROWS_AT_ONCE = 10_000  # of a Parquet file's row group
-EXPECTED = f"expected the columns {', '.join(COLUMNS)}"
 RECORD_ENDING = ".all.jsonl"
 LONGEST_LINE = 1_000_000  # bytes that are looked at for the end of a first line
+
+
+Finish = Callable[[Iterable[Row]], Iterable[Row]]
+"""Makes the rows of an output from those that were recorded."""
+
+
+class Recorded(Protocol):
+    """The settings of a command that writes a table row by row."""
+
+    @property
+    def table(self) -> Path: ...
+    @property
+    def resume(self) -> bool: ...
+    @property
+    def overwrite(self) -> bool: ...
+    @property
+    def leaves_out(self) -> bool: ...
 
 
 class Record(NamedTuple):
@@ -38,39 +57,47 @@ class Record(NamedTuple):
 
 
 @contextmanager
-def recording(config: ScoreConfig, *, model: str) -> Iterator[Record]:
+def recording(
+    config: Recorded,
+    *,
+    model: str,
+    types: Types = TYPES,
+    finish: Finish | None = None,
+) -> Iterator[Record]:
     """Open the table that the settings name, to add rows; at the end, also after Ctrl-C, it is complete.
 
-    Where the output cannot take rows as they come (Parquet, or a selection, or another order), they go to
-    `<output>.all.jsonl` beside it, from which the output is made at the end. That file stays where the output leaves
-    rows out, for `resume`; otherwise it is removed when the output is complete.
+    Where the output cannot take rows as they come (Parquet, or rows that `finish` selects, orders or completes), they
+    go to `<output>.all.jsonl` beside it, from which the output is made at the end. That file stays where the output
+    leaves rows out, for `resume`; otherwise it is removed when the output is complete.
 
     FusiqaError: the output exists and neither `resume` nor `overwrite` was given, it is not a table of scores, it has
     scores of another `model` (name and fingerprint), or another process is writing it.
     """
     output = config.table
-    in_place = not (is_parquet(output) and pyarrow()) and not config.chooses
+    in_place = not (is_parquet(output) and pyarrow()) and finish is None
     path = output if in_place else output.with_name(output.name + RECORD_ENDING)
     with hold(output):
-        done, failed = _earlier(path, config, model)
+        done, failed = _earlier(path, config, model, types)
         try:
             with open(path, "a", encoding="utf-8", newline="") as file:
-                yield Record(path, done, failed, row_writer(file, path.suffix, header=file.tell() == 0))
+                write = row_writer(file, path.suffix, header=file.tell() == 0, types=types)
+                yield Record(path, done, failed, write)
                 if not path.exists():
                     raise FusiqaError(f"{path} was removed while it was written")
         finally:
             if not in_place:
-                write_rows(output, select(read_rows(path), config))
+                rows = read_rows(path, types)
+                write_rows(output, finish(rows) if finish else rows, types)
         if not in_place and not config.leaves_out:
             path.unlink()
 
 
-def _earlier(record: Path, config: ScoreConfig, model: str) -> tuple[set[str], int]:
+def _earlier(record: Path, config: Recorded, model: str, types: Types) -> tuple[set[str], int]:
     """Paths that have a row already, and how many of those have no score; the record then holds those rows."""
     found = [path for path in dict.fromkeys((record, config.table)) if path.exists()]
     how = "`resume` to continue it, or `overwrite` to discard it"
     for path in found:
-        check_output(path, replace=config.resume or config.overwrite, ours=is_table, how=how)
+        check_output(path, replace=config.resume or config.overwrite, ours=partial(is_table, types=types), how=how)
     if config.overwrite:
         for path in found:
             path.unlink()
@@ -79,9 +106,9 @@ def _earlier(record: Path, config: ScoreConfig, model: str) -> tuple[set[str], i
     if not is_parquet(found[0]):
         drop_torn_line(found[0])
     if found[0] != record:
-        write_rows(record, read_rows(found[0]))
+        write_rows(record, read_rows(found[0], types), types)
     done, failed = set(), 0
-    for row in read_rows(record):
+    for row in read_rows(record, types):
         check_model(record, row["model"], model)
         done.add(row["path"])
         failed += row["score"] is None
@@ -112,9 +139,9 @@ def select(rows: Iterable[Row], config: ScoreConfig) -> Iterable[Row]:
     return rows if order == "given" else sorted(rows, key=key)
 
 
-def row_writer(file: Any, ending: str, *, header: bool) -> Callable[[Row], None]:
+def row_writer(file: Any, ending: str, *, header: bool, types: Types = TYPES) -> Callable[[Row], None]:
     """A function that adds a row to an open .csv or .jsonl file and flushes it."""
-    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    table = csv.DictWriter(file, list(types), lineterminator="\n")
     if header and is_csv(ending):
         table.writeheader()
 
@@ -128,41 +155,42 @@ def row_writer(file: Any, ending: str, *, header: bool) -> Callable[[Row], None]
     return write
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
+def write_rows(path: Path, rows: Iterable[Row], types: Types = TYPES) -> None:
     """Write a whole table in one step; the ending of the path is its format."""
 
     def write(temporary: Path) -> None:
         if is_parquet(path):
-            pa, schema, coming = pyarrow(), parquet_schema(), iter(rows)
+            pa, schema, coming = pyarrow(), parquet_schema(types), iter(rows)
             with pa.parquet.ParquetWriter(temporary, schema) as table:
                 while some := list(islice(coming, ROWS_AT_ONCE)):
                     table.write_table(pa.Table.from_pylist(some, schema))
             return
         with open(temporary, "w", encoding="utf-8", newline="") as file:
-            add = row_writer(file, path.suffix, header=True)
+            add = row_writer(file, path.suffix, header=True, types=types)
             for row in rows:
                 add(row)
 
     write_atomically(path, write)
 
 
-def is_table(path: Path) -> bool:
+def is_table(path: Path, types: Types = TYPES) -> bool:
     """Whether a file begins as a table of scores does; an empty one, or a header that was cut short, counts."""
     if is_parquet(path):
-        return parquet_columns(path) == COLUMNS
-    begin = (",".join(COLUMNS) if is_csv(path) else '{"path": "').encode()
+        return parquet_columns(path) == tuple(types)
+    begin = (",".join(types) if is_csv(path) else '{"path": "').encode()
     with open(path, "rb") as file:
         line = file.readline(LONGEST_LINE)
     if not line.endswith(b"\n"):
         return line.startswith(begin) or begin.startswith(line.rstrip(b"\r"))
-    return line.rstrip(b"\r\n") == begin if is_csv(path) else tuple(_from_json(line)) == COLUMNS
+    return line.rstrip(b"\r\n") == begin if is_csv(path) else tuple(_from_json(line)) == tuple(types)
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, types: Types = TYPES) -> Iterator[Row]:
     """The rows of a table of scores. Raises FusiqaError for a file that is none."""
+    expected = f"expected the columns {', '.join(types)}"
     if is_parquet(path):
-        if not is_table(path):
-            raise FusiqaError(f"{path} is not a table of scores: {EXPECTED}")
+        if not is_table(path, types):
+            raise FusiqaError(f"{path} is not a table of scores: {expected}")
         for batch in pyarrow().parquet.ParquetFile(path).iter_batches():
             yield from batch.to_pylist()
         return
@@ -170,9 +198,9 @@ def read_rows(path: Path) -> Iterator[Row]:
         lines = csv.DictReader(file) if is_csv(path) else map(_from_json, file)
         for number, row in enumerate(lines, start=1):
             try:
-                if tuple(row) != COLUMNS:
-                    raise ValueError(EXPECTED)
-                values = {name: None if value in (None, "") else TYPES[name](value) for name, value in row.items()}
+                if tuple(row) != tuple(types):
+                    raise ValueError(expected)
+                values = {name: None if value in (None, "") else types[name](value) for name, value in row.items()}
             except (TypeError, ValueError) as reason:
                 raise FusiqaError(f"{path}, row {number}, is not a row of scores: {reason}") from reason
             yield values
@@ -213,10 +241,10 @@ def parquet_columns(path: str | Path, files: Any = None) -> tuple[str, ...]:
         return ()
 
 
-def parquet_schema() -> Any:
-    """The types of `COLUMNS` in Parquet."""
-    types = {int: pyarrow().int32(), float: pyarrow().float64(), str: pyarrow().string()}
-    return pyarrow().schema([(name, types[TYPES[name]]) for name in COLUMNS])
+def parquet_schema(types: Types = TYPES) -> Any:
+    """The types of the columns in Parquet."""
+    known = {int: pyarrow().int32(), float: pyarrow().float64(), str: pyarrow().string()}
+    return pyarrow().schema([(name, known[kind]) for name, kind in types.items()])
 
 
 def pyarrow() -> Any:

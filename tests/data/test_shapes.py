@@ -7,7 +7,7 @@ from jaxtyping import TypeCheckError
 from fusiqa.data.cache import CachedImages, Store
 from fusiqa.data.colour import lab_to_rgb, rgb_to_lab
 from fusiqa.data.distortions import convolve, distort
-from fusiqa.data.duplicates import near_duplicates, perceptual_hash
+from fusiqa.scoring.duplicates import near_duplicates, perceptual_hash
 from fusiqa.scoring.image import Resize
 
 UNIT = np.ones((5, 7, 3), np.float32)

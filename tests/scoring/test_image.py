@@ -243,8 +243,8 @@ def test_models_of_whole_images_decode_a_large_jpeg_at_a_reduced_scale(orientati
     content = encoded(Image.fromarray(smooth), "JPEG", exif=exif, quality=95)
     size = (901, 1_301) if orientation == 1 else (1_301, 901)
     for text in ("101", "140x97", "none", "500"):
-        whole, before = decode_resized(content, Resize.parse(text))
-        reduced, same = decode_resized(content, Resize.parse(text, view="whole"))
+        whole, before, _ = decode_resized(content, Resize.parse(text))
+        reduced, same, _ = decode_resized(content, Resize.parse(text, view="whole"))
         assert before == same == size
         assert reduced.shape == whole.shape == (*Resize.parse(text).size(*size), 3)
         assert np.abs(reduced.astype(int) - whole).mean() < 2

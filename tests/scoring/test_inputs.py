@@ -217,14 +217,14 @@ def test_walking_goes_by_name_keeps_what_is_missing_and_leaves_out_what_is_hidde
 
 
 def test_what_folders_hold_besides_is_counted_by_ending(folder):
-    (folder / "a.NEF").write_bytes(b"raw")
+    (folder / "a.RAF").write_bytes(b"raw")
     (folder / "README").write_text("no ending")
     (folder / "linked").symlink_to(folder / "sub")
     said = []
     assert len(image_files([folder], say=said.append)) == 4
     (line,) = said
     assert set(line.removeprefix("skipped in folders: ").split(", ")) == {
-        "1 .nef",
+        "1 .raf",
         "1 .txt",
         "1 .mp4",
         "1 linked folder",

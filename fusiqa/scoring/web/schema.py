@@ -30,6 +30,7 @@ class ScoreAnswer(BaseModel):
     width: int | None
     height: int | None
     model: str
+    note: str | None = Field(description="what a reader of the score must know; null for nothing")
     crops: list[Crop]
     error: str | None
 

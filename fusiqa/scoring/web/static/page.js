@@ -5,7 +5,7 @@ import { draw } from "./heat.js";
 const AT_ONCE = 4; // requests in progress
 const FLAWS = ["blur", "noise", "compression", "blocks", "colour", "exposure", "sharpening", "none"];
 const COLUMNS = ["path", "score", "spread", "scale_0", "scale_1", "scale_2", "scale_3", ...FLAWS.map((flaw) => `flaw_${flaw}`),
-  "width", "height", "model", "error"];
+  "width", "height", "model", "note", "error"];
 const $ = (id) => document.getElementById(id);
 const entries = []; // {name, file, picture, result}
 let model = null, chosen = null, order = { by: "score", up: true };
@@ -174,7 +174,7 @@ function picture() {
 function rowOf(entry) {
   const r = entry.result, weights = r.scale_weights || [null, null, null, null];
   const flaws = FLAWS.map((flaw) => r.flaws?.[flaw] ?? null);
-  const values = [entry.name, r.score, r.spread, ...weights, ...flaws, r.width ?? null, r.height ?? null, r.model ?? model.name, r.error];
+  const values = [entry.name, r.score, r.spread, ...weights, ...flaws, r.width ?? null, r.height ?? null, r.model ?? model.name, r.note || null, r.error];
   return Object.fromEntries(COLUMNS.map((name, place) => [name, values[place]]));
 }
 
