@@ -45,6 +45,11 @@ def score(config: commands.ScoreConfig) -> None:
         sys.exit(SOME_UNREADABLE)
 
 
+def sort(config: commands.SortConfig) -> None:
+    if lazily("fusiqa.scoring.sort.sort_images")(config):
+        sys.exit(SOME_UNREADABLE)
+
+
 def write_export(config: commands.ExportConfig) -> None:
     from fusiqa.io import check_output
     from fusiqa.scoring.models import find
@@ -75,6 +80,7 @@ def download_data(config: commands.DataDownloadConfig) -> None:
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "score": (commands.ScoreConfig, score),
+    "sort": (commands.SortConfig, sort),
     "serve": (commands.ServeConfig, lazily("fusiqa.scoring.web.server.serve")),
     "export": (commands.ExportConfig, write_export),
     "train": (TrainConfig, lazily("fusiqa.runs.train.train")),
@@ -90,8 +96,10 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "demo": (commands.DemoConfig, lazily("fusiqa.runs.demo.demo")),
 }
 MODEL_FIRST = ("evaluate", "attention", "export")  # a model is their first argument, also as --model MODEL
+TABLE_WRITERS = ("score", "sort")  # can be continued where they have an --output
 # How the same command goes on after an interruption; other commands start anew.
-RESUMED = {"score": "with --resume", "train": "with --resume", "ablate": "to continue", "data download": "to continue"}
+RESUMED = {**dict.fromkeys((*TABLE_WRITERS, "train"), "with --resume"), "ablate": "to continue"}
+RESUMED["data download"] = "to continue"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -113,7 +121,7 @@ def run(name: str, words: Sequence[str], program: str | None = None) -> None:
         guard(lambda: print(help_text(settings, program or f"fusiqa {name}")))
         return
     flags = {option.name for option in options_of(settings)}
-    saved = name in RESUMED and (name != "score" or any(word.startswith("--output") for word in words))
+    saved = name in RESUMED and (name not in TABLE_WRITERS or any(word.startswith("--output") for word in words))
     after = f"progress is saved; run the same command {RESUMED[name]}" if saved else ""
     guard(lambda: command(parse(name, words, program)), flags=flags, after=after)
 

@@ -9,6 +9,7 @@ from fusiqa.config.commands import (
     EvaluateConfig,
     ScoreConfig,
     ServeConfig,
+    SortConfig,
 )
 from fusiqa.config.model import FUSIONS, ModelConfig, NetworkSettings, ScaleWeighing, ScoreRange
 from fusiqa.config.train import DataSettings, OptimiserSettings, RunSettings, TrainConfig

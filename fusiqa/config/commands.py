@@ -101,6 +101,67 @@ class ScoreConfig(Settings):
 
 
 @dataclass(frozen=True)
+class SortConfig(Settings):
+    """Group photographs of one scene and find the best of each burst; no image is changed, moved or deleted."""
+
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Files, folders, patterns such as 'holiday/**/*.jpg', or - for a list on standard input."""
+    # output
+    output: str | None = None
+    """Table to write: .csv, .jsonl or .parquet; by default the terminal, or CSV to a pipe."""
+    resume: Annotated[bool, "Continue --output: images that have a row are not scored again."] = False
+    overwrite: Annotated[bool, "Replace an earlier --output and --sheet."] = False
+    sheet: Annotated[Path | None, "Picture to draw (.png or .jpg) of the bursts, the best of each framed."] = None
+    link: Annotated[Path | None, "Folder for links to the best image of each group; earlier links are replaced."] = None
+    # bursts
+    distance: Annotated[int, Bounds(at_least=0, below=33)] = 10
+    """Bits of 64 in which the perceptual hashes of two images of one scene differ at most."""
+    distance_in_time: Annotated[int, Bounds(at_least=0, below=33)] = 16
+    """The same for two images that one camera took within --seconds, by their EXIF."""
+    seconds: Annotated[float, NOT_NEGATIVE] = 3.0
+    """Between two images of one burst at most, where both say when they were taken; else the hash decides alone."""
+    # sidecars
+    xmp: Annotated[bool, "Write or update an XMP sidecar beside each image: rating, label, keywords."] = False
+    xmp_name: Literal["full", "stem"] = "full"
+    """full is IMG_1.CR3.xmp (darktable, digiKam, immich), stem is IMG_1.xmp (Lightroom, for raw files)."""
+    stars: Literal["quantile", "limits"] = "quantile"
+    """quantile gives each fifth of these images a rating from 1 to 5; limits go by --star_limits."""
+    star_limits: Annotated[tuple[float, ...], Bounds()] = ()
+    """Four scores from which an image has 2, 3, 4 and 5 stars; by default the fifths of the score range."""
+    overwrite_ratings: Annotated[bool, "Replace ratings and labels that a person gave too."] = False
+    # computing
+    model: Model = None
+    device: Device = "auto"
+    backend: Backend = "auto"
+    readers: Annotated[int, COUNT, "Threads that decode images while the network computes."] = 2
+    progress: Progress = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        stars = self.star_limits
+        refuse(
+            (not self.paths, "nothing to sort: give files, folders, or - for a list on standard input"),
+            (self.resume and self.output is None, "`resume` needs the table to continue: add `output` FILE"),
+            (self.resume and self.overwrite, "`resume` and `overwrite` exclude each other"),
+            (self.sheet and not has(self.sheet, PICTURES), f"`sheet` must end in {PICTURES}, got {self.sheet}"),
+            (self.output and not has(self.output, TABLES), f"`output` must end in {TABLES}, got {self.output}"),
+            (stars and self.stars == "quantile", "`star_limits` has no effect without `stars` limits"),
+            (stars and len(stars) != 4, f"`star_limits` must be four scores, got {len(stars)}"),
+            (list(stars) != sorted(stars), f"`star_limits` must ascend, got {' '.join(map(str, stars))}"),
+        )
+
+    @property
+    def table(self) -> Path:
+        """The output as a file, where there is one."""
+        return Path(self.output or "")
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether some rows are left out: never."""
+        return False
+
+
+@dataclass(frozen=True)
 class ServeConfig(Settings):
     """Serve a page on which images are dropped and scored, and an HTTP API."""
 

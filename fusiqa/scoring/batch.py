@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 
 from tqdm import tqdm
 
-from fusiqa.config import ScoreConfig, ScoreRange
+from fusiqa.config import ScoreConfig, ScoreRange, SortConfig
 from fusiqa.io import check_output
 from fusiqa.progress import progress_bar
-from fusiqa.scoring.inputs import STANDARD_INPUT, walk
-from fusiqa.scoring.result import described, weights_in
+from fusiqa.scoring.inputs import STANDARD_INPUT, ImageInput, walk
+from fusiqa.scoring.result import Result, described, weights_in
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import draw_worst_and_best
 from fusiqa.scoring.table import Row, read_rows, recording, row_writer, select
@@ -36,26 +36,37 @@ def score_images(config: ScoreConfig) -> int:
     counts: Counter[str] = Counter()
     if config.output is None:
         _draw(config, _print_rows(scorer, config, counts), scorer.score_range)
-        _say(counts)
+        say_counts(counts)
         return counts["failed"]
     finish = partial(select, config=config) if config.chooses else None
     with recording(config, model=scorer.info.name, finish=finish) as record:
-        for row in _scored(scorer, config, counts, done=record.done):
-            record.write(row)
+        for result in scored(scorer, config, counts, done=record.done):
+            record.write(result.row())
         _draw(config, read_rows(record.path), scorer.score_range)
-    _say(counts, done=len(record.done), ending=f"; written to {config.output}")
+    say_counts(counts, done=len(record.done), ending=f"; written to {config.output}")
     return counts["failed"] + record.failed
 
 
-def _scored(scorer: Scorer, config: ScoreConfig, counts: Counter[str], *, done: set[str]) -> Iterator[Row]:
-    """The rows of the images that have none yet, counted, with a bar that learns the total meanwhile."""
-    images = (image for image in walk(config.paths, say=partial(tqdm.write, file=sys.stderr)) if image.name not in done)
+def scored(
+    scorer: Scorer,
+    config: ScoreConfig | SortConfig,
+    counts: Counter[str],
+    *,
+    done: Collection[str] = (),
+    wrap: Callable[[ImageInput], ImageInput] = lambda image: image,
+) -> Iterator[Result]:
+    """The results of the images that have no row yet, counted, with a bar that learns the total meanwhile.
+
+    Each image is given to `wrap` before it is read, and is the `image` of its result.
+    """
+    say = partial(tqdm.write, file=sys.stderr)
+    images = (wrap(image) for image in walk(config.paths, say=say) if image.name not in done)
     with progress_bar(what="scoring", initial=len(done), shown=config.progress) as bar:
         if not bar.disable and STANDARD_INPUT not in config.paths:
             threading.Thread(target=_count, args=(config.paths, bar), daemon=True).start()
         for result in scorer.stream(images):
             counts["scored" if result.ok else "failed"] += 1
-            yield result.row()
+            yield result
             bar.update()
 
 
@@ -73,7 +84,7 @@ def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> li
         show = row_writer(sys.stdout, ".csv", header=True)
     rows: list[Row] = []
     try:
-        for row in _scored(scorer, config, counts, done=set()):
+        for row in (result.row() for result in scored(scorer, config, counts)):
             if not config.chooses:
                 show(row)
             if config.chooses or config.sheet is not None:
@@ -103,7 +114,7 @@ def _draw(config: ScoreConfig, rows: Iterable[Row], score_range: ScoreRange) -> 
         print(f"{config.sheet}: {drawn} images" if drawn else "no image to draw", file=sys.stderr)
 
 
-def _say(counts: Counter[str], *, done: int = 0, ending: str = "") -> None:
+def say_counts(counts: Counter[str], *, done: int = 0, ending: str = "") -> None:
     """One line on standard error, where it is in no table's way."""
     failed = f", {counts['failed']:,} without a score (their rows say why)" if counts["failed"] else ""
     before = f", {done:,} had a row already" if done else ""

@@ -1,8 +1,7 @@
-"""What a photograph carries beside its pixels: when it was taken, by which camera, and a rating."""
+"""What a photograph says of its taking: when, and by which camera."""
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -16,8 +15,6 @@ TIMES = (  # each with its fractions of a second; the time of the last change sa
     (ExifTags.Base.DateTimeDigitized, ExifTags.Base.SubsecTimeDigitized),
 )
 CAMERA = (ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.BodySerialNumber)
-RATING = re.compile(rb"""xmp:Rating(?:\s*=\s*["']|>)\s*(-?\d)""")
-STARS = (-1, 1, 2, 3, 4, 5)  # -1 is rejected; 0 is XMP's word for unrated
 
 
 class Taking(NamedTuple):
@@ -26,12 +23,10 @@ class Taking(NamedTuple):
     Attributes:
         time: ISO 8601, of the camera's clock, with fractions of a second where they are known; None where it is not.
         camera: make, model and serial number; "" where it says nothing.
-        rating: the stars that it carries (XMP), 1 to 5, or -1 for rejected; None for none.
     """
 
     time: str | None = None
     camera: str = ""
-    rating: int | None = None
 
 
 def taking_of(content: bytes) -> Taking:
@@ -39,9 +34,7 @@ def taking_of(content: bytes) -> Taking:
     tags = tags_in_raw(content) if is_raw(content) else _tags(content)
     words = (" ".join(str(tags.get(tag, "")).replace("\0", " ").split()) for tag in CAMERA)
     times = (_time(tags.get(time), tags.get(fraction)) for time, fraction in TIMES)
-    rating = RATING.search(content)
-    stars = int(rating[1]) if rating else 0
-    return Taking(next(filter(None, times), None), " ".join(filter(None, words)), stars if stars in STARS else None)
+    return Taking(next(filter(None, times), None), " ".join(filter(None, words)))
 
 
 def _tags(content: bytes) -> dict[int, Any]:

@@ -19,20 +19,24 @@ from fusiqa.scoring.inputs import file_image
 from fusiqa.scoring.result import described, weights_in
 
 CELL, GAP, CAPTION = 240, 12, 40  # pixels; a caption is two lines of text
-INK, PAPER, MISSING = "#222222", "white", 200
+INK, PAPER, BEST, MISSING = "#222222", "white", "#1b7837", 200
+FRAME = 5  # pixels, around the best image of a burst
 EACH_END = 8  # images of a scoring run: the worst, and the best
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An image, and up to two lines of text to show below it."""
+    """An image, up to two lines of text to show below it, and whether it has a frame."""
 
     pixels: Pixels
     lines: Sequence[str]
+    framed: bool = False
 
 
-def contact_sheet(shown: Sequence[Shown], path: Path, *, columns: int = 4, title: str = "") -> None:
+def contact_sheet(shown: Sequence[Shown | None], path: Path, *, columns: int = 4, title: str = "") -> None:
     """Draw images in rows, each fitted to its cell with its aspect kept, in reading order, below a title.
+
+    None leaves a cell empty.
 
     The ending of `path` is the format. FusiqaError if there is such a file and it is not an earlier sheet.
     """
@@ -44,11 +48,17 @@ def contact_sheet(shown: Sequence[Shown], path: Path, *, columns: int = 4, title
     small, large = ImageFont.load_default(13), ImageFont.load_default(17)
     draw.text((GAP, 8), title, INK, large)
     for place, each in enumerate(shown):
+        if each is None:
+            continue
         row, column = divmod(place, columns)
         left, top = GAP + column * (CELL + GAP), head + GAP + row * (CELL + CAPTION + GAP)
         picture = Image.fromarray(each.pixels)
         picture.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
-        sheet.paste(picture, (left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2))
+        corner = left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2
+        sheet.paste(picture, corner)
+        if each.framed:
+            box = corner[0] - FRAME, corner[1] - FRAME, corner[0] + picture.width, corner[1] + picture.height
+            draw.rectangle((*box[:2], box[2] + FRAME - 1, box[3] + FRAME - 1), outline=BEST, width=FRAME)
         for number, line in enumerate(each.lines[:2]):
             start = 0  # a line that is too wide loses its start: the ends of file names differ
             while draw.textlength(text := "..." * (start > 0) + line[start:], small) > CELL:
@@ -85,8 +95,12 @@ def draw_worst_and_best(rows: Iterable[dict[str, Any]], path: Path, *, score_ran
 def _shown(row: dict[str, Any]) -> Shown:
     weights, flaws = weights_in(row), described(row)
     more = f"  {flaws}" if flaws else f"  scales {weights}" if weights else ""
+    return Shown(thumbnail(row["path"]), [row["path"], f"{row['score']:.4g}{more}"])
+
+
+def thumbnail(path: str) -> np.ndarray:
+    """A small version of an image in a file; a grey square where it can no longer be read."""
     try:
-        pixels = file_image(row["path"]).resized(Resize(short_side=CELL)).pixels
+        return file_image(path).resized(Resize(short_side=CELL, reduced=True)).pixels
     except FusiqaError:
-        pixels = np.full((CELL, CELL, 3), MISSING, np.uint8)
-    return Shown(pixels, [row["path"], f"{row['score']:.4g}{more}"])
+        return np.full((CELL, CELL, 3), MISSING, np.uint8)

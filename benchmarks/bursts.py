@@ -1,0 +1,250 @@
+"""How well bursts are grouped and their best is found: python benchmarks/bursts.py --data_dir data/biq2021
+
+A burst is made of each photograph: five frames, each cut out a little differently, as a hand moves; one is left as it
+is, the others are made too dark or too bright, blurred or noisy, each by a strength of its own. All are saved as JPEG.
+Limits are chosen on one half of BIQ2021's training photographs and measured on the other. The clock is the worst case:
+the next scene begins within the seconds that may lie between two frames of one burst.
+
+Then 100,000 hashes are grouped; the memory is what that allocates.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tyro
+from PIL import Image, ImageFilter
+
+from fusiqa import Scorer
+from fusiqa.scoring.burst import MICRO, TYPES, UNKNOWN, Frame, Limits, Shots, grouped, groups_of, row_of
+from fusiqa.scoring.duplicates import perceptual_hash
+from fusiqa.scoring.image import decode
+from fusiqa.scoring.inputs import ImageInput
+from fusiqa.scoring.sheet import Shown, contact_sheet
+
+FRAMES, CUT = 5, 0.08  # frames of a burst; the most that the hand cuts off a side
+KINDS = ("exposure", "blur", "noise")
+BY = ("score", "sharpness")
+STOPS, SIGMA, NOISE = 1.5, 2.5, 25.0  # of the strongest: exposure stops, blur in pixels, standard deviation in levels
+LEAST = 0.25  # of the strongest
+STEP, PAUSE = 0.3, 2.0  # seconds between frames, and between the last of a scene and the first of the next
+DISTANCES = range(2, 25)
+Z = 1.96  # of 95 % intervals
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Measure bursts made of photographs."""
+
+    data_dir: Path = Path("data/biq2021")
+    """Folder of BIQ2021, with its images and the table of its training split."""
+    scenes: int = 2_000
+    """Photographs of each half that bursts are made of to be grouped."""
+    scored: int = 300
+    """Of these, bursts of each half that are scored to find the best."""
+    hashes: int = 100_000
+    """Hashes that are grouped with time and memory taken."""
+    seed: int = 0
+    sheet: Path | None = None
+    """Picture (.png) of pairs of scenes that were merged in the second half, to look at."""
+    output: Path | None = None
+    """JSON file for the figures; by default they are only printed."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A frame: its JPEG, what was done to it, and how strongly, 0 to 1."""
+
+    content: bytes
+    kind: str
+    strength: float
+
+
+def burst_of(photograph: Path, rng: np.random.Generator) -> list[Made]:
+    """Five frames of a photograph in random order, one of them only cut."""
+    with Image.open(photograph) as opened:
+        picture = opened.convert("RGB")
+    left = int(rng.integers(FRAMES))
+    frames = []
+    for place in range(FRAMES):
+        size = rng.uniform(1 - CUT, 1)
+        across, down = rng.uniform(0, 1 - size, 2)
+        width, height = picture.size
+        box = across * width, down * height, (across + size) * width, (down + size) * height
+        frame = picture.crop(tuple(map(round, box)))
+        kind, strength = (KINDS[rng.integers(len(KINDS))], rng.uniform(LEAST, 1)) if place != left else ("none", 0.0)
+        degraded(frame, kind, strength, rng).save(file := io.BytesIO(), "JPEG", quality=92)
+        frames.append(Made(file.getvalue(), kind, strength))
+    return frames
+
+
+def degraded(frame: Image.Image, kind: str, strength: float, rng: np.random.Generator) -> Image.Image:
+    """A frame too dark or bright, blurred, noisy, or as it is."""
+    if kind == "blur":
+        return frame.filter(ImageFilter.GaussianBlur(strength * SIGMA))
+    levels = np.asarray(frame, np.float64)
+    if kind == "exposure":
+        stops = strength * STOPS * rng.choice([-1, 1])
+        levels = np.minimum((levels / 255) ** 2.2 * 2**stops, 1) ** (1 / 2.2) * 255
+    elif kind == "noise":
+        levels = levels + rng.normal(0, strength * NOISE, levels.shape)
+    return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8))
+
+
+def share(hits: int, total: int) -> dict[str, Any]:
+    """A fraction with its 95 % interval (Wilson)."""
+    p, n = hits / total, total
+    middle, half = p + Z**2 / (2 * n), Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+    low, high = (round(float((middle + sign * half) / (1 + Z**2 / n)), 4) for sign in (-1, 1))
+    return {"share": round(p, 4), "interval": [low, high], "n": n}
+
+
+def shots_of(hashes: np.ndarray, *, timed: bool) -> Shots:
+    """All frames in the order of shooting, by one camera, with or without its clock."""
+    scenes = len(hashes)
+    each = np.arange(FRAMES) * STEP
+    starts = np.arange(scenes) * ((FRAMES - 1) * STEP + PAUSE)
+    times = ((starts[:, None] + each) * MICRO).round().astype(np.int64).ravel()
+    unknown = np.full(times.shape, UNKNOWN)
+    return Shots(hashes.ravel(), times if timed else unknown, np.zeros(times.shape, np.int64))
+
+
+def outcome(hashes: np.ndarray, limits: Limits, *, timed: bool) -> dict[str, Any]:
+    """Whether each scene is in one group, and in one with no other scene; the pairs of scenes that share a group."""
+    groups = groups_of(shots_of(hashes, timed=timed), limits).reshape(hashes.shape)
+    whole = (groups == groups[:, :1]).all(axis=1)
+    scenes_of = Counter(group for scene in groups for group in set(scene.tolist()))
+    merged = np.array([any(scenes_of[group] > 1 for group in scene) for scene in groups.tolist()])
+    return {"whole": whole, "merged": merged, "groups": groups}
+
+
+def summary(found: dict[str, Any]) -> dict[str, Any]:
+    whole, merged = found["whole"], found["merged"]
+    shares = {"found whole": whole, "merged with another": merged, "exactly right": whole & ~merged}
+    return {name: share(int(hits.sum()), len(hits)) for name, hits in shares.items()}
+
+
+def chosen_limits(hashes: np.ndarray) -> tuple[Limits, dict[str, Any]]:
+    """The limits under which most scenes are exactly right, without a clock and with it; and the share for each."""
+    alone, in_time = {}, {}
+    for distance in DISTANCES:
+        found = outcome(hashes, Limits(distance, 0, 0), timed=False)
+        alone[distance] = float((found["whole"] & ~found["merged"]).mean())
+    distance = max(alone, key=lambda each: (alone[each], -each))
+    for within in DISTANCES:
+        found = outcome(hashes, Limits(distance, within, 3.0), timed=True)
+        in_time[within] = float((found["whole"] & ~found["merged"]).mean())
+    within = max(in_time, key=lambda each: (in_time[each], -each))
+    tried = {"exactly right by distance": alone, "and by distance in time": in_time}
+    return Limits(distance, within, 3.0), tried
+
+
+def best_found(bursts: Iterable[Sequence[Made]], scorer: Scorer) -> dict[str, Any]:
+    """How often the frame that was left as it is has the highest score, or the sharpest subject; and by kind."""
+    hits, wins, counts = Counter[str](), Counter[str](), Counter[str]()
+    for burst in bursts:
+        counts["bursts"] += 1
+        images = [Frame.of(ImageInput(str(place), partial(bytes, each.content))) for place, each in enumerate(burst)]
+        rows = [row_of(result) for result in scorer.stream(images)]
+        left = next(place for place, each in enumerate(burst) if each.kind == "none")
+        for by in BY:
+            hits[by] += max(rows, key=lambda row, by=by: row[by]) is rows[left]  # type: ignore[misc]
+        for row, each in zip(rows, burst, strict=True):
+            counts[each.kind] += 1
+            wins[each.kind] += rows[left]["score"] > row["score"]
+    found = {f"best by {by} is the one left as it is": share(hits[by], counts["bursts"]) for by in BY}
+    return found | {f"scores above one with {kind}": share(wins[kind], counts[kind]) for kind in KINDS}
+
+
+def hashes_of(photographs: Sequence[Path], seed: int) -> np.ndarray:
+    """The hashes of the frames of every burst, as they are scored: (scenes, frames)."""
+    found = []
+    for number, photograph in enumerate(photographs):
+        frames = burst_of(photograph, np.random.default_rng([seed, number]))
+        found.append([perceptual_hash(decode(each.content)) for each in frames])
+    return np.array(found, np.uint64)
+
+
+def draw_merged(photographs: Sequence[Path], groups: np.ndarray, path: Path) -> None:
+    """Scenes that share a group, side by side."""
+    members: dict[int, list[int]] = {}
+    for scene, found in enumerate(groups.tolist()):
+        for group in set(found):
+            members.setdefault(group, []).append(scene)
+    pairs = [scenes[:2] for scenes in members.values() if len(scenes) > 1]
+    paths = [photographs[scene] for pair in pairs for scene in pair]
+    shown = [Shown(decode(path.read_bytes()), [path.name]) for path in paths]
+    contact_sheet(shown[:96], path, columns=8, title=f"{len(pairs)} groups of several scenes, two of each")
+
+
+def many_hashes(count: int, limits: Limits) -> dict[str, Any]:
+    """Seconds and memory of grouping so many images, in bursts of five whose hashes differ in up to six bits."""
+    rng = np.random.default_rng(0)
+    bits = np.argsort(rng.random((count // FRAMES, 64)), axis=1) < 32
+    hashes = np.repeat(np.packbits(bits, axis=1).view(np.uint64).ravel(), FRAMES)
+    for _ in range(3):
+        flipped = np.uint64(1) << rng.integers(0, 64, len(hashes), np.uint64)
+        hashes ^= np.where(rng.random(len(hashes)) < 0.6, flipped, np.uint64(0))
+    row = dict.fromkeys(TYPES) | {"score": 50.0, "sharpness": 1.0}
+
+    def as_rows() -> object:
+        own = ({"path": f"IMG_{n}.jpg", "hash": f"{value:016x}"} for n, value in enumerate(hashes.tolist()))
+        return grouped((row | each for each in own), limits)
+
+    ways = {
+        "without a clock": lambda: groups_of(shots_of(hashes.reshape(-1, FRAMES), timed=False), limits),
+        "with a clock": lambda: groups_of(shots_of(hashes.reshape(-1, FRAMES), timed=True), limits),
+        "as rows of a table": as_rows,
+    }
+    found: dict[str, Any] = {"hashes": len(hashes)}
+    for name, way in ways.items():
+        started = time.perf_counter()
+        way()
+        found[f"{name}, seconds"] = round(time.perf_counter() - started, 1)
+        tracemalloc.start()
+        way()
+        found[f"{name}, MB at the peak"] = round(tracemalloc.get_traced_memory()[1] / 1e6)
+        tracemalloc.stop()
+    return found
+
+
+def main() -> None:
+    settings = tyro.cli(Settings)
+    table = pd.read_csv(settings.data_dir / "Train (Images and MOS).csv")
+    names = np.random.default_rng(settings.seed).permutation(table.iloc[:, 0].astype(str).to_numpy())
+    middle, images = len(names) // 2, settings.data_dir / "Images"
+    halves = [[images / name for name in names[start:][: settings.scenes]] for start in (0, middle)]
+    first, second = (hashes_of(half, settings.seed + number) for number, half in enumerate(halves))
+    limits, tried = chosen_limits(first)
+    found: dict[str, Any] = {"chosen on the first half": limits._asdict(), **tried}
+    for name, timed in (("without a clock", False), ("with a clock", True)):
+        found[f"second half, {name}"] = summary(outcome(second, limits, timed=timed))
+    print(json.dumps(found, indent=2), flush=True)
+    if settings.sheet is not None:
+        draw_merged(halves[1], outcome(second, limits, timed=False)["groups"], settings.sheet)
+    scorer = Scorer(device="cpu", windows=True)
+    for number, half in enumerate(halves):
+        bursts = (
+            burst_of(photograph, np.random.default_rng([settings.seed + number, place]))
+            for place, photograph in enumerate(half[: settings.scored])
+        )
+        found[f"best of a burst, {('first', 'second')[number]} half"] = best_found(bursts, scorer)
+    found["many hashes"] = many_hashes(settings.hashes, limits)
+    print(json.dumps(found, indent=2), flush=True)
+    if settings.output is not None:
+        settings.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

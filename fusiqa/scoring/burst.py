@@ -1,0 +1,206 @@
+"""Bursts: photographs of one scene are grouped, and ranked within their group.
+
+Two photographs show one scene if their perceptual hashes differ in few bits. Where both say when and by which camera
+they were taken, it must be one camera within a few seconds, and then more bits may differ. A group is all that is
+connected by such pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from fusiqa.scoring.duplicates import Hashes, close_pairs, perceptual_hash
+from fusiqa.scoring.exif import taking_of
+from fusiqa.scoring.image import Decoded, Pixels, Resize
+from fusiqa.scoring.inputs import ImageInput
+from fusiqa.scoring.result import Result, described
+from fusiqa.scoring.table import TYPES as SCORE_TYPES
+from fusiqa.scoring.table import Row, Types
+
+GROUP_TYPES = {"group": int, "rank": int, "reason": str}
+FRAME_TYPES = {"sharpness": float, "taken": str, "camera": str, "hash": str}
+TYPES: Types = {"path": str} | GROUP_TYPES | dict(SCORE_TYPES) | FRAME_TYPES | {"sidecar": str}
+"""Columns of the table of `fusiqa sort`."""
+GRID = 8  # cells along each side of an image, of which the sharpness is measured
+SUBJECT = 0.25  # fraction of an image that is taken for its subject: where the heat map is highest
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+UNKNOWN = np.iinfo(np.int64).min  # a time that is not known
+EPOCH = datetime(1970, 1, 1)
+MICRO = 1_000_000
+NEIGHBOURS = 200  # images that each is compared with at most because of the time alone: a clock may stand still
+
+
+@dataclass(frozen=True)
+class Frame(ImageInput):
+    """An image that notes, when it is read to be scored, what bursts are told by: it is decoded once."""
+
+    seen: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, image: ImageInput) -> Frame:
+        seen: dict[str, Any] = {}
+        return cls(image.name, partial(_noting, image.load, seen), image.path, seen)
+
+    def resized(self, resize: Resize) -> Decoded:
+        decoded = super().resized(resize)
+        self.seen.update(hash=f"{perceptual_hash(decoded.pixels):016x}", cells=sharpness_of(decoded.pixels))
+        return decoded
+
+
+def _noting(load: Callable[[], Pixels | bytes], seen: dict[str, Any]) -> Pixels | bytes:
+    content = load()
+    if isinstance(content, bytes):
+        time, camera = taking_of(content)
+        seen.update(taken=time, camera=camera or None)
+    return content
+
+
+def row_of(result: Result) -> Row:
+    """The row of a frame that was scored, in no group yet."""
+    row = dict.fromkeys(TYPES) | result.row()
+    if isinstance(result.image, Frame) and result.crops is not None:
+        seen = result.image.seen
+        row |= {name: seen.get(name) for name in FRAME_TYPES}
+        heat = result.crops.heat_map(GRID, GRID)
+        subject = heat >= np.quantile(heat, 1 - SUBJECT)
+        row["sharpness"] = float(np.sqrt(seen["cells"][subject].mean()))
+    return row
+
+
+def sharpness_of(pixels: Pixels) -> Float[np.ndarray, "grid grid"]:
+    """How sharp each of 8 x 8 cells of an image is: the mean square of the Laplacian of its smoothed luminance.
+
+    Noise counts as detail: it is a number to compare frames by, not to judge one with.
+    """
+    grey = np.pad(pixels @ LUMA, 2, mode="edge")
+    smooth = grey[:-2] / 4 + grey[1:-1] / 2 + grey[2:] / 4
+    smooth = smooth[:, :-2] / 4 + smooth[:, 1:-1] / 2 + smooth[:, 2:] / 4
+    inside = smooth[1:-1, 1:-1]
+    energy = (4 * inside - smooth[:-2, 1:-1] - smooth[2:, 1:-1] - smooth[1:-1, :-2] - smooth[1:-1, 2:]) ** 2
+    rows, columns = (np.linspace(0, side, GRID, endpoint=False).astype(int) for side in energy.shape)
+    sums, counts = (
+        np.add.reduceat(np.add.reduceat(each, rows, axis=0), columns, axis=1) for each in (energy, np.ones_like(energy))
+    )
+    return sums / counts
+
+
+class Limits(NamedTuple):
+    """How far apart two photographs of one scene are at most.
+
+    Attributes:
+        distance: bits of 64 in which their hashes differ.
+        distance_in_time: the same where both were taken by one camera within `seconds`.
+        seconds: between them, where both say when they were taken.
+    """
+
+    distance: int
+    distance_in_time: int
+    seconds: float
+
+
+class Shots(NamedTuple):
+    """What tells scenes apart, image by image.
+
+    Attributes:
+        hashes: perceptual ones.
+        times: when each was taken, microseconds of its camera's clock; `UNKNOWN` where it does not say.
+        cameras: a number for each camera.
+    """
+
+    hashes: Hashes
+    times: Int[np.ndarray, " images"]
+    cameras: Int[np.ndarray, " images"]
+
+
+def groups_of(shots: Shots, limits: Limits) -> Int[np.ndarray, " images"]:
+    """The group of each image, numbered from 0 in the order of their first images."""
+    hashes, times, cameras = shots
+    same = np.stack([hashes.view(np.int64), times, cameras], axis=1)
+    _, firsts, nodes = np.unique(same, axis=0, return_index=True, return_inverse=True)
+    parents = np.arange(len(firsts))
+    for one, other, _ in close_pairs(hashes[firsts], limits.distance):
+        first, second = firsts[one], firsts[other]
+        timed = (times[first] != UNKNOWN) & (times[second] != UNKNOWN)
+        near = np.abs(times[first] - times[second]) <= limits.seconds * MICRO
+        kept = ~timed | (near & (cameras[first] == cameras[second]))
+        _join(parents, one[kept], other[kept])
+    for one, other in _neighbours(shots, limits):
+        _join(parents, nodes.ravel()[one], nodes.ravel()[other])
+    labels = parents[nodes.ravel()]
+    _, begins, numbers = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(begins))[numbers]
+
+
+def _neighbours(shots: Shots, limits: Limits) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of one camera within the seconds and bits of the limits; of a clock that stands still, the next ones."""
+    order = np.lexsort((shots.times, shots.cameras))
+    order = order[shots.times[order] != UNKNOWN]
+    for step in range(1, min(len(order), NEIGHBOURS + 1)):
+        one, other = order[:-step], order[step:]
+        near = shots.times[other] - shots.times[one] <= limits.seconds * MICRO
+        near &= shots.cameras[one] == shots.cameras[other]
+        if not near.any():
+            return
+        one, other = one[near], other[near]
+        alike = np.bitwise_count(shots.hashes[one] ^ shots.hashes[other]) <= limits.distance_in_time
+        yield one[alike], other[alike]
+
+
+def _join(parents: Int[np.ndarray, " nodes"], one: Int[np.ndarray, " pairs"], other: Int[np.ndarray, " pairs"]) -> None:
+    """Join the trees of each pair of nodes; every node has the lowest of its tree for parent, before and after."""
+    while len(one):
+        low, high = np.minimum(parents[one], parents[other]), np.maximum(parents[one], parents[other])
+        apart = low != high
+        one, other = one[apart], other[apart]
+        np.minimum.at(parents, high[apart], low[apart])
+        while (parents[parents] != parents).any():
+            parents[:] = parents[parents]
+
+
+def grouped(rows: Iterable[Row], limits: Limits) -> list[Row]:
+    """The rows with their group, rank and reason, by group and rank; those without a score come last, in none."""
+    rows = list(rows)
+    scored = [row for row in rows if row["score"] is not None]
+    for row, group in zip(scored, groups_of(_shots(scored), limits).tolist(), strict=True):
+        row["group"] = group + 1
+    scored.sort(key=lambda row: (row["group"], -row["score"], row["path"]))
+    for _, members in groupby(scored, key=lambda row: row["group"]):
+        burst = list(members)
+        for rank, row in enumerate(burst, start=1):
+            row |= {"rank": rank, "reason": _reason(row, burst)}
+    return scored + [row for row in rows if row["score"] is None]
+
+
+def _shots(rows: Sequence[Row]) -> Shots:
+    numbers: dict[str | None, int] = {}
+    cameras = [numbers.setdefault(row["camera"], len(numbers)) for row in rows]
+    times = [_microseconds(row["taken"]) for row in rows]
+    hashes = np.array([int(row["hash"], 16) for row in rows], np.uint64)
+    return Shots(hashes, np.array(times, np.int64), np.array(cameras, np.int64))
+
+
+def _microseconds(time: str | None) -> int:
+    return UNKNOWN if time is None else round((datetime.fromisoformat(time) - EPOCH).total_seconds() * MICRO)
+
+
+def _reason(row: Row, burst: Sequence[Row]) -> str | None:
+    """Why a row has its rank in its burst; None for one alone."""
+    if len(burst) == 1:
+        return None
+    best, second = burst[:2]
+    if row is best:
+        compared = f"best of {len(burst)}: score {row['score']:.3g}, the next {second['score']:.3g}"
+    else:
+        compared = f"score {row['score']:.3g}, {best['score'] - row['score']:.3g} below the best"
+    sharpest = max(each["sharpness"] for each in burst)
+    share = row["sharpness"] / sharpest if sharpest else 1.0
+    sharp = "sharpest subject" if share == 1 else f"subject {share:.0%} as sharp as the sharpest"
+    return "; ".join(filter(None, (compared, sharp, described(row))))

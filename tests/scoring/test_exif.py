@@ -1,0 +1,33 @@
+"""When and by which camera a photograph was taken."""
+
+import pytest
+from PIL import ExifTags, Image
+from raw_files import jpeg
+from tiny_models import noise
+
+from fusiqa.scoring.exif import taking_of
+
+
+def photograph(**tags: str) -> bytes:
+    exif = Image.Exif()
+    for name, value in tags.items():
+        exif[ExifTags.Base[name]] = value
+    return jpeg(noise(30, 40), exif=exif)
+
+
+def test_the_time_of_taking_is_the_cameras_clock_not_the_last_change():
+    content = photograph(DateTime="2030:01:01 00:00:00", DateTimeOriginal="2000:01:01 00:00:05", SubsecTimeOriginal="7")
+    assert taking_of(content).time == "2000-01-01T00:00:05.7"
+    assert taking_of(photograph(DateTime="2030:01:01 00:00:00")).time is None
+    assert taking_of(photograph(DateTimeDigitized="2024:02:29 23:59:59")).time == "2024-02-29T23:59:59"
+
+
+@pytest.mark.parametrize("text", ["0000:00:00 00:00:00", "2023:02:29 10:00:00", "", "yesterday", "    :  :     :  :  "])
+def test_what_is_no_time_is_unknown(text):
+    assert taking_of(photograph(DateTimeOriginal=text)).time is None
+
+
+def test_the_camera_is_its_make_model_and_number():
+    assert taking_of(photograph(Make="Maker\0", Model=" One  Two ", BodySerialNumber="77")).camera == "Maker One Two 77"
+    assert taking_of(photograph()).camera == ""
+    assert taking_of(b"no image") == (None, "")
