@@ -2,24 +2,15 @@
 
 import csv
 import io
-import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import faults, opened, severe, until
 from PIL import Image
 from tiny_models import noise
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-if not (CHROMIUM and DRIVER):
-    pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
-QUIET = ("background-networking", "component-update", "sync")  # else it would look for hosts elsewhere
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-FLAGS += [*(f"--disable-{each}" for each in QUIET), "--window-size=1180,1150"]
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +29,7 @@ def downloads(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(downloads) -> Iterator:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield window
-    window.quit()
-
-
-def until(condition, seconds: float = 60):
-    """What a condition gives once it holds."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-    return found
+    yield from opened(downloads)
 
 
 def element(browser, name: str):
@@ -97,7 +71,7 @@ def test_images_are_scored_explained_compared_and_saved(browser, address, downlo
     table = list(csv.DictReader(io.StringIO(saved.read_text(encoding="utf-8"))))
     assert sorted(row["path"] for row in table) == sorted(["'=evil().png", "b.png", "broken.jpg", "c.png"])
     assert [row["score"] == "" for row in table] == [False, False, False, True]
-    assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+    assert severe(browser) == []
 
 
 def test_the_heat_map_of_the_page_is_that_of_the_library(browser, address, scorer):
@@ -126,3 +100,105 @@ def test_the_colours_span_the_score_range(browser, address):
     assert drawn[:3] == [red, red, white]
     assert drawn[3] == pytest.approx(between, abs=1)
     assert drawn[4:] == [blue, blue]
+
+
+@pytest.fixture
+def shown(browser, address, tmp_path) -> Path:
+    """The page with three images scored and one that is broken; their folder."""
+    for seed, name in enumerate(("a.png", "b.png", "c.png")):
+        Image.fromarray(noise(90, 120, seed)).save(tmp_path / name)
+    (tmp_path / "d.jpg").write_text("<html>")
+    browser.get(address)
+    until(lambda: "higher is better" in element(browser, "model").text)
+    names = ("a.png", "b.png", "c.png", "d.jpg")
+    element(browser, "files").send_keys("\n".join(str(tmp_path / name) for name in names))
+    until(lambda: len(texts := texts_of(browser)) == 4 and not any("waiting" in text for text in texts))
+    return tmp_path
+
+
+def pixels_of(browser, name: str, x: float) -> list[int]:
+    """What the screen shows of an element, in its middle row, at a fraction of its width."""
+    picture = Image.open(io.BytesIO(element(browser, name).screenshot_as_png)).convert("RGB")
+    return list(picture.getpixel((int(x * (picture.width - 1)), picture.height // 2)))
+
+
+def test_the_page_has_no_barrier_at_three_widths_in_light_and_dark(browser, address, shown):
+    for box in range(2):
+        browser.find_elements("css selector", "#rows input")[box].click()
+    assert element(browser, "pair").is_displayed()
+    assert faults(browser) == []
+    browser.get(address)
+    assert faults(browser) == []
+    assert severe(browser) == []
+
+
+def test_two_ticked_images_lie_over_each_other_and_the_divider_moves_by_keys(browser, shown, tmp_path):
+    for name, colour in (("red.png", (200, 0, 0)), ("blue.png", (0, 0, 200))):
+        Image.new("RGB", (120, 90), colour).save(tmp_path / name)
+    element(browser, "files").send_keys(f"{tmp_path / 'red.png'}\n{tmp_path / 'blue.png'}")
+    until(lambda: len(texts := texts_of(browser)) == 6 and not any("waiting" in text for text in texts))
+    for name in ("red.png", "blue.png"):
+        browser.find_element("css selector", f"input[aria-label='compare {name}']").click()
+    assert element(browser, "before-name").text.startswith("red.png: ")
+    assert element(browser, "after-name").text.startswith("blue.png: ")
+    left, right = (pixels_of(browser, "before", x) for x in (0.1, 0.9))
+    assert (left, right) == ([200, 0, 0], [0, 0, 200])
+    divider = element(browser, "divider")
+    divider.send_keys("\ue010")  # End
+    assert pixels_of(browser, "before", 0.9) == [200, 0, 0]
+    divider.send_keys("\ue011")  # Home
+    assert pixels_of(browser, "before", 0.1) == [0, 0, 200]
+    browser.find_element("css selector", "input[aria-label='compare red.png']").click()
+    assert not element(browser, "pair").is_displayed()
+
+
+def press(browser, key: str) -> None:
+    """A key, to whatever has the focus; a file input would take what is sent to it for a path."""
+    keys = ("keyDown", "keyUp")
+    actions = [{"type": kind, "value": key} for kind in keys]
+    browser.execute("actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
+
+
+def test_everything_is_reached_by_the_tabulator_and_the_focus_stays_and_shows(browser, shown):
+    browser.execute_script("document.activeElement.blur()")
+    reached = []
+    for _ in range(40):
+        press(browser, "\ue004")  # Tab
+        found = browser.execute_script(
+            "const e = document.activeElement, label = e.closest('label') || e;"
+            "return [e.id || e.dataset.focus || e.dataset.sort || e.textContent.trim(), e === document.body,"
+            " [e, label].some((each) => getComputedStyle(each).outlineStyle !== 'none')]"
+        )
+        if found[1]:
+            break
+        assert found[2], f"nothing shows that {found[0]} has the focus"
+        reached.append(found[0])
+    wanted = ["files", "folder", "heat", "csv", "json", "clear", "name", "score", "spread", "tick 0", "name 0", "API"]
+    assert [name for name in wanted if name not in reached] == []
+    assert [name for name in reached if name in wanted[:6]] == wanted[:6]  # in the order of reading
+    name = browser.find_element("css selector", "[data-focus='name 2']")
+    name.send_keys("\ue007")  # Enter
+    until(lambda: element(browser, "chosen-name").text == "c.png")
+    assert browser.execute_script("return document.activeElement.dataset.focus") == "name 2"
+
+
+def test_a_folder_is_chosen_or_dropped_and_only_its_images_are_taken(browser, address, tmp_path):
+    folder = tmp_path / "holiday"
+    (folder / "below").mkdir(parents=True)
+    for name in ("a.png", "below/b.JPG", ".hidden.png", "below/.also.png"):
+        Image.fromarray(noise(64, 64)).save(folder / name, format="PNG")
+    (folder / "notes.txt").write_text("no image")
+    browser.get(address)
+    until(lambda: "higher is better" in element(browser, "model").text)
+    element(browser, "folder").send_keys(str(folder))
+    until(lambda: len(texts := texts_of(browser)) == 2 and not any("waiting" in text for text in texts))
+    chosen = sorted(row.find_element("css selector", "td.name").text for row in rows_of(browser))
+    assert chosen == ["holiday/a.png", "holiday/below/b.JPG"]
+    element(browser, "clear").click()
+    place = element(browser, "drop").rect
+    event = {"x": place["x"] + 20, "y": place["y"] + 20}
+    event["data"] = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, **event})
+    until(lambda: len(texts := texts_of(browser)) == 2 and not any("waiting" in text for text in texts))
+    assert sorted(row.find_element("css selector", "td.name").text for row in rows_of(browser)) == chosen

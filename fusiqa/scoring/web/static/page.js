@@ -7,8 +7,9 @@ const FLAWS = ["blur", "noise", "compression", "blocks", "colour", "exposure", "
 const COLUMNS = ["path", "score", "spread", "scale_0", "scale_1", "scale_2", "scale_3", ...FLAWS.map((flaw) => `flaw_${flaw}`),
   "width", "height", "model", "note", "error"];
 const $ = (id) => document.getElementById(id);
-const entries = []; // {name, file, picture, result}
-let model = null, chosen = null, order = { by: "score", up: true };
+const IMAGES = /\.(jpe?g|jpe|jfif|png|webp|bmp|tiff?|avif|mpo|gif|hei[cf]|cr[23]|nef|arw|dng)$/i; // of a folder's files
+const entries = []; // {key, name, file, picture, result}
+let model = null, chosen = null, pair = [], order = { by: "score", up: true };
 let waiting = [], running = 0, finished = 0, asked = 0;
 
 const shown = (value) => (value === null || value === undefined ? "" : Number(value).toPrecision(3));
@@ -28,7 +29,7 @@ async function start() {
 
 function take(files) {
   for (const file of files) {
-    const entry = { name: file.name, file, picture: null, result: null };
+    const entry = { key: String(asked), name: file.path || file.name, file, picture: null, result: null };
     entries.push(entry);
     waiting.push(entry);
     asked += 1;
@@ -84,7 +85,38 @@ function sorted() {
   return [...entries].sort((a, b) => bad(a) - bad(b) || sign * (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0));
 }
 
+/** The files below a dropped folder, or the dropped file; of a folder only images, with their path from it. */
+async function filesIn(entry, within = "") {
+  if (entry.isFile) {
+    const file = await new Promise((done, failed) => entry.file(done, failed)).catch(() => null);
+    if (!file || (within && (file.name.startsWith(".") || !IMAGES.test(file.name)))) return [];
+    return [Object.assign(file, { path: within + file.name })];
+  }
+  const reader = entry.createReader(), found = [];
+  for (;;) { // a hundred at a time
+    const some = await new Promise((done, failed) => reader.readEntries(done, failed)).catch(() => []);
+    if (!some.length) break;
+    found.push(...some);
+  }
+  found.sort((a, b) => (a.name < b.name ? -1 : 1));
+  const inside = await Promise.all(found.filter((each) => !each.name.startsWith("."))
+    .map((each) => filesIn(each, `${within}${entry.name}/`)));
+  return inside.flat();
+}
+
+async function drop(transfer) {
+  const dropped = [...transfer.items].map((item) => item.webkitGetAsEntry?.()); // before the first await
+  if (!dropped.length || dropped.some((entry) => !entry)) return take(transfer.files);
+  take((await Promise.all(dropped.map((entry) => filesIn(entry)))).flat());
+}
+
+function chooseFolder(files) {
+  const images = [...files].filter((file) => IMAGES.test(file.name) && !/(^|\/)\./.test(file.webkitRelativePath));
+  take(images.map((file) => Object.assign(file, { path: file.webkitRelativePath })));
+}
+
 function render() {
+  const focused = document.activeElement?.dataset.focus; // the rows are made anew
   $("progress").hidden = finished === asked;
   $("bar").max = asked;
   $("bar").value = finished;
@@ -92,6 +124,8 @@ function render() {
   $("comparison").hidden = !entries.length;
   $("rows").replaceChildren(...sorted().map(row));
   detail();
+  compare();
+  if (focused) document.querySelector(`[data-focus="${focused}"]`)?.focus({ preventScroll: true });
 }
 
 function element(tag, properties = {}, ...children) {
@@ -105,17 +139,55 @@ function row(entry) {
   const small = element("canvas");
   small.setAttribute("aria-hidden", "true");
   if (entry.picture) draw(small, entry.picture, null, { longest: 112 });
-  const name = element("button", { type: "button", textContent: entry.name });
-  line.append(element("td", {}, entry.picture ? small : ""), element("td", { className: "name" }, name));
-  if (!result) line.append(element("td", { colSpan: 4, textContent: "waiting" }));
-  else if (result.error) line.append(element("td", { colSpan: 4, className: "error", textContent: result.error }));
+  const good = result && !result.error;
+  const name = good ? element("button", { type: "button", textContent: entry.name }) : entry.name;
+  if (good) name.dataset.focus = `name ${entry.key}`;
+  line.append(element("td", {}, good && entry.picture ? tick(entry) : ""), element("td", {}, entry.picture ? small : ""),
+    element("td", { className: "name" }, name));
+  if (!result) line.append(element("td", { colSpan: 5, textContent: "waiting" }));
+  else if (result.error) line.append(element("td", { colSpan: 5, className: "error", textContent: result.error }));
   else {
     line.append(element("td", { textContent: shown(result.score) }), element("td", { textContent: shown(result.spread) }));
+    line.append(element("td", { className: "flaws", textContent: result.flaws ? result.flaws_in_words || "none likely" : "" }));
     line.append(element("td", { className: "wide" }, result.scale_weights ? stack(result.scale_weights) : "none"));
     line.append(element("td", { className: "wide", textContent: `${result.width} × ${result.height}` }));
     line.addEventListener("click", () => { chosen = entry; render(); $("detail").scrollIntoView({ block: "nearest" }); });
   }
   return line;
+}
+
+/** A checkbox that puts an image into the pair; a third one replaces the first. */
+function tick(entry) {
+  const box = element("input", { type: "checkbox", checked: pair.includes(entry) });
+  box.setAttribute("aria-label", `compare ${entry.name}`);
+  box.dataset.focus = `tick ${entry.key}`;
+  box.addEventListener("click", (event) => event.stopPropagation());
+  box.addEventListener("change", () => {
+    pair = box.checked ? [...pair, entry].slice(-2) : pair.filter((each) => each !== entry);
+    render();
+  });
+  return box;
+}
+
+/** One image of the pair over the other, in one frame. */
+function compare() {
+  $("pair").hidden = pair.length < 2;
+  if (pair.length < 2) return;
+  const { width, height } = pair[0].picture;
+  for (const [id, entry] of [["before", pair[0]], ["after", pair[1]]]) {
+    const shrink = Math.min(1, 900 / Math.max(width, height)), canvas = $(id);
+    [canvas.width, canvas.height] = [width, height].map((side) => Math.max(1, Math.round(side * shrink)));
+    canvas.getContext("2d").drawImage(entry.picture, 0, 0, canvas.width, canvas.height);
+    canvas.setAttribute("aria-label", entry.name);
+    $(`${id}-name`).textContent = `${entry.name}: ${shown(entry.result.score)}`;
+  }
+  divide();
+}
+
+function divide() {
+  const place = Number($("divider").value);
+  $("after").style.clipPath = `inset(0 0 0 ${place}%)`;
+  $("edge").style.left = `${place}%`;
 }
 
 function stack(weights) {
@@ -137,7 +209,9 @@ function detail() {
   $("chosen-name").textContent = chosen.name;
   $("chosen-score").textContent = shown(result.score);
   $("chosen-range").textContent = `${result.word}, on ${low} to ${high}, higher is better`;
-  $("chosen-flaws").textContent = result.flaws_in_words;
+  $("flaws-box").hidden = !result.flaws;
+  $("chosen-flaws").textContent = result.flaws_in_words || "None is likely.";
+  $("flaws").replaceChildren(...Object.entries(result.flaws || {}).map(flaw));
   const place = Math.min(1, Math.max(0, (result.score - low) / wide()));
   $("score-scale").firstElementChild.style.left = `${100 * place}%`;
   $("score-scale").setAttribute("aria-label", `score ${shown(result.score)} on ${low} to ${high}`);
@@ -145,6 +219,12 @@ function detail() {
   $("weights-box").hidden = !result.scale_weights;
   $("weights").replaceChildren(...(result.scale_weights || []).map(weight));
   picture();
+}
+
+function flaw([name, probability]) {
+  const meter = element("meter", { min: 0, max: 1, value: probability });
+  meter.setAttribute("aria-label", `probability of ${name}`);
+  return element("li", {}, element("span", { textContent: name }), meter, element("span", { textContent: probability.toFixed(2) }));
 }
 
 function weight(value, place) {
@@ -194,6 +274,8 @@ const done = () => sorted().filter((entry) => entry.result).map(rowOf);
 const csv = () => [COLUMNS.join(","), ...done().map((r) => COLUMNS.map((name) => cell(r[name])).join(","))].join("\n") + "\n";
 
 $("files").addEventListener("change", (event) => { take(event.target.files); event.target.value = ""; });
+$("folder").addEventListener("change", (event) => { chooseFolder(event.target.files); event.target.value = ""; });
+$("divider").addEventListener("input", divide);
 $("heat").addEventListener("change", () => chosen && picture());
 $("csv").addEventListener("click", () => save("scores.csv", "text/csv", csv()));
 $("json").addEventListener("click", () => save("scores.json", "application/json", JSON.stringify(done(), null, 2)));
@@ -201,6 +283,7 @@ $("clear").addEventListener("click", () => {
   entries.length = waiting.length = finished = asked = 0;
   asked = running;
   chosen = null;
+  pair = [];
   render();
 });
 for (const button of document.querySelectorAll("[data-sort]"))
@@ -214,6 +297,6 @@ for (const kind of ["dragover", "dragleave", "drop"])
   document.addEventListener(kind, (event) => {
     event.preventDefault();
     $("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop") take(event.dataTransfer.files);
+    if (kind === "drop") drop(event.dataTransfer);
   });
 start();
