@@ -81,6 +81,7 @@ def download_data(config: commands.DataDownloadConfig) -> None:
 COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "score": (commands.ScoreConfig, score),
     "sort": (commands.SortConfig, sort),
+    "report": (commands.ReportConfig, lazily("fusiqa.scoring.report.report")),
     "serve": (commands.ServeConfig, lazily("fusiqa.scoring.web.server.serve")),
     "export": (commands.ExportConfig, write_export),
     "train": (TrainConfig, lazily("fusiqa.runs.train.train")),

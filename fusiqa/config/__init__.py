@@ -7,6 +7,7 @@ from fusiqa.config.commands import (
     DemoConfig,
     DistortConfig,
     EvaluateConfig,
+    ReportConfig,
     ScoreConfig,
     ServeConfig,
     SortConfig,

@@ -26,6 +26,7 @@ Model = Annotated[
 ModelArgument = Annotated[Path, tyro.conf.Positional, "A run folder, or a model.safetensors; also as --model MODEL."]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TABLES, PICTURES, EXPORTS = ".csv, .jsonl, .parquet", ".png, .jpg, .jpeg", ".onnx or .pt2"
+PAGES = ".html, .htm"
 DISTORTED = "distorted"  # the data set of sharp images that `evaluate` distorts itself
 
 
@@ -49,8 +50,9 @@ class ScoreConfig(Settings):
     device: Device = "auto"
     # output
     resume: Annotated[bool, "Continue --output: images that have a row are skipped."] = False
-    overwrite: Annotated[bool, "Replace an earlier --output and --sheet."] = False
+    overwrite: Annotated[bool, "Replace an earlier --output, --sheet and --report."] = False
     sheet: Annotated[Path | None, "Picture to draw (.png or .jpg) of the worst and best images."] = None
+    report: Annotated[Path | None, "Page to write (.html): histogram, worst and best, flaws, all rows."] = None
     # selection
     top: Annotated[int | None, COUNT, "Keep this many of the best, best first."] = None
     bottom: Annotated[int | None, COUNT, "Keep this many of the worst, worst first."] = None
@@ -81,7 +83,8 @@ class ScoreConfig(Settings):
             (self.sheet and not has(self.sheet, PICTURES), f"`sheet` must end in {PICTURES}, got {self.sheet}"),
             (file and not has(self.output, TABLES), f"`output` must end in {TABLES}, got {self.output}"),
             (cluster and self.output is None, "`engine` ray writes Parquet files: add `output` FOLDER"),
-            (cluster and (self.chooses or self.sheet), "`engine` ray writes every row: select from its Parquet files"),
+            (cluster and (self.chooses or self.drawn), "`engine` ray writes every row: select from its Parquet files"),
+            (self.report and not has(self.report, PAGES), f"`report` must end in {PAGES}, got {self.report}"),
         )
 
     @property
@@ -93,6 +96,11 @@ class ScoreConfig(Settings):
     def leaves_out(self) -> bool:
         """Whether some rows are left out."""
         return any(limit is not None for limit in (self.below, self.above, self.top, self.bottom))
+
+    @property
+    def drawn(self) -> list[Path]:
+        """What is made of the rows at the end, for people to look at."""
+        return [path for path in (self.sheet, self.report) if path is not None]
 
     @property
     def chooses(self) -> bool:
@@ -159,6 +167,31 @@ class SortConfig(Settings):
     def leaves_out(self) -> bool:
         """Whether some rows are left out: never."""
         return False
+
+
+@dataclass(frozen=True)
+class ReportConfig(Settings):
+    """Make one HTML file of a table of scores: histogram, worst and best with heat maps, flaws, scores over time."""
+
+    table: Annotated[Path, tyro.conf.Positional, "Table that fusiqa score or fusiqa sort wrote."]
+    output: Annotated[Path | None, "File to write (.html); by default beside the table, under its name."] = None
+    overwrite: Annotated[bool, "Replace an earlier report of that name."] = False
+    each_end: Annotated[int, NOT_NEGATIVE, "Images with heat maps among the worst, and among the best."] = 12
+    thumbnails: Annotated[int, NOT_NEGATIVE, "Rows with a small picture: the worst and the best."] = 1_000
+    model: Annotated[str | None, "Model for heat maps; by default that of the table, if it is in the package."] = None
+    device: Device = "auto"
+    progress: Progress = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse(
+            (not has(self.file, PAGES), f"`output` must end in {PAGES}, got {self.output}"),
+        )
+
+    @property
+    def file(self) -> Path:
+        """The output."""
+        return self.output or self.table.with_suffix(".html")
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 
 from tqdm import tqdm
 
-from fusiqa.config import ScoreConfig, ScoreRange, SortConfig
+from fusiqa.config import ReportConfig, ScoreConfig, ScoreRange, SortConfig
 from fusiqa.io import check_output
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.inputs import STANDARD_INPUT, ImageInput, walk
@@ -28,8 +29,8 @@ def score_images(config: ScoreConfig) -> int:
     Raises:
         FusiqaError: no model, no images, or an output that must not be written.
     """
-    if config.sheet is not None:
-        check_output(config.sheet, replace=config.resume or config.overwrite, inputs=config.paths)
+    for path in config.drawn:
+        check_output(path, replace=config.resume or config.overwrite, inputs=config.paths)
     scorer = Scorer(
         config.model, device=config.device, backend=config.backend, readers=config.readers, windows=config.windows
     )
@@ -87,7 +88,7 @@ def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> li
         for row in (result.row() for result in scored(scorer, config, counts)):
             if not config.chooses:
                 show(row)
-            if config.chooses or config.sheet is not None:
+            if config.chooses or config.drawn:
                 rows.append(row)
     finally:
         for row in select(rows, config) if config.chooses else ():
@@ -109,6 +110,17 @@ def line_of(row: Row) -> str:
 
 
 def _draw(config: ScoreConfig, rows: Iterable[Row], score_range: ScoreRange) -> None:
+    if config.report is not None:
+        from fusiqa.scoring.report import write_report
+
+        rows, table = list(rows), Path(config.output or "scores")
+        if any(row["score"] is not None for row in rows):
+            shown = ReportConfig(
+                table, config.report, model=config.model, device=config.device, progress=config.progress
+            )
+            write_report(rows, shown)
+        else:
+            print("no image to report", file=sys.stderr)
     if config.sheet is not None:
         drawn = draw_worst_and_best(rows, config.sheet, score_range=score_range)
         print(f"{config.sheet}: {drawn} images" if drawn else "no image to draw", file=sys.stderr)

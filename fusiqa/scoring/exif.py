@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ TIMES = (  # each with its fractions of a second; the time of the last change sa
     (ExifTags.Base.DateTimeOriginal, ExifTags.Base.SubsecTimeOriginal),
     (ExifTags.Base.DateTimeDigitized, ExifTags.Base.SubsecTimeDigitized),
 )
+BEGIN = 2**20  # bytes of a file in which cameras write what they have to say
 CAMERA = (ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.BodySerialNumber)
 
 
@@ -35,6 +38,15 @@ def taking_of(content: bytes) -> Taking:
     words = (" ".join(str(tags.get(tag, "")).replace("\0", " ").split()) for tag in CAMERA)
     times = (_time(tags.get(time), tags.get(fraction)) for time, fraction in TIMES)
     return Taking(next(filter(None, times), None), " ".join(filter(None, words)))
+
+
+def taking_in(path: str) -> Taking:
+    """The same of a file, of which the begin is read."""
+    if not os.path.isfile(path):
+        return Taking()
+    with suppress(OSError), open(path, "rb") as file:
+        return taking_of(file.read(BEGIN))
+    return Taking()
 
 
 def _tags(content: bytes) -> dict[int, Any]:

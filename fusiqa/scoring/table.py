@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from fusiqa.config import ScoreConfig
+from fusiqa.config import ScoreConfig, SortConfig
 from fusiqa.errors import FusiqaError, needing
 from fusiqa.io import check_output, hold, write_atomically
 from fusiqa.scoring.result import COLUMNS, FLAW_COLUMNS, SCALE_COLUMNS
@@ -34,19 +34,6 @@ Finish = Callable[[Iterable[Row]], Iterable[Row]]
 """Makes the rows of an output from those that were recorded."""
 
 
-class Recorded(Protocol):
-    """The settings of a command that writes a table row by row."""
-
-    @property
-    def table(self) -> Path: ...
-    @property
-    def resume(self) -> bool: ...
-    @property
-    def overwrite(self) -> bool: ...
-    @property
-    def leaves_out(self) -> bool: ...
-
-
 class Record(NamedTuple):
     """The table of a run: its file, the paths that had a row before, how many of those have no score, adding a row."""
 
@@ -58,7 +45,7 @@ class Record(NamedTuple):
 
 @contextmanager
 def recording(
-    config: Recorded,
+    config: ScoreConfig | SortConfig,
     *,
     model: str,
     types: Types = TYPES,
@@ -92,7 +79,7 @@ def recording(
             path.unlink()
 
 
-def _earlier(record: Path, config: Recorded, model: str, types: Types) -> tuple[set[str], int]:
+def _earlier(record: Path, config: ScoreConfig | SortConfig, model: str, types: Types) -> tuple[set[str], int]:
     """Paths that have a row already, and how many of those have no score; the record then holds those rows."""
     found = [path for path in dict.fromkeys((record, config.table)) if path.exists()]
     how = "`resume` to continue it, or `overwrite` to discard it"

@@ -1,0 +1,196 @@
+"""`fusiqa report`: a table of scores as one HTML file, which works offline and can be sent."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import heapq
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fusiqa.config import ReportConfig, ScoreRange
+from fusiqa.config.commands import TABLES, has
+from fusiqa.errors import FusiqaError
+from fusiqa.io import check_output, write_text
+from fusiqa.progress import progress_bar
+from fusiqa.scoring import burst, table
+from fusiqa.scoring.charts import bars, histogram, over_time
+from fusiqa.scoring.exif import taking_in
+from fusiqa.scoring.image import Resize
+from fusiqa.scoring.inputs import file_image
+from fusiqa.scoring.result import FLAW_COLUMNS, FLAW_WORDS, LIKELY, Result, described, overlay, word_of
+from fusiqa.scoring.scorer import Scorer
+from fusiqa.scoring.table import Row
+
+STATIC = Path(__file__).parent / "web" / "static"
+ROWS_AT_MOST = 20_000  # of the table in the page: the worst and the best, where there are more
+CARD, THUMBNAIL, QUALITY = 300, 72, 60  # pixels, the longer sides; of WebP
+
+
+def report(config: ReportConfig) -> None:
+    """Write the report of a table. Raises FusiqaError for what is none, and an output that must not be replaced."""
+    if not config.table.is_file() or not has(config.table, TABLES):
+        raise FusiqaError(f"no table {config.table}: name a file in {TABLES} that fusiqa score or fusiqa sort wrote")
+    check_output(config.file, replace=config.overwrite, inputs=[config.table])
+    kinds = [types for types in (table.TYPES, burst.TYPES) if table.is_table(config.table, types)]
+    rows = list(table.read_rows(config.table, kinds[0] if kinds else table.TYPES))
+    write_report(rows, config)
+
+
+def write_report(rows: Sequence[Row], config: ReportConfig) -> None:
+    """Write the report of these rows, which need not be in the table yet. FusiqaError where none has a score."""
+    scored = [row for row in rows if row["score"] is not None]
+    if not scored:
+        raise FusiqaError(f"no image of {config.table} has a score, so there is nothing to report")
+    scorer, why = _scorer(scored[0]["model"], config)
+    score_range = scorer.score_range if scorer else None
+    scores = np.array([row["score"] for row in scored])
+    low, high = score_range or (float(scores.min()), float(scores.max()))
+    shown = _shown(rows)
+    each = min(config.each_end, (len(scored) + 1) // 2)
+    ends = {
+        "worst": heapq.nsmallest(each, scored, key=lambda row: (row["score"], row["path"])),
+        "best": heapq.nsmallest(each, scored, key=lambda row: (-row["score"], row["path"])),
+    }
+    with progress_bar(what="report", total=len(shown), shown=config.progress) as bar:
+        records = _records(shown, config, bar)
+    times = [
+        (record["taken"], record["score"]) for record in records if record["taken"] and record["score"] is not None
+    ]
+    failed = len(rows) - len(scored)
+    script = (STATIC / "report.js").read_text(encoding="utf-8")
+    page = Template((STATIC / "report.html").read_text(encoding="utf-8")).substitute(
+        title=escape(config.table.name),
+        style="".join((STATIC / name).read_text(encoding="utf-8") for name in ("page.css", "report.css")),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        summary=_summary(scored, failed, score_range),
+        histogram=histogram(scores, low, high),
+        flaws=_flaws(scored),
+        time=over_time(times, low, high) if len(times) > 1 else "<p>No image says when it was taken.</p>",
+        worst=_cards(ends["worst"], scorer),
+        best=_cards(ends["best"], scorer),
+        heat="" if scorer else f"<p>Without heat maps: {escape(why)}</p>",
+        limits=f"{low:g} to {high:g}",
+        bound=f"<p>{len(rows):,} rows; the page lists the {len(shown):,} worst and best.</p>"
+        * (len(shown) < len(rows)),
+        data=_embedded(records),
+    )
+    write_text(config.file, page)
+    print(f"{config.file}: {len(scored):,} scores, {config.file.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
+
+
+def _scorer(named: str, config: ReportConfig) -> tuple[Scorer | None, str]:
+    """What the table was scored with, for heat maps; or why it is not to be had."""
+    try:
+        scorer = Scorer(config.model or named.rpartition("@")[0], device=config.device, windows=True)
+    except FusiqaError as reason:
+        return None, str(reason)
+    if scorer.info.name != named:
+        return None, f"the table has scores of {named}, not of {scorer.info.name}"
+    return scorer, ""
+
+
+def _shown(rows: Sequence[Row]) -> list[Row]:
+    """The rows that the page lists, those without a score last."""
+    ranked = sorted(rows, key=lambda row: (row["score"] is None, row["score"] or 0.0, row["path"]))
+    if len(ranked) <= ROWS_AT_MOST:
+        return ranked
+    return ranked[: ROWS_AT_MOST // 2] + ranked[-ROWS_AT_MOST // 2 :]
+
+
+def _records(rows: Sequence[Row], config: ReportConfig, bar: Any) -> list[dict[str, Any]]:
+    """What the page knows of each row; the worst and the best have thumbnails."""
+    with_picture = {*range(config.thumbnails // 2), *range(len(rows) - config.thumbnails // 2, len(rows))}
+    records = []
+    for place, row in enumerate(rows):
+        size = f"{row['width']} x {row['height']}" if row["width"] else ""
+        records.append({
+            "path": row["path"], "score": row["score"], "flaws": described(row), "size": size,
+            "taken": row.get("taken") or taking_in(row["path"]).time, "note": row["error"] or row["note"] or "",
+            "picture": _thumbnail(row) if place in with_picture else None,
+        })  # fmt: skip
+        bar.update()
+    return records
+
+
+def _thumbnail(row: Row) -> str | None:
+    picture = _picture(row["path"], THUMBNAIL) if row["score"] is not None else None
+    return _as_data(picture) if picture else None
+
+
+def _picture(path: str, longest: int) -> Image.Image | None:
+    """A small version of an image; None where it can no longer be read."""
+    try:
+        pixels = file_image(path).resized(Resize(short_side=longest, reduced=True)).pixels
+    except FusiqaError:
+        return None
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return picture
+
+
+def _as_data(picture: Image.Image) -> str:
+    picture.save(file := BytesIO(), "WEBP", quality=QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _embedded(records: Sequence[dict[str, Any]]) -> str:
+    """JSON that can stand in a script element whatever the names of files are."""
+    return json.dumps(records, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _summary(scored: Sequence[Row], failed: int, score_range: ScoreRange | None) -> str:
+    scores = [row["score"] for row in scored]
+    median = float(np.median(scores))
+    word = f", {word_of(median, score_range)}" if score_range else ""
+    parts = [f"{len(scored):,} images with a score, higher is better", f"median {median:.3g}{word}"]
+    parts += [f"{failed:,} without a score"] * bool(failed) + [f"model {scored[0]['model']}"]
+    return escape("; ".join(parts))
+
+
+def _flaws(scored: Sequence[Row]) -> str:
+    """How many images have each flaw, and how many none that is likely."""
+    if all(row[FLAW_COLUMNS[0]] is None for row in scored):
+        return "<p>The model names no flaws.</p>"
+    counts = Counter[str]()
+    for row in scored:
+        named = [word for word, column in zip(FLAW_WORDS, FLAW_COLUMNS, strict=False) if (row[column] or 0) >= LIKELY]
+        counts.update(named or ["none likely"])
+    return bars([(word, counts[word]) for word in (*FLAW_WORDS, "none likely")], len(scored))
+
+
+def _cards(rows: Sequence[Row], scorer: Scorer | None) -> str:
+    """Images with their heat maps, scores and flaws."""
+    results: Iterable[Result | None] = [None] * len(rows)
+    if scorer:
+        results = scorer.stream([row["path"] for row in rows])
+    return "".join(_card(row, result) for row, result in zip(rows, results, strict=True))
+
+
+def _card(row: Row, result: Result | None) -> str:
+    picture = _picture(row["path"], CARD)
+    name = escape(row["path"])
+    if picture is None:
+        images = '<p class="gone">no longer to be read</p>'
+    else:
+        pictures = [(picture, f"{name}")]
+        if result is not None and result.crops is not None:
+            pictures.append((overlay(picture, result), f"heat map of {name}"))
+        images = "".join(
+            f'<img src="{_as_data(each)}" width="{each.width}" height="{each.height}" alt="{text}" loading="lazy">'
+            for each, text in pictures
+        )
+    flaws = escape(described(row))
+    caption = f"<b>{row['score']:.3g}</b>{f' {flaws}' if flaws else ''}<br><span>{name}</span>"
+    return f"<li><figure><div>{images}</div><figcaption>{caption}</figcaption></figure></li>"
