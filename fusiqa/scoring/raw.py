@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from fusiqa.errors import FusiqaError
+from fusiqa.errors import FusiqaError, needing
 
 RAW_ENDINGS = {".cr2", ".cr3", ".nef", ".arw", ".dng"}
 TIFF, CR2, CR3 = (b"II*\0", b"MM\0*"), b"CR", b"ftypcrx "  # the first bytes; from byte 8 on; from byte 4 on
@@ -37,10 +37,8 @@ def is_raw(content: bytes) -> bool:
 
 def preview_of(content: bytes) -> Preview:
     """The largest preview of a raw file. Raises FusiqaError without the extra `raw`, and for a file without any."""
-    try:
+    with needing("raw", "a raw file"):
         import rawpy
-    except ImportError as error:
-        raise FusiqaError("a raw file, which needs one more library: pip install 'fusiqa[raw]'") from error
     try:
         with rawpy.imread(BytesIO(content)) as raw:
             preview, orientation = raw.extract_thumb(), TURNED.get(raw.sizes.flip, 1)

@@ -42,8 +42,10 @@ def report(config: ReportConfig) -> None:
     if not config.table.is_file() or not has(config.table, TABLES):
         raise FusiqaError(f"no table {config.table}: name a file in {TABLES} that fusiqa score or fusiqa sort wrote")
     check_output(config.file, replace=config.overwrite, inputs=[config.table])
-    kinds = [types for types in (table.TYPES, burst.TYPES) if table.is_table(config.table, types)]
-    rows = list(table.read_rows(config.table, kinds[0] if kinds else table.TYPES))
+    types = next((each for each in (table.TYPES, burst.TYPES) if table.is_table(config.table, each)), None)
+    if types is None:
+        raise FusiqaError(f"{config.table} is not a table of scores: name one that fusiqa score or fusiqa sort wrote")
+    rows = list(table.read_rows(config.table, types))
     write_report(rows, config)
 
 
