@@ -27,7 +27,7 @@ import tyro
 from PIL import Image, ImageFilter
 
 from fusiqa import Scorer
-from fusiqa.scoring.burst import MICRO, TYPES, UNKNOWN, Frame, Limits, Shots, grouped, groups_of, row_of
+from fusiqa.scoring.burst import MICRO, TYPES, UNKNOWN, Frame, Limits, Shots, colours_of, grouped, groups_of, row_of
 from fusiqa.scoring.duplicates import perceptual_hash
 from fusiqa.scoring.image import decode
 from fusiqa.scoring.inputs import ImageInput
@@ -39,7 +39,8 @@ BY = ("score", "sharpness")
 STOPS, SIGMA, NOISE = 1.5, 2.5, 25.0  # of the strongest: exposure stops, blur in pixels, standard deviation in levels
 LEAST = 0.25  # of the strongest
 STEP, PAUSE = 0.3, 2.0  # seconds between frames, and between the last of a scene and the first of the next
-DISTANCES = range(2, 25)
+DISTANCES, COLOURS = range(6, 23, 2), (4.0, 6.0, 8.0, 12.0, 256.0)  # that are tried
+SECONDS = 3.0
 Z = 1.96  # of 95 % intervals
 
 
@@ -110,19 +111,19 @@ def share(hits: int, total: int) -> dict[str, Any]:
     return {"share": round(p, 4), "interval": [low, high], "n": n}
 
 
-def shots_of(hashes: np.ndarray, *, timed: bool) -> Shots:
+def shots_of(hashes: np.ndarray, colours: np.ndarray, *, timed: bool) -> Shots:
     """All frames in the order of shooting, by one camera, with or without its clock."""
     scenes = len(hashes)
     each = np.arange(FRAMES) * STEP
     starts = np.arange(scenes) * ((FRAMES - 1) * STEP + PAUSE)
     times = ((starts[:, None] + each) * MICRO).round().astype(np.int64).ravel()
     unknown = np.full(times.shape, UNKNOWN)
-    return Shots(hashes.ravel(), times if timed else unknown, np.zeros(times.shape, np.int64))
+    return Shots(hashes.ravel(), times if timed else unknown, np.zeros(times.shape, np.int64), colours)
 
 
-def outcome(hashes: np.ndarray, limits: Limits, *, timed: bool) -> dict[str, Any]:
+def outcome(seen: tuple[np.ndarray, np.ndarray], limits: Limits, *, timed: bool) -> dict[str, Any]:
     """Whether each scene is in one group, and in one with no other scene; the pairs of scenes that share a group."""
-    groups = groups_of(shots_of(hashes, timed=timed), limits).reshape(hashes.shape)
+    groups = groups_of(shots_of(*seen, timed=timed), limits).reshape(seen[0].shape)
     whole = (groups == groups[:, :1]).all(axis=1)
     scenes_of = Counter(group for scene in groups for group in set(scene.tolist()))
     merged = np.array([any(scenes_of[group] > 1 for group in scene) for scene in groups.tolist()])
@@ -135,19 +136,22 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     return {name: share(int(hits.sum()), len(hits)) for name, hits in shares.items()}
 
 
-def chosen_limits(hashes: np.ndarray) -> tuple[Limits, dict[str, Any]]:
+def chosen_limits(seen: tuple[np.ndarray, np.ndarray]) -> tuple[Limits, dict[str, Any]]:
     """The limits under which most scenes are exactly right, without a clock and with it; and the share for each."""
-    alone, in_time = {}, {}
-    for distance in DISTANCES:
-        found = outcome(hashes, Limits(distance, 0, 0), timed=False)
-        alone[distance] = float((found["whole"] & ~found["merged"]).mean())
-    distance = max(alone, key=lambda each: (alone[each], -each))
-    for within in DISTANCES:
-        found = outcome(hashes, Limits(distance, within, 3.0), timed=True)
-        in_time[within] = float((found["whole"] & ~found["merged"]).mean())
+
+    def right(limits: Limits, *, timed: bool) -> float:
+        found = outcome(seen, limits, timed=timed)
+        return float((found["whole"] & ~found["merged"]).mean())
+
+    alone = {(d, c): right(Limits(d, 0, 0, c), timed=False) for d in DISTANCES for c in COLOURS}
+    distance, colours = max(alone, key=lambda each: (alone[each], -each[0], -each[1]))
+    in_time = {d: right(Limits(distance, d, SECONDS, colours), timed=True) for d in DISTANCES}
     within = max(in_time, key=lambda each: (in_time[each], -each))
-    tried = {"exactly right by distance": alone, "and by distance in time": in_time}
-    return Limits(distance, within, 3.0), tried
+    tried = {
+        "exactly right, by distance and colours": {f"{d}, {c}": value for (d, c), value in alone.items()},
+        "by distance in time": in_time,
+    }
+    return Limits(distance, within, SECONDS, colours), tried
 
 
 def best_found(bursts: Iterable[Sequence[Made]], scorer: Scorer) -> dict[str, Any]:
@@ -167,13 +171,14 @@ def best_found(bursts: Iterable[Sequence[Made]], scorer: Scorer) -> dict[str, An
     return found | {f"scores above one with {kind}": share(wins[kind], counts[kind]) for kind in KINDS}
 
 
-def hashes_of(photographs: Sequence[Path], seed: int) -> np.ndarray:
-    """The hashes of the frames of every burst, as they are scored: (scenes, frames)."""
-    found = []
+def seen_in(photographs: Sequence[Path], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes of the frames of every burst, (scenes, frames), and their colours, (scenes * frames, 32)."""
+    hashes, colours = [], []
     for number, photograph in enumerate(photographs):
-        frames = burst_of(photograph, np.random.default_rng([seed, number]))
-        found.append([perceptual_hash(decode(each.content)) for each in frames])
-    return np.array(found, np.uint64)
+        frames = [decode(each.content) for each in burst_of(photograph, np.random.default_rng([seed, number]))]
+        hashes.append([perceptual_hash(each) for each in frames])
+        colours += [colours_of(each) for each in frames]
+    return np.array(hashes, np.uint64), np.array(colours)
 
 
 def draw_merged(photographs: Sequence[Path], groups: np.ndarray, path: Path) -> None:
@@ -196,15 +201,17 @@ def many_hashes(count: int, limits: Limits) -> dict[str, Any]:
     for _ in range(3):
         flipped = np.uint64(1) << rng.integers(0, 64, len(hashes), np.uint64)
         hashes ^= np.where(rng.random(len(hashes)) < 0.6, flipped, np.uint64(0))
+    colours = np.repeat(rng.integers(0, 256, (count // FRAMES, 32), np.uint8), FRAMES, axis=0)
     row = dict.fromkeys(TYPES) | {"score": 50.0, "sharpness": 1.0}
 
     def as_rows() -> object:
-        own = ({"path": f"IMG_{n}.jpg", "hash": f"{value:016x}"} for n, value in enumerate(hashes.tolist()))
+        told = enumerate(zip(hashes.tolist(), colours, strict=True))
+        own = ({"path": f"{n}.jpg", "hash": f"{h:016x}", "colours": c.tobytes().hex()} for n, (h, c) in told)
         return grouped((row | each for each in own), limits)
 
     ways = {
-        "without a clock": lambda: groups_of(shots_of(hashes.reshape(-1, FRAMES), timed=False), limits),
-        "with a clock": lambda: groups_of(shots_of(hashes.reshape(-1, FRAMES), timed=True), limits),
+        "without a clock": lambda: groups_of(shots_of(hashes.reshape(-1, FRAMES), colours, timed=False), limits),
+        "with a clock": lambda: groups_of(shots_of(hashes.reshape(-1, FRAMES), colours, timed=True), limits),
         "as rows of a table": as_rows,
     }
     found: dict[str, Any] = {"hashes": len(hashes)}
@@ -225,7 +232,7 @@ def main() -> None:
     names = np.random.default_rng(settings.seed).permutation(table.iloc[:, 0].astype(str).to_numpy())
     middle, images = len(names) // 2, settings.data_dir / "Images"
     halves = [[images / name for name in names[start:][: settings.scenes]] for start in (0, middle)]
-    first, second = (hashes_of(half, settings.seed + number) for number, half in enumerate(halves))
+    first, second = (seen_in(half, settings.seed + number) for number, half in enumerate(halves))
     limits, tried = chosen_limits(first)
     found: dict[str, Any] = {"chosen on the first half": limits._asdict(), **tried}
     for name, timed in (("without a clock", False), ("with a clock", True)):

@@ -91,7 +91,7 @@ def test_one_thing_has_one_flag_in_every_command():
     """Words for devices, places, models and results are those of all commands; `--output` is where results go."""
     flags = {name: {option.name for option in options_of(settings)} for name, (settings, _) in COMMANDS.items()}
     assert {name for name in flags if "device" in flags[name]} == {
-        "score", "serve", "train", "evaluate", "attention", "ablate"
+        "score", "sort", "report", "serve", "train", "evaluate", "attention", "ablate"
     }  # fmt: skip
     assert not set().union(*flags.values()) & {"accelerator", "gpu", "devices", "folder", "dir", "out", "data_folder"}
     for name in ("train", "ablate"):

@@ -1,8 +1,8 @@
 """Bursts: photographs of one scene are grouped, and ranked within their group.
 
-Two photographs show one scene if their perceptual hashes differ in few bits. Where both say when and by which camera
-they were taken, it must be one camera within a few seconds, and then more bits may differ. A group is all that is
-connected by such pairs.
+Two photographs show one scene if their perceptual hashes, which see no colour, differ in few bits, and their colours
+little. Where both say when and by which camera they were taken, it must instead be one camera within a few seconds, and
+then more bits may differ. A group is all that is connected by such pairs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
 
 from fusiqa.scoring.duplicates import Hashes, close_pairs, perceptual_hash
 from fusiqa.scoring.exif import taking_of
@@ -26,9 +27,12 @@ from fusiqa.scoring.table import TYPES as SCORE_TYPES
 from fusiqa.scoring.table import Row, Types
 
 GROUP_TYPES = {"group": int, "rank": int, "reason": str}
-FRAME_TYPES = {"sharpness": float, "taken": str, "camera": str, "hash": str}
+FRAME_TYPES = {"sharpness": float, "taken": str, "camera": str, "hash": str, "colours": str}
 TYPES: Types = {"path": str} | GROUP_TYPES | dict(SCORE_TYPES) | FRAME_TYPES | {"sidecar": str}
 """Columns of the table of `fusiqa sort`."""
+Colours = UInt8[np.ndarray, "32"]
+TILES, COLOUR_DISTANCE = 4, 8.0  # cells along each side, of which the colours are compared; levels
+ROUGH = 16  # levels of colour that count as one where the hashes are the same
 GRID = 8  # cells along each side of an image, of which the sharpness is measured
 SUBJECT = 0.25  # fraction of an image that is taken for its subject: where the heat map is highest
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -51,7 +55,9 @@ class Frame(ImageInput):
 
     def resized(self, resize: Resize) -> Decoded:
         decoded = super().resized(resize)
-        self.seen.update(hash=f"{perceptual_hash(decoded.pixels):016x}", cells=sharpness_of(decoded.pixels))
+        colours = colours_of(decoded.pixels).tobytes().hex()
+        self.seen.update(hash=f"{perceptual_hash(decoded.pixels):016x}", colours=colours)
+        self.seen.update(cells=sharpness_of(decoded.pixels))
         return decoded
 
 
@@ -73,6 +79,12 @@ def row_of(result: Result) -> Row:
         subject = heat >= np.quantile(heat, 1 - SUBJECT)
         row["sharpness"] = float(np.sqrt(seen["cells"][subject].mean()))
     return row
+
+
+def colours_of(pixels: Pixels) -> Colours:
+    """Cb and Cr of each of 4 x 4 cells of an image: what the perceptual hash does not see."""
+    chroma = Image.fromarray(pixels).convert("YCbCr").resize((TILES, TILES), Image.Resampling.BOX)
+    return np.asarray(chroma)[..., 1:].ravel()
 
 
 def sharpness_of(pixels: Pixels) -> Float[np.ndarray, "grid grid"]:
@@ -99,11 +111,13 @@ class Limits(NamedTuple):
         distance: bits of 64 in which their hashes differ.
         distance_in_time: the same where both were taken by one camera within `seconds`.
         seconds: between them, where both say when they were taken.
+        colour_distance: mean difference of their colours, levels, where one does not say when it was taken.
     """
 
     distance: int
     distance_in_time: int
     seconds: float
+    colour_distance: float = COLOUR_DISTANCE
 
 
 class Shots(NamedTuple):
@@ -113,24 +127,29 @@ class Shots(NamedTuple):
         hashes: perceptual ones.
         times: when each was taken, microseconds of its camera's clock; `UNKNOWN` where it does not say.
         cameras: a number for each camera.
+        colours: as `colours_of` gives them.
     """
 
     hashes: Hashes
     times: Int[np.ndarray, " images"]
     cameras: Int[np.ndarray, " images"]
+    colours: UInt8[np.ndarray, "images 32"]
 
 
 def groups_of(shots: Shots, limits: Limits) -> Int[np.ndarray, " images"]:
     """The group of each image, numbered from 0 in the order of their first images."""
-    hashes, times, cameras = shots
-    same = np.stack([hashes.view(np.int64), times, cameras], axis=1)
-    _, firsts, nodes = np.unique(same, axis=0, return_index=True, return_inverse=True)
+    hashes, times, cameras, colours = shots
+    # Images that agree in all are one node, so that a thousand copies are not half a million pairs.
+    keys = [each.view(np.uint8).reshape(-1, 8) for each in (hashes, times, cameras)] + [colours // ROUGH]
+    same = np.concatenate(keys, axis=1).view(f"V{3 * 8 + colours.shape[1]}").ravel()
+    _, firsts, nodes = np.unique(same, return_index=True, return_inverse=True)
     parents = np.arange(len(firsts))
     for one, other, _ in close_pairs(hashes[firsts], limits.distance):
         first, second = firsts[one], firsts[other]
         timed = (times[first] != UNKNOWN) & (times[second] != UNKNOWN)
-        near = np.abs(times[first] - times[second]) <= limits.seconds * MICRO
-        kept = ~timed | (near & (cameras[first] == cameras[second]))
+        near = (np.abs(times[first] - times[second]) <= limits.seconds * MICRO) & (cameras[first] == cameras[second])
+        unlike = np.abs(colours[first].astype(np.int16) - colours[second]).mean(axis=1)
+        kept = np.where(timed, near, unlike <= limits.colour_distance)
         _join(parents, one[kept], other[kept])
     for one, other in _neighbours(shots, limits):
         _join(parents, nodes.ravel()[one], nodes.ravel()[other])
@@ -184,7 +203,8 @@ def _shots(rows: Sequence[Row]) -> Shots:
     cameras = [numbers.setdefault(row["camera"], len(numbers)) for row in rows]
     times = [_microseconds(row["taken"]) for row in rows]
     hashes = np.array([int(row["hash"], 16) for row in rows], np.uint64)
-    return Shots(hashes, np.array(times, np.int64), np.array(cameras, np.int64))
+    colours = np.frombuffer(bytes.fromhex("".join(row["colours"] for row in rows)), np.uint8).reshape(-1, 2 * TILES**2)
+    return Shots(hashes, np.array(times, np.int64), np.array(cameras, np.int64), colours)
 
 
 def _microseconds(time: str | None) -> int:

@@ -20,6 +20,7 @@ from fusiqa.scoring.burst import (
     Frame,
     Limits,
     Shots,
+    colours_of,
     grouped,
     groups_of,
     row_of,
@@ -32,12 +33,13 @@ LIMITS = Limits(distance=4, distance_in_time=12, seconds=3.0)
 
 
 def shots(*images: tuple[int, float | None, int]) -> Shots:
-    """Each image as its hash, the second when it was taken, and the camera."""
+    """Each image as its hash, the second when it was taken, and the camera; all of one colour."""
     times = [UNKNOWN if second is None else round(second * MICRO) for _, second, _ in images]
     return Shots(
         np.array([each[0] for each in images], np.uint64),
         np.array(times, np.int64),
         np.array([each[2] for each in images], np.int64),
+        np.full((len(images), 32), 128, np.uint8),
     )
 
 
@@ -64,6 +66,23 @@ def test_more_bits_may_differ_within_seconds():
     assert groups((0, 0.0, 0), (moved, 4.0, 0)) == [0, 1]
     assert groups((0, None, 0), (moved, None, 0)) == [0, 1]
     assert groups((0, 0.0, 0), (2 * moved + 1, 1.0, 0)) == [0, 1]
+
+
+def test_colours_tell_scenes_apart_where_no_time_does():
+    made = shots((0, None, 0), (1, None, 0), (3, None, 0), (7, 0.0, 0), (15, 1.0, 0))
+    made.colours[1] += 5
+    made.colours[2] += 13
+    made.colours[4] += 100  # in time, colours say nothing
+    assert groups_of(made, LIMITS).tolist() == [0, 0, 0, 0, 0]  # 0, 5 and 13: in steps of at most 8
+    assert groups_of(made, LIMITS._replace(colour_distance=4)).tolist() == [0, 1, 2, 0, 0]
+
+
+def test_colours_are_those_of_the_cells():
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:10, :15] = (255, 0, 0)
+    found = colours_of(pixels).reshape(4, 4, 2)
+    assert found[0, 0].tolist() == pytest.approx([85, 255], abs=1)  # Cb and Cr of red, ITU-T T.871
+    assert (found.reshape(-1, 2)[1:] == 128).all()
 
 
 def test_a_group_is_all_that_is_connected_however_it_is_ordered():
@@ -94,7 +113,8 @@ def test_groups_are_those_of_a_plain_search():
     for _ in range(5):
         hashes ^= np.uint64(1) << rng.integers(0, 64, count).astype(np.uint64)
     times = np.where(rng.random(count) < 0.3, UNKNOWN, rng.integers(0, 60 * MICRO, count))
-    made = Shots(hashes, times, rng.integers(0, 2, count))
+    colours = rng.integers(0, 256, (40, 32), np.uint8)[rng.integers(0, 2, count)]
+    made = Shots(hashes, times, rng.integers(0, 2, count), colours)
     limits = Limits(8, 11, 2.0)
     labels = list(range(count))
     for one in range(count):
@@ -104,7 +124,8 @@ def test_groups_are_those_of_a_plain_search():
             together = (
                 abs(int(times[one]) - int(times[other])) <= 2 * MICRO and made.cameras[one] == made.cameras[other]
             )
-            if bits <= (limits.distance_in_time if timed and together else limits.distance) and (together or not timed):
+            alike = together if timed else (colours[one] == colours[other]).all()
+            if alike and bits <= (limits.distance_in_time if timed else limits.distance):
                 low, high = sorted((labels[one], labels[other]))
                 labels = [low if label == high else label for label in labels]
     numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
@@ -173,7 +194,9 @@ def test_a_frame_that_cannot_be_read_has_an_error_and_no_more(scorer):
 
 
 def made_row(path: str, score: float | None, number: int, **more: object) -> dict:
-    sharp = {"sharpness": 4.0, "hash": f"{number:016x}"} if score is not None else {"error": "broken"}
+    sharp = (
+        {"sharpness": 4.0, "hash": f"{number:016x}", "colours": "80" * 32} if score is not None else {"error": "broken"}
+    )
     return dict.fromkeys(TYPES) | {"path": path, "score": score} | sharp | more
 
 
