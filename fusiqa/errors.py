@@ -1,4 +1,4 @@
-"""The one error that a user's mistake raises. It knows nothing about where it is shown."""
+"""The error that a user's mistake raises, and words for its messages."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ LISTED_AT_MOST = 5
 
 
 class FusiqaError(ValueError):
-    """Something that the user gave cannot be used; the message says what came, what is allowed and what to do.
+    """Invalid input from the user; the message says what was expected, what was given and what to do.
 
     The command line prints the message without a traceback and ends with exit code 2.
     """

@@ -15,8 +15,8 @@ HUB_SECONDS = 8.0  # how long the hub may take to answer at all
 def ask(url: str) -> HfFileMetadata:
     """Size, checksum and commit of a file, by one short request before the hub's client starts its series of retries.
 
-    It runs in a thread that is left behind when the time is up: a name lookup obeys no timeout, and each of the
-    hub's addresses would get the whole time.
+    It runs in a thread that is abandoned after `HUB_SECONDS`: a name lookup has no timeout, and each of the hub's
+    addresses would take the whole time.
 
     Raises:
         TimeoutError: no answer in time.

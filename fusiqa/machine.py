@@ -14,12 +14,11 @@ KEPT_FREE = 2**30  # bytes
 
 
 def prepare_cpu() -> None:
-    """Keep threads from spinning and large tensors from being handed back to the system after every layer.
+    """Let idle OpenMP threads sleep, and keep freed memory instead of returning it to the system after every layer.
 
-    Threads of OpenMP that wait spin by default, which brings a busy machine to a crawl: on two cores that another
-    program used as well, scoring went from 0.24 to 3.3 images a second by waiting asleep. And memory that goes
-    back to the system after each layer comes back page by page: 3.0 to 5.1 a second by keeping it. What the user has
-    set in the environment ($OMP_WAIT_POLICY, $MALLOC_...) stays.
+    Idle threads spin by default, which slows a busy machine: on two cores shared with another program, scoring went
+    from 0.24 to 3.3 images a second. Memory that is returned after each layer is mapped again page by page: 3.0 to 5.1
+    images a second by keeping it. $OMP_WAIT_POLICY and $MALLOC_... of the user take precedence.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not any(name.startswith("MALLOC_") for name in os.environ):

@@ -23,23 +23,23 @@ _SIZES = """
     window_ratio window_size zero_init_last
 """
 ARCHITECTURE = frozenset(_SIZES.split())
-"""Arguments that say what a backbone is. No other may be given: some make timm download, open or unpickle a file."""
-LARGEST = 100_000  # of a backbone's sizes: more would only exhaust the memory
+"""The allowed arguments: those of the architecture. Others make timm download, open or unpickle a file."""
+LARGEST = 100_000  # size of a backbone; a larger one would exhaust the memory
 
 
 def check_timm_args(arguments: Sequence[TimmArg]) -> None:
-    """Refuse arguments other than sizes and kinds of a backbone's parts in plain types, with a FusiqaError.
+    """Raise FusiqaError for arguments other than those of the architecture, in plain types.
 
     Example:
         >>> check_timm_args([("checkpoint_path", "a.pth")])
         Traceback (most recent call last):
-        fusiqa.errors.FusiqaError: backbone argument 'checkpoint_path' is not allowed: it is no size of a backbone
+        fusiqa.errors.FusiqaError: backbone argument 'checkpoint_path' is not allowed: not an architecture argument
     """
     for name, value in arguments:
         if name in SET_ELSEWHERE:
             raise FusiqaError(f"backbone argument {name!r} is set by {SET_ELSEWHERE[name]}; leave it out")
         if name not in ARCHITECTURE:
-            raise FusiqaError(f"backbone argument {name!r} is not allowed: it is no size of a backbone")
+            raise FusiqaError(f"backbone argument {name!r} is not allowed: not an architecture argument")
         for each in value if isinstance(value, tuple) else (value,):
             if not isinstance(each, str) and not (isinstance(each, int | float) and abs(each) <= LARGEST):
                 needed = f"words, true, false or numbers up to {LARGEST:,}"

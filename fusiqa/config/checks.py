@@ -81,8 +81,8 @@ class Settings:
 def from_plain(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """A dataclass of settings from what JSON or TOML can hold: lists become tuples, words paths, tables dataclasses.
 
-    Fields that are not given have their default. Raises FusiqaError, which names the file as `where`: no table, an
-    unknown name, a missing one, a value of another type or out of its bounds.
+    Fields that are not given have their default. Raises FusiqaError, with the file as `where`, for no table, an unknown
+    or missing name, and a value of another type or out of bounds.
     """
     if not isinstance(values, Mapping):
         raise FusiqaError(f"{where}: expected a table of settings, got {values!r:.80}")

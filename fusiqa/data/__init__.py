@@ -1,1 +1,1 @@
-"""Images and their ratings. This package knows no model and no trainer."""
+"""Images and their ratings."""

@@ -1,4 +1,4 @@
-"""Looks through a data set, changing no file: `check` before training, `audit` to report on a copy."""
+"""Checks of a data set, which change no file: `check` before training, `audit` to report on a copy."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Checked:
 
 
 def check(ratings: Ratings, *, skip_broken: bool, progress: bool, rated: bool = True) -> Checked:
-    """Decode every image and look at every rating; without `rated`, images need none.
+    """Decode every image and validate every rating; without `rated`, images need none.
 
     FusiqaError: no row can be used, or, unless `skip_broken`, one cannot (it names five, and how many there are).
     """
@@ -91,10 +91,10 @@ def _first_few(offenders: Sequence[str]) -> list[str]:
 class Finding:
     """Something that an audit found."""
 
-    what: str  # is wrong, as a heading
-    offenders: Sequence[str] = ()  # everything that it is wrong with; none where the heading says it all
+    what: str  # the problem, as a heading
+    offenders: Sequence[str] = ()  # the images or groups that have it; none where the heading is enough
     advice: str = ""
-    notice: bool = False  # worth knowing, but not a fault of the copy: it was published like this, or does no harm
+    notice: bool = False  # not a fault of the copy: it was published like this, or does no harm
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _words(value: object) -> str:
 def audit(name: str, *, data_dir: Path | None, progress: bool) -> Report:
     """Report on a copy: is it complete, readable and plausible, and is no image on two sides of the split?
 
-    All faults are reported, where reading for training stops at the first; also a copy that cannot be read at all.
+    All faults are reported, not only the first; so is a copy that cannot be read at all.
     """
     if name.lower() == SYNTHETIC:
         return Report(name, {"files": "none: it is generated on use, so there is nothing to check"})
@@ -202,7 +202,7 @@ def audit(name: str, *, data_dir: Path | None, progress: bool) -> Report:
 
 
 def _beside(root: Path, table: pd.DataFrame) -> list[str]:
-    """Images beside the rated ones, in the same folders only: the other sizes of a data set are not meant."""
+    """Unrated images in the folders of rated ones; other folders hold the other sizes of a data set."""
     rated = {root / image for image in table["image"]}
     folders = sorted({path.parent for path in rated if path.parent.is_dir()})
     found = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in ENDINGS]
@@ -210,7 +210,7 @@ def _beside(root: Path, table: pd.DataFrame) -> list[str]:
 
 
 def _across_the_split(checked: Checked, hashes: Hashes) -> tuple[list[str], list[str]]:
-    """Files of the same content, and pairs that look the same, which are or may be drawn on two sides."""
+    """Files of the same content, and near-duplicates, that are or may be drawn on two sides of the split."""
     contents, split = checked.ratings.table["image"].map(checked.contents), checked.ratings.table["split"]
     table = checked.ratings.table.assign(content=contents, split=split.where(split.notna(), ""))
     copies = table[table["content"].duplicated(keep=False)].groupby("content", sort=False)
@@ -226,7 +226,7 @@ def _across_the_split(checked: Checked, hashes: Hashes) -> tuple[list[str], list
 
 
 def _may_be_apart(rows: Sequence[Any]) -> bool:
-    """Whether rows of several groups are on several sides, or may be drawn on several."""
+    """Whether rows of several groups are on several sides of the split, or may be drawn so."""
     sides = {row.split for row in rows}
     return len({row.group for row in rows}) > 1 and (len(sides) > 1 or "" in sides)
 
@@ -255,7 +255,7 @@ def _sizes(sizes: Sequence[tuple[int, ...]]) -> dict[str, int]:
 
 
 def _histogram(info: DatasetInfo | None, table: pd.DataFrame) -> list[tuple[float, float, int]]:
-    """Ratings counted over the published range, or their own; those outside it are a problem, and not counted."""
+    """Counts of ratings over the published range, or their own; those outside it are not counted."""
     mos = table["mos"].dropna().to_numpy()
     if not len(mos):
         return []

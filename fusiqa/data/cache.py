@@ -1,7 +1,7 @@
 """Resized images and feature maps kept on disk, so that later epochs and runs need not compute them again.
 
-An image is kept under the SHA-256 of its encoded content and what was done to it. An array is one .npy followed by its
-checksum, written whole or not at all, so that processes which share the cache do no harm, also when one is killed.
+An image is keyed by the SHA-256 of its encoded content and by its processing. An array is one .npy file followed by its
+checksum, written atomically, so that several processes may share the cache and any of them may be killed.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ logger = logging.getLogger(__name__)
 
 FREE_FRACTION = 0.05  # of the disk that stays free whatever the limit
 CHECKSUM_BYTES = 4  # CRC-32 of all that stands before
-RECENT_SECONDS = 60  # used so shortly before a run began, nothing is removed: clocks lag, and runs start together
+RECENT_SECONDS = 60  # before a run starts, since which used arrays stay: clocks differ, and runs start together
 STORED_BETWEEN_SCANS = 64  # arrays that a process stores before it looks again at what others have stored
 
 
 @dataclass
 class Store:
-    """A bounded folder of arrays by key, shared by processes: the longest unused make room for new ones."""
+    """A bounded folder of arrays by key, shared by processes; the least recently used are evicted."""
 
     folder: Path
     limit: int  # bytes that the arrays may take; each process may exceed it by `STORED_BETWEEN_SCANS` of them
     since: float = field(default_factory=lambda: time.time() - RECENT_SECONDS)  # what was used later stays
     _taken: int = 0
     _unseen: int = STORED_BETWEEN_SCANS
-    _sound: set[str] = field(default_factory=set)  # keys whose checksum this process has looked at
+    _sound: set[str] = field(default_factory=set)  # keys whose checksum this process has verified
 
     def get(self, key: str) -> np.ndarray | None:
-        """The array, read-only and mapped into memory; None where it is missing, not whole or damaged."""
+        """The array, read-only and memory-mapped; None where it is missing, incomplete or damaged."""
         try:
             if key not in self._sound:
                 content = self.path(key).read_bytes()
@@ -58,7 +58,7 @@ class Store:
             return None
 
     def put(self, key: str, array: np.ndarray) -> bool:
-        """Store the array if there is room, and return whether it was stored; a failing disk only ends the storing."""
+        """Store the array if there is room; returns whether it was stored. A disk that fails only ends the caching."""
         if self.limit <= 0:
             return False
         file = io.BytesIO()
@@ -84,7 +84,7 @@ class Store:
 
     @contextmanager
     def alone(self, task: str) -> Iterator[None]:
-        """Make other processes wait that ask for the same task; where nothing can be locked, work is done twice."""
+        """Lock a task, so that other processes wait for it; where files cannot be locked, work is done twice."""
         lock = FileLock(self.folder / f"{hashlib.sha256(task.encode()).hexdigest()[:16]}.lock")
         with ExitStack() as held:
             try:
@@ -96,7 +96,7 @@ class Store:
             yield
 
     def path(self, key: str) -> Path:
-        """Where an array lies, or would lie."""
+        """The file of an array, stored or not."""
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.folder / name[:2] / f"{name[2:]}.npy"
 
@@ -109,7 +109,7 @@ class Store:
         return sorted(found)
 
     def _has_room(self, size: int) -> bool:
-        """Whether so many more bytes may be stored, after the longest unused arrays are removed."""
+        """Whether so many more bytes may be stored, after the least recently used arrays are evicted."""
         if self._unseen >= STORED_BETWEEN_SCANS or self._taken + size > self.limit:
             entries = self.entries()
             self._taken, self._unseen = sum(taken for _, taken, _ in entries), 0
@@ -132,7 +132,7 @@ class CachedImages:
     source: ImageReader  # where an image that is not stored yet is read from
     contents: Mapping[str, str]  # SHA-256 (hex) of each image's encoded content
     resize: Resize
-    store: Store  # what it has no room for is read from the source each time
+    store: Store  # what does not fit is read from the source each time
 
     def read(self, image: str) -> Pixels:
         """Pixels of one resized image, sRGB; read-only where they are mapped."""
@@ -154,7 +154,7 @@ class CachedImages:
 def cached(
     source: ImageReader, contents: Mapping[str, str], resize: Resize, *, folder: Path | None, gigabytes: float
 ) -> ImageReader:
-    """The images behind a cache of so many 1e9 bytes on disk; 0 is no cache, and images in memory need none.
+    """The images behind a cache of so many GB (1e9 bytes) on disk; 0 is no cache, and images in memory need none.
 
     `contents` has the SHA-256 (hex) of each one's encoded content; the folder is `fusiqa.io.cache_folder` by default.
     """
@@ -166,5 +166,5 @@ def cached(
 
 
 def open_store(folder: Path | None, gigabytes: float) -> Store:
-    """The store of a cache, in 1e9 bytes; all that is kept in it shares its limit."""
+    """The store of a cache, with its limit in GB (1e9 bytes)."""
     return Store((folder or cache_folder()).expanduser() / "arrays", int(gigabytes * 10**9))

@@ -29,7 +29,7 @@ from fusiqa.io import hold
 from fusiqa.progress import progress_bar
 
 REPOSITORY = "chaofengc/IQA-PyTorch-Datasets"  # the public collection on the Hugging Face hub that pyiqa uses
-ATTEMPTS = 5  # connections in a row that bring nothing before a download is given up; pauses grow by a second
+ATTEMPTS = 5  # consecutive connections without data after which a download fails; pauses grow by a second
 HTTP_SECONDS = 30.0  # without a byte, before a connection counts as broken
 MEGABYTE = 10**6
 HOW_TO_ASK = """fusiqa does not download {0.name}: {reason}.
@@ -40,11 +40,11 @@ REASONS = {True: "no public collection has it", False: "its terms do not clearly
 
 
 class DamagedArchiveError(FusiqaError):
-    """The file is not an archive, or only a part of one: another copy may be whole."""
+    """The file is not an archive, or only a part of one."""
 
 
 def download(name: str, *, folder: Path | None = None, accept: bool = False, progress: bool = True) -> Path:
-    """Fetch a published data set, unpack it and read it; if it may not be redistributed, print where to ask for it.
+    """Download a published data set, unpack it and read it; if it may not be redistributed, print where to request it.
 
     Args:
         name: a name or alias of the catalog.
@@ -52,7 +52,7 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
         accept: take the licence as accepted; otherwise the user is asked on a terminal.
         progress: show bars on standard error.
 
-    Returns the folder. FusiqaError: whatever stands in the way; no folder is left half filled.
+    Returns the folder. FusiqaError: the download failed; no partial folder is left.
     """
     if name.lower() == SYNTHETIC:
         raise FusiqaError(f"{name} needs no download: it is generated on use")
@@ -117,7 +117,7 @@ def fetch(name: str, folder: Path, *, progress: bool = True) -> Path:
     """A file of the collection, complete and with the SHA-256 that the hub states; not fetched again if it is there.
 
     It is `folder`/<name>.<start of its SHA-256>.part until it is complete. FusiqaError: the hub cannot be reached or
-    refuses, the connection breaks (what has arrived is kept), no space, or another file arrived (it is discarded).
+    refuses, the connection breaks (received bytes are kept), no space, or a wrong SHA-256 (the file is discarded).
     """
     url, size, sha256 = _look_up(name)
     complete, part = folder / name, folder / f"{name}.{sha256[:12]}.part"
@@ -146,13 +146,13 @@ def _look_up(name: str) -> tuple[str, int, str]:
         why = f"{hub.in_one_line(reason)}. Check the network, or get the data set from its source"
         raise FusiqaError(f"{name} could not be downloaded from {REPOSITORY} (Hugging Face): {why}") from reason
     if not re.fullmatch("[0-9a-f]{64}", stated.etag or "") or not stated.size or not stated.commit_hash:
-        raise FusiqaError(f"{name}: the answer states no SHA-256, so it is no hub's. Does this network want a sign-in?")
+        raise FusiqaError(f"{name}: the answer states no SHA-256, so it is not the hub's; is there a sign-in page?")
     url = huggingface_hub.hf_hub_url(REPOSITORY, name, repo_type="dataset", revision=stated.commit_hash)
     return url, stated.size, str(stated.etag)
 
 
 def _transfer(url: str, size: int, part: Path, *, progress: bool) -> None:
-    """Append what is missing, over as many connections as it takes while they bring something."""
+    """Append what is missing, over several connections, as long as they give data."""
     idle = 0
     part.touch()
     with progress_bar(what=part.name, total=size // MEGABYTE, unit="MB", shown=progress) as bar:
@@ -165,16 +165,16 @@ def _transfer(url: str, size: int, part: Path, *, progress: bool) -> None:
                     raise
                 reason = broken
             if part.stat().st_size:
-                kind_of(part)  # it may be a page to sign in
+                kind_of(part)  # refuses the sign-in page of a network
             idle = idle + 1 if part.stat().st_size <= arrived else 0
             if idle == ATTEMPTS:
                 kept = f"{arrived / 1e6:,.1f} of {size / 1e6:,.1f} MB are kept: run the command again to resume it"
-                raise FusiqaError(f"the download broke off: {hub.in_one_line(reason)}. {kept}") from reason
+                raise FusiqaError(f"the download was interrupted: {hub.in_one_line(reason)}. {kept}") from reason
             time.sleep(idle)
 
 
 def _append(url: str, part: Path, bar: Any) -> None:
-    """Write the file to `part`, from its end on where the server sends a range, else anew."""
+    """Append the file to `part` where the server supports ranges, else write it from the start."""
     import huggingface_hub
     from huggingface_hub.utils import build_hf_headers
 

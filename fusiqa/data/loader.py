@@ -98,7 +98,7 @@ class TrainingCrops(Dataset):
 
     @cached_property
     def columns(self) -> tuple[list[str], list[float]]:
-        """Names and ratings as lists, because pandas takes longer to give one cell than a crop takes to copy."""
+        """Names and ratings as lists: reading one cell from pandas takes longer than copying a crop."""
         return self.ratings.table["image"].astype(str).tolist(), self.ratings.table["mos"].astype(float).tolist()
 
 

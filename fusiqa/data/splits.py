@@ -32,8 +32,8 @@ def assign(ratings: Ratings, *, validation_fraction: float, seed: int) -> Rating
     and below 1; if there is no split at all, a fifth of the images is drawn for the test first. Results on such data
     sets are usually medians over ten draws, that is over ten seeds.
 
-    FusiqaError: a fraction out of range, a split for some rows alone, without train or without test, or that parts a
-    group, or too few groups for every side to get one.
+    FusiqaError: a fraction out of range, a split of some rows only, without train or test, or with a group on two
+    sides, or too few groups.
 
     Example:
         >>> from fusiqa.data.catalog import read
@@ -59,7 +59,7 @@ def assign(ratings: Ratings, *, validation_fraction: float, seed: int) -> Rating
 
 
 def group_copies(ratings: Ratings, contents: Mapping[str, str]) -> Ratings:
-    """The ratings with groups that share a content (by its hash) merged, so that no split parts its copies."""
+    """The ratings with groups that share a file content (by hash) merged, so that copies stay on one side."""
     table, size = ratings.table, len(ratings)
     group, content = (pd.factorize(column)[0] for column in (table["group"], table["image"].map(contents)))
     links = coo_array((np.ones(size), (group, size + content)), shape=(2 * size, 2 * size))

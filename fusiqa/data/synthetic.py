@@ -101,7 +101,7 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
 
 
 def split_of(content: int, contents: int) -> str:
-    """The split of a content: the first ones train, the last ones test; contents are alike, so any cut is fair."""
+    """The split of a content: the first ones train, the last ones test; contents are exchangeable."""
     place = (content + 0.5) / contents
     return "train" if place < TRAINING else "validation" if place < TRAINING + VALIDATION else "test"
 

@@ -1,4 +1,4 @@
-"""Files of ratings read as cells: CSV, Excel, Parquet, JSON, MATLAB, lists of words; and the labels that they hold."""
+"""Readers of rating files (CSV, Excel, Parquet, JSON, MATLAB, text), and the labels that they hold."""
 
 from __future__ import annotations
 

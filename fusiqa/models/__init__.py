@@ -1,1 +1,1 @@
-"""The network in plain torch: it knows no data set and no trainer."""
+"""The network, in plain torch."""

@@ -21,7 +21,7 @@ from fusiqa.stats.metrics import FEWEST_IMAGES
 
 def read_ratings(data: DataSettings) -> Ratings:
     """The ratings as published, with the resize protocol of the run; no image is opened."""
-    if data.split_file is not None and not data.split_file.is_file():  # before minutes of looking at images
+    if data.split_file is not None and not data.split_file.is_file():  # before checking the images, which takes minutes
         raise FusiqaError(f"`split_file` {data.split_file} does not exist")
     own: dict[str, Any] = {name: getattr(data, name) for name in ("data_dir", "score_range", "lower_is_better")}
     ratings = catalog.read(data.dataset, seed=data.split_seed, **own)
@@ -29,7 +29,7 @@ def read_ratings(data: DataSettings) -> Ratings:
 
 
 def prepare(data: DataSettings, ratings: Ratings, resize: Resize, *, say: Say, progress: bool) -> Checked:
-    """Look at every image and rating, split, and put the cache before what is left."""
+    """Check every image and rating, split the usable ones, and read them through the cache."""
     custom = catalog.is_custom(data.dataset)
     if custom and data.score_range is None:
         low, high = ratings.score_range
@@ -57,7 +57,7 @@ def prepare(data: DataSettings, ratings: Ratings, resize: Resize, *, say: Say, p
 
 
 def own_part(model: TrainedModel, split: Split, *, data_dir: Path | None = None) -> Ratings:
-    """One split of the data set that a run was trained on, from `data_dir`, by default from where it lay then."""
+    """One split of the data set that a run was trained on, from `data_dir`, by default from its folder at that time."""
     if not model.record:
         raise FusiqaError(f"{model.folder} is not a run directory: give images or a `dataset`")
     given = {name: model.record["settings"][name] for name in hints(DataSettings)}
@@ -68,7 +68,7 @@ def own_part(model: TrainedModel, split: Split, *, data_dir: Path | None = None)
 
 
 def usable(ratings: Ratings, *, rated: bool, progress: bool, say: Say) -> Ratings:
-    """The images that can be read, and are rated where they must be; the first five others are reported."""
+    """The images that can be read, and with `rated` have a rating; the first five others are reported."""
     checked = check(ratings, skip_broken=True, progress=progress, rated=rated)
     for row in checked.broken[:LISTED_AT_MOST]:
         say(f"notice: skipped {row.image}: {row.reason}")

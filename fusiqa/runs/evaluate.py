@@ -36,7 +36,7 @@ from fusiqa.training.predict import predict
 
 
 def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
-    """Measure on every data set; one that cannot be read is reported and skipped. Returns the folder of all files."""
+    """Measure on every data set; one that cannot be read is reported and skipped. Returns the folder of the files."""
     trained = TrainedModel.at(config.model)
     folder = config.output or trained.folder / "evaluation"
     if config.dataset == (DISTORTED,):
@@ -114,7 +114,7 @@ def evaluate_set(
 
 
 def file_stems(datasets: Sequence[str]) -> dict[str, str]:
-    """What the files of each data set end in: its name, and a number for the second of one name.
+    """The suffix of the files of each data set: its name, with a number where it is repeated.
 
     Example:
         >>> file_stems(["koniq-10k", "a/ratings.csv", "b/ratings.csv"])
@@ -144,10 +144,10 @@ def measure_by(column: str, predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say) -> None:
-    """Score every image of a folder as it is and under 25 distortions at 5 levels, and write what the scores get right.
+    """Score the images of a folder, undistorted and under 25 distortions at 5 levels, and compare with opinions.
 
-    Images are resized as the model asks and then distorted. distorted.csv has every score; of a model that names flaws
-    reliability.png shows how far its probabilities hold.
+    Images are resized as the model needs and then distorted. distorted.csv has every score; for a model that names
+    flaws reliability.png shows how well its probabilities are calibrated.
     """
     assert config.data_dir is not None, "a folder of sharp images, as the settings demand"
     sharp = catalog.read_images([config.data_dir], say=say)

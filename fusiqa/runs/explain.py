@@ -107,7 +107,7 @@ def images_to_explain(config: AttentionConfig, trained: TrainedModel, *, resize:
 def explain_groups(
     folder: Path, model: QualityModel, ratings: Ratings, config: AttentionConfig, say: Say, *, made: bool
 ) -> None:
-    """Score the images, and write what each group of them weighs; groups that were `made` are of the same images."""
+    """Score the images and write the scale weights by group; groups that were `made` show the same images."""
     table = predict(model, ratings, resize=ratings.resize, device=config.device, progress=config.progress)
     if made:
         versions = table["image"].str.rpartition(SEPARATOR)

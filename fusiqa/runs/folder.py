@@ -31,7 +31,7 @@ SPLIT_FILE, PREDICTIONS_FILE, ATTENTION_FILE = "split.csv", "predictions.csv", "
 SHARED_NAME = "FUSIQA_RUN_DIR"  # tells the other processes of a distributed run the name that the first one chose
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.\w+")  # what `write_atomically` leaves when it is killed
 MAY_VARY = {"resume", "overwrite", "progress", "num_workers", "cache_dir", "cache_gb", "run_dir", "precision", "export"}
-"""Settings that a resumed run may have otherwise; the precision is compared as resolved."""
+"""Settings that may change when a run is resumed; the precision is compared as resolved."""
 PATHS = ("dataset", "data_dir", "split_file", "backbone_weights", "spaq_dir")  # or names, for some of them
 RENAMED = {"validation_share": "validation_fraction", "warmup_share": "warmup_fraction"}
 RENAMED |= {"accelerator": "device", "devices": "num_devices"}
@@ -49,7 +49,7 @@ def choose_run_dir(config: TrainConfig) -> Path:
 
 
 def check_run_dir(folder: Path, config: TrainConfig, *, precision: str) -> None:
-    """Refuse a folder that the run must not write into: of something else, of a run, or of one with other settings."""
+    """Refuse a folder that holds other files, a run that is neither resumed nor replaced, or one of other settings."""
     if config.run.resume and config.run.overwrite:
         raise FusiqaError("`resume` and `overwrite` exclude each other")
     if config.run.resume and config.run.run_dir is None:
@@ -66,7 +66,7 @@ def check_run_dir(folder: Path, config: TrainConfig, *, precision: str) -> None:
 
 
 def changed_settings(folder: Path, config: TrainConfig, *, precision: str) -> str:
-    """The settings, and the precision as resolved, that would change the numbers of the run in a folder, in words."""
+    """The settings, with the resolved precision, that differ from those of a run and would change its numbers."""
     record, now = read_record(folder), flat(config.to_json())
     pairs = {name: (record["settings"][name], now[name]) for name in now if name not in MAY_VARY}
     pairs["precision"] = record["resolved"]["precision"], precision
@@ -77,7 +77,7 @@ def changed_settings(folder: Path, config: TrainConfig, *, precision: str) -> st
 
 
 def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any]) -> dict[str, Any]:
-    """Make the folder, empty where a run is replaced, with config.json; returns the provenance that stands there."""
+    """Make the folder, emptied where a run is replaced, and write config.json; returns its provenance."""
     path, provenance = folder / CONFIG_FILE, describe_origin()
     if config.run.overwrite and folder.exists():
         shutil.rmtree(folder)
@@ -168,7 +168,7 @@ def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Where a model lies, and what its run folder records of its training; outside one nothing is known."""
+    """The place of a model, and what its run folder records of its training, if it is in one."""
 
     folder: Path
     record: Mapping[str, Any] = field(default_factory=dict)  # as `read_record`

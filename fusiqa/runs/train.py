@@ -37,12 +37,12 @@ from fusiqa.training.predict import predict
 from fusiqa.training.recipe import Recipe, resolve
 
 SPAQ = "spaq"
-USUAL_BATCH = 32  # of the published recipe, and of the runs that chose the other default rates
-USUAL_FROZEN_BATCH = 64  # of the smallest batches that heads on a frozen backbone were tried with at their default rate
+USUAL_BATCH = 32  # of the published recipe, and of the runs that the other default rates were chosen by
+USUAL_FROZEN_BATCH = 64  # the smallest batch that the default rate of heads on a frozen backbone was tried with
 # Settings that only some fusions use:
 READ_BY = {"single_scale": ("single",), "weighing": ("attention",), "attention_dropout": ("attention", "cross-scale")}
 READ_BY |= {"entropy_weight": ("attention", "spatial", "cross-scale")}
-UNREAD_BY_HEADS = ("drop_path", "logger")  # settings that heads on a frozen backbone do not use
+UNREAD_BY_HEADS = ("drop_path", "logger")  # not used with a frozen backbone
 
 
 def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = print) -> Path:
@@ -98,7 +98,7 @@ def notices(config: TrainConfig) -> list[str]:
 
 
 def ignored(config: TrainConfig) -> dict[str, str]:
-    """Settings that were given and have no effect, each with the setting that makes it so."""
+    """Settings that were given but have no effect, each with the setting that is the reason."""
     fusion, usual = config.network.chosen_fusion, TrainConfig()
     unread = {name: f"`fusion` {fusion}" for name, readers in READ_BY.items() if fusion not in readers}
     if config.optimiser.freeze_backbone:
@@ -142,7 +142,7 @@ def parameters(model: QualityModel) -> int:
 
 
 def test(trained: QualityModel, scored: pd.DataFrame, recipe: Recipe, run_dir: Path, dataset: str, say: Say) -> None:
-    """attention.png, predictions.csv and, last, test.json: a run that has it is a finished one."""
+    """Write attention.png, predictions.csv and, last, test.json, which marks a run as finished."""
     if scored[SCALE_COLUMNS[0]].notna().all():
         summary, sizes = summarise_weights(with_groups(scored, dataset)), trained.pyramid.scale_sizes()
         title = f"Scale weights on the test split of {dataset}"
@@ -165,7 +165,7 @@ def test(trained: QualityModel, scored: pd.DataFrame, recipe: Recipe, run_dir: P
 
 
 def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say) -> None:
-    """Test on all of SPAQ, by its protocol, where its folder is found; what fails is a notice, never a lost run."""
+    """Test on all of SPAQ, by its protocol, where its folder is found; a failure is only a notice."""
     progress = recipe.run.progress
     try:
         published = catalog.read(SPAQ, data_dir=recipe.run.spaq_dir)
@@ -178,7 +178,7 @@ def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say)
 
 
 def write_test(scored: pd.DataFrame, more: dict[str, Any], table: Path, record: Path, dataset: str, say: Say) -> None:
-    """Write predictions, then their measures with 95 % intervals and what `more` says of the test."""
+    """Write predictions, then their metrics with 95 % intervals and `more` about the test."""
     result = measure(scored["score"].to_numpy(), scored["mos"].to_numpy()).to_json() | more
     write_csv(scored, table)
     write_json(record, result)
@@ -187,10 +187,10 @@ def write_test(scored: pd.DataFrame, more: dict[str, Any], table: Path, record: 
 
 
 def leave_onnx(trained: QualityModel, run_dir: Path, say: Say) -> None:
-    """model.onnx; what fails is a notice, never a lost run."""
+    """Write model.onnx; a failure is only a notice."""
     try:
         source, network = source_of(run_dir), network_of(trained.cpu(), run_dir, name=run_dir.resolve().name)
         export(network, run_dir / ONNX_FILE, source=source)
-    except Exception as reason:  # the exporter raises whatever a backbone that it does not know makes torch raise
+    except Exception as reason:  # the exporter may raise anything for an unknown backbone
         why = (str(reason).strip() or type(reason).__name__).splitlines()[0]
         say(f"notice: no {ONNX_FILE} ({why}); `no_export` skips it")

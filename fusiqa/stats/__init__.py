@@ -1,1 +1,1 @@
-"""Predictions and what is measured on them."""
+"""Metrics, intervals and comparisons: arrays in, numbers out."""

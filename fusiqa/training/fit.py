@@ -1,4 +1,4 @@
-"""Fits a network with Lightning: the module that it calls, the trainer, and what is kept of every epoch."""
+"""Fits a network with Lightning: module, trainer, and the files of every epoch."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class QualityModule(lightning.LightningModule):
         self.rows += [[row, one.score, *(one.scale_weights or NO_WEIGHTS)] for row, one in scored]
 
     def on_validation_epoch_end(self) -> None:
-        """Bring all processes' images together, each once, measure on the whole split, and describe the epoch."""
+        """Gather the images of all processes, measure on the whole split, and make the row of the epoch."""
         rows = torch.tensor(self.rows, dtype=torch.float64)
         if self.trainer.world_size > 1:
             rows = torch.cat(gather_all_tensors(rows.to(self.device)))
@@ -219,7 +219,7 @@ class QualityModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Leave a frozen backbone out, which never changes and would be written every few seconds."""
+        """Leave out a frozen backbone, which never changes."""
         if self.recipe.frozen:
             state = checkpoint["state_dict"]
             checkpoint["state_dict"] = {name: state[name] for name in state if not name.startswith(FROZEN_PART)}
@@ -251,7 +251,7 @@ def fit(model: QualityModel, data: TrainingData, recipe: Recipe, run_dir: Path, 
 
 
 def check_batches(model: QualityModel, *, crops: int, batch_size: int) -> None:
-    """Refuse the one case that batch normalisation cannot train on: a batch of one crop whose last map is one cell."""
+    """Refuse a batch of one crop whose last map is one cell, which batch normalisation cannot train on."""
     normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
     if normalised and model.pyramid.scale_sizes()[-1] == (1, 1) and (batch_size == 1 or crops % batch_size == 1):
         why = f"batch normalisation cannot train on one crop whose last map is one cell, as {crops} crops in batches of"
@@ -259,7 +259,7 @@ def check_batches(model: QualityModel, *, crops: int, batch_size: int) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this is the one of the processes training together that writes and speaks; true outside such a group."""
+    """Whether this process writes and prints: rank 0 of a distributed run, or any other process."""
     return getattr(rank_zero_only, "rank", None) in (None, 0)
 
 
@@ -315,7 +315,7 @@ def create_logger(kind: str, run_dir: Path) -> Logger | bool:
 class KeepBest(Callback):
     """Write history.csv after every epoch, and the model where its validation SRCC is higher than before."""
 
-    # Lightning's ModelCheckpoint would pickle the best epoch, and its CSVLogger delete the rows before a resume.
+    # Lightning's ModelCheckpoint pickles the best epoch, and its CSVLogger deletes the rows before a resume.
     def __init__(self, folder: Path, say: Say) -> None:
         self.folder, self.say, self.rows = folder, say, list[EpochRow]()
 
@@ -341,9 +341,9 @@ class KeepBest(Callback):
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Training states that a kill leaves whole, and that run no code when they are read."""
+    """Training states that are written atomically, and run no code when they are read."""
 
-    # Lightning writes through the temporary folder, from where a kill cuts a copy short, and unpickles anything.
+    # Lightning writes through the temporary folder, which is not atomic on another file system, and unpickles anything.
     def __init__(self, model: QualityModel) -> None:
         self.shapes = {f"model.{name}": tensor.shape for name, tensor in model.state_dict().items()}
 

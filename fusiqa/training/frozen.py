@@ -1,10 +1,10 @@
 """Training of the heads alone: the backbone's maps are pooled, computed once and kept on disk.
 
-What the fusion and the local distortion vector make of the finer three maps goes through average pools, which commute
-with 1x1 convolutions and sums; so their pools are enough. The mean of the coarsest map is not that of its 7x7 pool
-unless 7 divides its sides: of a crop it is kept as it is, of a whole image (`view` whole) as that pool and the mean.
-So the heads give the scores of the whole network, but for the rounding of 16-bit floats, and that the parts of an image
-above 1024 pixels weigh the same. `spatial` fusion gates the pools (`ModelConfig.gates_on_pools`).
+The fusion and the local distortion vector read the finer three maps through average pools, which commute with 1x1
+convolutions and sums, so the pools are enough. The mean of the coarsest map is not that of its 7x7 pool unless 7
+divides its sides: of a crop the whole map is kept, of a whole image (`view` whole) that pool and the mean. So the heads
+give the scores of the whole network, except for the rounding to 16 bits, and that the parts of an image above 1024
+pixels weigh the same. `spatial` fusion gates the pools (`ModelConfig.gates_on_pools`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from fusiqa.training.predict import crops_of, run_on_crops, score_all
 from fusiqa.training.recipe import Recipe
 
 EXPANDED = 9  # the smallest side whose 7x7 pool leaves the mean free
-LAYOUT = "packed maps 2"  # what rows are kept under: another layout of the same length would be taken for this one
+LAYOUT = "packed maps 2"  # part of the cache key, to be changed with the layout of a row
 CROPS_AT_ONCE = 256  # through the heads
 PACKED_IMAGES_AT_ONCE = 64  # whose maps are in memory
 
@@ -88,7 +88,7 @@ def score_packed(model: QualityModel, packed: Float[Tensor, "batch numbers"]) ->
 
 @cache
 def expansion() -> Float[Tensor, "kept cells"]:
-    """What makes of a 7x7 pool and a mean, 50 numbers, the smallest 9x9 map that has both."""
+    """The matrix from a 7x7 pool and a mean, 50 numbers, to the 9x9 map of least norm that has both."""
     side = averages(EXPANDED, GRID).double()
     both = torch.cat([torch.kron(side, side), torch.full((1, EXPANDED**2), EXPANDED**-2.0, dtype=torch.float64)])
     return torch.linalg.pinv(both).T.float()
@@ -143,15 +143,15 @@ def pack_images(
     model: QualityModel, checked: Checked, split: Split, overlap: float,
     store: Store, data: DataSettings, recipe: Recipe,
 ) -> PackedImages:  # fmt: skip
-    """The packed maps of the crops that cover each image of a split; what the store holds is not computed again."""
+    """The packed maps of the crops that cover each image of a split, from the store or computed."""
     ratings, config = checked.ratings.part(split), model.config
     images = ratings.table["image"].tolist()
     parts = "whole images" if config.view == "whole" else f"crop {config.crop_size} overlap {overlap:.3f}"
     made_by = f"{LAYOUT} resize {model.resize} {parts} backbone {backbone_fingerprint(model)}"
     packed = PackedImages([f"{checked.contents[image]} {made_by}" for image in images], store)
-    # Also where nothing is missing, as heads round by it:
+    # Also where nothing is missing, because the layout affects how the heads round:
     model.eval().to(recipe.device).to(memory_format=torch.channels_last)
-    with store.alone(made_by):  # runs that start together would else all compute the same maps
+    with store.alone(made_by):  # otherwise runs that start together would all compute the same maps
         store.touch(packed.keys)
         missing = [row for row, key in enumerate(packed.keys) if store.get(key) is None]
         if missing:
@@ -168,7 +168,7 @@ def pack_images(
 
 
 def backbone_fingerprint(model: QualityModel) -> str:
-    """16 hex digits of the backbone's weights and of the numbers that it normalises by."""
+    """16 hex digits of the SHA-256 of the backbone's weights and normalisation."""
     digest = hashlib.sha256(f"{model.config.backbone} {model.config.timm_args}".encode())
     for name, tensor in sorted(model.pyramid.state_dict().items()):
         digest.update(name.encode())

@@ -34,7 +34,7 @@ def predict(
     on_range: bool = False,
     progress: bool,
 ) -> pd.DataFrame:
-    """Score every image as `Scorer` does: whole, or on crops that cover it and overlap their neighbours by two thirds.
+    """Score every image as `Scorer` does: whole, or on crops that cover it and overlap by two thirds.
 
     Args:
         model: is moved to the device, by default the first GPU where there is one.
@@ -84,7 +84,7 @@ def run_on_crops(
     model: QualityModel, crops: EvaluationCrops, function: Callable[[Tensor], Tensor],
     *, num_workers: int | None = None, what: str, progress: bool,
 ) -> Iterator[tuple[int, Views, Float[Tensor, "views ..."]]]:  # fmt: skip
-    """The row of each image, its views, and what a function of views gives for each of them, on the CPU."""
+    """The row of each image, its views, and the values of a function of views, on the CPU."""
     device = next(model.parameters()).device
     with progress_bar(what=what, total=len(crops), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, crops.ratings)):

@@ -1,4 +1,4 @@
-"""The recipe of a training run: every default settled once, parameter groups, schedule.
+"""The recipe of a training run: resolved defaults, parameter groups, schedule.
 
 The defaults for pretrained transformers are those of the published recipe for Swin on KonIQ-10k (AdamW, L1): rates of
 5e-7 to 1e-6 for the backbone and 10 times that for the rest, and dropout and stochastic depth by size. Those for
@@ -42,7 +42,7 @@ ELSEWHERE = (0.1, 0.0)
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a training run, as given, and each default that they leave open; no part of it asks again."""
+    """The settings of a training run, with every default resolved."""
 
     optimiser: OptimiserSettings
     run: RunSettings
@@ -56,12 +56,12 @@ class Recipe:
 
     @property
     def backbone(self) -> str:
-        """What becomes of the backbone's weights, in words."""
+        """What happens to the backbone's weights: frozen or fine-tuned."""
         return "frozen" if self.frozen else "fine-tuned"
 
 
 def resolve(config: TrainConfig) -> Recipe:
-    """Settle the defaults of a run. Raises FusiqaError for devices or a precision that cannot be used."""
+    """Resolve the defaults of a run. Raises FusiqaError for devices or a precision that cannot be used."""
     network, optimiser, run = config.network, config.optimiser, config.run
     frozen, device = optimiser.freeze_backbone, choose_device(run.device)
     if frozen and (run.num_devices or 1) * run.num_nodes > 1:

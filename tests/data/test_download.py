@@ -135,7 +135,7 @@ PAGE = r"is not a \.tgz or \.tar: it begins with b'<html>.* was discarded"
         ("sent", lambda _: b"<html>" + bytes(200_000), PAGE),
         ("content", flipped, r"is damaged .*, and so is the hub's copy.*Get it from https:"),
         ("content", lambda _: b"<html>sign in</html>", PAGE),
-        ("page", lambda _: b"<html>sign in</html>", r"states no SHA-256, .*Does this network want a sign-in\?"),
+        ("page", lambda _: b"<html>sign in</html>", r"states no SHA-256, .*is there a sign-in page\?"),
         ("refusal", lambda _: (404, "EntryNotFound"), "could not be downloaded"),
     ],
     ids=["checksum", "flipped", "page sent", "long page sent", "damaged", "page stated", "page for all", "refused"],
@@ -251,7 +251,7 @@ HALF = len(ARCHIVE) // 2
 def test_what_broke_off_is_kept_and_gone_on_with_by_the_next_command(archive_hub, tmp_path, attribute, value, kept):
     truth = getattr(archive_hub, attribute)
     setattr(archive_hub, attribute, value)
-    with pytest.raises(FusiqaError, match=r"broke off: .*\. 0\.0 of 0\.1 MB are kept: run the command again to resume"):
+    with pytest.raises(FusiqaError, match=r"interrupted: .*\. 0\.0 of 0\.1 MB are kept: run the command again"):
         fetch("koniq10k.tgz", tmp_path, progress=False)
     assert next(tmp_path.glob("*.part")).read_bytes() == ARCHIVE[:kept]
     setattr(archive_hub, attribute, truth)

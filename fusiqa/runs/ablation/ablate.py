@@ -77,14 +77,14 @@ def check_data(folders: Sequence[Path], now: Checked | None = None) -> None:
         found = {resolved[name]: folder for folder, resolved in records.items()}
         if len(found) > 1:
             one, other, *_ = found.values()
-            why = f"{one} and {other} have other {words} ({name.replace('_', ' ')}) and cannot be compared"
+            why = f"{one} and {other} differ in {words} ({name.replace('_', ' ')}) and cannot be compared"
             raise FusiqaError(f"{why}: restore the data, or choose another `run_dir`")
 
 
 def train_runs(waiting: Sequence[Run], runs: Sequence[Run], config: AblateConfig, say: Say) -> Ended:
-    """Prepare the images once, for no variant edits what they come from, see that all can be built, and train.
+    """Prepare the images, which all variants share, check that every network can be built, and train.
 
-    By default one at once for each GPU, on a CPU one a core for heads on a frozen backbone, else one.
+    By default one run at a time per GPU; on a CPU one per core for heads on a frozen backbone, else one.
     """
     base, ratings = config.base, read_ratings(config.base.data)
     resize = Resize.parse(ratings.resize, view=base.network.view)
@@ -116,9 +116,9 @@ def train_in_turn(runs: Sequence[Run], prepared: Checked, say: Say) -> Ended:
 
 
 def train_in_parallel(runs: Sequence[Run], prepared: Checked, say: Say, *, jobs: int, gpus: int) -> Ended:
-    """Several runs at once, each in a process of its own. Raises FusiqaError if one was killed.
+    """Several runs at a time, each in its own process. Raises FusiqaError if one was killed.
 
-    No more are submitted than there are processes, so that an interruption leaves none that would still begin.
+    No more runs are submitted than there are processes, so that none starts after an interruption.
     """
     waiting, training = list(reversed(runs)), dict[Future, Run]()
     processes = start_processes(jobs, gpus)
@@ -144,7 +144,7 @@ def train_in_parallel(runs: Sequence[Run], prepared: Checked, say: Say, *, jobs:
         again = "Finished runs are kept: run the same command again, with fewer `jobs` to use less memory"
         raise FusiqaError(f"{lost} {'; '.join(run.name for run in training.values())}. {again}") from reason
     except BaseException:
-        for process in multiprocessing.active_children():  # they may not have had the signal that this one had
+        for process in multiprocessing.active_children():  # which may not have received the signal
             process.terminate()
         raise
     finally:
@@ -152,7 +152,7 @@ def train_in_parallel(runs: Sequence[Run], prepared: Checked, say: Say, *, jobs:
 
 
 def start_processes(jobs: int, gpus: int) -> ProcessPoolExecutor:
-    """Processes that each see one of the GPUs, and compute with their fraction of the cores."""
+    """Processes that each see one of the GPUs and use their fraction of the cores."""
     context = multiprocessing.get_context("spawn")
     free = context.Queue()
     for job in range(jobs):
@@ -161,7 +161,7 @@ def start_processes(jobs: int, gpus: int) -> ProcessPoolExecutor:
 
 
 def initialise(free, threads: int) -> None:
-    """Let this process see one GPU only, before torch looks for any, use so many threads, and end with its parent."""
+    """Restrict this process to one GPU, before torch looks for any, and to so many threads; end it with its parent."""
     threading.Thread(target=end_with_the_parent, daemon=True).start()
     if (gpu := free.get()) is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
@@ -185,7 +185,7 @@ def resuming(run: Run) -> TrainConfig:
 
 
 def report_failure(run: Run, reason: Exception, say: Say) -> str:
-    """Say what went wrong, with a traceback unless the user can mend it; return its message."""
+    """Print why a run failed, with a traceback unless it is a user's mistake; return the message."""
     mistake = isinstance(reason, FusiqaError)
     message = str(reason) if mistake else f"{type(reason).__name__}: {reason}"
     trace = "" if mistake else "\n" + "".join(traceback.format_exception(reason))

@@ -22,9 +22,9 @@ from fusiqa.training.recipe import Recipe, resolve
 QUESTION_FORM = 'expected question = "..." and two or more tables [variants."NAME"] of settings'
 EDITABLE = {"network": NetworkSettings, "optimiser": OptimiserSettings, "run": RunSettings}
 SHARED = frozenset(name for name, group in groups().items() if group in ("data", "run")) - {"precision"}
-"""Settings that no variant edits: the images are prepared once for all runs, and the runs are paired by seed."""
-FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # they say one thing together
-LONGEST_NAME = 100  # bytes of a folder's name, which file systems hold with a seed behind it
+"""Settings that no variant may edit: all runs share their images, and are paired by seed."""
+FUSION_SWITCHES = {"fusion", "attention_fusion", "multiscale"}  # together they choose the fusion
+LONGEST_NAME = 100  # bytes of a variant's folder name, which fits any file system with "-seed1" after it
 
 
 Edits = Mapping[str, Any]  # the settings that a variant changes, by name
@@ -133,7 +133,7 @@ def select_variants(question: Question, names: Sequence[str]) -> Question:
 
 
 def plan_runs(config: AblateConfig, variants: Mapping[str, Edits], folder: Path) -> list[Run]:
-    """Every run, seed by seed, so that an interrupted ablation has all variants of the seeds that it finished."""
+    """Every run, seed by seed, so that an interrupted ablation has finished all variants of the first seeds."""
     base, default = config.base, TrainConfig()
     if base.run.overwrite or base.run.resume:
         raise FusiqaError("an ablation always continues: leave out `resume` and `overwrite` (or remove its folder)")
@@ -146,7 +146,7 @@ def plan_runs(config: AblateConfig, variants: Mapping[str, Edits], folder: Path)
     runs = []
     for seed, (variant, edits) in product(range(base.run.seed, base.run.seed + config.seeds), variants.items()):
         run_dir = folder / f"{folder_name(variant)}-seed{seed}"
-        # A cross-test and an export of every run would cost more than they tell:
+        # No cross-test and no export of every run: they take long, and the report does not use them.
         own = base.replace(**edits, seed=seed, run_dir=run_dir, spaq=False, export=False)
         run = Run(variant, seed, run_dir, own, resolve(own))
         if run.begun and (changed := changed_settings(run_dir, own, precision=run.recipe.precision)):
@@ -156,7 +156,7 @@ def plan_runs(config: AblateConfig, variants: Mapping[str, Edits], folder: Path)
 
 
 def check_distinct(variants: Mapping[str, Edits]) -> None:
-    """Refuse variants that would share a folder, that are one design twice, or whose name makes no folder."""
+    """Refuse variants that would share a folder, that are the same design, or whose name cannot name a folder."""
     if wrong := [repr(name) for name in variants if not 0 < len(folder_name(name).encode()) <= LONGEST_NAME]:
         raise FusiqaError(f"the name of a variant needs letters or digits, in {LONGEST_NAME} bytes: {listed(wrong)}")
     for one, other in combinations(variants, 2):
@@ -171,7 +171,7 @@ def folder_name(variant: str) -> str:
 
 
 def design(edits: Edits) -> tuple[str, TrainConfig]:
-    """What edits come to: the fusion, however it is given, and the settings that have an effect on it."""
+    """The design that edits result in: the fusion, however it is chosen, and the settings that affect it."""
     config, default = TrainConfig.of(**edits), TrainConfig()
     without_effect = {name: default[name] for name in [*ignored(config), *FUSION_SWITCHES]}
     return config.network.chosen_fusion, config.replace(**without_effect)

@@ -55,7 +55,7 @@ def write_report(
         table = pd.concat([tested.drop(columns="verdict"), others], axis=1)
         write_csv(table, folder / DIFFERENCES_FILE)
         difference_bars(table, reference=question.reference, path=folder / DIFFERENCES_FIGURE)
-    else:  # those of an earlier, wider report would stand beside a table that they are not of
+    else:  # an earlier report with more variants may have left some
         for name in (DIFFERENCES_FILE, DIFFERENCES_FIGURE):
             (folder / name).unlink(missing_ok=True)
     write_text(folder / REPORT_FILE, page)
@@ -92,7 +92,7 @@ def summarise_variants(results: pd.DataFrame) -> pd.DataFrame:
 COVERED = SHARED | {"backbone", "backbone_args", "backbone_weights", "freeze_backbone", "lr", "head_lr_ratio"}
 COVERED |= {"dropout", "drop_path", "epochs", "batch_size", "crop_size", "crops_per_image", "precision"}
 COVERED |= {"fusion", "attention_fusion", "multiscale"}
-"""Settings that `conditions_of` has resolved, that no result depends on, or that tell the variants apart."""
+"""Settings that `conditions_of` states, that no result depends on, or that distinguish the variants."""
 PLACES = ("computed on", "commit")  # where a report may have several, each is listed
 DIFFERS = "differs by variant"
 
@@ -122,7 +122,7 @@ def conditions_of(record: Mapping[str, Any]) -> dict[str, object]:
 
 
 def describe_conditions(runs: Sequence[Path]) -> str:
-    """The conditions of the runs by their own records, for variants may edit what the command says."""
+    """The conditions of the runs, from their records, because variants edit settings."""
 
     def words(value: object) -> str:  # weighing has several parts
         return ", ".join(f"{key} {part}" for key, part in value.items()) if isinstance(value, dict) else str(value)
@@ -146,7 +146,7 @@ def format_summary(summary: pd.DataFrame) -> pd.DataFrame:
         table[heading] = [f"{mean:.4f}" if math.isnan(sd) else f"{mean:.4f} \u00b1 {sd:.4f}" for mean, sd in pairs]
     table["parameters"] = [f"{count / 1e6:.2f} M" for count in summary["parameters"]]
     table["time per epoch"] = [f"{seconds:,.1f} s" for seconds in summary["seconds_per_epoch"]]
-    table["scales in effect"] = ["" if math.isnan(n) else f"{n:.2f}" for n in summary["effective_scales"]]
+    table["effective scales"] = ["" if math.isnan(n) else f"{n:.2f}" for n in summary["effective_scales"]]
     return pd.DataFrame(table | {"backbone": summary["backbone"], "seeds": summary["seeds"].astype(str)})
 
 
@@ -167,8 +167,8 @@ def to_latex(summary: pd.DataFrame, conditions: str) -> str:
 
 TABLE_NOTES = """\
 SRCC and PLCC: mean and standard deviation over seeds, on the test split; validation SRCC: of the best epoch, which it
-chose. Scales in effect: exp(entropy) of an image's scale weights, 1 to 4, mean over images and seeds. Time per epoch:
-median over the runs, next to whatever else the machine computed."""
+chose. Effective scales: exp(entropy) of an image's scale weights, 1 to 4, mean over images and seeds. Time per epoch:
+median over the runs, while the machine may have been busy with other work."""
 MISSING_NOTES = """\
 Rows of the table may cover different seeds; the verdicts compare the seeds that both variants have finished. Excluding
 failed runs biases the result upwards."""

@@ -257,7 +257,7 @@ def test_finished_runs_on_other_images_or_in_another_precision_are_refused(
     for seeds in (2, 3):  # none to do, and three
         with pytest.raises(SystemExit):
             ablate(monkeypatch, *asked, "--seeds", seeds)
-        assert "have other images or ratings (data fingerprint) and cannot be compared" in capsys.readouterr().err
+        assert "differ in images or ratings (data fingerprint) and cannot be compared" in capsys.readouterr().err
     assert not list(folder.glob("*-seed5"))
     record["resolved"]["precision"] = "bf16"
     (folder / "concat-seed3" / "config.json").write_text(json.dumps(record))
