@@ -1,7 +1,7 @@
 """Crops per second on one core, and memory, beside a plain "open, resize, crop" loop: python benchmarks/data.py
 
-Every way runs in a process of its own, one after the other, on one core, over the same photographs. The plain loop is
-what training scripts of the field do: each of the crops of a photograph opens, decodes and resizes it anew.
+Every method runs in its own process, one after the other, on one core, over the same images. The plain loop is what
+training scripts of the field do: every crop opens, decodes and resizes its image anew.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ from fusiqa.scoring.inputs import image_files
 
 CROP = 224
 BATCH = 32
-LEAVES = 512  # side of the drawn picture that a generated photograph repeats, pixels
+LEAVES = 512  # side of the drawn picture that a generated image repeats, pixels
 
 
 @dataclass(frozen=True)
 class Settings:
     """Measure how fast crops are read."""
 
-    photographs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Photographs, or folders of them, to measure beside the generated ones."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Images, or folders of them, to measure beside the generated ones."""
     count: int = 100
-    """Photographs of each kind; the 12-megapixel ones are a quarter as many."""
+    """Images of each kind; the 12-megapixel ones are a quarter as many."""
     crops_per_image: int = 20
-    """Random crops of each photograph."""
+    """Random crops of each image."""
     output: Path | None = None
     """JSON file for the figures; by default they are only printed."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Photographs to read, and the resize protocol for them."""
+    """Images to read, and the resize protocol for them."""
 
     name: str
     files: list[Path]
@@ -64,16 +64,16 @@ class Kind:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one way of reading came to."""
+    """The figures of one method."""
 
-    photographs: str
+    kind: str
     way: str
     images: int
     crops: int
     seconds: float
     crops_per_second: float
     peak_memory_mb: float
-    """Most memory that the process held, less what it held before it read the first photograph, 1e6 bytes."""
+    """Peak memory above that before the first image, MB."""
 
 
 def plain_loop(kind: Kind, crops_per_image: int, _: Path) -> Iterator[int]:
@@ -82,8 +82,8 @@ def plain_loop(kind: Kind, crops_per_image: int, _: Path) -> Iterator[int]:
     resize = Resize.parse(kind.resize)
     crops = []
     for place in random.permutation(len(kind.files) * crops_per_image):
-        with Image.open(kind.files[place // crops_per_image]) as photograph:
-            picture = photograph.convert("RGB")
+        with Image.open(kind.files[place // crops_per_image]) as image:
+            picture = image.convert("RGB")
         height, width = resize.size(picture.height, picture.width)
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
         left, top = random.integers(width - CROP + 1), random.integers(height - CROP + 1)
@@ -100,7 +100,7 @@ def loader(kind: Kind, crops_per_image: int, cache: Path, *, gigabytes: float) -
     root = Path(os.path.commonpath([file.parent for file in kind.files]))
     names = [str(file.relative_to(root)) for file in kind.files]
     resize = Resize.parse(kind.resize)
-    contents = {name: name for name in names}  # the trainer hashes them while it checks the photographs
+    contents = {name: name for name in names}  # the trainer hashes them while it checks the images
     source = cached(FolderImages(root), contents, resize, folder=cache, gigabytes=gigabytes)
     table = pd.DataFrame({"image": names, "mos": 0.5, "split": "train", "group": names})
     ratings = Ratings(kind.name, table, ScoreRange(0, 1), source, kind.resize)
@@ -126,7 +126,7 @@ WAYS: tuple[tuple[str, Callable[[Kind, int, Path], Iterator[int]]], ...] = (
 
 
 def measure(name: str, way: Callable, kind: Kind, crops_per_image: int, cache: Path) -> Measured:
-    """Run one way in a fresh process on one core."""
+    """Run one method in a new process on one core."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as process:
         crops, seconds, memory = process.apply(run, (way, kind, crops_per_image, cache))
@@ -136,7 +136,7 @@ def measure(name: str, way: Callable, kind: Kind, crops_per_image: int, cache: P
 
 
 def run(way: Callable, kind: Kind, crops_per_image: int, cache: Path) -> tuple[int, float, int]:
-    """Crops read, seconds, and bytes of memory at the peak above those at the start."""
+    """Crops read, seconds, and peak memory above that at the start, bytes."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
@@ -147,12 +147,12 @@ def run(way: Callable, kind: Kind, crops_per_image: int, cache: Path) -> tuple[i
 
 
 def peak_memory() -> int:
-    """Most memory that this process has held so far, mapped files included, bytes."""
+    """Peak memory of this process so far, mapped files included, bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
 
 
 def generate(folder: Path, *, width: int, height: int, count: int) -> list[Path]:
-    """JPEGs of dead leaves, quality 90: detailed at every scale, as photographs are, so as long to decode."""
+    """JPEGs of dead leaves, quality 90: detailed at every scale, as photographs are, so they take as long to decode."""
     folder.mkdir(parents=True)
     files = []
     pictures = [dead_leaves(seed, size=LEAVES) for seed in range(4)]
@@ -170,20 +170,20 @@ def kinds(settings: Settings, folder: Path) -> list[Kind]:
         Kind("1024x768", generate(folder / "small", width=1024, height=768, count=settings.count), "512x384"),
         Kind("12 megapixels", generate(folder / "large", width=4000, height=3000, count=few), "512x384"),
     ]
-    if settings.photographs:
-        files = image_files(settings.photographs)[: settings.count]
-        found.insert(0, Kind(str(settings.photographs[0].name), files, "320"))
+    if settings.images:
+        files = image_files(settings.images)[: settings.count]
+        found.insert(0, Kind(str(settings.images[0].name), files, "320"))
     return found
 
 
 def memory_by_number(settings: Settings, folder: Path) -> list[Measured]:
-    """The same way over more and more photographs: the memory has to stay where it is."""
+    """The same method over more and more images: the memory must not grow."""
     files = generate(folder / "many", width=1024, height=768, count=8 * settings.count)
     found = []
-    for share in (2, 4, 8):
-        kind = Kind("1024x768", files[: share * settings.count], "512x384")
+    for factor in (2, 4, 8):
+        kind = Kind("1024x768", files[: factor * settings.count], "512x384")
         for name, way in WAYS[1:]:
-            cache = folder / f"cache of {share}"
+            cache = folder / f"cache of {factor}"
             found.append(measure(f"memory: {name}", way, kind, settings.crops_per_image, cache))
             show(found[-1])
     return found
@@ -191,7 +191,7 @@ def memory_by_number(settings: Settings, folder: Path) -> list[Measured]:
 
 def show(measured: Measured) -> None:
     print(
-        f"{measured.photographs:16} {measured.way:40} {measured.images:6} photographs "
+        f"{measured.kind:16} {measured.way:40} {measured.images:6} images "
         f"{measured.crops_per_second:10.1f} crops/s {measured.peak_memory_mb:8.1f} MB",
         flush=True,
     )

@@ -1,8 +1,8 @@
 """fusiqa beside pyiqa on the same work, in one run and in turns: python benchmarks/peers.py
 
-pyiqa is installed from the package index into an environment of its own, on the first run. Its HyperIQA and TOPIQ-NR
-have random weights, which cost the same. Every figure is the median of `repeats` processes that alternate between the
-tools; images are drawn, so that nothing is downloaded but the packages.
+pyiqa is installed from the package index into its own environment on the first run. Its HyperIQA and TOPIQ-NR have
+random weights, which cost the same. Every figure is the median of `repeats` processes that alternate between the tools;
+images are generated, so that only the packages are downloaded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BATCHES = (1, 8, 32)
 PEERS = {"hyperiqa": "pyiqa, HyperIQA", "topiq_nr": "pyiqa, TOPIQ-NR"}
 
 
-# What runs in a process of its own, in the environment of one of the tools.
+# Runs in its own process, in the environment of one of the tools.
 
 
 def peak_megabytes() -> float:
@@ -42,7 +42,7 @@ def per_second(work: Any, count: int, *, seconds: float = 3.0) -> float:
 
 
 def peer_metric(name: str) -> Any:
-    """A pyiqa metric with random weights: what would download any is replaced."""
+    """A pyiqa metric with random weights; the functions that download some are replaced."""
     import timm
     from pyiqa.models.inference_model import InferenceModel
 
@@ -163,7 +163,7 @@ TASKS = {
 }  # fmt: skip
 
 
-# What runs in fusiqa's own environment and starts the others.
+# Runs in fusiqa's environment and starts the others.
 
 
 def peer_python(folder: Path) -> Path:
@@ -222,7 +222,7 @@ def main() -> None:
         """Measure fusiqa and pyiqa on the same work."""
 
         repeats: int = 5
-        """Processes per figure, in turns; the median counts."""
+        """Processes per figure; the median is reported."""
         images: int = 500
         """Images of the folder of 1024x768; a tenth as many have 12 megapixels."""
         quick: bool = False

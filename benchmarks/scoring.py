@@ -1,7 +1,7 @@
 """Images per second of `fusiqa score`, torch beside ONNX: python benchmarks/scoring.py
 
-Whole images, from the file to the score, with the model in the package. Memory is what the process held at its
-peak, everything imported included, after the images and after one of 100 megapixels.
+From the file to the score, with the default model. Memory is the peak of the process, imports included, after the
+images and after one of 100 megapixels.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Settings:
 
 
 def measure(engine: Engine, small: list[Path], large: list[Path], panorama: Path) -> dict[str, float | str]:
-    """In a process of its own: one image before the clock starts."""
+    """The figures of one runtime, in its own process, after one image that is not counted."""
     prepare_cpu()
     scorer = Scorer(backend=engine)
     scorer(small[0])

@@ -1,7 +1,7 @@
 """Images per second of training, frozen heads beside fine-tuning: python benchmarks/training.py
 
-The crops are drawn at random and lie in memory, so that only the network is measured: forward, backward and the step of
-the optimiser. With a frozen backbone the heads read packed maps, as `--freeze_backbone` does.
+The crops are random and in memory, so that only the network is measured: forward, backward and the optimiser step.
+With a frozen backbone the heads read packed maps, as `--freeze_backbone` does.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Settings:
     frozen_batch_size: int = 128
     """Packed crops in a batch of the heads."""
     steps: int = 10
-    """Steps of each; the median counts, and one goes before."""
+    """Steps of each, after one that is not counted; the median is reported."""
     output: Path | None = None
     """JSON file for the figures; by default they are only printed."""
 
 
-def images_per_second(model: QualityModel, judge: Callable[[], Prediction], batch: int, settings: Settings) -> float:
+def images_per_second(model: QualityModel, predict: Callable[[], Prediction], batch: int, settings: Settings) -> float:
     """One crop of each image; the median over steps."""
     optimiser = OptimiserSettings()
     chosen = choose_hyperparameters(NetworkSettings(settings.backbone), optimiser)
@@ -52,7 +52,7 @@ def images_per_second(model: QualityModel, judge: Callable[[], Prediction], batc
     for _ in range(settings.steps + 1):
         started = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            prediction = judge()
+            prediction = predict()
         loss, _ = loss_of(prediction, mos, model.config.score_range, entropy_weight=0.0)
         loss.backward()
         optimizer.step()
