@@ -27,7 +27,18 @@ import tyro
 from PIL import Image, ImageFilter
 
 from fusiqa import Scorer
-from fusiqa.scoring.burst import MICRO, TYPES, UNKNOWN, Frame, Limits, Shots, colours_of, grouped, groups_of, row_of
+from fusiqa.scoring.burst import (
+    MICRO,
+    SORT_TYPES,
+    UNKNOWN,
+    Frame,
+    Limits,
+    Shots,
+    colours_of,
+    grouped,
+    groups_of,
+    row_of,
+)
 from fusiqa.scoring.duplicates import perceptual_hash
 from fusiqa.scoring.image import decode
 from fusiqa.scoring.inputs import ImageInput
@@ -202,7 +213,7 @@ def many_hashes(count: int, limits: Limits) -> dict[str, Any]:
         flipped = np.uint64(1) << rng.integers(0, 64, len(hashes), np.uint64)
         hashes ^= np.where(rng.random(len(hashes)) < 0.6, flipped, np.uint64(0))
     colours = np.repeat(rng.integers(0, 256, (count // FRAMES, 32), np.uint8), FRAMES, axis=0)
-    row = dict.fromkeys(TYPES) | {"score": 50.0, "sharpness": 1.0}
+    row = dict.fromkeys(SORT_TYPES) | {"score": 50.0, "sharpness": 1.0}
 
     def as_rows() -> object:
         told = enumerate(zip(hashes.tolist(), colours, strict=True))

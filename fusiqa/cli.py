@@ -99,8 +99,8 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
 MODEL_FIRST = ("evaluate", "attention", "export")  # a model is their first argument, also as --model MODEL
 TABLE_WRITERS = ("score", "sort")  # can be continued where they have an --output
 # How the same command goes on after an interruption; other commands start anew.
-RESUMED = {**dict.fromkeys((*TABLE_WRITERS, "train"), "with --resume"), "ablate": "to continue"}
-RESUMED["data download"] = "to continue"
+RESUMED = dict.fromkeys((*TABLE_WRITERS, "train"), "with --resume")
+RESUMED |= dict.fromkeys(("ablate", "data download"), "to continue")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

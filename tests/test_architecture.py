@@ -174,6 +174,28 @@ def circles(graph: dict[str, set[str]]) -> list[str]:
     return sorted(module for module in graph if module in reach(module))
 
 
+def public_names(path: Path) -> set[str]:
+    """What a module defines at its top, for others to use."""
+    names = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+    return {name for name in names if not name.startswith("_") and name != "logger"}
+
+
+def test_one_name_is_one_thing():
+    """A name that two modules define, with two meanings, is found twice by everybody who looks for it."""
+    homes: dict[str, list[str]] = {}
+    for path in FILES:
+        for name in public_names(path):
+            homes.setdefault(name, []).append(path.relative_to(ROOT).as_posix())
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+    assert homes["Scorer"] == ["fusiqa/scoring/scorer.py"]
+
+
 def test_no_files_import_each_other_in_a_circle():
     assert circles(module_graph()) == []
 

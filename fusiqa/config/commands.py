@@ -25,8 +25,7 @@ Model = Annotated[
 ]
 ModelArgument = Annotated[Path, tyro.conf.Positional, "A run folder, or a model.safetensors; also as --model MODEL."]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-TABLES, PICTURES, EXPORTS = ".csv, .jsonl, .parquet", ".png, .jpg, .jpeg", ".onnx or .pt2"
-PAGES = ".html, .htm"
+TABLES, PICTURES, EXPORTS, HTML = ".csv, .jsonl, .parquet", ".png, .jpg, .jpeg", ".onnx or .pt2", ".html, .htm"
 DISTORTED = "distorted"  # the data set of sharp images that `evaluate` distorts itself
 
 
@@ -84,7 +83,10 @@ class ScoreConfig(Settings):
             (file and not has(self.output, TABLES), f"`output` must end in {TABLES}, got {self.output}"),
             (cluster and self.output is None, "`engine` ray writes Parquet files: add `output` FOLDER"),
             (cluster and (self.chooses or self.drawn), "`engine` ray writes every row: select from its Parquet files"),
-            (self.report and not has(self.report, PAGES), f"`report` must end in {PAGES}, got {self.report}"),
+            (
+                self.report and not has(self.report, HTML),
+                f"`report` must end in {HTML}, got {self.report}",
+            ),
         )
 
     @property
@@ -185,7 +187,7 @@ class ReportConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse(
-            (not has(self.file, PAGES), f"`output` must end in {PAGES}, got {self.output}"),
+            (not has(self.file, HTML), f"`output` must end in {HTML}, got {self.output}"),
         )
 
     @property

@@ -25,7 +25,7 @@ from fusiqa.config import ScoreRange
 from fusiqa.data.distortions import LEVELS, distort
 from fusiqa.data.ratings import RATING_COLUMNS, Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import Pixels
+from fusiqa.scoring.image import LUMA, Pixels
 
 PRISTINE_WORD = "pristine"
 UNCHANGED = ("mean_shift", 3)  # parameter 0: its viewers saw the undistorted image
@@ -43,7 +43,6 @@ LARGEST_RADIUS = 0.45  # of the side
 LEAVES = 900
 TONES = (0.01, 0.99)  # where the darkest and the lightest hundredth of the luminance end up, 0-1
 MEAN_SATURATION = 0.42  # of HSV, 0-1
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 Canvas = Float[np.ndarray, "side side 3"]
 Textures = Float[np.ndarray, "textures side side"]
 

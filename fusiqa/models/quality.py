@@ -25,7 +25,7 @@ from fusiqa.models.weights import BackboneWeights, find_weights
 from fusiqa.scoring.models import FORMAT, download_model, read_description, weights_of
 from fusiqa.scoring.views import WINDOWS
 
-CARD = """---
+MODEL_CARD = """---
 library_name: fusiqa
 tags: [image-quality-assessment, no-reference]
 ---
@@ -197,7 +197,7 @@ class QualityModel(nn.Module, ModelHubMixin):
         provenance = "\n".join(f"- {key}: {value}" for key, value in self.provenance.items())
         seen = "the whole image" if self.config.view == "whole" else f"crops of {self.config.crop_size} pixels"
         words = {"name": name, "title": name.rpartition("/")[2], "seen": seen, "provenance": provenance}
-        return ModelCard(CARD.format(config=self.config, resize=self.resize, **words))
+        return ModelCard(MODEL_CARD.format(config=self.config, resize=self.resize, **words))
 
 
 def build_model(config: ModelConfig, backbone_weights: str = "none", *, resize: str = "none") -> QualityModel:

@@ -111,14 +111,14 @@ def line_of(row: Row) -> str:
 
 def _draw(config: ScoreConfig, rows: Iterable[Row], score_range: ScoreRange) -> None:
     if config.report is not None:
-        from fusiqa.scoring.report import write_report
+        from fusiqa.scoring.report import write_html_report
 
         rows, table = list(rows), Path(config.output or "scores")
         if any(row["score"] is not None for row in rows):
             shown = ReportConfig(
                 table, config.report, model=config.model, device=config.device, progress=config.progress
             )
-            write_report(rows, shown)
+            write_html_report(rows, shown)
         else:
             print("no image to report", file=sys.stderr)
     if config.sheet is not None:

@@ -20,22 +20,20 @@ from PIL import Image
 
 from fusiqa.scoring.duplicates import Hashes, close_pairs, perceptual_hash
 from fusiqa.scoring.exif import taking_of
-from fusiqa.scoring.image import Decoded, Pixels, Resize
+from fusiqa.scoring.image import LUMA, Decoded, Pixels, Resize
 from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.result import Result, described
-from fusiqa.scoring.table import TYPES as SCORE_TYPES
-from fusiqa.scoring.table import Row, Types
+from fusiqa.scoring.table import SCORE_TYPES, Row, Types
 
 GROUP_TYPES = {"group": int, "rank": int, "reason": str}
 FRAME_TYPES = {"sharpness": float, "taken": str, "camera": str, "hash": str, "colours": str}
-TYPES: Types = {"path": str} | GROUP_TYPES | dict(SCORE_TYPES) | FRAME_TYPES | {"sidecar": str}
+SORT_TYPES: Types = {"path": str} | GROUP_TYPES | dict(SCORE_TYPES) | FRAME_TYPES | {"sidecar": str}
 """Columns of the table of `fusiqa sort`."""
 Colours = UInt8[np.ndarray, "32"]
 TILES, COLOUR_DISTANCE = 4, 8.0  # cells along each side, of which the colours are compared; levels
 ROUGH = 16  # levels of colour that count as one where the hashes are the same
-GRID = 8  # cells along each side of an image, of which the sharpness is measured
+SHARPNESS_CELLS = 8  # cells along each side of an image, of which the sharpness is measured
 SUBJECT = 0.25  # fraction of an image that is taken for its subject: where the heat map is highest
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 UNKNOWN = np.iinfo(np.int64).min  # a time that is not known
 EPOCH = datetime(1970, 1, 1)
 MICRO = 1_000_000
@@ -71,11 +69,11 @@ def _noting(load: Callable[[], Pixels | bytes], seen: dict[str, Any]) -> Pixels 
 
 def row_of(result: Result) -> Row:
     """The row of a frame that was scored, in no group yet."""
-    row = dict.fromkeys(TYPES) | result.row()
+    row = dict.fromkeys(SORT_TYPES) | result.row()
     if isinstance(result.image, Frame) and result.crops is not None:
         seen = result.image.seen
         row |= {name: seen.get(name) for name in FRAME_TYPES}
-        heat = result.crops.heat_map(GRID, GRID)
+        heat = result.crops.heat_map(SHARPNESS_CELLS, SHARPNESS_CELLS)
         subject = heat >= np.quantile(heat, 1 - SUBJECT)
         row["sharpness"] = float(np.sqrt(seen["cells"][subject].mean()))
     return row
@@ -92,12 +90,12 @@ def sharpness_of(pixels: Pixels) -> Float[np.ndarray, "grid grid"]:
 
     Noise counts as detail: it is a number to compare frames by, not to judge one with.
     """
-    grey = np.pad(pixels @ LUMA, 2, mode="edge")
+    grey = np.pad(pixels @ LUMA.astype(np.float32), 2, mode="edge")
     smooth = grey[:-2] / 4 + grey[1:-1] / 2 + grey[2:] / 4
     smooth = smooth[:, :-2] / 4 + smooth[:, 1:-1] / 2 + smooth[:, 2:] / 4
     inside = smooth[1:-1, 1:-1]
     energy = (4 * inside - smooth[:-2, 1:-1] - smooth[2:, 1:-1] - smooth[1:-1, :-2] - smooth[1:-1, 2:]) ** 2
-    rows, columns = (np.linspace(0, side, GRID, endpoint=False).astype(int) for side in energy.shape)
+    rows, columns = (np.linspace(0, side, SHARPNESS_CELLS, endpoint=False).astype(int) for side in energy.shape)
     sums, counts = (
         np.add.reduceat(np.add.reduceat(each, rows, axis=0), columns, axis=1) for each in (energy, np.ones_like(energy))
     )

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from jaxtyping import Float
 
-BINS, WINDOW, POINTS = 20, 31, 600  # bars of a histogram; images of a running median; points that are drawn at most
+HISTOGRAM_BARS, WINDOW, POINTS = 20, 31, 600  # bars; images of a running median; most points that are drawn
 NARROW, WIDE = 640, 1000  # widths of charts, in their own units
 HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 220, 48, 12, 14, 34  # of a chart, and its margins
 TICKS = 5
@@ -16,9 +16,9 @@ TICKS = 5
 
 def histogram(scores: Float[np.ndarray, " images"], low: float, high: float) -> str:
     """How many scores lie in each twentieth of a range; those outside count at its ends."""
-    counts, edges = np.histogram(scores.clip(low, high), BINS, (low, high if high > low else low + 1))
+    counts, edges = np.histogram(scores.clip(low, high), HISTOGRAM_BARS, (low, high if high > low else low + 1))
     top = counts.max()
-    step = (NARROW - LEFT - RIGHT) / BINS
+    step = (NARROW - LEFT - RIGHT) / HISTOGRAM_BARS
     parts = []
     for place, count in enumerate(counts.tolist()):
         tall = (HEIGHT - TOP - BOTTOM) * count / top

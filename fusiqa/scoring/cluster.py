@@ -22,7 +22,7 @@ from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.table import check_model, is_parquet, parquet_columns, parquet_schema, pyarrow
 
 PATHS_AT_ONCE = 1_000  # of one block of a list of paths: what is done again where a process is killed
-IMAGES_AT_ONCE = 32  # that a process is handed at once
+IMAGES_PER_CALL = 32  # that a process is handed at once
 CORES_EACH = 2
 UNFINISHED = "_unfinished"  # folder below the output: files are moved out of it once they are whole
 
@@ -50,7 +50,7 @@ def score_on_cluster(config: ScoreConfig) -> int:
             scored = wanted.map_batches(
                 ScoringProcess,
                 fn_constructor_args=(config.model, config.device, config.backend, config.readers),
-                batch_size=IMAGES_AT_ONCE,
+                batch_size=IMAGES_PER_CALL,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(size=workers),
                 # One core less than there are: processes that held all would wait for ever for a task of Ray's own.

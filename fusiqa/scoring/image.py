@@ -24,6 +24,7 @@ from fusiqa.scoring.raw import LEAST_SIDE, RAW_ENDINGS, is_raw, preview_of
 DECODING = 2  # incremented with every change of the decoded pixels, so that no cache keeps the old ones
 Pixels = UInt8[np.ndarray, "height width 3"]  # an image: 0-255, sRGB
 OtherSize = UInt8[np.ndarray, "new_height new_width 3"]
+LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue in the luminance (ITU-R BT.601)
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".gif"}
 ENDINGS |= {".heic", ".heif", *RAW_ENDINGS}  # of the files that are taken for images in a folder, in lower case
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "PPM", "JPEG2000")

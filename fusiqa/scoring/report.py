@@ -42,14 +42,14 @@ def report(config: ReportConfig) -> None:
     if not config.table.is_file() or not has(config.table, TABLES):
         raise FusiqaError(f"no table {config.table}: name a file in {TABLES} that fusiqa score or fusiqa sort wrote")
     check_output(config.file, replace=config.overwrite, inputs=[config.table])
-    types = next((each for each in (table.TYPES, burst.TYPES) if table.is_table(config.table, each)), None)
+    types = next((each for each in (table.SCORE_TYPES, burst.SORT_TYPES) if table.is_table(config.table, each)), None)
     if types is None:
         raise FusiqaError(f"{config.table} is not a table of scores: name one that fusiqa score or fusiqa sort wrote")
     rows = list(table.read_rows(config.table, types))
-    write_report(rows, config)
+    write_html_report(rows, config)
 
 
-def write_report(rows: Sequence[Row], config: ReportConfig) -> None:
+def write_html_report(rows: Sequence[Row], config: ReportConfig) -> None:
     """Write the report of these rows, which need not be in the table yet. FusiqaError where none has a score."""
     scored = [row for row in rows if row["score"] is not None]
     if not scored:

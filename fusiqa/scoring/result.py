@@ -27,7 +27,7 @@ WORDS = ("bad", "poor", "fair", "good", "excellent")  # of the fifths of the sco
 FLAW_WORDS = ("blurred", "noisy", "compressed", "blocky", "unnatural colours", "badly exposed", "over-sharpened")
 LIKELY = 0.5  # probability from which a flaw is named
 
-THUMBNAIL = 320  # pixels, the longer side
+NOTEBOOK_SIDE = 320  # pixels, the longer side
 LOW, MIDDLE, HIGH = (178, 24, 43), (247, 247, 247), (33, 102, 172)  # ColorBrewer's RdBu: blue is better
 OPACITY = 0.55  # of the heat map over the image
 SCALES = ("finest", "fine", "coarse", "coarsest")
@@ -160,7 +160,7 @@ def _pictures(result: Result) -> str:
         picture = Image.fromarray(result.image.read())
     except FusiqaError:
         return ""
-    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    picture.thumbnail((NOTEBOOK_SIDE, NOTEBOOK_SIDE), Image.Resampling.LANCZOS)
     images = []
     for shown in (picture, overlay(picture, result)):
         shown.save(file := BytesIO(), "JPEG", quality=85)

@@ -19,7 +19,7 @@ from fusiqa.scoring.inputs import file_image
 from fusiqa.scoring.result import described, weights_in
 
 CELL, GAP, CAPTION = 240, 12, 40  # pixels; a caption is two lines of text
-INK, PAPER, BEST, MISSING = "#222222", "white", "#1b7837", 200
+TEXT_COLOUR, PAPER, FRAME_COLOUR, MISSING = "#222222", "white", "#1b7837", 200
 FRAME = 5  # pixels, around the best image of a burst
 EACH_END = 8  # images of a scoring run: the worst, and the best
 
@@ -46,7 +46,7 @@ def contact_sheet(shown: Sequence[Shown | None], path: Path, *, columns: int = 4
     sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, head + rows * (CELL + CAPTION + GAP) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     small, large = ImageFont.load_default(13), ImageFont.load_default(17)
-    draw.text((GAP, 8), title, INK, large)
+    draw.text((GAP, 8), title, TEXT_COLOUR, large)
     for place, each in enumerate(shown):
         if each is None:
             continue
@@ -58,12 +58,12 @@ def contact_sheet(shown: Sequence[Shown | None], path: Path, *, columns: int = 4
         sheet.paste(picture, corner)
         if each.framed:
             box = corner[0] - FRAME, corner[1] - FRAME, corner[0] + picture.width, corner[1] + picture.height
-            draw.rectangle((*box[:2], box[2] + FRAME - 1, box[3] + FRAME - 1), outline=BEST, width=FRAME)
+            draw.rectangle((*box[:2], box[2] + FRAME - 1, box[3] + FRAME - 1), outline=FRAME_COLOUR, width=FRAME)
         for number, line in enumerate(each.lines[:2]):
             start = 0  # a line that is too wide loses its start: the ends of file names differ
             while draw.textlength(text := "..." * (start > 0) + line[start:], small) > CELL:
                 start += 1
-            draw.text((left, top + CELL + 4 + 16 * number), text, INK, small)
+            draw.text((left, top + CELL + 4 + 16 * number), text, TEXT_COLOUR, small)
     check_output(path, replace=True)
     write_picture(sheet, path)
 

@@ -18,7 +18,7 @@ from fusiqa.config.model import FLAWS
 from fusiqa.errors import FusiqaError
 from fusiqa.io import check_output, claim
 from fusiqa.scoring.batch import say_counts, scored
-from fusiqa.scoring.burst import TYPES, Frame, Limits, grouped, row_of
+from fusiqa.scoring.burst import SORT_TYPES, Frame, Limits, grouped, row_of
 from fusiqa.scoring.image import reason_of
 from fusiqa.scoring.raw import RAW_ENDINGS
 from fusiqa.scoring.result import FLAW_COLUMNS, LIKELY
@@ -47,15 +47,15 @@ def sort_images(config: SortConfig) -> int:
     if config.output is None:
         rows = finish(map(row_of, scored(scorer, config, counts, wrap=Frame.of)))
     else:
-        with recording(config, model=scorer.info.name, types=TYPES, finish=finish) as record:
+        with recording(config, model=scorer.info.name, types=SORT_TYPES, finish=finish) as record:
             done, ending = len(record.done), f"; written to {config.output}"
             for result in scored(scorer, config, counts, done=record.done, wrap=Frame.of):
                 record.write(row_of(result))
-        rows = list(read_rows(config.table, TYPES))
+        rows = list(read_rows(config.table, SORT_TYPES))
     if config.xmp:
         _write_sidecars(rows, config, scorer.score_range)
         if config.output is not None:
-            write_rows(config.table, rows, TYPES)
+            write_rows(config.table, rows, SORT_TYPES)
     _show(rows, config)
     say_counts(counts, done=done, ending=ending)
     return sum(row["error"] is not None or (row["sidecar"] or "").startswith(NOT_WRITTEN) for row in rows)
@@ -138,7 +138,7 @@ def _show(rows: Sequence[Row], config: SortConfig) -> None:
             for line in lines_of(rows):
                 tqdm.write(line)
         else:
-            write = row_writer(sys.stdout, ".csv", header=True, types=TYPES)
+            write = row_writer(sys.stdout, ".csv", header=True, types=SORT_TYPES)
             for row in rows:
                 write(row)
     if config.sheet is not None:

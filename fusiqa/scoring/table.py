@@ -24,7 +24,7 @@ Row = dict[str, Any]
 FLOATS = ("score", "spread", *SCALE_COLUMNS, *FLAW_COLUMNS)
 Types = Mapping[str, type]
 """The columns of a table, in order, and the types of their values."""
-TYPES: Types = {**dict.fromkeys(COLUMNS, str), **dict.fromkeys(FLOATS, float), "width": int, "height": int}
+SCORE_TYPES: Types = {**dict.fromkeys(COLUMNS, str), **dict.fromkeys(FLOATS, float), "width": int, "height": int}
 ROWS_AT_ONCE = 10_000  # of a Parquet file's row group
 RECORD_ENDING = ".all.jsonl"
 LONGEST_LINE = 1_000_000  # bytes that are looked at for the end of a first line
@@ -48,7 +48,7 @@ def recording(
     config: ScoreConfig | SortConfig,
     *,
     model: str,
-    types: Types = TYPES,
+    types: Types = SCORE_TYPES,
     finish: Finish | None = None,
 ) -> Iterator[Record]:
     """Open the table that the settings name, to add rows; at the end, also after Ctrl-C, it is complete.
@@ -126,7 +126,7 @@ def select(rows: Iterable[Row], config: ScoreConfig) -> Iterable[Row]:
     return rows if order == "given" else sorted(rows, key=key)
 
 
-def row_writer(file: Any, ending: str, *, header: bool, types: Types = TYPES) -> Callable[[Row], None]:
+def row_writer(file: Any, ending: str, *, header: bool, types: Types = SCORE_TYPES) -> Callable[[Row], None]:
     """A function that adds a row to an open .csv or .jsonl file and flushes it."""
     table = csv.DictWriter(file, list(types), lineterminator="\n")
     if header and is_csv(ending):
@@ -142,7 +142,7 @@ def row_writer(file: Any, ending: str, *, header: bool, types: Types = TYPES) ->
     return write
 
 
-def write_rows(path: Path, rows: Iterable[Row], types: Types = TYPES) -> None:
+def write_rows(path: Path, rows: Iterable[Row], types: Types = SCORE_TYPES) -> None:
     """Write a whole table in one step; the ending of the path is its format."""
 
     def write(temporary: Path) -> None:
@@ -160,7 +160,7 @@ def write_rows(path: Path, rows: Iterable[Row], types: Types = TYPES) -> None:
     write_atomically(path, write)
 
 
-def is_table(path: Path, types: Types = TYPES) -> bool:
+def is_table(path: Path, types: Types = SCORE_TYPES) -> bool:
     """Whether a file begins as a table of scores does; an empty one, or a header that was cut short, counts."""
     if is_parquet(path):
         return parquet_columns(path) == tuple(types)
@@ -172,7 +172,7 @@ def is_table(path: Path, types: Types = TYPES) -> bool:
     return line.rstrip(b"\r\n") == begin if is_csv(path) else tuple(_from_json(line)) == tuple(types)
 
 
-def read_rows(path: Path, types: Types = TYPES) -> Iterator[Row]:
+def read_rows(path: Path, types: Types = SCORE_TYPES) -> Iterator[Row]:
     """The rows of a table of scores. Raises FusiqaError for a file that is none."""
     expected = f"expected the columns {', '.join(types)}"
     if is_parquet(path):
@@ -228,7 +228,7 @@ def parquet_columns(path: str | Path, files: Any = None) -> tuple[str, ...]:
         return ()
 
 
-def parquet_schema(types: Types = TYPES) -> Any:
+def parquet_schema(types: Types = SCORE_TYPES) -> Any:
     """The types of the columns in Parquet."""
     known = {int: pyarrow().int32(), float: pyarrow().float64(), str: pyarrow().string()}
     return pyarrow().schema([(name, known[kind]) for name, kind in types.items()])

@@ -40,7 +40,7 @@ KEYWORDS, TREES = "dc:subject", ("lr:hierarchicalSubject", "digiKam:TagsList")  
 LISTS = {KEYWORDS: "rdf:Bag", TREES[0]: "rdf:Bag", TREES[1]: "rdf:Seq"}
 KEYWORD = "fusiqa:"  # the begin of every keyword of fusiqa
 PACKET = b"<x:xmpmeta", b"</x:xmpmeta>"  # within an image
-LARGEST, DEEPEST = 64 * 2**20, 100  # bytes of a sidecar, and elements within each other
+LARGEST_SIDECAR, DEEPEST = 64 * 2**20, 100  # bytes of a sidecar, and elements within each other
 NEW = (
     b'<?xml version="1.0" encoding="UTF-8"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/">'
     b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""/></rdf:RDF>'
@@ -110,8 +110,8 @@ def _write(temporary: Path, content: bytes, *, like: Path) -> None:
 
 def _content(path: Path) -> bytes:
     size = path.stat().st_size
-    if size > LARGEST:
-        raise FusiqaError(f"{path.name} has {size:,} bytes; a sidecar has {LARGEST:,} at most")
+    if size > LARGEST_SIDECAR:
+        raise FusiqaError(f"{path.name} has {size:,} bytes; a sidecar has {LARGEST_SIDECAR:,} at most")
     return path.read_bytes()
 
 

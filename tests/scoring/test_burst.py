@@ -13,9 +13,9 @@ from fusiqa.data.synthetic import dead_leaves
 from fusiqa.scoring import burst
 from fusiqa.scoring.burst import (
     FRAME_TYPES,
-    GRID,
     MICRO,
-    TYPES,
+    SHARPNESS_CELLS,
+    SORT_TYPES,
     UNKNOWN,
     Frame,
     Limits,
@@ -136,7 +136,7 @@ def test_groups_are_those_of_a_plain_search():
 def test_sharpness_falls_with_blur_and_is_measured_where_it_is():
     pixels = dead_leaves(1, size=97)
     blurred = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(2)))
-    assert sharpness_of(pixels).shape == (GRID, GRID)
+    assert sharpness_of(pixels).shape == (SHARPNESS_CELLS, SHARPNESS_CELLS)
     assert sharpness_of(blurred).mean() < 0.2 * sharpness_of(pixels).mean()
     assert sharpness_of(np.full((31, 37, 3), 99, np.uint8)).max() < 1e-6
     half = pixels.copy()
@@ -155,7 +155,10 @@ def test_sharpness_of_one_bright_pixel_by_hand():
     shifted = [np.roll(padded, step, axis) for step in (-1, 1) for axis in (0, 1)]
     expected = ((4 * padded - sum(shifted)) ** 2).sum() / 25
     assert sharpness_of(pixels).sum() == pytest.approx(expected, rel=1e-5)
-    assert sharpness_of(np.zeros((3, 2, 3), np.uint8)).shape == (GRID, GRID)  # fewer pixels than cells
+    assert sharpness_of(np.zeros((3, 2, 3), np.uint8)).shape == (
+        SHARPNESS_CELLS,
+        SHARPNESS_CELLS,
+    )  # fewer pixels than cells
 
 
 def photograph(pixels: np.ndarray, taken: datetime | None = None) -> bytes:
@@ -178,7 +181,7 @@ def test_a_frame_is_scored_and_noted_in_one_reading(scorer):
     result = scorer(Frame.of(image_of(Counted(content))))
     assert len(reads) == 1
     row = row_of(result)
-    assert tuple(row) == tuple(TYPES)
+    assert tuple(row) == tuple(SORT_TYPES)
     assert {name: row[name] for name in COLUMNS} == scorer(content).row() | {"path": row["path"]}
     assert (row["taken"], row["camera"]) == ("2000-01-01T00:00:00", "Maker")
     assert len(row["hash"]) == 16
@@ -197,7 +200,7 @@ def made_row(path: str, score: float | None, number: int, **more: object) -> dic
     sharp = (
         {"sharpness": 4.0, "hash": f"{number:016x}", "colours": "80" * 32} if score is not None else {"error": "broken"}
     )
-    return dict.fromkeys(TYPES) | {"path": path, "score": score} | sharp | more
+    return dict.fromkeys(SORT_TYPES) | {"path": path, "score": score} | sharp | more
 
 
 def test_rows_are_ranked_by_score_and_say_why():

@@ -16,9 +16,9 @@ from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.config import ReportConfig
 from fusiqa.scoring import report as reporting
 from fusiqa.scoring.charts import bars, histogram, over_time
-from fusiqa.scoring.report import write_report
+from fusiqa.scoring.report import write_html_report
 from fusiqa.scoring.result import COLUMNS
-from fusiqa.scoring.table import TYPES, write_rows
+from fusiqa.scoring.table import SCORE_TYPES, write_rows
 
 MANY = 10_000
 EVIL = "<script>alert(1)</script> & \"'.png"
@@ -133,7 +133,7 @@ def test_a_page_of_somebody_else_is_not_replaced(made, tmp_path, capsys):
 
 
 def many_rows(count: int) -> list[dict]:
-    row = dict.fromkeys(TYPES) | {"spread": 1.0, "width": 4000, "height": 3000, "model": "gone@12345678"}
+    row = dict.fromkeys(SCORE_TYPES) | {"spread": 1.0, "width": 4000, "height": 3000, "model": "gone@12345678"}
     flaws = {f"flaw_{name}": 0.1 for name in ("noise", "compression", "blocks", "colour", "exposure", "sharpening")}
     return [
         row | flaws | {"path": f"holiday/IMG_{n:05}.jpg", "score": 100 * (n * 7919 % count) / count}
@@ -172,7 +172,7 @@ def test_ten_thousand_rows_stay_small_and_usable(tmp_path_factory, tmp_path):
 def test_a_page_of_more_rows_than_it_lists_has_the_worst_and_the_best(tmp_path, monkeypatch):
     monkeypatch.setattr(reporting, "ROWS_AT_MOST", 10)
     rows = many_rows(31)
-    write_report(rows, ReportConfig(tmp_path / "a.csv", progress=False, thumbnails=0))
+    write_html_report(rows, ReportConfig(tmp_path / "a.csv", progress=False, thumbnails=0))
     shown = [row["score"] for row in rows_in(tmp_path / "a.html")]
     ranked = sorted(row["score"] for row in rows)
     assert shown == ranked[:5] + ranked[-5:]

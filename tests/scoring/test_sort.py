@@ -19,7 +19,7 @@ from fusiqa.cli import SOME_UNREADABLE, USER_MISTAKE, main
 from fusiqa.config import ScoreRange, SortConfig
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.scoring import sort as sorting
-from fusiqa.scoring.burst import TYPES
+from fusiqa.scoring.burst import SORT_TYPES
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sort import NOT_WRITTEN, stars_of
 from fusiqa.scoring.table import read_rows
@@ -86,7 +86,7 @@ def test_bursts_go_to_a_table_a_sheet_and_links_and_no_image_changes(folder, mod
     before = files(folder)
     output, sheet, best = tmp_path / f"sorted{ending}", tmp_path / "sheet.png", tmp_path / "best"
     assert sort(folder, "--model", model, "--output", output, "--sheet", sheet, "--link", best) == 0
-    rows = list(read_rows(output, TYPES))
+    rows = list(read_rows(output, SORT_TYPES))
     assert sorted(map(sorted, bursts(rows))) == [["IMG_0.jpg", "IMG_1.jpg", "IMG_2.jpg"], *(
         [f"IMG_{3 * scene + frame}.jpg" for frame in range(3)] for scene in (1, 2)
     ), ["IMG_9.jpg"]]  # fmt: skip
@@ -118,7 +118,7 @@ def test_without_a_clock_the_hash_decides_and_a_clock_that_stands_does_no_harm(t
             photograph(tmp_path / f"{scene}{frame} still.jpg", scene, frame, clock=still)
     assert sort(tmp_path, "--model", model) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert tuple(rows[0]) == tuple(TYPES)
+    assert tuple(rows[0]) == tuple(SORT_TYPES)
     assert [{name[0] for name in burst} for burst in bursts(rows)] == [{"0"}, {"1"}, {"2"}]
     assert {row["taken"] for row in rows} == {"", "2000-01-01T00:00:00"}
 
@@ -142,13 +142,13 @@ def test_a_terminal_gets_the_bursts(folder, model, capsys, monkeypatch):
 def test_a_run_goes_on_and_groups_old_and_new_together(folder, model, tmp_path, capsys):
     output = tmp_path / "sorted.csv"
     assert sort(*sorted(folder.glob("*[0-4].jpg")), "--model", model, "--output", output) == 0
-    assert sorted(map(len, bursts(list(read_rows(output, TYPES))))) == [2, 3]
+    assert sorted(map(len, bursts(list(read_rows(output, SORT_TYPES))))) == [2, 3]
     capsys.readouterr()
     assert sort(folder, "--model", model, "--output", output) == USER_MISTAKE
     assert "add --resume to continue it" in capsys.readouterr().err
     assert sort(folder, "--model", model, "--output", output, "--resume") == 0
     assert "5 scored, 5 had a row already" in capsys.readouterr().err
-    assert sorted(map(len, bursts(list(read_rows(output, TYPES))))) == [1, 3, 3, 3]
+    assert sorted(map(len, bursts(list(read_rows(output, SORT_TYPES))))) == [1, 3, 3, 3]
     assert [path.name for path in tmp_path.glob("sorted*")] == ["sorted.csv"]
 
 
@@ -181,7 +181,7 @@ def ratings(folder: Path, pattern: str = "*.xmp") -> dict[str, str | None]:
 def test_sidecars_have_stars_labels_and_keywords(folder, model, tmp_path):
     output = tmp_path / "sorted.csv"
     assert sort(folder, "--model", model, "--output", output, "--xmp") == 0
-    rows = list(read_rows(output, TYPES))
+    rows = list(read_rows(output, SORT_TYPES))
     assert sorted(ratings(folder).values()) == ["1", "1", "2", "2", "3", "3", "4", "4", "5", "5"]
     by_score = sorted(rows, key=lambda row: row["score"])
     assert ratings(folder)[f"{Path(by_score[0]['path']).name}.xmp"] == "1"
@@ -213,7 +213,7 @@ def test_a_sidecar_that_cannot_be_written_costs_a_line_not_the_run(folder, model
     monkeypatch.setattr(sorting, "write_sidecar", read_only)
     output = tmp_path / "sorted.csv"
     assert sort(folder, "--model", model, "--output", output, "--xmp") == SOME_UNREADABLE
-    said = {Path(row["path"]).name: row["sidecar"] for row in read_rows(output, TYPES)}
+    said = {Path(row["path"]).name: row["sidecar"] for row in read_rows(output, SORT_TYPES)}
     assert said["IMG_0.jpg"].startswith(f"{NOT_WRITTEN}IMG_0.jpg.xmp is no XML in UTF-8")
     assert said["IMG_1.jpg"] == f"{NOT_WRITTEN}cannot be read (is a directory)"
     assert said["IMG_2.jpg"] == f"{NOT_WRITTEN}may not be read (permission denied)"
@@ -227,7 +227,7 @@ def test_images_that_would_share_a_sidecar_are_named(tmp_path, model, capsys):
         photograph(tmp_path / name, scene, 0)
     output = tmp_path / "sorted.jsonl"
     assert sort(tmp_path, "--model", model, "--output", output, "--xmp", "--xmp_name", "stem") == SOME_UNREADABLE
-    said = {Path(row["path"]).name: row["sidecar"] for row in read_rows(output, TYPES)}
+    said = {Path(row["path"]).name: row["sidecar"] for row in read_rows(output, SORT_TYPES)}
     assert said["a.jpg"] == f"{NOT_WRITTEN}a.xmp is of {tmp_path / 'a.png'} too"
     assert said["a.png"] == f"{NOT_WRITTEN}a.xmp is of {tmp_path / 'a.jpg'} too"
     assert said["b.jpg"] == "b.xmp"

@@ -24,7 +24,7 @@ from fusiqa.scoring.scorer import Scorer
 
 pytest.importorskip("fastapi")
 from fusiqa.scoring.web import connection
-from fusiqa.scoring.web.app import PAGES, make_app
+from fusiqa.scoring.web.app import ROUTES, make_app
 from fusiqa.scoring.web.queue import ScoringQueue
 
 LIMITS = ServeConfig(max_megabytes=0.2, max_megapixels=0.05, max_files=5)
@@ -331,7 +331,7 @@ def test_health(app):
     assert ask(app, "GET", "/health").json() == {"status": "ok", "waiting": 0}
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", ROUTES)
 def test_the_page_and_its_files_may_load_nothing_from_elsewhere(app, path):
     answer = ask(app, "GET", path)
     assert answer.status_code == 200

@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -25,13 +24,13 @@ from fusiqa.config.commands import LOOPBACK, ServeConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import size_of
 from fusiqa.scoring.inputs import ImageInput, printable
+from fusiqa.scoring.report import STATIC
 from fusiqa.scoring.result import Result
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.web.queue import BusyError, ScoringQueue
 from fusiqa.scoring.web.schema import ModelAnswer, Problem, ScoreAnswer, ScoresAnswer
 
-STATIC = Path(__file__).parent / "static"
-PAGES = {"/": "index.html", **{f"/{name}": name for name in ("page.js", "heat.js", "page.css", "icon.svg")}}
+ROUTES = {"/": "index.html", **{f"/{name}": name for name in ("page.js", "heat.js", "page.css", "icon.svg")}}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -87,7 +86,7 @@ def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for route, file in PAGES.items():
+    for route, file in ROUTES.items():
         answer = partial(FileResponse, STATIC / file, headers=HEADERS)
         app.add_route(route, lambda _, answer=answer: answer(), include_in_schema=False)  # type: ignore[misc]
     add_api(app, queue, config)

@@ -11,7 +11,7 @@ from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.result import Result
 from fusiqa.scoring.scorer import Prepared, Scorer
 
-READERS = 2
+READING_THREADS = 2
 READY_AT_MOST = 16  # decoded images in memory
 
 
@@ -32,7 +32,7 @@ class ScoringQueue:
         self.closed = False
         self._room = asyncio.Semaphore(READY_AT_MOST)
         self._ready: deque[tuple[Prepared, Future[Result]]] = deque()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="reader")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
 
     async def score(self, images: Sequence[ImageInput]) -> list[Result]:
