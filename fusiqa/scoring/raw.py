@@ -46,7 +46,7 @@ def preview_of(content: bytes) -> Preview:
         said = b" ".join(each for each in error.args if isinstance(each, bytes)).decode() or str(error)
         raise FusiqaError(f"a raw file without a preview that can be read ({said.lower()})") from error
     if preview.format == rawpy.ThumbFormat.JPEG:
-        return Preview(preview.data, orientation)
+        return Preview(bytes(preview.data), orientation)
     Image.fromarray(np.asarray(preview.data)).save(file := BytesIO(), "PPM")
     return Preview(file.getvalue(), orientation)
 
