@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from PIL import ExifTags
 
-from fusiqa.scoring.image import opened
+from fusiqa.scoring.image import HEIC, opened
 from fusiqa.scoring.raw import is_raw, tags_in_raw
 
 TIMES = (  # each with its fractions of a second; the time of the last change says nothing of when it was taken
     (ExifTags.Base.DateTimeOriginal, ExifTags.Base.SubsecTimeOriginal),
     (ExifTags.Base.DateTimeDigitized, ExifTags.Base.SubsecTimeDigitized),
 )
-BEGIN = 2**20  # bytes of a file in which cameras write what they have to say
+BEGIN = 2**18  # bytes of a file in which cameras write what they have to say, but for HEIC
 CAMERA = (ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.BodySerialNumber)
 
 
@@ -41,11 +41,12 @@ def taking_of(content: bytes) -> Taking:
 
 
 def taking_in(path: str) -> Taking:
-    """The same of a file, of which the begin is read."""
+    """The same of a file, of which only the beginning is read where that is enough."""
     if not os.path.isfile(path):
         return Taking()
     with suppress(OSError), open(path, "rb") as file:
-        return taking_of(file.read(BEGIN))
+        content = file.read(BEGIN)
+        return taking_of(content + file.read() if HEIC.match(content) else content)
     return Taking()
 
 

@@ -26,10 +26,9 @@ from fusiqa.progress import progress_bar
 from fusiqa.scoring import burst, table
 from fusiqa.scoring.charts import bars, histogram, over_time
 from fusiqa.scoring.exif import taking_in
-from fusiqa.scoring.image import Resize
-from fusiqa.scoring.inputs import file_image
 from fusiqa.scoring.result import FLAW_COLUMNS, FLAW_WORDS, LIKELY, Result, described, overlay, word_of
 from fusiqa.scoring.scorer import Scorer
+from fusiqa.scoring.sheet import thumbnail
 from fusiqa.scoring.table import Row
 
 STATIC = Path(__file__).parent / "web" / "static"
@@ -127,19 +126,8 @@ def _records(rows: Sequence[Row], config: ReportConfig, bar: Any) -> list[dict[s
 
 
 def _thumbnail(row: Row) -> str | None:
-    picture = _picture(row["path"], THUMBNAIL) if row["score"] is not None else None
+    picture = thumbnail(row["path"], THUMBNAIL) if row["score"] is not None else None
     return _as_data(picture) if picture else None
-
-
-def _picture(path: str, longest: int) -> Image.Image | None:
-    """A small version of an image; None where it can no longer be read."""
-    try:
-        pixels = file_image(path).resized(Resize(short_side=longest, reduced=True)).pixels
-    except FusiqaError:
-        return None
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    return picture
 
 
 def _as_data(picture: Image.Image) -> str:
@@ -181,7 +169,7 @@ def _cards(rows: Sequence[Row], scorer: Scorer | None) -> str:
 
 
 def _card(row: Row, result: Result | None) -> str:
-    picture = _picture(row["path"], CARD)
+    picture = thumbnail(row["path"], CARD)
     name = escape(row["path"])
     if picture is None:
         images = '<p class="gone">no longer to be read</p>'

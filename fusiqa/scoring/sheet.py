@@ -95,12 +95,20 @@ def draw_worst_and_best(rows: Iterable[dict[str, Any]], path: Path, *, score_ran
 def _shown(row: dict[str, Any]) -> Shown:
     weights, flaws = weights_in(row), described(row)
     more = f"  {flaws}" if flaws else f"  scales {weights}" if weights else ""
-    return Shown(thumbnail(row["path"]), [row["path"], f"{row['score']:.4g}{more}"])
+    return Shown(cell_of(row["path"]), [row["path"], f"{row['score']:.4g}{more}"])
 
 
-def thumbnail(path: str) -> np.ndarray:
-    """A small version of an image in a file; a grey square where it can no longer be read."""
+def cell_of(path: str) -> Pixels:
+    """An image in a file, small enough for a cell; a grey square where it can no longer be read."""
+    picture = thumbnail(path, CELL)
+    return np.full((CELL, CELL, 3), MISSING, np.uint8) if picture is None else np.asarray(picture)
+
+
+def thumbnail(path: str, longest: int) -> Image.Image | None:
+    """An image in a file, its longer side at most so many pixels; None where it can no longer be read."""
     try:
-        return file_image(path).resized(Resize(short_side=CELL, reduced=True)).pixels
+        picture = Image.fromarray(file_image(path).resized(Resize(short_side=longest, reduced=True)).pixels)
     except FusiqaError:
-        return np.full((CELL, CELL, 3), MISSING, np.uint8)
+        return None
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return picture

@@ -19,11 +19,10 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import check_output, claim
 from fusiqa.scoring.batch import say_counts, scored
 from fusiqa.scoring.burst import SORT_TYPES, Frame, Limits, grouped, row_of
-from fusiqa.scoring.image import reason_of
 from fusiqa.scoring.raw import RAW_ENDINGS
 from fusiqa.scoring.result import FLAW_COLUMNS, LIKELY
 from fusiqa.scoring.scorer import Scorer
-from fusiqa.scoring.sheet import Shown, contact_sheet, thumbnail
+from fusiqa.scoring.sheet import Shown, cell_of, contact_sheet
 from fusiqa.scoring.table import Row, read_rows, recording, row_writer, write_rows
 from fusiqa.scoring.xmp import Marks, sidecar_of, write_sidecar
 
@@ -90,8 +89,10 @@ def _write_sidecars(rows: Sequence[Row], config: SortConfig, score_range: ScoreR
         try:
             kept = write_sidecar(image, marks, naming=config.xmp_name, overwrite_ratings=config.overwrite_ratings)
             row["sidecar"] = f"{path.name}; {kept}" if kept else path.name
-        except (FusiqaError, OSError) as reason:
-            row["sidecar"] = f"{NOT_WRITTEN}{reason_of(reason)}"
+        except FusiqaError as reason:
+            row["sidecar"] = f"{NOT_WRITTEN}{reason}"
+        except OSError as reason:
+            row["sidecar"] = f"{NOT_WRITTEN}{path.name}: {(reason.strerror or str(reason)).lower()}"
 
 
 def _owners(rows: Sequence[Row], config: SortConfig) -> dict[str, str]:
@@ -180,7 +181,7 @@ def draw_bursts(rows: Sequence[Row], path: Path) -> int:
     shown: list[Shown | None] = []
     for burst in bursts[:SHEET_BURSTS]:
         some = burst[:SHEET_EACH]
-        shown += [Shown(thumbnail(row["path"]), [row["path"], _caption(row, burst)], row["rank"] == 1) for row in some]
+        shown += [Shown(cell_of(row["path"]), [row["path"], _caption(row, burst)], row["rank"] == 1) for row in some]
         shown += [None] * (-len(some) % columns)
     if shown:
         title = f"{min(SHEET_BURSTS, len(bursts))} of {len(bursts):,} bursts, the best of each framed"
@@ -199,8 +200,8 @@ def link_best(rows: Iterable[Row], folder: Path) -> int:
             earlier.unlink()
     count = 0
     for row in rows:
-        if row["rank"] == 1:
-            image, number = Path(row["path"]), 1
+        image, number = Path(row["path"]), 1
+        if row["rank"] == 1 and image.exists():
             link = folder / image.name
             while os.path.lexists(link):
                 number += 1

@@ -5,14 +5,15 @@ from PIL import ExifTags, Image
 from raw_files import jpeg
 from tiny_models import noise
 
+from fusiqa.scoring import exif
 from fusiqa.scoring.exif import taking_of
 
 
 def photograph(**tags: str) -> bytes:
-    exif = Image.Exif()
+    said = Image.Exif()
     for name, value in tags.items():
-        exif[ExifTags.Base[name]] = value
-    return jpeg(noise(30, 40), exif=exif)
+        said[ExifTags.Base[name]] = value
+    return jpeg(noise(30, 40), exif=said)
 
 
 def test_the_time_of_taking_is_the_cameras_clock_not_the_last_change():
@@ -31,3 +32,14 @@ def test_the_camera_is_its_make_model_and_number():
     assert taking_of(photograph(Make="Maker\0", Model=" One  Two ", BodySerialNumber="77")).camera == "Maker One Two 77"
     assert taking_of(photograph()).camera == ""
     assert taking_of(b"no image") == (None, "")
+
+
+def test_of_a_long_file_only_the_beginning_is_read_but_of_heic(tmp_path, monkeypatch):
+    jpeg, heic = photograph(Make="Maker") + bytes(999), b"\0\0\0\x18ftypheic" + bytes(999)
+    for name, content in (("a.jpg", jpeg), ("a.heic", heic)):
+        (tmp_path / name).write_bytes(content)
+    assert exif.taking_in(str(tmp_path / "a.jpg")) == (None, "Maker")
+    assert exif.taking_in(str(tmp_path)) == exif.taking_in("gone.jpg") == (None, "")
+    monkeypatch.setattr(exif, "BEGIN", 100)
+    monkeypatch.setattr(exif, "taking_of", len)
+    assert [exif.taking_in(str(tmp_path / name)) for name in ("a.jpg", "a.heic")] == [100, len(heic)]
