@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fusiqa.config import ModelConfig
-    from fusiqa.errors import FusiqaError
-    from fusiqa.models.quality import QualityModel, build_model
-    from fusiqa.scoring.loss import QualityLoss
-    from fusiqa.scoring.metric import QualityMetric
-    from fusiqa.scoring.models import list_models
-    from fusiqa.scoring.result import Result
-    from fusiqa.scoring.scorer import Scorer
-    from fusiqa.stats.metrics import measure, plcc, srcc
+    from fusiqa.config import ModelConfig as ModelConfig
+    from fusiqa.errors import FusiqaError as FusiqaError
+    from fusiqa.models.quality import QualityModel as QualityModel
+    from fusiqa.models.quality import build_model as build_model
+    from fusiqa.scoring.loss import QualityLoss as QualityLoss
+    from fusiqa.scoring.metric import QualityMetric as QualityMetric
+    from fusiqa.scoring.models import list_models as list_models
+    from fusiqa.scoring.result import Result as Result
+    from fusiqa.scoring.scorer import Scorer as Scorer
+    from fusiqa.stats.metrics import measure as measure
+    from fusiqa.stats.metrics import plcc as plcc
+    from fusiqa.stats.metrics import srcc as srcc
 
 HOMES = {
     "FusiqaError": "fusiqa.errors",
@@ -39,20 +42,7 @@ HOMES = {
     "srcc": "fusiqa.stats.metrics",
 }
 
-__all__ = [
-    "FusiqaError",
-    "ModelConfig",
-    "QualityLoss",
-    "QualityMetric",
-    "QualityModel",
-    "Result",
-    "Scorer",
-    "build_model",
-    "list_models",
-    "measure",
-    "plcc",
-    "srcc",
-]
+__all__ = list(HOMES)
 
 
 def __getattr__(name: str) -> Any:

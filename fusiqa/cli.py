@@ -29,6 +29,7 @@ INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143
 HELP = {"-h", "--help"}
 EXTRAS = {  # what installs a package that a command needs and the core does not have
     **dict.fromkeys(("torch", "timm", "safetensors", "huggingface_hub", "onnx", "onnxscript", "torchmetrics"), "torch"),
+    **dict.fromkeys(("fastapi", "prometheus_client", "starlette", "uvicorn"), "serve"),
     **dict.fromkeys(("pandas", "scipy", "lightning", "matplotlib", "statsmodels", "openpyxl"), "train"),
 }
 
@@ -39,14 +40,11 @@ def lazily(path: str) -> Callable[..., Any]:
     return lambda *given, **named: getattr(import_module(module), name)(*given, **named)
 
 
-def score(config: commands.ScoreConfig) -> None:
-    engine = "cluster.score_on_cluster" if config.engine == "ray" else "batch.score_images"
-    if lazily(f"fusiqa.scoring.{engine}")(config):
-        sys.exit(SOME_UNREADABLE)
-
-
-def sort(config: commands.SortConfig) -> None:
-    if lazily("fusiqa.scoring.sort.sort_images")(config):
+def make_table(config: commands.TableSettings) -> None:
+    name = "sort.sort_images" if isinstance(config, commands.SortConfig) else "batch.score_images"
+    if isinstance(config, commands.ScoreConfig) and config.engine == "ray":
+        name = "cluster.score_on_cluster"
+    if lazily(f"fusiqa.scoring.{name}")(config):
         sys.exit(SOME_UNREADABLE)
 
 
@@ -79,10 +77,10 @@ def download_data(config: commands.DataDownloadConfig) -> None:
 
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
-    "score": (commands.ScoreConfig, score),
-    "sort": (commands.SortConfig, sort),
+    "score": (commands.ScoreConfig, make_table),
+    "sort": (commands.SortConfig, make_table),
     "report": (commands.ReportConfig, lazily("fusiqa.scoring.report.report")),
-    "serve": (commands.ServeConfig, lazily("fusiqa.scoring.web.server.serve")),
+    "serve": (commands.ServeConfig, lazily("fusiqa.scoring.web.app.serve")),
     "export": (commands.ExportConfig, write_export),
     "train": (TrainConfig, lazily("fusiqa.runs.train.train")),
     "evaluate": (commands.EvaluateConfig, lazily("fusiqa.runs.evaluate.evaluate")),

@@ -11,6 +11,7 @@ from fusiqa.config.commands import (
     ScoreConfig,
     ServeConfig,
     SortConfig,
+    TableSettings,
 )
 from fusiqa.config.model import FUSIONS, ModelConfig, NetworkSettings, ScaleWeighing, ScoreRange
 from fusiqa.config.train import DataSettings, OptimiserSettings, RunSettings, TrainConfig

@@ -35,8 +35,8 @@ def has(path: str | Path | None, endings: str) -> bool:
 
 
 @dataclass(frozen=True)
-class ScoreConfig(Settings):
-    """Score images: files, folders and what is below them, patterns, or a list on standard input."""
+class TableSettings(Settings):
+    """What commands that make a table of images have in common."""
 
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Files, folders, patterns such as 'holiday/**/*.jpg', or - for a list on standard input: one path a line, or each
@@ -44,49 +44,24 @@ class ScoreConfig(Settings):
     # common
     model: Model = None
     output: str | None = None
-    """Table to write, row by row: .csv, .jsonl or .parquet; by default the terminal, or CSV to a pipe. With --engine
-    ray a folder or URL for Parquet files."""
+    """Table to write: .csv, .jsonl or .parquet; by default the terminal, or CSV to a pipe."""
     device: Device = "auto"
     # output
-    resume: Annotated[bool, "Continue --output: images that have a row are skipped."] = False
-    overwrite: Annotated[bool, "Replace an earlier --output, --sheet and --report."] = False
-    sheet: Annotated[Path | None, "Picture to draw (.png or .jpg) of the worst and best images."] = None
-    report: Annotated[Path | None, "Page to write (.html): histogram, worst and best, flaws, all rows."] = None
-    # selection
-    top: Annotated[int | None, COUNT, "Keep this many of the best, best first."] = None
-    bottom: Annotated[int | None, COUNT, "Keep this many of the worst, worst first."] = None
-    below: Annotated[float | None, "Keep scores below this."] = None
-    above: Annotated[float | None, "Keep scores above this."] = None
-    sort: Literal["given", "worst", "best", "path"] = "given"
-    """Order of the rows: as given, worst first, best first, or by path."""
+    resume: Annotated[bool, "Continue --output: images that have a row are not scored again."] = False
+    overwrite: Annotated[bool, "Replace earlier outputs of these names."] = False
+    sheet: Path | None = None
     # computing
     backend: Backend = "auto"
     readers: Annotated[int, COUNT, "Threads that decode images while the network computes."] = 2
-    windows: bool = False
-    """With a model of whole images, fill the column spread too, from windows of each image: half as much work again."""
-    engine: Literal["local", "ray"] = "local"
-    """ray is Ray Data on this machine or a cluster ($RAY_ADDRESS): also reads URLs such as s3://bucket/folder, and
-    Parquet files with a column path or bytes."""
-    workers: Annotated[int | None, COUNT, "Processes of --engine ray; by default one per GPU, or per two cores."] = None
     progress: Progress = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        cluster, file = self.engine == "ray", self.output is not None and self.engine == "local"
         refuse(
-            (not self.paths, "nothing to score: give files, folders, or - for a list on standard input"),
+            (not self.paths, "no images: give files, folders, or - for a list on standard input"),
             (self.resume and self.output is None, "`resume` needs the table to continue: add `output` FILE"),
             (self.resume and self.overwrite, "`resume` and `overwrite` exclude each other"),
-            (self.top and self.bottom, "`top` and `bottom` exclude each other; `sheet` draws both ends"),
-            (self.sort != "given" and (self.top or self.bottom), "`sort` has no effect with `top` or `bottom`"),
             (self.sheet and not has(self.sheet, PICTURES), f"`sheet` must end in {PICTURES}, got {self.sheet}"),
-            (file and not has(self.output, TABLES), f"`output` must end in {TABLES}, got {self.output}"),
-            (cluster and self.output is None, "`engine` ray writes Parquet files: add `output` FOLDER"),
-            (cluster and (self.chooses or self.drawn), "`engine` ray writes every row: select from its Parquet files"),
-            (
-                self.report and not has(self.report, HTML),
-                f"`report` must end in {HTML}, got {self.report}",
-            ),
         )
 
     @property
@@ -97,11 +72,54 @@ class ScoreConfig(Settings):
     @property
     def leaves_out(self) -> bool:
         """Whether some rows are left out."""
+        return False
+
+
+@dataclass(frozen=True)
+class ScoreConfig(TableSettings):
+    """Score images: files, folders and what is below them, patterns, or a list on standard input."""
+
+    output: str | None = None
+    """Table to write, row by row: .csv, .jsonl or .parquet; by default the terminal, or CSV to a pipe. With --engine
+    ray a folder or URL for Parquet files."""
+    sheet: Annotated[Path | None, "Picture to draw (.png or .jpg) of the worst and best images."] = None
+    # output
+    report: Annotated[Path | None, "Page to write (.html): histogram, worst and best, flaws, all rows."] = None
+    # selection
+    top: Annotated[int | None, COUNT, "Keep this many of the best, best first."] = None
+    bottom: Annotated[int | None, COUNT, "Keep this many of the worst, worst first."] = None
+    below: Annotated[float | None, "Keep scores below this."] = None
+    above: Annotated[float | None, "Keep scores above this."] = None
+    sort: Literal["given", "worst", "best", "path"] = "given"
+    """Order of the rows: as given, worst first, best first, or by path."""
+    # computing
+    windows: bool = False
+    """With a model of whole images, fill the column spread too, from windows of each image: half as much work again."""
+    engine: Literal["local", "ray"] = "local"
+    """ray is Ray Data on this machine or a cluster ($RAY_ADDRESS): also reads URLs such as s3://bucket/folder, and
+    Parquet files with a column path or bytes."""
+    workers: Annotated[int | None, COUNT, "Processes of --engine ray; by default one per GPU, or per two cores."] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        cluster, file = self.engine == "ray", self.output is not None and self.engine == "local"
+        refuse(
+            (self.top and self.bottom, "`top` and `bottom` exclude each other; `sheet` draws both ends"),
+            (self.sort != "given" and (self.top or self.bottom), "`sort` has no effect with `top` or `bottom`"),
+            (file and not has(self.output, TABLES), f"`output` must end in {TABLES}, got {self.output}"),
+            (cluster and self.output is None, "`engine` ray writes Parquet files: add `output` FOLDER"),
+            (cluster and (self.chooses or self.drawn), "`engine` ray writes every row: select from its Parquet files"),
+            (self.report and not has(self.report, HTML), f"`report` must end in {HTML}, got {self.report}"),
+        )
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether some rows are left out."""
         return any(limit is not None for limit in (self.below, self.above, self.top, self.bottom))
 
     @property
     def drawn(self) -> list[Path]:
-        """What is made of the rows at the end, for people to look at."""
+        """The files that show the rows at the end: sheet and report."""
         return [path for path in (self.sheet, self.report) if path is not None]
 
     @property
@@ -111,17 +129,11 @@ class ScoreConfig(Settings):
 
 
 @dataclass(frozen=True)
-class SortConfig(Settings):
+class SortConfig(TableSettings):
     """Group photographs of one scene and find the best of each burst; no image is changed, moved or deleted."""
 
-    paths: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Files, folders, patterns such as 'holiday/**/*.jpg', or - for a list on standard input."""
-    # output
-    output: str | None = None
-    """Table to write: .csv, .jsonl or .parquet; by default the terminal, or CSV to a pipe."""
-    resume: Annotated[bool, "Continue --output: images that have a row are not scored again."] = False
-    overwrite: Annotated[bool, "Replace an earlier --output and --sheet."] = False
     sheet: Annotated[Path | None, "Picture to draw (.png or .jpg) of the bursts, the best of each framed."] = None
+    # output
     link: Annotated[Path | None, "Folder for links to the best image of each group; earlier links are replaced."] = None
     # bursts
     distance: Annotated[int, Bounds(at_least=0, below=33)] = 10
@@ -139,36 +151,16 @@ class SortConfig(Settings):
     star_limits: Annotated[tuple[float, ...], Bounds()] = ()
     """Four scores from which an image has 2, 3, 4 and 5 stars; by default the fifths of the score range."""
     overwrite_ratings: Annotated[bool, "Replace ratings and labels that a person gave too."] = False
-    # computing
-    model: Model = None
-    device: Device = "auto"
-    backend: Backend = "auto"
-    readers: Annotated[int, COUNT, "Threads that decode images while the network computes."] = 2
-    progress: Progress = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         stars = self.star_limits
         refuse(
-            (not self.paths, "nothing to sort: give files, folders, or - for a list on standard input"),
-            (self.resume and self.output is None, "`resume` needs the table to continue: add `output` FILE"),
-            (self.resume and self.overwrite, "`resume` and `overwrite` exclude each other"),
-            (self.sheet and not has(self.sheet, PICTURES), f"`sheet` must end in {PICTURES}, got {self.sheet}"),
             (self.output and not has(self.output, TABLES), f"`output` must end in {TABLES}, got {self.output}"),
             (stars and self.stars == "quantile", "`star_limits` has no effect without `stars` limits"),
             (stars and len(stars) != 4, f"`star_limits` must be four scores, got {len(stars)}"),
             (list(stars) != sorted(stars), f"`star_limits` must ascend, got {' '.join(map(str, stars))}"),
         )
-
-    @property
-    def table(self) -> Path:
-        """The output as a file, where there is one."""
-        return Path(self.output or "")
-
-    @property
-    def leaves_out(self) -> bool:
-        """Whether some rows are left out: never."""
-        return False
 
 
 @dataclass(frozen=True)
@@ -186,9 +178,7 @@ class ReportConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse(
-            (not has(self.file, HTML), f"`output` must end in {HTML}, got {self.output}"),
-        )
+        refuse((not has(self.file, HTML), f"`output` must end in {HTML}, got {self.output}"))
 
     @property
     def file(self) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fusiqa.config import ReportConfig, ScoreConfig, ScoreRange, SortConfig
+from fusiqa.config import ReportConfig, ScoreConfig, ScoreRange, TableSettings
 from fusiqa.io import check_output
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.inputs import STANDARD_INPUT, ImageInput, walk
@@ -50,7 +50,7 @@ def score_images(config: ScoreConfig) -> int:
 
 def scored(
     scorer: Scorer,
-    config: ScoreConfig | SortConfig,
+    config: TableSettings,
     counts: Counter[str],
     *,
     done: Collection[str] = (),

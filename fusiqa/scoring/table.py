@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fusiqa.config import ScoreConfig, SortConfig
+from fusiqa.config import ScoreConfig, TableSettings
 from fusiqa.errors import FusiqaError, needing
 from fusiqa.io import check_output, hold, write_atomically
 from fusiqa.scoring.result import COLUMNS, FLAW_COLUMNS, SCALE_COLUMNS
@@ -45,7 +45,7 @@ class Record(NamedTuple):
 
 @contextmanager
 def recording(
-    config: ScoreConfig | SortConfig,
+    config: TableSettings,
     *,
     model: str,
     types: Types = SCORE_TYPES,
@@ -79,7 +79,7 @@ def recording(
             path.unlink()
 
 
-def _earlier(record: Path, config: ScoreConfig | SortConfig, model: str, types: Types) -> tuple[set[str], int]:
+def _earlier(record: Path, config: TableSettings, model: str, types: Types) -> tuple[set[str], int]:
     """Paths that have a row already, and how many of those have no score; the record then holds those rows."""
     found = [path for path in dict.fromkeys((record, config.table)) if path.exists()]
     how = "`resume` to continue it, or `overwrite` to discard it"

@@ -1,9 +1,11 @@
-"""The web application: the API, the page, health and metrics, around one scorer."""
+"""`fusiqa serve`: the API, the page, health and metrics, around one scorer."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,6 +13,7 @@ from time import monotonic
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -27,6 +30,7 @@ from fusiqa.scoring.inputs import ImageInput, printable
 from fusiqa.scoring.report import STATIC
 from fusiqa.scoring.result import Result
 from fusiqa.scoring.scorer import Scorer
+from fusiqa.scoring.web.connection import Connection
 from fusiqa.scoring.web.queue import BusyError, ScoringQueue
 from fusiqa.scoring.web.schema import ModelAnswer, Problem, ScoreAnswer, ScoresAnswer
 
@@ -67,6 +71,32 @@ FORM_SCHEMA = {
         }
     },
 }  # fmt: skip
+
+
+def serve(config: ServeConfig) -> None:
+    """Serve until interrupted; requests in progress are then answered before it ends.
+
+    Raises FusiqaError: no model, or an address in use.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+        listener.listen(128)
+    except OSError as reason:
+        listener.close()
+        where = f"{config.host}:{config.port}: {reason.strerror}"
+        raise FusiqaError(f"cannot listen on {where}; try another `port` or `host`") from reason
+    app = make_app(Scorer(config.model, device=config.device, backend=config.backend, windows=True), config)
+    if not config.is_local:
+        print(f"warning: anyone who can reach {config.host} can use this server; it has no password", file=sys.stderr)
+    host, port = ("127.0.0.1" if config.host in LOOPBACK else config.host), listener.getsockname()[1]
+    print(f"fusiqa is at http://{host}:{port} (Ctrl-C ends it)", flush=True)
+    last_seconds = round(2 * config.timeout_seconds) + 1  # to read a request, and to score it
+    settings = uvicorn.Config(
+        app, http=Connection, log_level="warning", timeout_graceful_shutdown=last_seconds, server_header=False
+    )
+    uvicorn.Server(settings).run(sockets=[listener])
 
 
 def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
