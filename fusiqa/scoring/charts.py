@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 HISTOGRAM_BARS, WINDOW, POINTS = 20, 31, 600  # bars; images of a running median; most points that are drawn
-NARROW, WIDE = 640, 1000  # widths of charts, in their own units
-HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 220, 48, 12, 14, 34  # of a chart, and its margins
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 240, 56, 12, 20, 40  # of a chart and its margins, in its own units
 TICKS = 5
 
 
@@ -18,7 +17,7 @@ def histogram(scores: Float[np.ndarray, " images"], low: float, high: float) -> 
     """How many scores lie in each twentieth of a range; those outside count at its ends."""
     counts, edges = np.histogram(scores.clip(low, high), HISTOGRAM_BARS, (low, high if high > low else low + 1))
     top = counts.max()
-    step = (NARROW - LEFT - RIGHT) / HISTOGRAM_BARS
+    step = (WIDTH - LEFT - RIGHT) / HISTOGRAM_BARS
     parts = []
     for place, count in enumerate(counts.tolist()):
         tall = (HEIGHT - TOP - BOTTOM) * count / top
@@ -30,7 +29,7 @@ def histogram(scores: Float[np.ndarray, " images"], low: float, high: float) -> 
     ticks = [(place / (TICKS - 1), f"{low + (high - low) * place / (TICKS - 1):.3g}") for place in range(TICKS)]
     fullest = int(counts.argmax())
     label = f"Histogram of {len(scores):,} scores; most, {top:,}, from {edges[fullest]:.3g} to {edges[fullest + 1]:.3g}"
-    return _chart(NARROW, parts, ticks, [(0.0, "0"), (1.0, f"{top:,}")], label)
+    return _chart(parts, ticks, [(0.0, "0"), (1.0, f"{top:,}")], label)
 
 
 def over_time(times: Sequence[tuple[str, float]], low: float, high: float) -> str:
@@ -44,7 +43,7 @@ def over_time(times: Sequence[tuple[str, float]], low: float, high: float) -> st
     places = np.arange(len(unit)) / max(1, len(unit) - 1)
     parts = []
     for place in np.linspace(0, len(unit) - 1, min(len(unit), POINTS)).astype(int):
-        where = f'cx="{_across(places[place], WIDE):.1f}" cy="{_down(unit[place]):.1f}"'
+        where = f'cx="{_across(places[place]):.1f}" cy="{_down(unit[place]):.1f}"'
         parts.append(
             f'<circle class="point" {where} r="2.5"><title>{ordered[place][0]}: {scores[place]:.3g}</title></circle>'
         )
@@ -52,7 +51,7 @@ def over_time(times: Sequence[tuple[str, float]], low: float, high: float) -> st
     steps = np.linspace(0, len(unit) - 1, min(len(unit), POINTS // 2)).astype(int)
     medians = [np.median(unit[max(0, step - half) : step + half + 1]) for step in steps]
     line = " ".join(
-        f"{_across(places[step], WIDE):.1f},{_down(value):.1f}" for step, value in zip(steps, medians, strict=True)
+        f"{_across(places[step]):.1f},{_down(value):.1f}" for step, value in zip(steps, medians, strict=True)
     )
     parts.append(f'<polyline class="line" points="{line}"/>')
     dates = [round(fraction * (len(ordered) - 1)) for fraction in np.linspace(0, 1, min(4, len(ordered)))]
@@ -60,9 +59,7 @@ def over_time(times: Sequence[tuple[str, float]], low: float, high: float) -> st
     label = (
         f"Scores of {len(ordered):,} images in the order they were taken, {ordered[0][0][:10]} to {ordered[-1][0][:10]}"
     )
-    return _chart(
-        WIDE, parts, ticks, [(0.0, f"{low:.3g}"), (0.5, f"{(low + high) / 2:.3g}"), (1.0, f"{high:.3g}")], label
-    )
+    return _chart(parts, ticks, [(0.0, f"{low:.3g}"), (0.5, f"{(low + high) / 2:.3g}"), (1.0, f"{high:.3g}")], label)
 
 
 def bars(counts: Sequence[tuple[str, int]], total: int) -> str:
@@ -75,8 +72,8 @@ def bars(counts: Sequence[tuple[str, int]], total: int) -> str:
     return f'<ul class="bars">{"".join(lines)}</ul>'
 
 
-def _across(fraction: float, width: int) -> float:
-    return LEFT + (width - LEFT - RIGHT) * fraction
+def _across(fraction: float) -> float:
+    return LEFT + (WIDTH - LEFT - RIGHT) * fraction
 
 
 def _down(fraction: float) -> float:
@@ -84,16 +81,16 @@ def _down(fraction: float) -> float:
 
 
 def _chart(
-    width: int, parts: Sequence[str], across: Sequence[tuple[float, str]], down: Sequence[tuple[float, str]], label: str
+    parts: Sequence[str], across: Sequence[tuple[float, str]], down: Sequence[tuple[float, str]], label: str
 ) -> str:
     """An SVG with its axes: fractions of an axis with their labels."""
     lines = [
-        f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{_down(y):.1f}" y2="{_down(y):.1f}"/>'
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{_down(y):.1f}" y2="{_down(y):.1f}"/>'
         for y, _ in down
     ]
     words = [f'<text x="{LEFT - 6}" y="{_down(y) + 4:.1f}" text-anchor="end">{text}</text>' for y, text in down]
     for place, (x, text) in enumerate(across):
         anchor = "start" if place == 0 else "end" if place == len(across) - 1 else "middle"
-        words.append(f'<text x="{_across(x, width):.1f}" y="{HEIGHT - 12}" text-anchor="{anchor}">{text}</text>')
+        words.append(f'<text x="{_across(x):.1f}" y="{HEIGHT - 12}" text-anchor="{anchor}">{text}</text>')
     inside = "".join((*lines, *parts, *words))
-    return f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {width} {HEIGHT}">{inside}</svg>'
+    return f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {WIDTH} {HEIGHT}">{inside}</svg>'
