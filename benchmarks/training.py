@@ -20,8 +20,8 @@ import fusiqa
 from fusiqa.config import FUSIONS, ModelConfig, NetworkSettings, OptimiserSettings
 from fusiqa.machine import prepare_cpu
 from fusiqa.models.quality import Prediction, QualityModel
-from fusiqa.training.fit import loss_of
 from fusiqa.training.frozen import pack, score_packed
+from fusiqa.training.loss import TrainingLoss
 from fusiqa.training.recipe import choose_hyperparameters, choose_precision, create_optimizer
 
 
@@ -47,13 +47,14 @@ def images_per_second(model: QualityModel, predict: Callable[[], Prediction], ba
     chosen = choose_hyperparameters(NetworkSettings(settings.backbone), optimiser)
     optimizer = create_optimizer(model, chosen, optimiser.weight_decay, fused=True)
     mos = torch.rand(batch) * model.config.score_range.width + model.config.score_range.low
+    loss_of, sets = TrainingLoss(model.config.score_range), torch.zeros(batch, dtype=torch.long)
     bf16 = choose_precision("auto", "cpu", frozen=False) == "bf16"
     seconds = []
     for _ in range(settings.steps + 1):
         started = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             prediction = predict()
-        loss, _ = loss_of(prediction, mos, model.config.score_range, entropy_weight=0.0)
+        loss, _ = loss_of(prediction, mos, sets)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from fusiqa.config.checks import COUNT, NOT_NEGATIVE, POSITIVE, SEED, Bounds, Device, Progress, Settings, refuse
-from fusiqa.config.train import TrainConfig
+from fusiqa.config.train import DISTORTED, TrainConfig
 
 LEVEL = Bounds(at_least=1, below=6)
 # Fields of several commands, with what they do.
@@ -26,7 +26,6 @@ Model = Annotated[
 ModelArgument = Annotated[Path, tyro.conf.Positional, "A run folder, or a model.safetensors; also as --model MODEL."]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TABLES, PICTURES, EXPORTS, HTML = ".csv, .jsonl, .parquet", ".png, .jpg, .jpeg", ".onnx or .pt2", ".html, .htm"
-DISTORTED = "distorted"  # the data set of sharp images that `evaluate` distorts itself
 
 
 def has(path: str | Path | None, endings: str) -> bool:

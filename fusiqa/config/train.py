@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, SEED, Device, Progress, Settings
+from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SEED, Device, Progress, Settings, refuse
 from fusiqa.config.model import NetworkSettings
 from fusiqa.errors import FusiqaError
 
+DISTORTED = "distorted"  # the data set that is made of a folder of sharp images
 FLAT = tyro.conf.arg(name="")  # --epochs, not --optimiser.epochs
 
 
@@ -22,19 +23,24 @@ FLAT = tyro.conf.arg(name="")  # --epochs, not --optimiser.epochs
 class DataSettings(Settings):
     """What a run is trained and tested on, and how its images are read."""
 
-    dataset: str = "synthetic"
-    """Name (`fusiqa data list`), or a CSV, Excel or Parquet file with the columns image and mos."""
-    data_dir: Path | None = None
-    """Folder of the data set; by default $FUSIQA_DATA/<name> or ./data/<name>, for a table its own folder."""
+    dataset: str | tuple[str, ...] = "synthetic"
+    """Name (`fusiqa data list`), or a CSV, Excel or Parquet file with the columns image and mos; or several."""
+    data_dir: Path | tuple[str, ...] | None = None
+    """Folder of the data set, of several NAME=FOLDER each; by default $FUSIQA_DATA/<name> or ./data/<name>, for a table
+    its own folder."""
+    data_root: Path | None = None
+    """Folder that holds the folders of several data sets."""
+    dataset_weights: Annotated[tuple[float, ...], POSITIVE] = ()
+    """Weight in the loss of each of several data sets; by default 1."""
     score_range: tuple[float, float] | None = None
-    """Lowest and highest possible rating; by default as published, or of the table."""
+    """Bounds of the ratings; by default as published, or of the table."""
     lower_is_better: bool = False
     """Invert a table's ratings, of distortion as DMOS is, within their range."""
     resize: str = "auto"
     """Resize before cropping: none, a short side in pixels, WIDTHxHEIGHT, or auto: the data set's protocol, for a table
     384."""
     validation_fraction: Annotated[float, FRACTION] = 0.1
-    """Fraction of the training split for validation, if none is published."""
+    """Fraction of training images for validation, if none is given."""
     split_seed: Annotated[int, SEED, "Seed of splits that are drawn, whatever the `--seed`."] = 0
     split_file: Path | None = None
     """CSV of image and split to use instead, such as a run's split.csv."""
@@ -43,7 +49,44 @@ class DataSettings(Settings):
     """Cache of resized images; by default $FUSIQA_CACHE or ~/.cache/fusiqa."""
     cache_gb: Annotated[float, NOT_NEGATIVE, "Largest size of the cache, GB; 0 turns it off."] = 20.0
     num_workers: Annotated[int | None, NOT_NEGATIVE] = None
-    """Processes per device that read images; by default spare cores, at most 8."""
+    """Image-reading processes a device; by default spare cores, at most 8."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        alone = self.score_range or self.lower_is_better or self.split_file
+        unequal = self.dataset_weights and len(self.dataset_weights) != len(self.datasets)
+        refuse(
+            (not self.datasets, "`dataset`: name at least one"),
+            (len(set(self.datasets)) < len(self.datasets), "`dataset`: one is named twice"),
+            (
+                alone and self.datasets[1:],
+                "`score_range`, `lower_is_better` and `split_file` need one `dataset` alone",
+            ),
+            (unequal, f"`dataset_weights` must have one value for each `dataset`, {len(self.datasets)} in all"),
+        )
+        self.folders  # noqa: B018  # refuses what it cannot read
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return (self.dataset,) if isinstance(self.dataset, str) else self.dataset
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return self.dataset_weights or (1.0,) * len(self.datasets)
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders that `data_dir` gives, by data set. Raises FusiqaError for one that belongs to none."""
+        given = self.data_dir if isinstance(self.data_dir, tuple) else filter(None, [self.data_dir])
+        found = {}
+        for text in map(str, given):
+            name, _, folder = text.partition("=")
+            if name not in self.datasets:
+                name, folder = self.datasets[0], text
+                if len(self.datasets) > 1:
+                    raise FusiqaError(f"`data_dir` of several data sets is NAME=FOLDER for each, got {text}")
+            found[name] = Path(folder)
+        return found
 
 
 @dataclass(frozen=True)
@@ -64,8 +107,12 @@ class OptimiserSettings(Settings):
     weight_decay: Annotated[float, NOT_NEGATIVE, "AdamW's weight decay, on matrices and kernels only."] = 2e-4
     gradient_clip: Annotated[float, NOT_NEGATIVE, "Largest L2 norm of the gradient; 0 turns clipping off."] = 1.0
     crops_per_image: Annotated[int, COUNT, "Random crops of every training image per epoch."] = 1
+    loss: Literal["l1", "fidelity", "both"] = "l1"
+    """l1: errors of scores, fidelity: order of pairs, or both."""
+    augment_distortions: Annotated[float, FRACTION] = 0.0
+    """Fraction of the crops that also come distorted, to score lower; not with --freeze_backbone."""
     entropy_weight: Annotated[float, NOT_NEGATIVE] = 0.0
-    """Weight of the loss 1 - entropy / log 4, which keeps scale weights even."""
+    """Weight of the loss 1 - entropy / log 4 of the scale weights."""
     freeze_backbone: bool = False
     """Train the heads alone, on cached feature maps: minutes, not an hour."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from fusiqa.config import ScoreRange
+from fusiqa.config.train import DISTORTED
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.readers import READERS, Place
 from fusiqa.data.table import TABLE_ENDINGS, Labels, labels_of_table
@@ -24,7 +25,7 @@ from fusiqa.scoring.image import FolderImages
 from fusiqa.scoring.inputs import image_files
 
 SYNTHETIC = "synthetic"  # the built-in data set, which has no files (data/synthetic.py)
-CUSTOM_RESIZE = "384"  # short side for images of a custom table, pixels: KonIQ-10k's protocol for any aspect ratio
+CUSTOM_RESIZE = "384"  # short side for images of a custom table or a folder, pixels: that of KonIQ-10k
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ KIND_PATTERNS = {name: entry.pop("kinds") for name, entry in _TABLE.items() if "
 TABLE_COLUMNS = {name: entry.pop("table") for name, entry in _TABLE.items() if "table" in entry}
 """The columns of the data sets whose ratings are one table, and the folders that their images may be in."""
 CUSTOM_COLUMNS: dict[str, list[str]] = _TABLE.pop("custom")
-BUILT_IN: dict[str, str] = _TABLE.pop(SYNTHETIC)
+BUILT_IN: dict[str, dict[str, str]] = {name: _TABLE.pop(name) for name in (SYNTHETIC, DISTORTED)}
 CATALOG = tuple(
     DatasetInfo(name=name, **entry | {"score_range": ScoreRange(*map(float, entry["score_range"]))})
     for name, entry in _TABLE.items()
@@ -88,7 +89,7 @@ CATALOG = tuple(
 
 def dataset_names() -> list[str]:
     """The names that --dataset accepts, in alphabetical order."""
-    return sorted([SYNTHETIC, *(info.name for info in CATALOG)])
+    return sorted([*BUILT_IN, *(info.name for info in CATALOG)])
 
 
 def find_dataset(name: str) -> DatasetInfo | None:
@@ -99,7 +100,7 @@ def find_dataset(name: str) -> DatasetInfo | None:
 
 def is_custom(name: str) -> bool:
     """Whether a data set is the path of a table, neither published nor built in."""
-    return find_dataset(name) is None and name.lower() != SYNTHETIC
+    return find_dataset(name) is None and name.lower() not in BUILT_IN
 
 
 def published(name: str, *, also: str = "") -> DatasetInfo:
@@ -148,7 +149,7 @@ def list_text() -> str:
 
 def info_text(name: str) -> str:
     """Everything known about a data set, one fact a line. Raises FusiqaError for an unknown name."""
-    shown = BUILT_IN if name.lower() == SYNTHETIC else published(name).facts()
+    shown = BUILT_IN.get(name.lower()) or published(name).facts()
     return "\n".join(f"{title.ljust(max(map(len, shown)))}  {value}" for title, value in shown.items())
 
 
@@ -159,12 +160,12 @@ def read(
     """Read the ratings of a data set, with its official split if it has one; no image is opened.
 
     Args:
-        dataset: a name or alias of the catalog, "synthetic", or the path of a table with an image and a rating column.
+        dataset: a name or alias of the catalog, "synthetic", "distorted", or the path of a table of images and ratings.
         data_dir: its folder, or one above or below; by default $FUSIQA_DATA/<name> or ./data/<name>. For a table, the
             folder that its image names are relative to, by default the table's own.
         score_range: lowest and highest possible rating; by default the published one, for a table that of its rows.
         lower_is_better: the ratings of a custom table are of distortion, as DMOS is, and inverted within the range.
-        seed: of the built-in data set; not used by the others.
+        seed: of the images that are drawn or distorted; not used by published data sets.
 
     Returns:
         The ratings, higher always better; NaN where one cannot be read. Images may be missing (`audit` reports both).
@@ -180,6 +181,13 @@ def read(
         from fusiqa.data.synthetic import read_synthetic  # imports what draws images: rarely needed
 
         ratings = read_synthetic(seed=seed)
+        return ratings if asked is None else replace(ratings, score_range=asked)
+    if dataset.lower() == DISTORTED:
+        from fusiqa.data.distorted import label_distorted
+
+        if data_dir is None:
+            raise FusiqaError(f"{DISTORTED}: give the folder of sharp images as `data_dir`")
+        ratings = label_distorted(read_images([data_dir]), resize=CUSTOM_RESIZE, seed=seed)
         return ratings if asked is None else replace(ratings, score_range=asked)
     table, root = read_labels(dataset, data_dir=data_dir)
     mos = table["mos"]
@@ -229,6 +237,29 @@ def _valid_range(dataset: str, low: float, high: float) -> ScoreRange:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise FusiqaError(f"{dataset}: ratings from {low:g} to {high:g} are not a range; give the `score_range`")
     return ScoreRange(low, high)
+
+
+def short_names(datasets: Sequence[str]) -> dict[str, str]:
+    """A name of each data set that files can end in: its own, or its table's; the second of one name has a number.
+
+    Example:
+        >>> short_names(["koniq-10k", "a/ratings.csv", "b/ratings.csv"])
+        {'koniq-10k': 'koniq-10k', 'a/ratings.csv': 'ratings', 'b/ratings.csv': 'ratings-2'}
+    """
+    found: dict[str, str] = {}
+    for dataset in datasets:
+        info = find_dataset(dataset)
+        stem = info.name if info else Path(dataset).stem
+        same = sum(each == stem or each.startswith(f"{stem}-") for each in found.values())
+        found.setdefault(dataset, f"{stem}-{same + 1}" if same else stem)
+    return found
+
+
+def folder_below(root: Path | None, dataset: str) -> Path | None:
+    """The folder of a data set below one that holds several, by its name or an alias; None if there is none."""
+    info = find_dataset(dataset)
+    names = (info.name, *info.aliases) if info else (dataset,)
+    return next((root / name for name in names if (root / name).is_dir()), None) if root else None
 
 
 def usual_folders(info: DatasetInfo) -> list[Path]:

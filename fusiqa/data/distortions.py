@@ -310,6 +310,7 @@ class DistortedImages:
     treatments: Treatments  # of each group
     seed: int = 0
     last: dict[str, Pixels] = field(default_factory=dict, compare=False, repr=False)
+    verified: dict[str, str] = field(default_factory=dict, compare=False, repr=False)  # content by image
 
     def read(self, image: str) -> Pixels:
         """Pixels of one image under one group's distortions; the same ones each time."""
@@ -325,7 +326,9 @@ class DistortedImages:
     def verify(self, image: str) -> str:
         """SHA-256 of the image's content, its treatment and the seed."""
         name, _, group = image.rpartition(SEPARATOR)
-        return hashlib.sha256(f"{self.source.verify(name)} {self.treatments[group]} {self.seed}".encode()).hexdigest()
+        if name not in self.verified:
+            self.verified[name] = self.source.verify(name)
+        return hashlib.sha256(f"{self.verified[name]} {self.treatments[group]} {self.seed}".encode()).hexdigest()
 
 
 def image_seed(name: str, seed: int) -> int:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fusiqa.data.ratings import Ratings
+from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
+from fusiqa.data.opinions import fall
+from fusiqa.data.ratings import Ratings, set_places
 from fusiqa.machine import cores
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.views import Views, pad_to, random_corner, views_of
@@ -22,11 +24,31 @@ WORKERS_AT_MOST = 8
 IMAGES_AT_ONCE = 8  # in evaluation; each gives several crops
 
 
+class TrainingItem(NamedTuple):
+    """A crop, or feature maps of one, the rating of its image, and the place of its data set, from 0."""
+
+    crop: UInt8[Tensor, "crop crop 3"] | Float[Tensor, " numbers"]
+    mos: float
+    set: int = 0
+    worse: UInt8[Tensor, "crop crop 3"] | None = None  # the crop under a distortion
+    fall: float = 0.0  # of viewers' mean opinion by that distortion, 0-1
+
+
+class DistortedCrops(NamedTuple):
+    """Some crops of a batch under a distortion, the rows of these, and what it lowers viewers' mean opinion by, 0-1."""
+
+    crops: UInt8[Tensor, "pairs 3 crop crop"]
+    rows: Int64[Tensor, " pairs"]
+    fall: Float[Tensor, " pairs"]
+
+
 class TrainingBatch(NamedTuple):
-    """Crops, or feature maps of them in one row each, and the ratings of their images."""
+    """Crops, or feature maps of them in one row each, the ratings of their images, the places of their data sets."""
 
     crops: UInt8[Tensor, "batch 3 crop crop"] | Float[Tensor, "batch numbers"]
     mos: Float[Tensor, " batch"]
+    sets: Int64[Tensor, " batch"]
+    distorted: DistortedCrops | None = None
 
 
 class EvaluationBatch(NamedTuple):
@@ -79,27 +101,37 @@ class TrainingOrder(Sampler[Draw]):
 
 @dataclass(frozen=True)
 class TrainingCrops(Dataset):
-    """Random crops, mirrored left to right half of the time; a crop depends on (seed, draw) alone."""
+    """Random crops, mirrored left to right half of the time; a crop depends on (seed, draw) alone.
+
+    The fraction `distorted` of them comes with a version under one of 25 distortions too.
+    """
 
     ratings: Ratings
     resize: Resize
     crop_size: int
     seed: int
+    distorted: float = 0.0
 
-    def __getitem__(self, draw: Draw) -> tuple[UInt8[Tensor, "crop crop 3"], float]:
-        """The crop and the rating of its image."""
-        size, (images, mos) = self.crop_size, self.columns
+    def __getitem__(self, draw: Draw) -> TrainingItem:
+        size, (images, mos, sets) = self.crop_size, self.columns
         pixels = pad_to(self.resize.read(self.ratings.images, images[draw.row]), size, size)
         random = np.random.default_rng((self.seed, *draw))
         top, left = random_corner(random, pixels.shape[0], pixels.shape[1], size)
-        crop = torch.from_numpy(np.array(pixels[top : top + size, left : left + size]))
+        pixels = np.array(pixels[top : top + size, left : left + size])
+        crop = torch.from_numpy(pixels)
         mirrored = crop.flip(1) if random.random() < 0.5 else crop  # 15 times as fast as numpy's reversed view
-        return mirrored, mos[draw.row]
+        item = TrainingItem(mirrored, mos[draw.row], sets[draw.row])
+        if not self.distorted or random.random() >= self.distorted:
+            return item
+        name, level = list(DISTORTIONS)[random.integers(len(DISTORTIONS))], int(random.integers(1, 1 + len(LEVELS)))
+        worse = torch.from_numpy(distort(mirrored.numpy(), name, level, seed=int(random.integers(2**31))))
+        return item._replace(worse=worse, fall=fall(name, level))
 
     @cached_property
-    def columns(self) -> tuple[list[str], list[float]]:
-        """Names and ratings as lists: reading one cell from pandas takes longer than copying a crop."""
-        return self.ratings.table["image"].astype(str).tolist(), self.ratings.table["mos"].astype(float).tolist()
+    def columns(self) -> tuple[list[str], list[float], list[int]]:
+        """Names, ratings and data sets as lists: pandas takes longer to give one cell than a crop takes to copy."""
+        table = self.ratings.table
+        return table["image"].astype(str).tolist(), table["mos"].astype(float).tolist(), set_places(self.ratings)
 
 
 @dataclass(frozen=True)
@@ -125,12 +157,21 @@ def training_loader(dataset: Dataset, order: TrainingOrder, *, batch_size: int, 
     return DataLoader(dataset, batch_size, sampler=order, num_workers=num_workers, collate_fn=_training_batch)
 
 
-def _training_batch(items: list[tuple[Tensor, float]]) -> TrainingBatch:
-    crops, mos = zip(*items, strict=True)
-    batch = torch.stack(crops)
-    if batch.ndim == 4:  # crops: seen with their channels first, stored channels last, as convolutions like them
-        batch = batch.permute(0, 3, 1, 2)
-    return TrainingBatch(batch, torch.tensor(mos, dtype=torch.float32))
+def _training_batch(items: list[TrainingItem]) -> TrainingBatch:
+    crops, mos, sets, worse, falls = zip(*items, strict=True)
+    numbers = torch.tensor(mos, dtype=torch.float32), torch.tensor(sets)
+    rows = [row for row, each in enumerate(worse) if each is not None]
+    if not rows:
+        return TrainingBatch(_stacked(crops), *numbers)
+    fall = torch.tensor([falls[row] for row in rows])
+    distorted = DistortedCrops(_stacked([worse[row] for row in rows]), torch.tensor(rows), fall)
+    return TrainingBatch(_stacked(crops), *numbers, distorted)
+
+
+def _stacked(crops: Sequence[Tensor]) -> Tensor:
+    """Crops with their channels first, stored channels last, as convolutions like them; feature maps as they are."""
+    batch = torch.stack(list(crops))
+    return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
 
 
 def evaluation_loader(

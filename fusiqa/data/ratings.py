@@ -16,6 +16,7 @@ from fusiqa.scoring.image import Pixels
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SET = "set"  # the column that names the data set of an image, where there are several (joint.py)
 RATING_COLUMNS = ["image", "mos", "split", "group"]
 
 
@@ -72,6 +73,12 @@ class Ratings:
     def without(self, images: Sequence[str]) -> Ratings:
         """The same ratings without some images."""
         return replace(self, table=self.table[~self.table["image"].isin(list(images))].reset_index(drop=True))
+
+
+def set_places(ratings: Ratings) -> list[int]:
+    """The place, from 0, of the data set of each image."""
+    table = ratings.table
+    return pd.factorize(table[SET])[0].tolist() if SET in table else [0] * len(table)
 
 
 def outside(table: pd.DataFrame, score_range: ScoreRange) -> list[str]:

@@ -4,8 +4,7 @@ Images are dead leaves: opaque, textured and shaded ellipses that occlude one an
 KADID-10k's 81 images, of the opinion on that distortion at that level; it is no opinion on the image itself.
 
 Source: Lee, Mumford and Huang, Occlusion models for natural images, International Journal of Computer Vision, 2001,
-https://doi.org/10.1023/A:1011109015675; Lin, Hosu and Saupe, KADID-10k: A large-scale artificially distorted IQA
-database, QoMEX 2019, https://doi.org/10.1109/QoMEX.2019.8743252.
+https://doi.org/10.1023/A:1011109015675.
 """
 
 from __future__ import annotations
@@ -14,21 +13,18 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from fusiqa.config import ScoreRange
 from fusiqa.data.distortions import LEVELS, distort
+from fusiqa.data.opinions import OPINION_RANGE, UNCHANGED, mean_opinions
 from fusiqa.data.ratings import RATING_COLUMNS, Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import LUMA, Pixels
 
 PRISTINE_WORD = "pristine"
-UNCHANGED = ("mean_shift", 3)  # parameter 0: its viewers saw the undistorted image
 USED = (
     *("gaussian_blur", "jpeg", "white_noise", "color_saturation_hsv", "color_saturation_lab"),
     *("color_shift", "contrast_change"),
@@ -45,14 +41,6 @@ TONES = (0.01, 0.99)  # where the darkest and the lightest hundredth of the lumi
 MEAN_SATURATION = 0.42  # of HSV, 0-1
 Canvas = Float[np.ndarray, "side side 3"]
 Textures = Float[np.ndarray, "textures side side"]
-
-
-@lru_cache(maxsize=1)
-def mean_opinions() -> dict[tuple[str, int], float]:
-    """Mean opinion by distortion and level, 1 (bad) to 5 (excellent), for all 25 of KADID-10k's distortions."""
-    with resources.files("fusiqa.data").joinpath("kadid10k_mean_dmos.csv").open(encoding="utf-8") as file:
-        opinions: dict[Any, float] = pd.read_csv(file, index_col=["distortion", "level"])["mean_dmos"].to_dict()
-    return opinions
 
 
 @lru_cache(maxsize=CONTENTS * (len(USED) * len(LEVELS) + 1))  # all of it: 265 MB at 128 pixels
@@ -96,7 +84,7 @@ def read_synthetic(*, seed: int = 0, contents: int = CONTENTS, size: int = SIZE)
         rows.append((f"{group}-{PRISTINE_WORD}", opinions[UNCHANGED], split, group))
         rows += [(f"{group}-{d}-{level}", opinions[d, level], split, group) for d in USED for level in LEVELS]
     table = pd.DataFrame(rows, columns=RATING_COLUMNS)
-    return Ratings("synthetic", table, ScoreRange(1.0, 5.0), SyntheticImages(size, seed), "none")
+    return Ratings("synthetic", table, OPINION_RANGE, SyntheticImages(size, seed), "none")
 
 
 def split_of(content: int, contents: int) -> str:

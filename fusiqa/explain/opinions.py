@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from fusiqa.config.model import FLAWS
 from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, LEVELS
-from fusiqa.data.synthetic import mean_opinions
+from fusiqa.data.opinions import mean_opinions
 from fusiqa.scoring.result import FLAW_COLUMNS
 from fusiqa.stats.intervals import Estimate, bootstrap_interval
 from fusiqa.stats.metrics import srcc

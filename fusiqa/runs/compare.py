@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from fusiqa.config import CompareConfig
+from fusiqa.data.ratings import SET
 from fusiqa.errors import FusiqaError
 from fusiqa.io import claim, to_markdown, write_csv, write_text
 from fusiqa.progress import Say
@@ -24,11 +25,13 @@ def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
     """Measure runs on their test images, and each difference from the first with its interval."""
     names = distinct_names(config.runs)
     predictions = [read_run_table(run / PREDICTIONS_FILE) for run in config.runs]
-    comparison = compare_predictions(dict(zip(names, predictions, strict=True)))
-    comparison.insert(1, "backbone", [TrainedModel.at(run).backbone for run in config.runs])
+    comparison = compare_sets(dict(zip(names, predictions, strict=True)))
+    backbones = {name: TrainedModel.at(run).backbone for name, run in zip(names, config.runs, strict=True)}
+    comparison.insert(1, "backbone", comparison["run"].map(backbones))
     measured = {name.upper(): cells(comparison, name, ".3f") for name in COMPARED}
     measured |= {f"{name.upper()} minus first": cells(comparison, f"{name}_difference", "+.4f") for name in COMPARED}
-    text = to_markdown(comparison[["run", "backbone", "n"]].assign(**measured, verdict=comparison["verdict"]))
+    stated = [name for name in ("set", "run", "backbone", "n") if name in comparison]
+    text = to_markdown(comparison[stated].assign(**measured, verdict=comparison["verdict"]))
     if len(names) > 2:
         text += f"\n\n{len(names) - 1} {MANY}"
     say(text)
@@ -38,6 +41,15 @@ def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
         write_csv(comparison, config.output / CSV_FILE)
         say(f"written to {config.output / MARKDOWN_FILE} and {config.output / CSV_FILE}")
     return comparison
+
+
+def compare_sets(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """`compare_predictions`, of runs on several data sets within each of them."""
+    if not all(SET in table for table in predictions.values()):
+        return compare_predictions(predictions)
+    sets = next(iter(predictions.values()))[SET].unique()
+    parts = {name: {run: table[table[SET] == name] for run, table in predictions.items()} for name in sets}
+    return pd.concat([compare_predictions(part).assign(**{SET: name}) for name, part in parts.items()])
 
 
 def cells(table: pd.DataFrame, name: str, digits: str) -> list[str]:

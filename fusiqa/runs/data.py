@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from fusiqa.config.checks import from_plain, hints
 from fusiqa.data import catalog, splits
 from fusiqa.data.audit import Checked, check
 from fusiqa.data.cache import CachedImages, cached
+from fusiqa.data.distortions import DistortedImages
+from fusiqa.data.joint import join, join_checked
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
 from fusiqa.progress import Say
@@ -19,18 +22,39 @@ from fusiqa.scoring.image import Resize
 from fusiqa.stats.metrics import FEWEST_IMAGES
 
 
-def read_ratings(data: DataSettings) -> Ratings:
-    """The ratings as published, with the resize protocol of the run; no image is opened."""
-    if data.split_file is not None and not data.split_file.is_file():  # before checking the images, which takes minutes
+def read_ratings(data: DataSettings) -> list[Ratings]:
+    """The ratings of each data set as published, with the resize protocol of the run; no image is opened."""
+    if data.split_file is not None and not data.split_file.is_file():  # before minutes of looking at images
         raise FusiqaError(f"`split_file` {data.split_file} does not exist")
-    own: dict[str, Any] = {name: getattr(data, name) for name in ("data_dir", "score_range", "lower_is_better")}
-    ratings = catalog.read(data.dataset, seed=data.split_seed, **own)
-    return replace(ratings, resize=str(Resize.parse(ratings.resize if data.resize == "auto" else data.resize)))
+    return [read_one(dataset, data) for dataset in data.datasets]
 
 
-def prepare(data: DataSettings, ratings: Ratings, resize: Resize, *, say: Say, progress: bool) -> Checked:
-    """Check every image and rating, split the usable ones, and read them through the cache."""
-    custom = catalog.is_custom(data.dataset)
+def read_one(dataset: str, data: DataSettings) -> Ratings:
+    folder = data.folders.get(dataset) or catalog.folder_below(data.data_root, dataset)
+    own: dict[str, Any] = {name: getattr(data, name) for name in ("score_range", "lower_is_better")}
+    ratings = catalog.read(dataset, data_dir=folder, seed=data.split_seed, **own)
+    resize = Resize.parse(ratings.resize if data.resize == "auto" else data.resize)
+    images = ratings.images
+    if isinstance(images, DistortedImages):  # which are distorted after it
+        images = replace(images, resize=resize)
+    return replace(ratings, resize=str(resize), images=images)
+
+
+def prepare(data: DataSettings, sets: Sequence[Ratings], *, view: str, say: Say, progress: bool) -> Checked:
+    """Look at every image and rating, split, and put the cache before what is left: each data set, then as one."""
+    custom = [catalog.is_custom(dataset) for dataset in data.datasets]
+    checked = [
+        prepare_one(data, ratings, Resize.parse(ratings.resize, view=view), custom=own, say=say, progress=progress)
+        for ratings, own in zip(sets, custom, strict=True)
+    ]
+    if len(checked) == 1:
+        return checked[0]
+    return join_checked(dict(zip(catalog.short_names(data.datasets).values(), checked, strict=True)), view=view)
+
+
+def prepare_one(
+    data: DataSettings, ratings: Ratings, resize: Resize, *, custom: bool, say: Say, progress: bool
+) -> Checked:
     if custom and data.score_range is None:
         low, high = ratings.score_range
         say(f"score range: {low:g} to {high:g}, the lowest and highest rating of the table (`score_range`)")
@@ -56,13 +80,22 @@ def prepare(data: DataSettings, ratings: Ratings, resize: Resize, *, say: Say, p
     return replace(checked, ratings=replace(ratings, images=reader))
 
 
-def own_part(model: TrainedModel, split: Split, *, data_dir: Path | None = None) -> Ratings:
-    """One split of the data set that a run was trained on, from `data_dir`, by default from its folder at that time."""
+def own_part(model: TrainedModel, split: Split, *, dataset: str | None = None, data_dir: Path | None = None) -> Ratings:
+    """One split of what a run was trained on, from `data_dir`, by default from where it lay then.
+
+    Of a run on several data sets, that of one, or of all where none is named.
+    """
     if not model.record:
         raise FusiqaError(f"{model.folder} is not a run directory: give images or a `dataset`")
     given = {name: model.record["settings"][name] for name in hints(DataSettings)}
     data = from_plain(DataSettings, given, where=str(model.folder / CONFIG_FILE))
-    ratings = read_ratings(replace(data, data_dir=data_dir or data.data_dir, split_file=None))
+    own = (model.own_name(dataset) if dataset else None) or data.datasets[0]
+    if data_dir is not None:
+        folders = {**data.folders, own: data_dir}
+        data = replace(data, data_dir=tuple(f"{each}={folder}" for each, folder in folders.items()))
+    names = catalog.short_names(data.datasets)
+    sets = {names[each]: read_one(each, data) for each in ([own] if dataset else names)}
+    ratings = join(sets, view=model.record["settings"]["view"]) if len(names) > 1 else sets[names[own]]
     broken = [row["image"] for row in model.record["resolved"]["broken"]]
     return splits.load(ratings.without(broken), model.folder / SPLIT_FILE).part(split)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from fusiqa.config import EvaluateConfig
-from fusiqa.config.commands import DISTORTED
 from fusiqa.data import catalog
-from fusiqa.data.catalog import find_dataset, kinds
+from fusiqa.data.catalog import DISTORTED, kinds
 from fusiqa.data.distortions import DISTORTIONS, EVERY, distorted, treatment_of
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
@@ -47,7 +45,7 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     tables = ("evaluation.csv", "evaluation.md", "predictions_*.csv", "kinds_*.csv", "groups_*.csv")
     claim(folder, *tables, "scatter_*.png", "worst_*.png")
     rows = []
-    for dataset, stem in file_stems(config.dataset).items():
+    for dataset, stem in catalog.short_names(config.dataset).items():
         try:
             ratings, part = images_to_measure(dataset, config, trained, say)
             rows.append(evaluate_set(ratings, part, stem, model, folder, config, say))
@@ -59,7 +57,7 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     write_csv(table, folder / "evaluation.csv")
     shown = {name.upper().replace("_LOGISTIC", " after the logistic"): cells(table, name, ".3f") for name in METRICS}
     text = to_markdown(table[["dataset", "part", "n"]].assign(**shown, **table[["resize", "backbone"]]))
-    note = f"""Trained on {trained.dataset or "unknown"}; backbone {trained.backbone}.
+    note = f"""Trained on {trained.trained_on}; backbone {trained.backbone}.
 
 The 95 % intervals are over images. Images are resized before they are cropped: those of a published set by its
 protocol, those of a table as in training. Scores are mapped linearly to each set's range, on which RMSE depends."""
@@ -70,12 +68,9 @@ protocol, those of a table as in training. Scores are mapped linearly to each se
 
 def images_to_measure(dataset: str, config: EvaluateConfig, trained: TrainedModel, say: Say) -> tuple[Ratings, str]:
     """The images of a data set, and which part they are: of the run's own set its test split, of others all."""
-    data_dir, info = config.data_dir, find_dataset(dataset)
-    if data_dir is None and config.data_root is not None and info is not None:  # else `catalog.read` looks for it
-        folders = [config.data_root / name for name in (info.name, *info.aliases)]
-        data_dir = next((folder for folder in folders if folder.is_dir()), None)
-    if trained.was_trained_on(dataset):
-        return own_part(trained, "test", data_dir=data_dir), "test"
+    data_dir = config.data_dir or catalog.folder_below(config.data_root, dataset)
+    if trained.own_name(dataset):
+        return own_part(trained, "test", dataset=dataset, data_dir=data_dir), "test"
     ratings = catalog.read(dataset, data_dir=data_dir)
     if catalog.is_custom(dataset) and (seen := trained.seen(ratings.table["image"].tolist())):
         why = f"{seen} of the {len(ratings)} images of {dataset} have the names of training or validation images"
@@ -111,22 +106,6 @@ def evaluate_set(
     for name in METRICS:
         row |= getattr(agreement, name).columns(name)
     return {**row, "resize": resize}
-
-
-def file_stems(datasets: Sequence[str]) -> dict[str, str]:
-    """The suffix of the files of each data set: its name, with a number where it is repeated.
-
-    Example:
-        >>> file_stems(["koniq-10k", "a/ratings.csv", "b/ratings.csv"])
-        {'koniq-10k': 'koniq-10k', 'a/ratings.csv': 'ratings', 'b/ratings.csv': 'ratings-2'}
-    """
-    found: dict[str, str] = {}
-    for dataset in datasets:
-        info = find_dataset(dataset)
-        stem = info.name if info else Path(dataset).stem
-        same = sum(each == stem or each.startswith(f"{stem}-") for each in found.values())
-        found.setdefault(dataset, f"{stem}-{same + 1}" if same else stem)
-    return found
 
 
 def measure_by(column: str, predictions: pd.DataFrame) -> pd.DataFrame:

@@ -85,14 +85,14 @@ def images_to_explain(config: AttentionConfig, trained: TrainedModel, *, resize:
     """The images to explain, with their resize protocol: of a published set its own, else the model's `resize`."""
     if config.images and config.dataset:
         raise FusiqaError("give either images or `dataset`, not both")
-    if config.dataset and not trained.was_trained_on(config.dataset):
+    if config.dataset and not trained.own_name(config.dataset):
         ratings = catalog.read(config.dataset, data_dir=config.data_dir)
         ratings = splits.assign(ratings, validation_fraction=0.1, seed=0).part(config.split)
         resize = resize if catalog.is_custom(config.dataset) else ratings.resize
     elif config.images:
         ratings = read_images(config.images, say=say)
     else:
-        ratings = own_part(trained, config.split, data_dir=config.data_dir)
+        ratings = own_part(trained, config.split, dataset=config.dataset, data_dir=config.data_dir)
     if config.groups == "distortion" and ratings.name != SYNTHETIC:
         why = f"`groups` distortion needs known distortions, which {ratings.name} does not have"
         raise FusiqaError(f"{why}; use quality or make")

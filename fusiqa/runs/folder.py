@@ -44,7 +44,7 @@ def choose_run_dir(config: TrainConfig) -> Path:
     if config.run.run_dir is not None:
         return config.run.run_dir
     network = f"{config.network.backbone}-{config.network.chosen_fusion}"
-    stem = f"{Path(config.data.dataset).stem}-{network}-seed{config.run.seed}"
+    stem = "-".join([*(Path(dataset).stem for dataset in config.data.datasets), network, f"seed{config.run.seed}"])
     return Path(os.environ.setdefault(SHARED_NAME, f"runs/{stem}-{datetime.now():%Y%m%d-%H%M%S}"))
 
 
@@ -71,7 +71,8 @@ def changed_settings(folder: Path, config: TrainConfig, *, precision: str) -> st
     pairs = {name: (record["settings"][name], now[name]) for name in now if name not in MAY_VARY}
     pairs["precision"] = record["resolved"]["precision"], precision
     for name in PATHS:
-        if None not in pairs[name] and same_place(*pairs[name]):
+        before, after = pairs[name]
+        if isinstance(before, str) and isinstance(after, str) and same_place(before, after):
             del pairs[name]
     return ", ".join(f"`{name}` {before} -> {after}" for name, (before, after) in pairs.items() if before != after)
 
@@ -172,7 +173,7 @@ class TrainedModel:
 
     folder: Path
     record: Mapping[str, Any] = field(default_factory=dict)  # as `read_record`
-    dataset: str | None = None  # of its training: its name in the catalog, else as it was given
+    datasets: tuple[str, ...] = ()  # of its training, as they were given
     backbone: str = "unknown"  # or "frozen" or "fine-tuned"
 
     @classmethod
@@ -182,16 +183,21 @@ class TrainedModel:
         if not is_run(folder):
             return cls(folder)
         record = read_record(folder)
-        dataset = record["settings"]["dataset"]
-        info = find_dataset(dataset)
-        return cls(folder, record, info.name if info else dataset, record["resolved"].get("backbone", "fine-tuned"))
+        given = record["settings"]["dataset"]
+        datasets = (given,) if isinstance(given, str) else tuple(given)
+        return cls(folder, record, datasets, record["resolved"].get("backbone", "fine-tuned"))
 
-    def was_trained_on(self, dataset: str) -> bool:
-        """Whether a data set, by name or path, is that of its training, however its path is spelled."""
-        if self.dataset is None:
-            return False
+    @property
+    def trained_on(self) -> str:
+        """The data sets of its training, by their names in the catalog where they are there."""
+        infos = [find_dataset(dataset) or dataset for dataset in self.datasets]
+        return " + ".join(info if isinstance(info, str) else info.name for info in infos) or "unknown"
+
+    def own_name(self, dataset: str) -> str | None:
+        """The data set of its training that a name, alias or path means, as it was given then; None for others."""
         info = find_dataset(dataset)
-        return info.name == self.dataset if info else same_place(dataset, self.dataset)
+        same = [own for own in self.datasets if (info == find_dataset(own) if info else same_place(dataset, own))]
+        return next(iter(same), None)
 
     def seen(self, images: Sequence[str]) -> int:
         """How many of the images have the name of a training or validation image."""

@@ -15,7 +15,7 @@ from fusiqa.config.model import Architecture
 from fusiqa.data import catalog, splits
 from fusiqa.data.audit import Checked
 from fusiqa.data.catalog import SYNTHETIC
-from fusiqa.data.ratings import SPLITS, Ratings
+from fusiqa.data.ratings import SET, SPLITS, Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots.scales import scale_bars
 from fusiqa.explain.weights import collapse_warning, summarise_weights, weights_array, with_groups
@@ -25,12 +25,10 @@ from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.progress import Say
 from fusiqa.runs import folder
 from fusiqa.runs.data import prepare, read_ratings, usable
-from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import ONNX_FILE, source_of
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.torch import network_of
-from fusiqa.stats.intervals import Estimate
-from fusiqa.stats.metrics import measure
+from fusiqa.stats.metrics import mean_of_sets, measure
 from fusiqa.training.fit import HISTORY_FILE, fit, is_first_process, whole_network
 from fusiqa.training.frozen import frozen_backbone
 from fusiqa.training.predict import predict
@@ -61,10 +59,11 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         if config.run.resume and (run_dir / folder.TEST_FILE).is_file():
             say(f"{run_dir} is already finished: nothing to resume")
             return run_dir
-        ratings = prepared.ratings if prepared else read_ratings(config.data)
-        resize = Resize.parse(ratings.resize, view=config.network.view)
-        model = build(config.network, recipe, ratings)
-        checked = prepared or prepare(config.data, ratings, resize, say=say, progress=config.run.progress and first)
+        sets = [prepared.ratings] if prepared else read_ratings(config.data)
+        model = build(config.network, recipe, sets[0])
+        shown: dict[str, Any] = {"say": say, "progress": config.run.progress and first}
+        checked = prepared or prepare(config.data, sets, view=config.network.view, **shown)
+        ratings = checked.ratings
         if first:
             origin = folder.start_run(run_dir, config, resolved=resolved_settings(model, recipe, checked))
             splits.save(checked.ratings, run_dir / folder.SPLIT_FILE)
@@ -76,7 +75,7 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         if fit(model, data, recipe, run_dir, say):
             trained = load_checkpoint(run_dir)
             predictions = data.predict_test(trained)
-            if config.run.spaq and config.data.dataset.lower() not in (SYNTHETIC, SPAQ):
+            if config.run.spaq and not {SYNTHETIC, SPAQ} & set(map(str.lower, config.data.datasets)):
                 test_on_spaq(trained, recipe, run_dir, say)
             if config.run.export:
                 leave_onnx(trained, run_dir, say)
@@ -178,12 +177,17 @@ def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say)
 
 
 def write_test(scored: pd.DataFrame, more: dict[str, Any], table: Path, record: Path, dataset: str, say: Say) -> None:
-    """Write predictions, then their metrics with 95 % intervals and `more` about the test."""
-    result = measure(scored["score"].to_numpy(), scored["mos"].to_numpy()).to_json() | more
+    """Write predictions, then their metrics with 95 % intervals and `more` about the test; of several sets each."""
+    parts = {str(name): part for name, part in scored.groupby(SET, sort=False)} if SET in scored else {dataset: scored}
+    measured = {name: measure(part["score"].to_numpy(), part["mos"].to_numpy()) for name, part in parts.items()}
+    result = mean_of_sets(list(measured.values())).to_json() | more
+    if len(measured) > 1:
+        result["sets"] = {name: each.to_json() for name, each in measured.items()}
     write_csv(scored, table)
     write_json(record, result)
-    figures = [f"{m.upper()} {Estimate(**result[m]):.4f}" for m in ("srcc", "plcc")]
-    say(f"test on {dataset}: {', '.join(figures)} (95 % interval), n = {result['n']}")
+    for name, each in measured.items():
+        figures = f"SRCC {each.srcc:.4f}, PLCC {each.plcc:.4f}"
+        say(f"test on {name}: {figures} (95 % interval), n = {each.n}")
 
 
 def leave_onnx(trained: QualityModel, run_dir: Path, say: Say) -> None:

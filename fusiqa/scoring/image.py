@@ -362,4 +362,6 @@ class Resize:
 
     def read(self, images: Any, name: str) -> Pixels:
         """The resized image of this name from any reader of images. Raises FusiqaError as the reader does."""
+        if getattr(images, "resized", False):  # several data sets, each by its own protocol
+            return images.read(name)
         return self.apply(images.read(name, self) if isinstance(images, FolderImages) else images.read(name))

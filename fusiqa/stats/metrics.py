@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -136,6 +136,24 @@ def measure(scores: ArrayLike, mos: ArrayLike, *, resamples: int = 1000, seed: i
     """
     found = {name: estimate(scores, mos, metric=name, resamples=resamples, seed=seed) for name in METRICS}
     return Agreement(n=len(np.asarray(mos)), **found)
+
+
+def mean_of_sets(agreements: Sequence[Agreement]) -> Agreement:
+    """The mean of each metric over data sets; the distances to its bounds are those of independent sets.
+
+    Example:
+        >>> sure = Agreement(4, *[Estimate(0.8, 0.8, 0.8)] * 5)
+        >>> mean_of_sets([sure, measure([1, 2, 3, 4], [1, 2, 4, 3])]).plcc.value
+        0.8
+    """
+    if len(agreements) == 1:
+        return agreements[0]
+    found = {}
+    for name in METRICS:
+        value, low, high = np.array([getattr(each, name) for each in agreements]).T
+        below, over = (float(np.sqrt(np.sum((bound - value) ** 2)) / len(value)) for bound in (low, high))
+        found[name] = Estimate(float(value.mean()), float(value.mean()) - below, float(value.mean()) + over)
+    return Agreement(n=sum(each.n for each in agreements), **found)
 
 
 def estimate(

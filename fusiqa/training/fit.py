@@ -7,7 +7,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,16 +25,15 @@ from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from fusiqa.config import DataSettings, ScoreRange
+from fusiqa.config import DataSettings
 from fusiqa.data import loader
 from fusiqa.data.audit import Checked
 from fusiqa.data.loader import EvaluationBatch, TrainingBatch
-from fusiqa.data.ratings import Ratings
+from fusiqa.data.ratings import SET, Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically, write_csv
 from fusiqa.models.backbone import to_unit_range
@@ -45,6 +44,7 @@ from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import score_views
 from fusiqa.scoring.torch import TorchNetwork
 from fusiqa.stats.metrics import plcc, srcc
+from fusiqa.training.loss import TrainingLoss
 from fusiqa.training.predict import NO_WEIGHTS, crops_of, predict
 from fusiqa.training.recipe import Recipe, create_optimizer, rate_factor
 
@@ -52,6 +52,7 @@ HISTORY_FILE, LAST_FILE, LOG_FOLDER = "history.csv", "last.ckpt", "logs"
 KEPT_OF_THE_BEST = ("epoch", "val_srcc", "val_plcc", "val_mae")
 PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # what Lightning calls them
 FROZEN_PART = "model.pyramid."
+CALIBRATION_RATE = 3e-3  # learning rate of how data sets relate to the common scale
 WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning calls waiting for a training batch
 EpochRow = dict[str, float]
 """A row of history.csv: epoch (from 1), train_mae and val_mae (on the score range), val_srcc, val_plcc, learning rates
@@ -68,6 +69,7 @@ class TrainingData:
     predict: Callable[[Tensor], Prediction]  # scores the crops of a training batch
     network: Network  # scores validation images
     predict_test: Callable[[QualityModel], pd.DataFrame]  # the test split, by the model of the best epoch
+    weights: tuple[float, ...] = (1.0,)  # of the data sets in the loss
     num_workers: int | None = None
     images_at_once: int = loader.IMAGES_AT_ONCE
 
@@ -80,33 +82,19 @@ def whole_network(model: QualityModel, checked: Checked, data: DataSettings, rec
     return TrainingData(
         ratings=ratings,
         training=loader.TrainingCrops(
-            ratings.part("train"), validation.resize, model.config.crop_size, recipe.run.seed
+            ratings.part("train"),
+            validation.resize,
+            model.config.crop_size,
+            recipe.run.seed,
+            distorted=recipe.optimiser.augment_distortions,
         ),
         validation=validation,
         predict=lambda crops: model(to_unit_range(crops)),
         network=TorchNetwork(model),
         predict_test=partial(predict, ratings=ratings.part("test"), device=recipe.device, progress=run.progress),
         num_workers=data.num_workers,
+        weights=data.weights,
     )
-
-
-def loss_of(
-    prediction: Prediction, mos: Float[Tensor, " batch"], score_range: ScoreRange, *, entropy_weight: float
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """mean |score - mos| in 0-1 + entropy_weight * (1 - entropy of the scale weights / log 4), if there are any.
-
-    `prediction` and `mos` are on the score range. Returns the loss and, detached, the mean error on that range.
-    """
-    total = error = F.l1_loss(score_range.to_unit(prediction.score), score_range.to_unit(mos))
-    if entropy_weight and prediction.scale_weights is not None:
-        total = error + entropy_weight * missing_entropy(prediction.scale_weights)
-    return total, error.detach() * score_range.width
-
-
-def missing_entropy(scale_weights: Float[Tensor, "batch scales"]) -> Float[Tensor, ""]:
-    """1 - entropy / log(scales), 0-1, averaged over images: 0 for equal weights."""
-    entropy = -(scale_weights * scale_weights.clamp_min(1e-9).log()).sum(dim=1)
-    return 1 - entropy.mean() / math.log(scale_weights.shape[1])
 
 
 def seed_step(*numbers: int) -> None:
@@ -114,9 +102,16 @@ def seed_step(*numbers: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
 
-def validation_figures(scores: Float[np.ndarray, " images"], mos: Float[np.ndarray, " images"]) -> EpochRow:
-    mae = float(abs(scores - mos).mean())
-    return {"val_srcc": float(srcc(scores, mos)), "val_plcc": float(plcc(scores, mos)), "val_mae": mae}
+def validation_figures(
+    scores: Float[np.ndarray, " images"], mos: Float[np.ndarray, " images"], sets: Sequence[str] = ()
+) -> EpochRow:
+    """SRCC, PLCC and mean absolute error; of several data sets the means of theirs, and the SRCC of each."""
+    parts = {name: np.array(sets) == name for name in dict.fromkeys(sets)} or {"": np.full(len(mos), True)}
+    ranks = {name: float(srcc(scores[part], mos[part])) for name, part in parts.items()}
+    linear = np.mean([float(plcc(scores[part], mos[part])) for part in parts.values()])
+    figures = {"val_srcc": float(np.mean(list(ranks.values()))), "val_plcc": float(linear)}
+    figures |= {f"val_srcc_{name}": value for name, value in ranks.items() if name}
+    return figures | {"val_mae": float(abs(scores - mos).mean())}
 
 
 class QualityModule(lightning.LightningModule):
@@ -127,7 +122,13 @@ class QualityModule(lightning.LightningModule):
         self.model, self.data, self.recipe = model, data, recipe
         self.images = len(data.ratings.part("train"))
         self.crops = self.images * recipe.optimiser.crops_per_image  # of an epoch, in all processes
-        self.mos = data.ratings.part("validation").table["mos"].to_numpy(float)
+        validated = data.ratings.part("validation").table
+        self.mos = validated["mos"].to_numpy(float)
+        self.sets = validated[SET].to_numpy(str) if SET in validated else np.array([], str)
+        self.loss = TrainingLoss(
+            model.config.score_range, recipe.optimiser.loss, entropy_weight=recipe.optimiser.entropy_weight,
+            weights=data.weights,
+        )  # fmt: skip
         self.rows: list[list[float]] = []  # of validation images: row, score, scale weights
         self.epoch_row: EpochRow = {}
         self.errors: list[Tensor] = []
@@ -159,8 +160,14 @@ class QualityModule(lightning.LightningModule):
         seed_step(self.recipe.run.seed, self.global_step, self.global_rank)
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
-        prediction, weight = self.data.predict(batch.crops), self.recipe.optimiser.entropy_weight
-        loss, error = loss_of(prediction, batch.mos, self.model.config.score_range, entropy_weight=weight)
+        if batch.distorted is None:
+            loss, error = self.loss(self.data.predict(batch.crops), batch.mos, batch.sets)
+        else:
+            both, count = self.data.predict(torch.cat([batch.crops, batch.distorted.crops])), len(batch.crops)
+            weights = None if both.scale_weights is None else both.scale_weights[:count]
+            loss, error = self.loss(Prediction(both.score[:count], weights), batch.mos, batch.sets)
+            of = batch.distorted
+            loss = loss + self.loss.of_order(both.score[of.rows], both.score[count:], of.fall)
         self.errors.append(error)
         self.log("train_mae", error, prog_bar=True)
         return loss
@@ -194,7 +201,9 @@ class QualityModule(lightning.LightningModule):
         if self.trainer.world_size > 1:
             rows = torch.cat(gather_all_tensors(rows.to(self.device)))
         table = np.array(sorted(rows.tolist()))
-        figures = validation_figures(table[:, 1].copy(), self.mos[table[:, 0].astype(int)])
+        places = table[:, 0].astype(int)
+        sets = self.sets[places].tolist() if len(self.sets) else []
+        figures = validation_figures(table[:, 1].copy(), self.mos[places], sets)
         self.log_dict(figures, prog_bar=True, rank_zero_only=False)
         seconds = self.trained - self.started
         rates = {group["name"]: float(group["lr"]) for group in self.trainer.optimizers[0].param_groups}
@@ -214,9 +223,19 @@ class QualityModule(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         settings = self.recipe.optimiser
         optimizer = create_optimizer(self.model, self.recipe.chosen, settings.weight_decay, fused=self.recipe.frozen)
+        if self.loss.calibration is not None:
+            own = {"name": "calibration", "params": list(self.loss.parameters()), "lr": CALIBRATION_RATE}
+            optimizer.add_param_group({**own, "weight_decay": 0.0})
         steps = int(self.trainer.estimated_stepping_batches)
         factor = rate_factor(settings.lr_scheduler, steps=steps, warmup=settings.warmup_fraction)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+    def calibrations(self) -> dict[str, Any]:
+        """Of several data sets, offset and slope, in 0-1, that relate the score to each one's ratings."""
+        if self.loss.calibration is None:
+            return {}
+        lines = self.loss.calibration.lines().tolist()
+        return {"calibration": dict(zip(dict.fromkeys(self.sets), lines, strict=True))}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Leave out a frozen backbone, which never changes."""
@@ -231,7 +250,8 @@ def fit(model: QualityModel, data: TrainingData, recipe: Recipe, run_dir: Path, 
     The best epoch (model.safetensors, model.json), history.csv, last.ckpt to resume from and the logs go to `run_dir`;
     `say` receives each epoch's figures where no progress bar is shown.
     """
-    trainer, module = create_trainer(model, recipe, run_dir, say), QualityModule(model, data, recipe)
+    module = QualityModule(model, data, recipe)
+    trainer = create_trainer(module, recipe, run_dir, say)
     world, batch_size = trainer.world_size, recipe.optimiser.batch_size
     if batch_size % world:
         raise FusiqaError(f"`batch_size` must be a multiple of the {world} devices, got {batch_size}")
@@ -263,7 +283,7 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", None) in (None, 0)
 
 
-def create_trainer(model: QualityModel, recipe: Recipe, run_dir: Path, say: Say) -> lightning.Trainer:
+def create_trainer(module: QualityModule, recipe: Recipe, run_dir: Path, say: Say) -> lightning.Trainer:
     """Lightning's trainer: devices, precision, clipping, logs, callbacks, and on a terminal a progress bar."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     run, optimiser, device = recipe.run, recipe.optimiser, recipe.device
@@ -286,7 +306,7 @@ def create_trainer(model: QualityModel, recipe: Recipe, run_dir: Path, say: Say)
         gradient_clip_val=optimiser.gradient_clip or None,
         callbacks=callbacks,
         logger=create_logger("none" if recipe.frozen else run.logger, run_dir),
-        plugins=[SafeCheckpointIO(model)],
+        plugins=[SafeCheckpointIO(module)],
         profiler=SimpleProfiler(),  # of the time that an epoch waits for data
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
@@ -328,7 +348,7 @@ class KeepBest(Callback):
         self.rows.append(row := module.epoch_row)
         if trainer.is_global_zero:
             if self.best["epoch"] == row["epoch"]:
-                module.model.provenance |= self.best
+                module.model.provenance |= self.best | module.calibrations()
                 module.model.save_pretrained(self.folder)
             write_csv(pd.DataFrame(self.rows), self.folder / HISTORY_FILE)
             self.say(f"epoch {row['epoch']}: train_mae {row['train_mae']:.4g}, validation SRCC {row['val_srcc']:.4f}")
@@ -343,9 +363,9 @@ class KeepBest(Callback):
 class SafeCheckpointIO(TorchCheckpointIO):
     """Training states that are written atomically, and run no code when they are read."""
 
-    # Lightning writes through the temporary folder, which is not atomic on another file system, and unpickles anything.
-    def __init__(self, model: QualityModel) -> None:
-        self.shapes = {f"model.{name}": tensor.shape for name, tensor in model.state_dict().items()}
+    # Lightning writes through the temporary folder, from where a kill cuts a copy short, and unpickles anything.
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         write_atomically(Path(path), lambda temporary: torch.save(checkpoint, temporary))

@@ -27,8 +27,9 @@ from torch.utils.data import Dataset
 from fusiqa.config import DataSettings
 from fusiqa.data.audit import Checked
 from fusiqa.data.cache import Store, open_store
-from fusiqa.data.loader import Draw
-from fusiqa.data.ratings import Split
+from fusiqa.data.joint import JointImages
+from fusiqa.data.loader import Draw, TrainingItem
+from fusiqa.data.ratings import Split, set_places
 from fusiqa.errors import FusiqaError
 from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.fusion import GRID, averages, pool
@@ -130,13 +131,14 @@ class PackedCrops(Dataset):
     """The maps of one of an image's crops, drawn from (seed, draw) alone, and the image's rating."""
 
     images: PackedImages
-    mos: Float[np.ndarray, " images"]
+    mos: list[float]
+    sets: list[int]  # places of the images' data sets
     seed: int
 
-    def __getitem__(self, draw: Draw) -> tuple[Float16[Tensor, " numbers"], float]:
+    def __getitem__(self, draw: Draw) -> TrainingItem:
         maps, _ = self.images[draw.row]
         crop = np.random.default_rng((self.seed, *draw)).integers(len(maps))
-        return torch.from_numpy(np.array(maps[crop])), float(self.mos[draw.row])
+        return TrainingItem(torch.from_numpy(np.array(maps[crop])), self.mos[draw.row], self.sets[draw.row])
 
 
 def pack_images(
@@ -147,8 +149,10 @@ def pack_images(
     ratings, config = checked.ratings.part(split), model.config
     images = ratings.table["image"].tolist()
     parts = "whole images" if config.view == "whole" else f"crop {config.crop_size} overlap {overlap:.3f}"
-    made_by = f"{LAYOUT} resize {model.resize} {parts} backbone {backbone_fingerprint(model)}"
-    packed = PackedImages([f"{checked.contents[image]} {made_by}" for image in images], store)
+    made_by = f"{parts} backbone {backbone_fingerprint(model)}"
+    sizes = [ratings.images.resize_of(i) if isinstance(ratings.images, JointImages) else model.resize for i in images]
+    keys = [f"{checked.contents[i]} {LAYOUT} resize {size} {made_by}" for i, size in zip(images, sizes, strict=True)]
+    packed = PackedImages(keys, store)
     # Also where nothing is missing, because the layout affects how the heads round:
     model.eval().to(recipe.device).to(memory_format=torch.channels_last)
     with store.alone(made_by):  # otherwise runs that start together would all compute the same maps
@@ -180,6 +184,7 @@ def frozen_backbone(model: QualityModel, checked: Checked, data: DataSettings, r
     """Maps of the fewest crops that cover an image, or of all of it, for training the heads; tests overlap crops."""
     ratings, store = checked.ratings, open_store(data.cache_dir, data.cache_gb)
     validation, train = (pack_images(model, checked, s, 0.0, store, data, recipe) for s in ("validation", "train"))
+    learned = ratings.part("train")
     model.train().pyramid.requires_grad_(False)
     reading: dict[str, Any] = {"num_workers": 0, "images_at_once": PACKED_IMAGES_AT_ONCE}
 
@@ -189,10 +194,11 @@ def frozen_backbone(model: QualityModel, checked: Checked, data: DataSettings, r
 
     return TrainingData(
         ratings=ratings,
-        training=PackedCrops(train, ratings.part("train").table["mos"].to_numpy(float), recipe.run.seed),
+        training=PackedCrops(train, learned.table["mos"].tolist(), set_places(learned), recipe.run.seed),
         validation=validation,
         predict=partial(score_packed, model),
         network=Heads(model),
         predict_test=predict_test,
+        weights=data.weights,
         **reading,
     )

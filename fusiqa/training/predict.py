@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fusiqa.data.loader import IMAGES_AT_ONCE, EvaluationCrops, choose_workers, evaluation_loader
-from fusiqa.data.ratings import Ratings
+from fusiqa.data.ratings import SET, Ratings
 from fusiqa.models.quality import QualityModel
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.image import Resize
@@ -77,7 +77,8 @@ def score_all(
                 scores[row], weights[row] = scored.score, scored.scale_weights or NO_WEIGHTS
             bar.update(len(batch.rows))
     columns = dict(zip(SCALE_COLUMNS, weights.T, strict=True))
-    return ratings.table[["image", "mos"]].assign(score=scores, **columns)
+    own = ratings.table[["image", "mos", *({SET} & set(ratings.table))]]
+    return own.assign(score=scores, **columns)
 
 
 def run_on_crops(

@@ -66,6 +66,8 @@ def resolve(config: TrainConfig) -> Recipe:
     frozen, device = optimiser.freeze_backbone, choose_device(run.device)
     if frozen and (run.num_devices or 1) * run.num_nodes > 1:
         raise FusiqaError("`freeze_backbone` trains in one process: leave out `num_devices` and `num_nodes`")
+    if frozen and optimiser.augment_distortions:
+        raise FusiqaError("`augment_distortions` distorts crops, which `freeze_backbone` does not see: leave one out")
     chosen = choose_hyperparameters(network, optimiser)
     return Recipe(optimiser, run, chosen, device, choose_precision(run.precision, device.type, frozen=frozen))
 

@@ -13,7 +13,8 @@ from fusiqa.errors import FusiqaError
 NUMBERS = [
     name
     for name, group in groups().items()
-    if "float" in str(hints(type(getattr(TrainConfig(), group)))[name]) and name != "score_range"
+    if "float" in str(hints(type(getattr(TrainConfig(), group)))[name])
+    and name not in ("score_range", "dataset_weights")
 ]
 
 

@@ -42,7 +42,7 @@ def test_facts_are_consistent(info):
 def test_no_two_data_sets_share_a_name():
     called = [name for info in CATALOG for name in (info.name, *info.aliases)]
     assert len(set(called)) == len(called)
-    assert sorted(dataset_names()) == sorted([*READERS, *catalog.TABLE_COLUMNS, "synthetic"])
+    assert sorted(dataset_names()) == sorted([*READERS, *catalog.TABLE_COLUMNS, "synthetic", "distorted"])
 
 
 @pytest.mark.parametrize("way", [".", "Images", ".."])

@@ -87,8 +87,7 @@ def test_batches_hold_the_crops_of_the_order_with_their_ratings(ratings, workers
     found = batches(ratings, crops_per_image=4, workers=workers)
     crops, given = torch.cat([batch.crops for batch in found]), torch.cat([batch.mos for batch in found])
     for draw, crop, mos in zip(order, crops, given, strict=True):
-        alone, _ = dataset[draw]
-        assert torch.equal(crop, alone.permute(2, 0, 1))
+        assert torch.equal(crop, dataset[draw].crop.permute(2, 0, 1))
         assert float(mos) == pytest.approx(0.1 * (draw.row + 1))
 
 
@@ -106,6 +105,22 @@ def test_two_processes_together_see_the_batches_of_one(ratings):
     for whole, first, second in zip(one, *parts, strict=True):
         together = sorted(x.flatten().tolist() for part in (first, second) for x in part.crops)
         assert together == sorted(x.flatten().tolist() for x in whole.crops)
+
+
+def test_some_crops_come_with_a_distorted_version_that_depends_on_the_draw_alone(ratings):
+    crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0, distorted=0.5)
+    items = [crops[Draw(0, 4, number)] for number in range(100)]
+    assert 30 <= sum(item.worse is not None for item in items) <= 70
+    for item, again, plain in zip(items, (crops[Draw(0, 4, n)] for n in range(100)), range(100), strict=True):
+        undistorted = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0)[Draw(0, 4, plain)]
+        assert torch.equal(item.crop, undistorted.crop)
+        if item.worse is not None:
+            assert torch.equal(item.worse, again.worse)
+            assert item.worse.shape == item.crop.shape
+            assert 0 <= item.fall < 1
+    order = TrainingOrder(images=5, crops_per_image=4, seed=7)
+    for batch in training_loader(crops, order, batch_size=10, num_workers=0):
+        assert len(batch.distorted.crops) == len(batch.distorted.rows) == len(batch.distorted.fall) > 0
 
 
 def test_training_crops_are_pieces_of_the_image_and_half_are_mirrored(ratings):

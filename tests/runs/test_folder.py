@@ -28,9 +28,9 @@ def test_a_table_is_the_same_however_its_path_is_spelled(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "own")
     trained = TrainedModel.at(run)
     for spelled in (f"{tmp_path}/own/ratings.csv", "ratings.csv", "../own/./ratings.csv", "../link.csv"):
-        assert trained.was_trained_on(spelled), spelled
+        assert trained.own_name(spelled) == str(tmp_path / "own" / "ratings.csv"), spelled
     for other in ("../ratings.csv", "other.csv", "spaq", "synthetic"):
-        assert not trained.was_trained_on(other), other
+        assert trained.own_name(other) is None, other
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,23 @@ def test_a_table_is_the_same_however_its_path_is_spelled(tmp_path, monkeypatch):
     ],
 )  # fmt: skip
 def test_a_published_set_is_known_by_any_of_its_names(tmp_path, trained_on, asked, own):
-    assert TrainedModel.at(run_on(tmp_path / "run", trained_on)).was_trained_on(asked) is own
+    assert TrainedModel.at(run_on(tmp_path / "run", trained_on)).own_name(asked) == (trained_on if own else None)
+
+
+def test_each_of_several_data_sets_is_known(tmp_path):
+    model = TrainedModel.at(run_on(tmp_path / "run", ["KonIQ10k", "ratings.csv"]))
+    assert model.trained_on == "koniq-10k + ratings.csv"
+    assert [model.own_name(name) for name in ("koniq-10k", "./ratings.csv", "spaq")] == [
+        "KonIQ10k",
+        "ratings.csv",
+        None,
+    ]
 
 
 def test_a_model_outside_a_run_has_no_data_set_of_its_own(tmp_path):
     model = TrainedModel.at(tmp_path / "model.safetensors")
-    assert (model.folder, model.dataset, model.backbone) == (tmp_path, None, "unknown")
-    assert not model.was_trained_on("koniq-10k")
+    assert (model.folder, model.trained_on, model.backbone) == (tmp_path, "unknown", "unknown")
+    assert model.own_name("koniq-10k") is None
     assert model.seen(["a.jpg"]) == 0
 
 

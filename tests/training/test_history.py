@@ -27,6 +27,9 @@ class Epoch:
     def save_pretrained(self, folder):
         self.saved = True
 
+    def calibrations(self):
+        return {}
+
 
 def kept_after(rows, callback):
     """Whether the model of each epoch was kept."""
@@ -55,6 +58,14 @@ def test_the_figures_of_a_validation_split_by_hand():
     """Of the three pairs of ranks one is turned: 1 - 6 * 2 / (3 * 8) = 0.5."""
     found = validation_figures(np.array([1.0, 3.0, 2.0]), np.array([10.0, 20.0, 30.0]))
     assert found == pytest.approx({"val_srcc": 0.5, "val_plcc": 0.5, "val_mae": 18})
+
+
+def test_the_figures_of_several_sets_are_means_of_theirs():
+    """SRCC 0.5 in one set, -1 in the other; errors over all images."""
+    scores, mos = np.array([1.0, 3.0, 2.0, 1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0, 3.0, 2.0, 1.0])
+    found = validation_figures(scores, mos, ["a"] * 3 + ["b"] * 3)
+    ranks = {"val_srcc": -0.25, "val_srcc_a": 0.5, "val_srcc_b": -1}
+    assert found == pytest.approx({**ranks, "val_plcc": -0.25, "val_mae": 1})
 
 
 class Slow(torch.utils.data.Dataset):

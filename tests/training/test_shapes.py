@@ -8,8 +8,9 @@ from jaxtyping import TypeCheckError
 from fusiqa.config import ModelConfig
 from fusiqa.config.model import UNIT_RANGE
 from fusiqa.models.quality import Prediction, QualityModel
-from fusiqa.training.fit import loss_of, missing_entropy, validation_figures
+from fusiqa.training.fit import validation_figures
 from fusiqa.training.frozen import Heads, pack, score_packed
+from fusiqa.training.loss import TrainingLoss, missing_entropy
 
 MODEL = QualityModel(ModelConfig("test_resnet", crop_size=32)).eval()
 
@@ -18,7 +19,7 @@ def test_ratings_of_other_images_than_the_scores_are_refused():
     with pytest.raises(TypeCheckError, match="mos"):
         validation_figures(np.ones(3), np.ones(5))
     with pytest.raises(TypeCheckError, match="mos"):
-        loss_of(Prediction(torch.ones(3), None), torch.ones(3, 1), UNIT_RANGE, entropy_weight=0.0)
+        TrainingLoss(UNIT_RANGE)(Prediction(torch.ones(3), None), torch.ones(3, 1), torch.zeros(3, dtype=torch.long))
 
 
 def test_scale_weights_of_one_image_without_its_batch_are_refused():

@@ -27,7 +27,6 @@ from fusiqa.runs.ablation.report import REPORT_FILES, write_report
 from fusiqa.runs.data import prepare, read_ratings
 from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, read_record
 from fusiqa.runs.train import build, train
-from fusiqa.scoring.image import Resize
 
 FINGERPRINTS = {"data_fingerprint": "images or ratings", "split_fingerprint": "split"}
 HEADS_AT_ONCE = 8  # each takes about a gigabyte
@@ -86,9 +85,8 @@ def train_runs(waiting: Sequence[Run], runs: Sequence[Run], config: AblateConfig
 
     By default one run at a time per GPU; on a CPU one per core for heads on a frozen backbone, else one.
     """
-    base, ratings = config.base, read_ratings(config.base.data)
-    resize = Resize.parse(ratings.resize, view=base.network.view)
-    prepared = prepare(base.data, ratings, resize, say=say, progress=base.run.progress)
+    base, sets = config.base, read_ratings(config.base.data)
+    prepared = prepare(base.data, sets, view=base.network.view, say=say, progress=base.run.progress)
     check_data([run.folder for run in runs if run.finished], prepared)
     for run in {run.variant: run for run in waiting}.values():
         try:

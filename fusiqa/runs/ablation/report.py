@@ -70,6 +70,7 @@ def run_result(run: Run) -> dict[str, object]:
         "seed": run.seed,
         **{name: test[name]["value"] for name in ("srcc", "plcc")},
         "val_srcc": test["validation_srcc"],
+        **{f"srcc_{name}": each["srcc"]["value"] for name, each in test.get("sets", {}).items()},
         **{name: test[name] for name in ("parameters", "seconds_per_epoch")},
         "effective_scales": float(effective_scales(weights_array(predictions)).mean()) if weighed else math.nan,
         "backbone": test.get("backbone", "fine-tuned"),
@@ -102,7 +103,7 @@ def conditions_of(record: Mapping[str, Any]) -> dict[str, object]:
     settings, resolved, provenance = record["settings"], record["resolved"], record["provenance"]
     frozen = resolved.get("backbone") == "frozen"
     return {
-        "data": settings["dataset"],
+        "data": " + ".join([data] if isinstance(data := settings["dataset"], str) else data),
         "backbone": settings["backbone"],
         "its arguments": " ".join(settings["backbone_args"]),
         "its weights": Path(settings["backbone_weights"]).name,

@@ -1,0 +1,110 @@
+"""What training minimises: errors of scores, orders of pairs, and how evenly scales are weighed; all in 0-1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusiqa.config import ScoreRange
+from fusiqa.models.quality import Prediction
+
+SPREAD = 0.08  # standard deviation of the difference of two ratings, of the range
+CERTAIN = 1e-4  # probabilities closer to 0 and 1 than this have no finite gradient
+LossName = Literal["l1", "fidelity", "both"]
+
+
+class Calibration(nn.Module):
+    """The common scale as the raters of each data set used it: offset + slope * score, slope > 0; the first's is it.
+
+    Args:
+        sets: number of data sets.
+    """
+
+    def __init__(self, sets: int) -> None:
+        super().__init__()
+        self.offset, self.log_slope = (nn.Parameter(torch.zeros(sets - 1)) for _ in range(2))
+
+    def forward(self, scores: Float[Tensor, " batch"], sets: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        offset, slope = self.lines()[sets].T
+        return offset + slope * scores
+
+    def lines(self) -> Float[Tensor, "sets 2"]:
+        """Offset and slope of each data set."""
+        offset, log_slope = (F.pad(each, (1, 0)) for each in (self.offset, self.log_slope))
+        return torch.stack([offset, log_slope.exp()], dim=1)
+
+
+class TrainingLoss(nn.Module):
+    """mean |score - mos|, the fidelity loss of all pairs, or both, and how uneven the scales of each image are weighed.
+
+    Of several data sets, scores are calibrated to each, and pairs are of one set.
+
+    Args:
+        score_range: of predictions and ratings.
+        kind: l1, fidelity or both.
+        entropy_weight: of 1 - entropy of the scale weights / log 4, where there are any.
+        weights: of the crops of each data set.
+    """
+
+    weights: Tensor
+
+    def __init__(
+        self, score_range: ScoreRange, kind: LossName = "l1", *, entropy_weight: float = 0.0,
+        weights: Sequence[float] = (1.0,),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.score_range, self.kind, self.entropy_weight = score_range, kind, entropy_weight
+        self.calibration = Calibration(len(weights)) if len(weights) > 1 else None
+        self.register_buffer("weights", torch.tensor(weights), persistent=False)
+
+    def forward(
+        self, prediction: Prediction, mos: Float[Tensor, " batch"], sets: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """The loss and, detached, the mean error on the score range. `sets` are the data sets' places, from 0."""
+        scores, wanted = self.score_range.to_unit(prediction.score), self.score_range.to_unit(mos)
+        if self.calibration is not None:
+            scores = self.calibration(scores, sets)
+        errors, weights = (scores - wanted).abs(), self.weights[sets]
+        total = (weights * errors).mean() if self.kind != "fidelity" else errors.new_zeros(())
+        if self.kind != "l1":
+            i, j = torch.triu_indices(len(scores), len(scores), 1, device=scores.device)
+            same = sets[i] == sets[j]
+            i, j = i[same], j[same]
+            pairs = fidelity(above(wanted[i] - wanted[j]), scores[i] - scores[j])
+            total = total + (weights[i] * pairs).sum() / max(1, len(i))
+        if self.entropy_weight and prediction.scale_weights is not None:
+            total = total + self.entropy_weight * missing_entropy(prediction.scale_weights)
+        return total, errors.mean().detach() * self.score_range.width
+
+    def of_order(
+        self, better: Float[Tensor, " pairs"], worse: Float[Tensor, " pairs"], fall: Float[Tensor, " pairs"]
+    ) -> Float[Tensor, ""]:
+        """The fidelity loss of crops and their distorted versions; `fall`: what viewers' mean opinion falls by, 0-1."""
+        return fidelity(above(fall), self.score_range.to_unit(better) - self.score_range.to_unit(worse)).mean()
+
+
+def above(differences: Float[Tensor, " pairs"], spread: float = SPREAD) -> Float[Tensor, " pairs"]:
+    """The probability, 0-1, that the first of a pair is rated higher, from the difference of two mean ratings."""
+    return torch.special.ndtr(differences / spread)
+
+
+def fidelity(expected: Float[Tensor, " pairs"], differences: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
+    """1 - sqrt(p q) - sqrt((1 - p)(1 - q)): 0 where the scores' probabilities q are the expected ones p.
+
+    Source: Tsai et al., FRank: a ranking method with fidelity loss, SIGIR 2007,
+    https://doi.org/10.1145/1277741.1277808; for image quality Zhang et al., UNIQUE, IEEE TIP 2021.
+    """
+    p, q = (each.clamp(CERTAIN, 1 - CERTAIN) for each in (expected, above(differences)))
+    return 1 - (p * q).sqrt() - ((1 - p) * (1 - q)).sqrt()
+
+
+def missing_entropy(scale_weights: Float[Tensor, "batch scales"]) -> Float[Tensor, ""]:
+    """1 - entropy / log(scales), 0-1, averaged over images: 0 for equal weights."""
+    entropy = -(scale_weights * scale_weights.clamp_min(1e-9).log()).sum(dim=1)
+    return 1 - entropy.mean() / math.log(scale_weights.shape[1])

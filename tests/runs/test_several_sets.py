@@ -1,0 +1,174 @@
+"""One run on several data sets: each keeps its range, split and resize, and is validated and tested by itself."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy import stats
+
+from fusiqa.cli import main, parse
+from fusiqa.data.synthetic import dead_leaves
+from fusiqa.models.quality import load_checkpoint
+from fusiqa.runs.train import train
+
+SMALL = [
+    "--backbone", "test_resnet", "--backbone_weights", "none", "--crop_size", "40", "--batch_size", "16",
+    "--epochs", "1", "--validation_fraction", "0.2", "--no_progress", "--device", "cpu", "--no_export", "--no_spaq",
+    "--resize", "48",
+]  # fmt: skip
+SETS = ["biq2021", "distorted"]
+
+
+@pytest.fixture(scope="module")
+def sharp(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sharp")
+    for number in range(5):
+        Image.fromarray(dead_leaves(number, size=64)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def places(biq2021, sharp):
+    return ["--data_dir", f"biq2021={biq2021}", f"distorted={sharp}"]
+
+
+@pytest.fixture(scope="module")
+def joint(places, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("joint") / "run"
+    own = ["--loss", "both", "--augment_distortions", "0.3", "--dataset_weights", "2", "1", "--attention_fusion"]
+    main(["train", "--dataset", *SETS, *places, *SMALL, *own, "--num_workers", "0", "--run_dir", str(folder)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def frozen(places, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frozen") / "run"
+    main(["train", "--dataset", *SETS, *places, *SMALL, "--freeze_backbone", "--run_dir", str(folder)])
+    return folder
+
+
+@pytest.mark.parametrize("which", ["joint", "frozen"])
+def test_each_set_is_tested_by_itself(which, request):
+    folder = request.getfixturevalue(which)
+    result, predictions = json.loads((folder / "test.json").read_text()), pd.read_csv(folder / "predictions.csv")
+    assert list(result["sets"]) == SETS
+    assert list(predictions["set"].unique()) == SETS
+    for name, part in predictions.groupby("set"):
+        assert result["sets"][name]["n"] == len(part) == {"biq2021": 9, "distorted": 51}[name]
+        ranks = stats.spearmanr(part["score"], part["mos"])[0]
+        assert result["sets"][name]["srcc"]["value"] == pytest.approx(ranks)
+    both = [result["sets"][name]["srcc"]["value"] for name in SETS]
+    assert result["srcc"]["value"] == pytest.approx(np.mean(both))
+    assert result["srcc"]["low"] < result["srcc"]["value"] < result["srcc"]["high"]
+
+
+@pytest.mark.parametrize("which", ["joint", "frozen"])
+def test_validation_is_the_mean_over_sets(which, request):
+    (row,) = pd.read_csv(request.getfixturevalue(which) / "history.csv").to_dict("records")
+    assert row["val_srcc"] == pytest.approx((row["val_srcc_biq2021"] + row["val_srcc_distorted"]) / 2)
+
+
+def test_each_set_keeps_its_split_and_the_range_is_the_first_ones(joint, biq2021):
+    split = pd.read_csv(joint / "split.csv")
+    official = pd.read_csv(biq2021 / "Test (Images and MOS).csv")["Image Name"]
+    tested = split[split["split"] == "test"]["image"]
+    assert set(tested[tested.str.startswith("biq2021/")]) == set("biq2021/" + official)
+    contents = tested[tested.str.startswith("distorted/")].str.extract(r"distorted/(\d)\.png::")[0]
+    assert contents.nunique() == 1
+    assert load_checkpoint(joint).config.score_range == (0, 1)
+    mos = pd.read_csv(joint / "predictions.csv").query("set == 'distorted'")["mos"]
+    assert mos.between(0, 1).all()
+    assert mos.max() > 0.75
+
+
+def test_the_first_set_is_the_common_scale(joint):
+    lines = load_checkpoint(joint).provenance["calibration"]
+    assert lines["biq2021"] == [0, 1]
+    offset, slope = lines["distorted"]
+    assert (offset, slope) != (0, 1)
+    assert slope > 0
+
+
+def test_resume_continues_with_the_calibration(places, tmp_path):
+    """Two epochs of which the second is interrupted and done again end as two in one go."""
+    own = ["--loss", "both", "--augment_distortions", "0.3", "--num_workers", "0", "--epochs", "2"]
+    command = ["train", "--dataset", *SETS, *places, *SMALL, *own]
+    main([*command, "--run_dir", str(tmp_path / "one")])
+
+    def stop(line):
+        if line.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(parse("train", [*command[1:], "--run_dir", str(tmp_path / "two")]), say=stop)
+    main([*command, "--run_dir", str(tmp_path / "two"), "--resume"])
+    one, two = ((tmp_path / name / "test.json").read_text() for name in ("one", "two"))
+    assert json.loads(one)["sets"] == json.loads(two)["sets"]
+    of_one, of_two = (load_checkpoint(tmp_path / name).provenance for name in ("one", "two"))
+    assert of_one["calibration"] == of_two["calibration"]
+
+
+def test_evaluate_measures_one_of_the_sets_on_its_test_split(joint, biq2021):
+    main(
+        ["evaluate", str(joint), "--dataset", "biq2021", "--data_dir", str(biq2021), "--device", "cpu", "--no_progress"]
+    )
+    (row,) = pd.read_csv(joint / "evaluation" / "evaluation.csv").to_dict("records")
+    assert (row["dataset"], row["part"], row["n"]) == ("biq2021", "test", 9)
+    assert row["srcc"] == pytest.approx(
+        json.loads((joint / "test.json").read_text())["sets"]["biq2021"]["srcc"]["value"]
+    )
+
+
+def test_compare_measures_within_each_set(joint, frozen, tmp_path):
+    main(["compare", str(joint), str(frozen), "--output", str(tmp_path)])
+    table = pd.read_csv(tmp_path / "comparison.csv")
+    assert list(table["set"]) == ["biq2021", "biq2021", "distorted", "distorted"]
+    assert list(table["n"]) == [9, 9, 51, 51]
+
+
+def test_attention_explains_all_of_them(joint, tmp_path):
+    main(["attention", str(joint), "--output", str(tmp_path / "out"), "--device", "cpu", "--no_progress"])
+    (table,) = [path for path in (tmp_path / "out").glob("*.csv") if "image" in pd.read_csv(path)]
+    weights = pd.read_csv(table)
+    assert weights["image"].str.partition("/")[0].value_counts().to_dict() == {"distorted": 51, "biq2021": 9}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--dataset", *SETS, "--data_dir", "somewhere"], "NAME=FOLDER"),
+        (["--dataset", *SETS, "--dataset_weights", "1"], "one value for each"),
+        (["--dataset", "biq2021", "biq2021"], "named twice"),
+        (["--dataset", *SETS, "--score_range", "0", "1"], "one --dataset alone"),
+        (["--dataset", "distorted"], "folder of sharp images"),
+        (["--freeze_backbone", "--augment_distortions", "0.1"], "leave one out"),
+    ],
+)
+def test_refusals(arguments, words, capsys, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *SMALL, *arguments, "--run_dir", str(tmp_path / "run")])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert words in said.replace("\n", " ")
+    assert "Traceback" not in said
+
+
+def test_an_image_that_two_sets_have_on_two_sides_is_refused(biq2021, tmp_path, capsys):
+    """One of BIQ2021's test images is a training image of a table."""
+    own = tmp_path / "own"
+    own.mkdir()
+    tested = pd.read_csv(biq2021 / "Test (Images and MOS).csv")["Image Name"][0]
+    (own / "copy.jpg").write_bytes((biq2021 / "Images" / tested).read_bytes())
+    for number in range(11):
+        Image.fromarray(dead_leaves(number + 50, size=64)).save(own / f"{number}.png")
+    images = ["copy.jpg", *(f"{number}.png" for number in range(11))]
+    splits = ["train"] * 6 + ["validation"] * 3 + ["test"] * 3
+    table = pd.DataFrame({"image": images, "mos": np.linspace(1, 5, 12), "split": splits})
+    table.to_csv(own / "own.csv", index=False)
+    arguments = ["--dataset", "biq2021", str(own / "own.csv"), "--data_dir", f"biq2021={biq2021}"]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *SMALL, *arguments, "--run_dir", str(tmp_path / "run")])
+    assert ended.value.code == 2
+    assert "more than one side" in capsys.readouterr().err
