@@ -1,1 +1,1 @@
-"""Scores for images that nobody rated: from Python, the command line, a page, other runtimes and clusters."""
+"""Scores of images, without torch: from Python, the command line, a page and clusters."""

@@ -1,4 +1,4 @@
-"""`fusiqa score`: many images to a table, one row each whatever happens to the others."""
+"""`fusiqa score`: many images to a table, one row each, also for those that cannot be read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD = "   score  spread  scale weights        image"
 
 
 def score_images(config: ScoreConfig) -> int:
-    """Score what the settings name, and write or print the rows; how many have no score.
+    """Score images, and write or print the rows. Returns how many have no score.
 
     Raises:
         FusiqaError: no model, no images, or an output that must not be written.
@@ -56,9 +56,9 @@ def scored(
     done: Collection[str] = (),
     wrap: Callable[[ImageInput], ImageInput] = lambda image: image,
 ) -> Iterator[Result]:
-    """The results of the images that have no row yet, counted, with a bar that learns the total meanwhile.
+    """The results of the images without a row, counted; a thread counts the images for the progress bar meanwhile.
 
-    Each image is given to `wrap` before it is read, and is the `image` of its result.
+    `wrap` is applied to each image before it is read.
     """
     say = partial(tqdm.write, file=sys.stderr)
     images = (wrap(image) for image in walk(config.paths, say=say) if image.name not in done)
@@ -76,7 +76,7 @@ def _count(paths: Iterable[str], bar: tqdm) -> None:
 
 
 def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> list[Row]:
-    """Print rows as they come, or at the end if they are selected or sorted; those that a sheet is to show."""
+    """Print rows as they come, or at the end if they are selected or sorted. Returns those to be drawn."""
     if sys.stdout.isatty():
         low, high = scorer.score_range
         print(f"{HEAD}   (scores on {low:g} to {high:g}, higher is better)")
@@ -101,7 +101,7 @@ def _show(row: Row) -> None:
 
 
 def line_of(row: Row) -> str:
-    """A row for people."""
+    """A row as a line of the terminal."""
     if row["score"] is None:
         return f"       -       -  {'':19}  {row['path']}: {row['error']}"
     spread = "-" if row["spread"] is None else f"{row['spread']:.3g}"
@@ -127,7 +127,7 @@ def _draw(config: ScoreConfig, rows: Iterable[Row], score_range: ScoreRange) -> 
 
 
 def say_counts(counts: Counter[str], *, done: int = 0, ending: str = "") -> None:
-    """One line on standard error, where it is in no table's way."""
+    """Print the counts in one line on standard error, because a table may go to standard output."""
     failed = f", {counts['failed']:,} without a score (their rows say why)" if counts["failed"] else ""
     before = f", {done:,} had a row already" if done else ""
     print(f"{counts['scored']:,} scored{failed}{before}{ending}", file=sys.stderr)

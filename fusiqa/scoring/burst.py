@@ -1,8 +1,8 @@
 """Bursts: photographs of one scene are grouped, and ranked within their group.
 
-Two photographs show one scene if their perceptual hashes, which see no colour, differ in few bits, and their colours
-little. Where both say when and by which camera they were taken, it must instead be one camera within a few seconds, and
-then more bits may differ. A group is all that is connected by such pairs.
+Two photographs show one scene if their perceptual hashes, which ignore colour, differ in few bits, and their colours
+little. Where capture time and camera of both are known, they must instead be of one camera within a few seconds, and
+more bits may differ. A group is a connected component of such pairs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from fusiqa.scoring.duplicates import Hashes, close_pairs, perceptual_hash
-from fusiqa.scoring.exif import taking_of
+from fusiqa.scoring.exif import capture_of
 from fusiqa.scoring.image import LUMA, Decoded, Pixels, Resize
 from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.result import Result, described
@@ -31,18 +31,18 @@ SORT_TYPES: Types = {"path": str} | GROUP_TYPES | dict(SCORE_TYPES) | FRAME_TYPE
 """Columns of the table of `fusiqa sort`."""
 Colours = UInt8[np.ndarray, "32"]
 TILES, COLOUR_DISTANCE = 4, 8.0  # cells along each side, of which the colours are compared; levels
-ROUGH = 16  # levels of colour that count as one where the hashes are the same
+ROUGH = 16  # levels of colour that are merged where the hashes are the same
 SHARPNESS_CELLS = 8  # cells along each side of an image, of which the sharpness is measured
-SUBJECT = 0.25  # fraction of an image that is taken for its subject: where the heat map is highest
+SUBJECT = 0.25  # fraction of an image that counts as its subject: where the heat map is highest
 UNKNOWN = np.iinfo(np.int64).min  # a time that is not known
 EPOCH = datetime(1970, 1, 1)
 MICRO = 1_000_000
-NEIGHBOURS = 200  # images that each is compared with at most because of the time alone: a clock may stand still
+NEIGHBOURS = 200  # most images that each is compared with because of its time: a clock may have stopped
 
 
 @dataclass(frozen=True)
 class Frame(ImageInput):
-    """An image that notes, when it is read to be scored, what bursts are told by: it is decoded once."""
+    """An image that stores, when it is read for scoring, what bursts are grouped by, so that it is decoded once."""
 
     seen: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -62,13 +62,13 @@ class Frame(ImageInput):
 def _noting(load: Callable[[], Pixels | bytes], seen: dict[str, Any]) -> Pixels | bytes:
     content = load()
     if isinstance(content, bytes):
-        time, camera = taking_of(content)
+        time, camera = capture_of(content)
         seen.update(taken=time, camera=camera or None)
     return content
 
 
 def row_of(result: Result) -> Row:
-    """The row of a frame that was scored, in no group yet."""
+    """The row of a scored frame, without a group."""
     row = dict.fromkeys(SORT_TYPES) | result.row()
     if isinstance(result.image, Frame) and result.crops is not None:
         seen = result.image.seen
@@ -80,15 +80,15 @@ def row_of(result: Result) -> Row:
 
 
 def colours_of(pixels: Pixels) -> Colours:
-    """Cb and Cr of each of 4 x 4 cells of an image: what the perceptual hash does not see."""
+    """Cb and Cr of each of 4 x 4 cells of an image, which the perceptual hash ignores."""
     chroma = Image.fromarray(pixels).convert("YCbCr").resize((TILES, TILES), Image.Resampling.BOX)
     return np.asarray(chroma)[..., 1:].ravel()
 
 
 def sharpness_of(pixels: Pixels) -> Float[np.ndarray, "grid grid"]:
-    """How sharp each of 8 x 8 cells of an image is: the mean square of the Laplacian of its smoothed luminance.
+    """The sharpness of each of 8 x 8 cells of an image: mean square of the Laplacian of its smoothed luminance.
 
-    Noise counts as detail: it is a number to compare frames by, not to judge one with.
+    Noise counts as detail, so it only compares frames of one scene.
     """
     grey = np.pad(pixels @ LUMA.astype(np.float32), 2, mode="edge")
     smooth = grey[:-2] / 4 + grey[1:-1] / 2 + grey[2:] / 4
@@ -103,7 +103,7 @@ def sharpness_of(pixels: Pixels) -> Float[np.ndarray, "grid grid"]:
 
 
 class Limits(NamedTuple):
-    """How far apart two photographs of one scene are at most.
+    """The largest differences of two photographs of one scene.
 
     Attributes:
         distance: bits of 64 in which their hashes differ.
@@ -119,7 +119,7 @@ class Limits(NamedTuple):
 
 
 class Shots(NamedTuple):
-    """What tells scenes apart, image by image.
+    """The features that images are grouped by.
 
     Attributes:
         hashes: perceptual ones.
@@ -157,7 +157,7 @@ def groups_of(shots: Shots, limits: Limits) -> Int[np.ndarray, " images"]:
 
 
 def _neighbours(shots: Shots, limits: Limits) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of one camera within the seconds and bits of the limits; of a clock that stands still, the next ones."""
+    """Pairs of one camera within the seconds and bits of the limits; at most `NEIGHBOURS` of each image."""
     order = np.lexsort((shots.times, shots.cameras))
     order = order[shots.times[order] != UNKNOWN]
     for step in range(1, min(len(order), NEIGHBOURS + 1)):
@@ -172,7 +172,7 @@ def _neighbours(shots: Shots, limits: Limits) -> Iterator[tuple[np.ndarray, np.n
 
 
 def _join(parents: Int[np.ndarray, " nodes"], one: Int[np.ndarray, " pairs"], other: Int[np.ndarray, " pairs"]) -> None:
-    """Join the trees of each pair of nodes; every node has the lowest of its tree for parent, before and after."""
+    """Join the trees of each pair of nodes; the parent of a node is always the lowest node of its tree."""
     while len(one):
         low, high = np.minimum(parents[one], parents[other]), np.maximum(parents[one], parents[other])
         apart = low != high
@@ -183,7 +183,7 @@ def _join(parents: Int[np.ndarray, " nodes"], one: Int[np.ndarray, " pairs"], ot
 
 
 def grouped(rows: Iterable[Row], limits: Limits) -> list[Row]:
-    """The rows with their group, rank and reason, by group and rank; those without a score come last, in none."""
+    """The rows with group, rank and reason, sorted by them; those without a score come last, without a group."""
     rows = list(rows)
     scored = [row for row in rows if row["score"] is not None]
     for row, group in zip(scored, groups_of(_shots(scored), limits).tolist(), strict=True):

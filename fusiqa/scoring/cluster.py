@@ -21,16 +21,16 @@ from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.table import check_model, is_parquet, parquet_columns, parquet_schema, pyarrow
 
-PATHS_AT_ONCE = 1_000  # of one block of a list of paths: what is done again where a process is killed
-IMAGES_PER_CALL = 32  # that a process is handed at once
+PATHS_AT_ONCE = 1_000  # in a block of a list of paths, which is repeated when a process is killed
+IMAGES_PER_CALL = 32  # of a process
 CORES_EACH = 2
 UNFINISHED = "_unfinished"  # folder below the output: files are moved out of it once they are whole
 
 
 def score_on_cluster(config: ScoreConfig) -> int:
-    """Score what the settings name with Ray Data, and write Parquet files with the rows; how many have no score.
+    """Score images with Ray Data, and write Parquet files with the rows. Returns how many have no score.
 
-    A process that is killed is started again, and its images are scored again: rows are neither lost nor doubled.
+    A process that is killed is restarted and its images are scored again: no row is lost or duplicated.
     FusiqaError: Ray is not installed, nothing to score, or an output that must not be written.
     """
     with needing("ray", "`engine` ray"):
@@ -53,7 +53,7 @@ def score_on_cluster(config: ScoreConfig) -> int:
                 batch_size=IMAGES_PER_CALL,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(size=workers),
-                # One core less than there are: processes that held all would wait for ever for a task of Ray's own.
+                # One core is left free: with none, Ray's own tasks would wait for ever.
                 num_cpus=min(1.0, max(0.1, (cores - 1) / workers)),
                 num_gpus=1 if gpus else None,
             )
@@ -165,7 +165,7 @@ def earlier(output: str, config: ScoreConfig) -> set[str]:
 
 
 def keep_whole_files(output: str) -> None:
-    """Move the files that were written to their end into the output, and remove those of a run that was killed."""
+    """Move complete files into the output, and remove incomplete ones of a killed run."""
     files, root = files_at(output)
     unfinished = f"{root}/{UNFINISHED}"
     for name in tables_below(files, unfinished):

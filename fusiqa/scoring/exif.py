@@ -1,4 +1,4 @@
-"""What a photograph says of its taking: when, and by which camera."""
+"""Capture time and camera of a photograph, from its EXIF."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from PIL import ExifTags
 from fusiqa.scoring.image import HEIC, opened
 from fusiqa.scoring.raw import is_raw, tags_in_raw
 
-TIMES = (  # each with its fractions of a second; the time of the last change says nothing of when it was taken
+TIMES = (  # each with its fractions of a second; DateTime is the time of the last change
     (ExifTags.Base.DateTimeOriginal, ExifTags.Base.SubsecTimeOriginal),
     (ExifTags.Base.DateTimeDigitized, ExifTags.Base.SubsecTimeDigitized),
 )
-BEGIN = 2**18  # bytes of a file in which cameras write what they have to say, but for HEIC
+START = 2**18  # bytes at the start of a file that hold its EXIF, except in HEIC
 CAMERA = (ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.BodySerialNumber)
 
 
-class Taking(NamedTuple):
-    """When and by what a photograph was taken, as far as it says.
+class Capture(NamedTuple):
+    """When and with which camera a photograph was taken, as far as known.
 
     Attributes:
-        time: ISO 8601, of the camera's clock, with fractions of a second where they are known; None where it is not.
-        camera: make, model and serial number; "" where it says nothing.
+        time: ISO 8601, of the camera's clock, with fractions of a second where they are known; None if unknown.
+        camera: make, model and serial number; "" if unknown.
     """
 
     time: str | None = None
     camera: str = ""
 
 
-def taking_of(content: bytes) -> Taking:
-    """What an encoded image says of its taking. Malformed tags count as none."""
+def capture_of(content: bytes) -> Capture:
+    """The capture of an encoded image. Malformed tags are ignored."""
     tags = tags_in_raw(content) if is_raw(content) else _tags(content)
     words = (" ".join(str(tags.get(tag, "")).replace("\0", " ").split()) for tag in CAMERA)
     times = (_time(tags.get(time), tags.get(fraction)) for time, fraction in TIMES)
-    return Taking(next(filter(None, times), None), " ".join(filter(None, words)))
+    return Capture(next(filter(None, times), None), " ".join(filter(None, words)))
 
 
-def taking_in(path: str) -> Taking:
+def capture_in(path: str) -> Capture:
     """The same of a file, of which only the beginning is read where that is enough."""
     if not os.path.isfile(path):
-        return Taking()
+        return Capture()
     with suppress(OSError), open(path, "rb") as file:
-        content = file.read(BEGIN)
-        return taking_of(content + file.read() if HEIC.match(content) else content)
-    return Taking()
+        content = file.read(START)
+        return capture_of(content + file.read() if HEIC.match(content) else content)
+    return Capture()
 
 
 def _tags(content: bytes) -> dict[int, Any]:
@@ -60,7 +60,7 @@ def _tags(content: bytes) -> dict[int, Any]:
 
 
 def _time(text: Any, fraction: Any) -> str | None:
-    """ISO 8601 of the "2024:05:06 07:08:09" of EXIF and its fraction "12"; None of what is no time."""
+    """ISO 8601 from the "2024:05:06 07:08:09" of EXIF and its fraction "12"; None if malformed."""
     try:
         time = datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")
     except ValueError:

@@ -34,15 +34,15 @@ HEIC = re.compile(rb".{4}ftyp.{0,120}?(hei[cxms]|hev[cxms])", re.DOTALL)  # ISO/
 PNG, PNG_COMPRESSED = b"\x89PNG\r\n\x1a\n", (b"zTXt", b"iTXt", b"iCCP")
 PLAIN_SRGB = {"sRGB", "sRGB IEC61966-2.1", "sRGB built-in"}  # profiles that would only add rounding errors
 WHITE_IS_ZERO = 0  # TIFF 6.0, tag 262
-NO_RANGE = "its pixels are {}, which have no agreed range; save it with 8 or 16 bits"
+NO_RANGE = "its pixels are {}, which have no standard range; save it with 8 or 16 bits"
 
-SPARE = 2  # a JPEG that is decoded at a reduced scale stays this many times as large as it is resized to
+SPARE = 2  # a JPEG decoded at a reduced scale has at least this many times its size after the resize
 PREVIEW = "scored by the preview in the raw file"
 LARGEST_SIDE = 16_384  # pixels, that a resize may ask for or give: an upscaled sliver would not fit in memory
 
 
 class Decoded(NamedTuple):
-    """An image after its resize, the (height, width) that it had before, and what a reader of its score must know."""
+    """An image after its resize, the (height, width) before, and a caveat about its score, if any."""
 
     pixels: Pixels
     size: tuple[int, int]
@@ -53,7 +53,7 @@ def decode(content: bytes) -> Pixels:
     """An image: the first frame, upright, in sRGB, transparency over white; of a raw file its preview.
 
     Raises whatever Pillow does for what is truncated, no image, or too large (twice Image.MAX_IMAGE_PIXELS: 179
-    million); FusiqaError for pixels without an agreed range (floating point, 32 bits), for HEIC and raw files without
+    million); FusiqaError for pixels without a standard range (floating point, 32 bits), for HEIC and raw files without
     their extras, and for a raw file without a preview of 400 pixels and more.
     """
     return decode_resized(content, Resize()).pixels
@@ -153,7 +153,7 @@ def _opened_preview(content: bytes) -> Iterator[Image.Image]:
 
 
 def _without_oversized(content: bytes) -> bytes:
-    """A PNG without those texts and profiles that Pillow would refuse a whole image for."""
+    """A PNG without texts and profiles that are too large, for which Pillow refuses the whole image."""
     kept, place = [PNG], len(PNG)
     while place < len(content):
         length, kind = int.from_bytes(content[place : place + 4], "big"), content[place + 4 : place + 8]
@@ -170,14 +170,14 @@ def _without_oversized(content: bytes) -> bytes:
 
 @cache
 def register_heic() -> None:
-    """Teach Pillow to read HEIC, when the first such image comes. Raises FusiqaError without the extra `heic`."""
+    """Register the HEIC reader with Pillow, for the first such image. Raises FusiqaError without the extra `heic`."""
     with needing("heic", "a HEIC image"):
         import pi_heif
     pi_heif.register_heif_opener()
 
 
 def _colours(image: Image.Image) -> Image.Image:
-    """The picture without its transparency in mode L, RGB or CMYK: those that colour profiles are made for."""
+    """The picture without transparency in mode L, RGB or CMYK, for which there are colour profiles."""
     if image.mode == "F":
         raise FusiqaError(NO_RANGE.format("floating-point numbers"))
     if image.mode.startswith("I"):

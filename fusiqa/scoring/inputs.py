@@ -1,4 +1,4 @@
-"""What a user may pass as an image or as images, and the images in files, folders, patterns and lists of paths."""
+"""Images from what users pass: arrays, bytes, files, folders, patterns, lists of paths."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def is_many(given: Any) -> bool:
 
 
 def images_in(given: Iterable[Any]) -> Iterator[ImageInput]:
-    """The images in several, one by one; a list's members are looked at when their turn comes."""
+    """The images of a list or generator, one by one."""
     for place, each in enumerate(given):
         yield from images_in(each) if is_many(each) else [image_of(each, place=place)]
 
@@ -156,7 +156,7 @@ def pixels_of(given: Any) -> Pixels:
 def listed_names(lines: Iterable[str] | None = None) -> Iterator[str]:
     """The paths of a list (by default standard input), one a line, or each ended by NUL as `find -print0` writes them.
 
-    A byte order mark is left out, and bytes that are not text in the file system's encoding stay as they are.
+    A byte order mark is removed; bytes that are not text in the file system's encoding are kept as they are.
     """
     lines = sys.stdin if lines is None else lines
     if hasattr(lines, "reconfigure"):

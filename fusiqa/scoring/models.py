@@ -1,4 +1,4 @@
-"""Models by name: in the package, in a run folder, in a file, on the Hugging Face hub; and what a runtime offers."""
+"""Models by name: in the package, in a run folder, in a file, on the Hugging Face hub; and the runtime protocol."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def describe(path: Path, name: str) -> ModelInfo:
 
 
 def read_description(path: Path) -> Description:
-    """The model.json of a run folder or beside a model.safetensors, every value held against its type.
+    """The model.json of a run folder or beside a model.safetensors, with the type of every value checked.
 
     Raises:
         FusiqaError: it is missing, not JSON, of another format, or has a value that is unknown, missing or not allowed.
@@ -197,7 +197,7 @@ def weights_of(path: Path) -> Path:
 
 
 def source_of(path: Path) -> str:
-    """What an ONNX file of a run folder or model.safetensors depends on, in short: weights, network, preprocessing."""
+    """A hash of what an ONNX file of a run folder or model.safetensors depends on: weights, network, preprocessing."""
     depends = {name: _stated(path)[1].get(name) for name in ("model", "preprocessing")}
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
     return f"{fingerprint_of(path)}{digest[:8]}"

@@ -1,4 +1,4 @@
-"""Raw files of cameras (CR2, CR3, NEF, ARW, DNG): the preview that they carry, and their EXIF."""
+"""Raw files of cameras (CR2, CR3, NEF, ARW, DNG): their embedded preview and EXIF."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RAW_ENDINGS = {".cr2", ".cr3", ".nef", ".arw", ".dng"}
 TIFF, CR2, CR3 = (b"II*\0", b"MM\0*"), b"CR", b"ftypcrx "  # the first bytes; from byte 8 on; from byte 4 on
 CR3_EXIF = (b"CMT1", b"CMT2")  # boxes that hold a TIFF each: the tags of the file, and those of the exposure
 DNG_VERSION, SUBFILE_TYPE, REDUCED = 50706, 254, 1  # tags of TIFF, and the type of a page that is a thumbnail
-LEAST_SIDE = 400  # pixels, the shorter side: the score of a smaller preview says little of the photograph
+LEAST_SIDE = 400  # pixels, the shorter side: the score of a smaller preview says little about the photograph
 TURNED = {3: 3, 5: 8, 6: 6}  # LibRaw's `flip` -> orientation in EXIF
 
 

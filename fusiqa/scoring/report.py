@@ -25,7 +25,7 @@ from fusiqa.io import check_output, write_text
 from fusiqa.progress import progress_bar
 from fusiqa.scoring import burst, table
 from fusiqa.scoring.charts import bars, histogram, over_time
-from fusiqa.scoring.exif import taking_in
+from fusiqa.scoring.exif import capture_in
 from fusiqa.scoring.result import FLAW_COLUMNS, FLAW_WORDS, LIKELY, Result, described, overlay, word_of
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import thumbnail
@@ -118,7 +118,7 @@ def _records(rows: Sequence[Row], config: ReportConfig, bar: Any) -> list[dict[s
         size = f"{row['width']} x {row['height']}" if row["width"] else ""
         records.append({
             "path": row["path"], "score": row["score"], "flaws": described(row), "size": size,
-            "taken": row.get("taken") or taking_in(row["path"]).time, "note": row["error"] or row["note"] or "",
+            "taken": row.get("taken") or capture_in(row["path"]).time, "note": row["error"] or row["note"] or "",
             "picture": _thumbnail(row) if place in with_picture else None,
         })  # fmt: skip
         bar.update()

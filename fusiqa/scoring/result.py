@@ -68,7 +68,7 @@ class Result:
         width, height: of the upright image, pixels; 0 where it could not be read.
         flaws: probability of each of `fusiqa.config.model.FLAWS`, several at once; None without a flaw head.
         crops: the scores of its crops, or of the windows of an image seen whole; None where it could not be read.
-        note: what a reader of the score must know, such as that it is of the preview in a raw file.
+        note: a caveat about the score, such as that a raw file was scored by its preview.
         error: why it could not be read; None where it could.
         image: where its pixels come from; after pickling, only of an image in a file.
     """

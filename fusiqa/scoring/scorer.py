@@ -84,7 +84,7 @@ def averaged(
 
 
 class Prepared(NamedTuple):
-    """An image that is read and resized: what is known of it before it is scored, and its views, none if unreadable."""
+    """An image that is read and resized: its result before it is scored, and its views, none if unreadable."""
 
     result: Result
     views: Views
@@ -228,7 +228,7 @@ class Scorer:
 
     @cached_property
     def _differentiable(self) -> Network:
-        """The network in torch where the runtime was left to us; else the one that was asked for."""
+        """The network in torch with backend "auto"; else the one that was asked for."""
         model, device, backend = self._chosen
         swap = backend == "auto" and isinstance(self.network, OnnxNetwork)
         return load_network(model, device=device, backend="torch") if swap else self.network
@@ -257,7 +257,7 @@ def load_network(model: str | PathLike[str] | None, *, device: str, backend: str
 
 
 def _has_gpu(device: str) -> bool:
-    """Whether a device is, or with "auto" would be, another than the CPU. Imports torch only where there may be one."""
+    """Whether a device is, or with "auto" would be, not the CPU. Imports torch only where there may be a GPU."""
     if device != "auto" or not any(map(os.path.exists, GPU_FILES)):
         return device not in ("auto", "cpu")
     from fusiqa.scoring.torch import choose_device

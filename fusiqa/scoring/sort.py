@@ -1,4 +1,4 @@
-"""`fusiqa sort`: photographs to groups of one scene, the best of each, and marks for other programs."""
+"""`fusiqa sort`: groups of photographs of one scene, the best of each, and XMP sidecars."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STARS = 5
 
 
 def sort_images(config: SortConfig) -> int:
-    """Score and group what the settings name, and write or print the rows; how many images could not be dealt with.
+    """Score and group images, and write or print the rows. Returns how many failed: no score, or no sidecar.
 
     Raises:
         FusiqaError: no model, no images, or an output that must not be written.
@@ -73,7 +73,7 @@ def _check_outputs(config: SortConfig) -> None:
 
 
 def _write_sidecars(rows: Sequence[Row], config: SortConfig, score_range: ScoreRange) -> None:
-    """Write the sidecar of each image with a score; what became of it goes into its row."""
+    """Write the sidecar of each image with a score, and state the outcome in its row."""
     marked = [row for row in rows if row["score"] is not None]
     stars = stars_of(np.array([row["score"] for row in marked]), config, score_range)
     owners = _owners(marked, config)
@@ -96,9 +96,9 @@ def _write_sidecars(rows: Sequence[Row], config: SortConfig, score_range: ScoreR
 
 
 def _owners(rows: Sequence[Row], config: SortConfig) -> dict[str, str]:
-    """Of images that must not write a sidecar, because another has the same, the other's path.
+    """For images whose sidecar belongs to another image, the path of that image.
 
-    Of a raw file and images that were made of it, the raw file has the sidecar.
+    Of a raw file and images made from it, the raw file has the sidecar.
     """
     sharing = defaultdict(list)
     for row in rows:
@@ -114,7 +114,7 @@ def _owners(rows: Sequence[Row], config: SortConfig) -> dict[str, str]:
 
 
 def stars_of(scores: np.ndarray, config: SortConfig, score_range: ScoreRange) -> np.ndarray:
-    """A rating from 1 to 5 for each score: the fifth of these scores that it lies in, or by limits. Ties share one."""
+    """A rating of 1 to 5 for each score: its fifth among these scores, or by limits. Ties have the same rating."""
     if config.stars == "quantile":
         below, upto = (np.searchsorted(np.sort(scores), scores, side=side) for side in ("left", "right"))
         return 1 + np.floor(STARS * (below + upto) / 2 / max(1, len(scores))).astype(int).clip(0, STARS - 1)
@@ -123,7 +123,7 @@ def stars_of(scores: np.ndarray, config: SortConfig, score_range: ScoreRange) ->
 
 
 def marks_of(row: Row, rating: int, *, in_burst: bool) -> Marks:
-    """What the sidecar of an image says: green is the best of a burst, red an image with a likely flaw."""
+    """The marks of an image: green for the best of a burst, red for a likely flaw."""
     named = zip(FLAWS, FLAW_COLUMNS, strict=True)
     flaws = [flaw for flaw, column in named if flaw != "none" and (row[column] or 0) >= LIKELY]
     best = in_burst and row["rank"] == 1
@@ -133,7 +133,7 @@ def marks_of(row: Row, rating: int, *, in_burst: bool) -> Marks:
 
 
 def _show(rows: Sequence[Row], config: SortConfig) -> None:
-    """Print the rows if they go to no file, draw the sheet, make the links."""
+    """Print the rows unless they are written to a file; draw the sheet, make the links."""
     if config.output is None:
         if sys.stdout.isatty():
             for line in lines_of(rows):
@@ -159,7 +159,7 @@ def bursts_in(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def lines_of(rows: Sequence[Row]) -> Iterator[str]:
-    """The bursts for people, the images of no burst counted, and those without a score."""
+    """The bursts as lines of the terminal, the images without a score, and the number of single images."""
     in_bursts = 0
     for burst in bursts_in(rows):
         in_bursts += len(burst)
@@ -194,7 +194,7 @@ def _caption(row: Row, burst: Sequence[Row]) -> str:
 
 
 def link_best(rows: Iterable[Row], folder: Path) -> int:
-    """Make links to the best image of each group in a folder that was claimed; how many. Earlier links are replaced."""
+    """Replace the links in a claimed folder by links to the best image of each group. Returns how many."""
     for earlier in folder.iterdir():
         if earlier.is_symlink():
             earlier.unlink()

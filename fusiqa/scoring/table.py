@@ -51,11 +51,11 @@ def recording(
     types: Types = SCORE_TYPES,
     finish: Finish | None = None,
 ) -> Iterator[Record]:
-    """Open the table that the settings name, to add rows; at the end, also after Ctrl-C, it is complete.
+    """Open the output to add rows; at the end, also after Ctrl-C, it is complete.
 
-    Where the output cannot take rows as they come (Parquet, or rows that `finish` selects, orders or completes), they
-    go to `<output>.all.jsonl` beside it, from which the output is made at the end. That file stays where the output
-    leaves rows out, for `resume`; otherwise it is removed when the output is complete.
+    Where rows cannot be appended (Parquet, or rows that `finish` selects, orders or completes), they go to
+    `<output>.all.jsonl`, from which the output is written at the end. That file is kept for `resume` if the output
+    leaves rows out, and removed otherwise.
 
     FusiqaError: the output exists and neither `resume` nor `overwrite` was given, it is not a table of scores, it has
     scores of another `model` (name and fingerprint), or another process is writing it.
@@ -80,7 +80,7 @@ def recording(
 
 
 def _earlier(record: Path, config: TableSettings, model: str, types: Types) -> tuple[set[str], int]:
-    """Paths that have a row already, and how many of those have no score; the record then holds those rows."""
+    """Paths that have a row already, and how many of those have no score; copies their rows to the record."""
     found = [path for path in dict.fromkeys((record, config.table)) if path.exists()]
     how = "`resume` to continue it, or `overwrite` to discard it"
     for path in found:
@@ -108,7 +108,7 @@ def check_model(table: str | Path, found: str, model: str) -> None:
 
 
 def select(rows: Iterable[Row], config: ScoreConfig) -> Iterable[Row]:
-    """The rows that the settings ask for, in the order they ask for; rows without a score come last if kept."""
+    """The selected rows in the order asked for; rows without a score come last if kept."""
     if config.leaves_out:
         high = math.inf if config.below is None else config.below
         low = -math.inf if config.above is None else config.above
@@ -161,7 +161,7 @@ def write_rows(path: Path, rows: Iterable[Row], types: Types = SCORE_TYPES) -> N
 
 
 def is_table(path: Path, types: Types = SCORE_TYPES) -> bool:
-    """Whether a file begins as a table of scores does; an empty one, or a header that was cut short, counts."""
+    """Whether a file begins as a table of scores does, also if it is empty or its header is truncated."""
     if is_parquet(path):
         return parquet_columns(path) == tuple(types)
     begin = (",".join(types) if is_csv(path) else '{"path": "').encode()
@@ -203,7 +203,7 @@ def _from_json(line: str | bytes) -> dict[str, Any]:
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cut off a last line that a killed process left without its end."""
+    """Remove a last line that a killed process left incomplete."""
     if path.stat().st_size:
         with open(path, "rb+") as file:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -221,7 +221,7 @@ def is_parquet(path: str | Path) -> bool:
 
 
 def parquet_columns(path: str | Path, files: Any = None) -> tuple[str, ...]:
-    """The columns of a Parquet file, here or on another file system; none of one that is cut short."""
+    """The columns of a Parquet file, also on another file system; none for a truncated file."""
     try:
         return tuple(pyarrow().parquet.read_schema(path, filesystem=files).names)
     except (OSError, ValueError):

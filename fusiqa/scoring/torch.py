@@ -27,7 +27,7 @@ PROCESS = os.getpid()
 class TorchNetwork:
     """A `Network` in torch, in float32 on every device: autocast and TensorFloat-32 are off in its own passes.
 
-    The model is run as and where it is, also in training; `info` is by default what its configuration says.
+    The model is run on its own device and in its mode; `info` is by default taken from its configuration.
     """
 
     def __init__(self, model: QualityModel, info: ModelInfo | None = None, *, windows: bool = False) -> None:
@@ -58,7 +58,7 @@ def passes(views: Iterable[np.ndarray], device: torch.device) -> Iterator[UInt8[
 
 
 def outputs(tensors: Prediction | Examined) -> Outputs:
-    """What a network gave, by the names of `Outputs`, in float64 on the CPU."""
+    """The outputs of a network as `Outputs`, in float64 on the CPU."""
     given = {name: each for name, each in tensors._asdict().items() if each is not None}
     return Outputs(**{name: each.double().cpu().numpy() for name, each in given.items()})
 
@@ -75,7 +75,7 @@ def load_torch_network(path: Path, *, name: str, device: str = "auto", windows: 
 
 
 def network_of(model: QualityModel, path: Path, *, name: str, windows: bool = False) -> TorchNetwork:
-    """A model that was loaded from a path, with what is written there about it."""
+    """A model that was loaded from a path, with its description."""
     info = replace(describe(path, name), scale_sizes=tuple(model.pyramid.scale_sizes()))
     return TorchNetwork(model, info, windows=windows)
 
@@ -110,7 +110,7 @@ def choose_device(words: str | torch.device) -> torch.device:
 
 @contextmanager
 def in_float32(device: torch.device) -> Iterator[None]:
-    """Convolutions and matrix products with all their bits: a score must not depend on autocast or the GPU's TF32."""
+    """Convolutions and matrix products in full float32: a score must not depend on autocast or the GPU's TF32."""
     tf32 = torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if device.type == "cuda" else nullcontext()
     with torch.autocast(device.type, enabled=False), tf32:
         yield

@@ -49,11 +49,11 @@ def views_of(resized: Pixels, crop: int, *, view: str = "crops", overlap: float 
 
 
 def layout(height: int, width: int, crop: int, *, view: str = "crops", overlap: float = OVERLAP) -> tuple:
-    """How a resized image is mirrored, ((above, below), (before, after)), and its parts as `Views` has them.
+    """The margins that are mirrored, ((above, below), (before, after)), and the parts of an image as in `Views`.
 
     With view "crops" they are square crops that cover it to its edges. With "whole" it is mirrored at the right and
-    bottom to a multiple of 32, at least 64, and a side of more than 1024 pixels is cut into the fewest parts of at
-    most that. They weigh by their area.
+    bottom to a multiple of 32, at least 64, and a side of more than 1024 pixels is split into the fewest parts of at
+    most that. They are weighted by area.
     """
     if view == "whole":
         margins = [(0, max(-side % STRIDE, 2 * STRIDE - side)) for side in (height, width)]

@@ -1,7 +1,7 @@
-"""XMP sidecars beside images: ratings, labels and keywords for the programs that people sort photographs with.
+"""XMP sidecars beside images: ratings, labels and keywords for photo management programs.
 
-What a sidecar holds stays: it is parsed without resolving its namespaces, so that prefixes, declarations, comments and
-order are written back as they were, and only a rating, a label and keywords of fusiqa change.
+Other contents of a sidecar are preserved: it is parsed without resolving namespaces, so that prefixes, declarations,
+comments and order are written back unchanged, and only a rating, a label and keywords of fusiqa change.
 
 Source: ISO 16684-1:2019, XMP, part 1 (data model, serialisation, core properties).
 """
@@ -35,10 +35,10 @@ SPACES = {
     "fusiqa": "https://github.com/fusiqa/fusiqa/ns/1.0/",
 }
 RATING, LABEL, UNRATED = "xmp:Rating", "xmp:Label", "0"
-OURS = {RATING: "fusiqa:Rating", LABEL: "fusiqa:Label"}  # what fusiqa wrote there, to know it from what people write
+OURS = {RATING: "fusiqa:Rating", LABEL: "fusiqa:Label"}  # copies of what fusiqa wrote, to detect changes by people
 KEYWORDS, TREES = "dc:subject", ("lr:hierarchicalSubject", "digiKam:TagsList")  # plain, and with parents
 LISTS = {KEYWORDS: "rdf:Bag", TREES[0]: "rdf:Bag", TREES[1]: "rdf:Seq"}
-KEYWORD = "fusiqa:"  # the begin of every keyword of fusiqa
+KEYWORD = "fusiqa:"  # prefix of every keyword of fusiqa
 PACKET = b"<x:xmpmeta", b"</x:xmpmeta>"  # within an image
 LARGEST_SIDECAR, DEEPEST = 64 * 2**20, 100  # bytes of a sidecar, and elements within each other
 NEW = (
@@ -50,7 +50,7 @@ NEW = (
 
 @dataclass(frozen=True)
 class Marks:
-    """What is said of an image in its sidecar.
+    """What is written to the sidecar of an image.
 
     Attributes:
         rating: 1 to 5.
@@ -66,18 +66,18 @@ class Marks:
 
 
 def sidecar_of(image: Path, naming: Naming) -> Path:
-    """Where the sidecar of an image lies; one that is there already counts in capitals too."""
+    """The path of the sidecar of an image; an existing one may end in .XMP."""
     wanted = image.with_name(image.name + ENDING) if naming == "full" else image.with_suffix(ENDING)
     capitals = wanted.with_suffix(ENDING.upper())
     return capitals if capitals.exists() and not wanted.exists() else wanted
 
 
 def write_sidecar(image: Path, marks: Marks, *, naming: Naming, overwrite_ratings: bool) -> str:
-    """Write or update the sidecar of an image, atomically; says what a person gave and was kept, or "".
+    """Write or update the sidecar of an image, atomically. Returns which values of a person were kept, or "".
 
     A rating or label that fusiqa did not write stays unless `overwrite_ratings`, and so does one in the image itself or
-    in its sidecar of the other naming. Keywords from there are copied, as programs that read the sidecar would no
-    longer see them. Raises FusiqaError for what is no XMP, OSError where a file cannot be read or written.
+    in its sidecar of the other naming. Keywords from there are copied, because programs that read the sidecar ignore
+    them there. Raises FusiqaError for invalid XMP, OSError where a file cannot be read or written.
     """
     path = Path(os.path.realpath(sidecar_of(image, naming)))
     before = _content(path) if path.exists() else b""
@@ -116,7 +116,7 @@ def _content(path: Path) -> bytes:
 
 
 def _beside(image: Path, sidecar: Path) -> Iterator[Packet]:
-    """The packets of an image that are not in its sidecar: in that of the other naming, and in the image itself."""
+    """The other packets of an image: in the sidecar of the other naming, and in the image itself."""
     for other in (sidecar_of(image, "full"), sidecar_of(image, "stem")):
         if other.is_file() and Path(os.path.realpath(other)) != sidecar:
             yield Packet(_content(other), other.name)
@@ -133,7 +133,7 @@ Scope = Mapping[str, str]
 
 
 class Reader:
-    """Reads a packet without resolving its namespaces, and notes where its tree begins and ends."""
+    """Reads a packet without resolving its namespaces, and stores where its tree begins and ends."""
 
     def __init__(self, content: bytes, name: str) -> None:
         self.content, self.name = content, name
@@ -148,12 +148,12 @@ class Reader:
         self.parser.XmlDeclHandler, self.parser.StartDoctypeDeclHandler = self._declared, self._document_type
 
     def tree(self) -> Element:
-        """The root. Raises FusiqaError for what is no XML in UTF-8."""
+        """The root. Raises FusiqaError for what is not XML in UTF-8."""
         try:
             self.content.decode("utf-8")
             self.parser.Parse(self.content, True)
         except (expat.ExpatError, UnicodeDecodeError) as reason:
-            raise FusiqaError(f"{self.name} is no XML in UTF-8: {reason}") from reason
+            raise FusiqaError(f"{self.name} is not XML in UTF-8: {reason}") from reason
         return self.builder.close()
 
     def _begin(self, tag: str, attributes: dict[str, str]) -> None:
@@ -161,7 +161,7 @@ class Reader:
             self.start = self.parser.CurrentByteIndex
         self.depth += 1
         if self.depth > DEEPEST:
-            raise FusiqaError(f"{self.name} is no XMP: its elements lie more than {DEEPEST} deep")
+            raise FusiqaError(f"{self.name} is not XMP: its elements lie more than {DEEPEST} deep")
         self.builder.start(tag, attributes)
 
     def _close(self, tag: str) -> None:
@@ -174,11 +174,11 @@ class Reader:
             raise FusiqaError(f"{self.name} is in {encoding}; only sidecars in UTF-8 are changed")
 
     def _document_type(self, *_: object) -> None:
-        raise FusiqaError(f"{self.name} is no XMP: it declares a document type")
+        raise FusiqaError(f"{self.name} is not XMP: it declares a document type")
 
 
 class Found(NamedTuple):
-    """Where a property stands: in an attribute of a description, under its name there, or in an element."""
+    """The place of a property: an attribute of a description, under its name there, or an element."""
 
     description: Element
     attribute: str
@@ -186,16 +186,16 @@ class Found(NamedTuple):
 
 
 class Packet:
-    """An XMP packet: a tree whose names are as they are written, and what stands before and after it."""
+    """An XMP packet: a tree with unresolved names, and the bytes before and after it."""
 
     def __init__(self, content: bytes, name: str) -> None:
-        """Read a packet. Raises FusiqaError, which names it, for what is no XMP in UTF-8."""
+        """Read a packet. Raises FusiqaError, which names it, for what is not XMP in UTF-8."""
         reader = Reader(content, name)
         self.root = reader.tree()
         self.before, self.after = content[: reader.start], content[reader.end :]
         self.descriptions = list(self._descriptions())
         if not self.descriptions:
-            raise FusiqaError(f"{name} is no XMP: it holds no rdf:Description")
+            raise FusiqaError(f"{name} is not XMP: it holds no rdf:Description")
 
     def _descriptions(self) -> Iterator[tuple[Element, Scope]]:
         """The elements that hold the properties, each with the namespaces of the prefixes in it."""
@@ -216,7 +216,7 @@ class Packet:
         return self.before + text.encode() + self.after
 
     def find(self, name: str) -> Found | None:
-        """Where the property of this name, such as "xmp:Rating", stands."""
+        """The place of a property such as "xmp:Rating"."""
         for description, scope in self.descriptions:
             for attribute in description.attrib:
                 if means(attribute, scope) == name:
@@ -251,7 +251,7 @@ class Packet:
                 found.element.text = value
 
     def _written(self, name: str) -> str:
-        """A name as it is written in the first description, where its namespace gets a prefix if it has none."""
+        """A name with the prefix of its namespace in the first description, where one is declared if needed."""
         description, scope = self.descriptions[0]
         space, _, local = name.partition(":")
         known = [prefix for prefix, uri in scope.items() if prefix and uri == SPACES[space]]
@@ -275,8 +275,8 @@ class Packet:
     def set_keywords(self, ours: Sequence[str], hidden: Sequence[Packet]) -> None:
         """Replace the keywords of fusiqa in every list of keywords that there is.
 
-        Programs read the first list that they find, each in an order of its own. So one with keywords of fusiqa alone
-        gets the others too, from the plain list, and a new one those of the `hidden` packets.
+        Programs read the first list that they find, each in its own order. So a list with only fusiqa's keywords gets
+        the others too, from the plain list, and a new one those of the `hidden` packets.
         """
         if not ours and not any(each.startswith(KEYWORD) for each in self.items(KEYWORDS)):
             return
@@ -291,7 +291,7 @@ class Packet:
             element = ElementTree.SubElement(self.descriptions[0][0], self._written(name))
             container = ElementTree.SubElement(element, self._written(LISTS[name]))
         elif found.element is None or not len(found.element):
-            raise FusiqaError(f"{name} is no list of keywords")
+            raise FusiqaError(f"{name} is not a list of keywords")
         else:
             container = found.element[0]
         for item in self._list(name):

@@ -6,7 +6,7 @@ from raw_files import jpeg
 from tiny_models import noise
 
 from fusiqa.scoring import exif
-from fusiqa.scoring.exif import taking_of
+from fusiqa.scoring.exif import capture_of
 
 
 def photograph(**tags: str) -> bytes:
@@ -18,29 +18,30 @@ def photograph(**tags: str) -> bytes:
 
 def test_the_time_of_taking_is_the_cameras_clock_not_the_last_change():
     content = photograph(DateTime="2030:01:01 00:00:00", DateTimeOriginal="2000:01:01 00:00:05", SubsecTimeOriginal="7")
-    assert taking_of(content).time == "2000-01-01T00:00:05.7"
-    assert taking_of(photograph(DateTime="2030:01:01 00:00:00")).time is None
-    assert taking_of(photograph(DateTimeDigitized="2024:02:29 23:59:59")).time == "2024-02-29T23:59:59"
+    assert capture_of(content).time == "2000-01-01T00:00:05.7"
+    assert capture_of(photograph(DateTime="2030:01:01 00:00:00")).time is None
+    assert capture_of(photograph(DateTimeDigitized="2024:02:29 23:59:59")).time == "2024-02-29T23:59:59"
 
 
 @pytest.mark.parametrize("text", ["0000:00:00 00:00:00", "2023:02:29 10:00:00", "", "yesterday", "    :  :     :  :  "])
 def test_what_is_no_time_is_unknown(text):
-    assert taking_of(photograph(DateTimeOriginal=text)).time is None
+    assert capture_of(photograph(DateTimeOriginal=text)).time is None
 
 
 def test_the_camera_is_its_make_model_and_number():
-    assert taking_of(photograph(Make="Maker\0", Model=" One  Two ", BodySerialNumber="77")).camera == "Maker One Two 77"
-    assert taking_of(photograph()).camera == ""
-    assert taking_of(b"no image") == (None, "")
+    found = capture_of(photograph(Make="Maker\0", Model=" One  Two ", BodySerialNumber="77"))
+    assert found.camera == "Maker One Two 77"
+    assert capture_of(photograph()).camera == ""
+    assert capture_of(b"no image") == (None, "")
 
 
 def test_of_a_long_file_only_the_beginning_is_read_but_of_heic(tmp_path, monkeypatch):
     jpeg, heic = photograph(Make="Maker") + bytes(999), b"\0\0\0\x18ftypheic" + bytes(999)
     for name, content in (("a.jpg", jpeg), ("a.heic", heic)):
         (tmp_path / name).write_bytes(content)
-    assert exif.taking_in(str(tmp_path / "a.jpg")) == (None, "Maker")
-    assert exif.taking_in(str(tmp_path)) == exif.taking_in("gone.jpg") == (None, "")
+    assert exif.capture_in(str(tmp_path / "a.jpg")) == (None, "Maker")
+    assert exif.capture_in(str(tmp_path)) == exif.capture_in("gone.jpg") == (None, "")
     monkeypatch.setattr(exif, "BEGIN", 100)
-    monkeypatch.setattr(exif, "taking_of", lambda content: exif.Taking(camera=str(len(content))))
-    assert exif.taking_in(str(tmp_path / "a.jpg")).camera == "100"
-    assert exif.taking_in(str(tmp_path / "a.heic")).camera == str(len(heic))
+    monkeypatch.setattr(exif, "capture_of", lambda content: exif.Capture(camera=str(len(content))))
+    assert exif.capture_in(str(tmp_path / "a.jpg")).camera == "100"
+    assert exif.capture_in(str(tmp_path / "a.heic")).camera == str(len(heic))

@@ -10,7 +10,7 @@ from raw_files import raw_file
 from tiny_models import noise
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.exif import taking_of
+from fusiqa.scoring.exif import capture_of
 from fusiqa.scoring.image import PREVIEW, Resize, decode_resized, prove_readable, size_of
 from fusiqa.scoring.raw import is_raw
 
@@ -41,7 +41,7 @@ def test_a_cr3_is_recognised_and_says_when_it_was_taken():
         boxes += (8 + len(content)).to_bytes(4, "big") + name + content
     content = (24).to_bytes(4, "big") + b"ftypcrx " + bytes(12) + boxes
     assert is_raw(content)
-    assert taking_of(content) == ("2024-05-06T07:08:09", "Canon EOS R")
+    assert capture_of(content) == ("2024-05-06T07:08:09", "Canon EOS R")
 
 
 def test_other_images_are_not_raw():
@@ -64,7 +64,7 @@ def test_the_preview_is_decoded_upright_and_said(kind, make):
         assert note == PREVIEW
         assert size == turned.shape[:2]
         assert np.abs(pixels.astype(int) - turned).max() <= 3
-        assert taking_of(content) == ("2024-05-06T07:08:09.12", f"{make} Model 1")
+        assert capture_of(content) == ("2024-05-06T07:08:09.12", f"{make} Model 1")
         prove_readable(content)
     assert size_of(content) == (420, 600)
     small, size, _ = decode_resized(content, Resize(short_side=210))

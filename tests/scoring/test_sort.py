@@ -214,7 +214,7 @@ def test_a_sidecar_that_cannot_be_written_costs_a_line_not_the_run(folder, model
     output = tmp_path / "sorted.csv"
     assert sort(folder, "--model", model, "--output", output, "--xmp") == SOME_UNREADABLE
     said = {Path(row["path"]).name: row["sidecar"] for row in read_rows(output, SORT_TYPES)}
-    assert said["IMG_0.jpg"].startswith(f"{NOT_WRITTEN}IMG_0.jpg.xmp is no XML in UTF-8")
+    assert said["IMG_0.jpg"].startswith(f"{NOT_WRITTEN}IMG_0.jpg.xmp is not XML in UTF-8")
     assert said["IMG_1.jpg"] == f"{NOT_WRITTEN}IMG_1.jpg.xmp: is a directory"
     assert said["IMG_2.jpg"] == f"{NOT_WRITTEN}IMG_2.jpg.xmp: permission denied"
     assert said["IMG_3.jpg"] == "IMG_3.jpg.xmp"

@@ -157,14 +157,14 @@ def test_every_list_of_keywords_that_there_is_has_all(image):
     ("content", "reason"),
     [
         (b"", None),
-        (b"<x:xmpmeta", "is no XML in UTF-8"),
-        (b"\xff\xfe<\0x\0>\0", "is no XML in UTF-8"),
+        (b"<x:xmpmeta", "is not XML in UTF-8"),
+        (b"\xff\xfe<\0x\0>\0", "is not XML in UTF-8"),
         (b"<html><body/></html>", "holds no rdf:Description"),
         (b'<?xml version="1.0" encoding="ISO-8859-1"?><a/>', "is in ISO-8859-1"),
         (b'<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>', "declares a document type"),
         (b"<a>" * 5000 + b"</a>" * 5000, "more than 100 deep"),
         (DARKTABLE.replace("<rdf:Bag>", "").replace("</rdf:Bag>", "").encode(), None),
-        (DARKTABLE.replace("</rdf:RDF>", "").encode(), "is no XML in UTF-8"),
+        (DARKTABLE.replace("</rdf:RDF>", "").encode(), "is not XML in UTF-8"),
     ],
 )
 def test_a_sidecar_that_is_broken_stays_as_it_is(image, content, reason):

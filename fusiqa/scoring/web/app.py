@@ -45,7 +45,7 @@ HEADERS = {
 REFUSALS = {
     400: "the form cannot be read, or has no image, or a part of it is no file",
     403: "it comes from a page of another site",
-    408: "its body came too slowly",
+    408: "its body arrived too slowly",
     413: "too many images, or too many bytes",
     503: "server busy, retry later",
     504: "it took too long",
@@ -100,7 +100,7 @@ def serve(config: ServeConfig) -> None:
 
 
 def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
-    """The application, with the limits of the settings; it does not listen yet."""
+    """The application, with the limits of the settings."""
     queue = ScoringQueue(scorer, max_waiting=config.max_waiting)
 
     @asynccontextmanager
@@ -122,7 +122,7 @@ def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
     add_api(app, queue, config)
     largest = int(config.max_files * config.max_megabytes * MEGA) + FORM
     app.add_middleware(Entrance, largest=largest, seconds=config.timeout_seconds, root_path=config.root_path)
-    if config.is_local or config.allowed_hosts:  # else a page elsewhere could reach this machine under another name
+    if config.is_local or config.allowed_hosts:  # against DNS rebinding
         hosts = [*LOOPBACK, "[::1]", config.host, *config.allowed_hosts]
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
     return app
@@ -131,8 +131,8 @@ def make_app(scorer: Scorer, config: ServeConfig) -> FastAPI:
 def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
     """The routes that OpenAPI describes.
 
-    The metrics are counted here: prometheus-fastapi-instrumentator counts requests and their seconds, but neither
-    images by outcome nor those that wait, which a server is scaled by.
+    Own metrics: prometheus-fastapi-instrumentator counts requests and seconds, but neither images by outcome nor
+    waiting images, by which a server is scaled.
     """
     registry = CollectorRegistry()
     images = Counter("fusiqa_images", "Images by outcome", ["outcome"], registry=registry)
@@ -183,7 +183,7 @@ def add_api(app: FastAPI, queue: ScoringQueue, config: ServeConfig) -> None:
 
 
 def refuse_other_sites(request: Request, config: ServeConfig) -> None:
-    """A browser also sends forms of pages elsewhere here, and says where they come from."""
+    """Refuse forms of pages of other sites, which browsers send with their origin (403)."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
     own = [request.headers.get("host"), *config.allowed_hosts]
     other = site not in ("same-origin", "none") if site else urlsplit(origin or "").netloc not in own
@@ -194,7 +194,7 @@ def refuse_other_sites(request: Request, config: ServeConfig) -> None:
 
 
 async def form_of(request: Request, config: ServeConfig) -> FormData:
-    """The form of a request, its files on disk where they are large; HTTPException where it is refused."""
+    """The form of a request, large files on disk. Raises HTTPException where it is refused."""
     try:
         return await request.form(max_files=config.max_files, max_fields=OTHER_FIELDS, max_part_size=FIELD_BYTES)
     except FormError as refusal:
@@ -221,7 +221,7 @@ def images_of(form: FormData, config: ServeConfig) -> list[ImageInput]:
 async def while_connected(
     request: Request, work: Coroutine[Any, Any, list[Result]], config: ServeConfig
 ) -> list[Result]:
-    """The result of work, which is cancelled when the client leaves or it takes too long: 504."""
+    """The result of work, which is cancelled when the client disconnects or the time is up (504)."""
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone(request))
     try:
         await asyncio.wait({working, leaving}, timeout=config.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -234,16 +234,16 @@ async def while_connected(
 
 
 async def gone(request: Request) -> None:
-    """Returns when the client has left; the body must have been read."""
+    """Wait until the client disconnects; the body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 class Entrance:
-    """ASGI middleware that stops reading a body as soon as it is too large, or comes too slowly.
+    """ASGI middleware that stops reading a body as soon as it is too large or too slow.
 
-    Neither its Content-Length nor each piece's punctuality is relied on. HEAD is answered as GET is, on every route,
-    without the body. A proxy may leave `root_path` in the path or not.
+    It counts the bytes, whatever the Content-Length, and the total time. HEAD is answered as GET without the body, on
+    every route. A proxy may strip `root_path` from the path or not.
     """
 
     def __init__(self, app: ASGIApp, largest: int, seconds: float, root_path: str) -> None:

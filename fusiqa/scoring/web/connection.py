@@ -1,4 +1,4 @@
-"""A connection to the server that a slow client cannot hold, and of which there are only so many."""
+"""Connections to the server: a limited number, and closed if a client is too slow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUSY = (
 
 
 def most_connections() -> int:
-    """Connections at once, so that the files that the process may open suffice, uploads among them."""
+    """The most connections at a time, by the number of files that the process may open, uploads included."""
     try:
         import resource
     except ImportError:  # on Windows
@@ -27,7 +27,7 @@ def most_connections() -> int:
 
 
 class Connection(H11Protocol):
-    """uvicorn's, which is answered 503 beyond `most_connections`, and closed where no whole header arrives in time."""
+    """uvicorn's, answered 503 beyond `most_connections`, and closed if no complete header arrives in time."""
 
     _late: asyncio.TimerHandle | None = None
 

@@ -1,4 +1,4 @@
-"""One queue for the images of all requests: decoded ahead by some threads, scored by one."""
+"""One queue for the images of all requests: decoded ahead by two threads, scored by one."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class ScoreAnswer(BaseModel):
     width: int | None
     height: int | None
     model: str
-    note: str | None = Field(description="what a reader of the score must know; null for nothing")
+    note: str | None = Field(description="a caveat about the score; null for none")
     crops: list[Crop]
     error: str | None
 
