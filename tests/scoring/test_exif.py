@@ -41,7 +41,7 @@ def test_of_a_long_file_only_the_beginning_is_read_but_of_heic(tmp_path, monkeyp
         (tmp_path / name).write_bytes(content)
     assert exif.capture_in(str(tmp_path / "a.jpg")) == (None, "Maker")
     assert exif.capture_in(str(tmp_path)) == exif.capture_in("gone.jpg") == (None, "")
-    monkeypatch.setattr(exif, "BEGIN", 100)
+    monkeypatch.setattr(exif, "START", 100)
     monkeypatch.setattr(exif, "capture_of", lambda content: exif.Capture(camera=str(len(content))))
     assert exif.capture_in(str(tmp_path / "a.jpg")).camera == "100"
     assert exif.capture_in(str(tmp_path / "a.heic")).camera == str(len(heic))
