@@ -34,8 +34,10 @@ def opened(downloads: Path) -> Iterator:
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     window = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield window
-    window.quit()
+    try:
+        yield window
+    finally:
+        window.quit()
 
 
 def until(condition: Callable, seconds: float = 60):
