@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from PIL import ExifTags
 
-from fusiqa.scoring.image import HEIC, opened
+from fusiqa.scoring.image import HEIC, opened, pillow_warnings_ignored
 from fusiqa.scoring.raw import is_raw, tags_in_raw
 
 TIMES = (  # each with its fractions of a second; DateTime is the time of the last change
@@ -34,7 +34,8 @@ class Capture(NamedTuple):
 
 def capture_of(content: bytes) -> Capture:
     """The capture of an encoded image. Malformed tags are ignored."""
-    tags = tags_in_raw(content) if is_raw(content) else _tags(content)
+    with pillow_warnings_ignored():
+        tags = tags_in_raw(content) if is_raw(content) else _tags(content)
     words = (" ".join(str(tags.get(tag, "")).replace("\0", " ").split()) for tag in CAMERA)
     times = (_time(tags.get(time), tags.get(fraction)) for time, fraction in TIMES)
     return Capture(next(filter(None, times), None), " ".join(filter(None, words)))

@@ -121,7 +121,7 @@ def prove_readable(content: bytes) -> None:
 @contextmanager
 def opened(content: bytes) -> Iterator[Image.Image]:
     """The image, its header read and its size found acceptable, but not its pixels. Raises what `decode` does."""
-    with _pillow_warnings_ignored():
+    with pillow_warnings_ignored():
         if is_raw(content):
             with _opened_preview(content) as image:
                 yield image
@@ -221,7 +221,7 @@ _readers: list[None] = []  # one entry for each thread that is opening an image
 
 
 @contextmanager
-def _pillow_warnings_ignored() -> Iterator[None]:
+def pillow_warnings_ignored() -> Iterator[None]:
     """Keep Pillow's warnings about odd files from the user, in any number of threads.
 
     Overlapping `warnings.catch_warnings` restore each other's filters: the first thread puts one in, the last takes it.

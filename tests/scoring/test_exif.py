@@ -2,11 +2,12 @@
 
 import pytest
 from PIL import ExifTags, Image
-from raw_files import jpeg
+from raw_files import ASCII, LONG, jpeg, tiff
 from tiny_models import noise
 
 from fusiqa.scoring import exif
 from fusiqa.scoring.exif import capture_of
+from fusiqa.scoring.raw import is_raw
 
 
 def photograph(**tags: str) -> bytes:
@@ -45,3 +46,10 @@ def test_of_a_long_file_only_the_beginning_is_read_but_of_heic(tmp_path, monkeyp
     monkeypatch.setattr(exif, "capture_of", lambda content: exif.Capture(camera=str(len(content))))
     assert exif.capture_in(str(tmp_path / "a.jpg")).camera == "100"
     assert exif.capture_in(str(tmp_path / "a.heic")).camera == str(len(heic))
+
+
+def test_odd_tags_of_a_raw_file_warn_nobody():
+    """Pillow warns of several values where one is expected; warnings fail tests."""
+    odd = tiff([(254, LONG, 1), (271, ASCII, "Canon"), (33723, LONG, [1, 2])], start=16)
+    assert is_raw(odd)
+    assert capture_of(odd) == (None, "Canon")
