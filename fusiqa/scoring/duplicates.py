@@ -28,6 +28,7 @@ COSINES = 2 * np.cos(np.pi * np.arange(FREQUENCIES)[:, None] * (2 * np.arange(SI
 DECIMALS = 6  # of the coefficients: those of a flat image are 0, and must not be told apart by their rounding errors
 BANDS, BAND = 4, 16  # parts of a hash, and the bits of each
 AT_ONCE = 2**20  # pairs that are looked at in one step
+LOOK_UP = 2.4  # pairs that are compared in the time of one look-up, measured with 27,000 hashes
 
 
 def perceptual_hash(pixels: Pixels) -> int:
@@ -64,7 +65,7 @@ def close_pairs(hashes: Hashes, distance: int) -> Iterator[Pairs]:
     """
     within = distance // BANDS
     masks = np.flatnonzero(np.bitwise_count(np.arange(2**BAND)) <= within)
-    if BANDS * len(masks) >= len(hashes):
+    if LOOK_UP * BANDS * len(masks) >= len(hashes) / 2:
         yield from _all_pairs(hashes, distance)
         return
     for band in range(BANDS):

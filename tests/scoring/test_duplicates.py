@@ -76,7 +76,7 @@ def test_the_index_finds_every_pair_once(monkeypatch, distance: int):
     flips = [rng.choice(64, rng.integers(0, 8), replace=False) for _ in range(977)]
     masks = np.array([sum(1 << int(bit) for bit in each) for each in flips], np.uint64)
     hashes = centres[rng.integers(0, 31, 977)] ^ masks
-    monkeypatch.setattr(duplicates, "_all_pairs", None)  # they are enough for the index
+    monkeypatch.setattr(duplicates, "LOOK_UP", 0)  # so that the index is used
     assert near_duplicates(hashes, distance) == by_hand(hashes, distance)
 
 
