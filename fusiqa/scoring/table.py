@@ -178,26 +178,29 @@ def read_rows(path: Path, types: Types = SCORE_TYPES) -> Iterator[Row]:
     if is_parquet(path):
         if not is_table(path, types):
             raise FusiqaError(f"{path} is not a table of scores: {expected}")
-        for batch in pyarrow().parquet.ParquetFile(path).iter_batches():
-            yield from batch.to_pylist()
+        try:
+            for batch in pyarrow().parquet.ParquetFile(path).iter_batches():
+                yield from batch.to_pylist()
+        except (OSError, ValueError) as reason:
+            raise FusiqaError(f"{path} is damaged: {str(reason).splitlines()[0]}") from reason
         return
+    number = 0
     with open(path, encoding="utf-8", newline="") as file:
-        lines = csv.DictReader(file) if is_csv(path) else map(_from_json, file)
-        for number, row in enumerate(lines, start=1):
-            try:
+        try:
+            for row in csv.DictReader(file) if is_csv(path) else map(_from_json, file):
+                number += 1
                 if tuple(row) != tuple(types):
                     raise ValueError(expected)
-                values = {name: None if value in (None, "") else types[name](value) for name, value in row.items()}
-            except (TypeError, ValueError) as reason:
-                raise FusiqaError(f"{path}, row {number}, is not a row of scores: {reason}") from reason
-            yield values
+                yield {name: None if value in (None, "") else types[name](value) for name, value in row.items()}
+        except (TypeError, ValueError, OverflowError, csv.Error) as reason:  # no UTF-8 is a ValueError
+            raise FusiqaError(f"{path}, row {max(1, number)}, is not a row of scores: {reason}") from reason
 
 
 def _from_json(line: str | bytes) -> dict[str, Any]:
     """The object of a line; an empty one for what is none."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {}
 

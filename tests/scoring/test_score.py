@@ -268,11 +268,13 @@ def test_a_table_of_somebody_else_is_neither_continued_nor_replaced(folder, mode
         ("a.csv", "path,score\na.png,1\n", "row 1, is not a row of scores: expected the columns path, score, spread"),
         ("a.csv", f"{','.join(COLUMNS)}\na.png,good\n", "row 1, is not a row of scores: could not convert string"),
         ("a.jsonl", '{"path": "a.png"}\n', "row 1, is not a row of scores: expected the columns"),
+        ("a.jsonl", "[" * 100_000 + "\n", "row 1, is not a row of scores: expected the columns"),
+        ("a.csv", "path\udcf3\n", "row 1, is not a row of scores: 'utf-8' codec can't decode byte 0xf3"),
         ("a.parquet", "text", "a.parquet is not a table of scores: expected the columns"),
     ],
 )
 def test_what_is_no_table_of_scores_is_not_read(tmp_path, name, content, reason):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(FusiqaError, match=reason):
         list(read_rows(tmp_path / name))
 
