@@ -97,9 +97,10 @@ def split_fingerprint(ratings: Ratings) -> str:
     return fingerprint(sorted(f"{split}\t{image}" for split, image in pairs))
 
 
-def save(ratings: Ratings, path: Path) -> None:
-    """Write image and split as CSV, sorted by image."""
-    write_csv(ratings.table[["image", "split"]].sort_values("image"), path)
+def save(ratings: Ratings, path: Path, contents: Mapping[str, str]) -> None:
+    """Write image, split and the SHA-256 of its content as CSV, sorted by image."""
+    table = ratings.table[["image", "split"]].sort_values("image")
+    write_csv(table.assign(sha256=table["image"].map(contents)), path)
 
 
 def load(ratings: Ratings, path: Path) -> Ratings:

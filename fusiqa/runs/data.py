@@ -100,11 +100,11 @@ def own_part(model: TrainedModel, split: Split, *, dataset: str | None = None, d
     return splits.load(ratings.without(broken), model.folder / SPLIT_FILE).part(split)
 
 
-def usable(ratings: Ratings, *, rated: bool, progress: bool, say: Say) -> Ratings:
+def usable(ratings: Ratings, *, rated: bool, progress: bool, say: Say) -> Checked:
     """The images that can be read, and with `rated` have a rating; the first five others are reported."""
     checked = check(ratings, skip_broken=True, progress=progress, rated=rated)
     for row in checked.broken[:LISTED_AT_MOST]:
         say(f"notice: skipped {row.image}: {row.reason}")
     if len(checked.broken) > LISTED_AT_MOST:
         say(f"notice: {len(checked.broken)} images of {ratings.name} were skipped in all")
-    return checked.ratings
+    return checked

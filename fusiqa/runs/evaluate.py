@@ -47,7 +47,7 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     rows = []
     for dataset, stem in catalog.short_names(config.dataset).items():
         try:
-            ratings, part = images_to_measure(dataset, config, trained, say)
+            ratings, part = images_to_measure(dataset, config, trained)
             rows.append(evaluate_set(ratings, part, stem, model, folder, config, say))
         except FusiqaError as reason:
             say(f"notice: not measured on {dataset}: {reason}")
@@ -66,17 +66,12 @@ protocol, those of a table as in training. Scores are mapped linearly to each se
     return folder
 
 
-def images_to_measure(dataset: str, config: EvaluateConfig, trained: TrainedModel, say: Say) -> tuple[Ratings, str]:
+def images_to_measure(dataset: str, config: EvaluateConfig, trained: TrainedModel) -> tuple[Ratings, str]:
     """The images of a data set, and which part they are: of the run's own set its test split, of others all."""
     data_dir = config.data_dir or catalog.folder_below(config.data_root, dataset)
     if trained.own_name(dataset):
         return own_part(trained, "test", dataset=dataset, data_dir=data_dir), "test"
-    ratings = catalog.read(dataset, data_dir=data_dir)
-    if catalog.is_custom(dataset) and (seen := trained.seen(ratings.table["image"].tolist())):
-        why = f"{seen} of the {len(ratings)} images of {dataset} have the names of training or validation images"
-        biased = "which biases the figures upwards; the name of the training data set measures on its test split"
-        say(f"warning: {why}, {biased}")
-    return ratings, "all"
+    return catalog.read(dataset, data_dir=data_dir), "all"
 
 
 def evaluate_set(
@@ -84,7 +79,11 @@ def evaluate_set(
 ) -> dict[str, Any]:
     """Predict a data set, write its tables and figures, and return its row of the table of all."""
     resize = model.resize if part == "test" or catalog.is_custom(ratings.name) else ratings.resize
-    ratings = usable(ratings, rated=True, progress=config.progress, say=say)
+    checked = usable(ratings, rated=True, progress=config.progress, say=say)
+    ratings, trained = checked.ratings, TrainedModel.at(config.model)
+    if part == "all" and (seen := trained.seen(checked.contents.values())):
+        why = f"{seen} of the {len(ratings)} images of {ratings.name} are images of training or validation"
+        say(f"warning: {why}, by their content: the figures are too high")
     table = predict(model, ratings, resize=resize, device=config.device, on_range=True, progress=config.progress)
     if (known := kinds(ratings.name, table["image"].tolist())) is not None:
         table = table.assign(kind=known)

@@ -101,7 +101,7 @@ def images_to_explain(config: AttentionConfig, trained: TrainedModel, *, resize:
         keep = {round(place * last / max(1, config.limit - 1)) for place in range(config.limit)}
         table = table.iloc[sorted(keep)].reset_index(drop=True)
     ratings = replace(ratings, table=table, resize=resize)
-    return usable(ratings, rated=not config.images, progress=config.progress, say=say)
+    return usable(ratings, rated=not config.images, progress=config.progress, say=say).ratings
 
 
 def explain_groups(

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -61,8 +61,14 @@ def check_run_dir(folder: Path, config: TrainConfig, *, precision: str) -> None:
     if config.run.resume:
         if changed := changed_settings(folder, config, precision=precision):
             raise FusiqaError(f"{folder} has other settings: {changed}; repeat the command that started it")
-    elif not config.run.overwrite:
+        return
+    if not config.run.overwrite:
         raise FusiqaError(f"{folder} already holds a run; add `resume` or `overwrite`, or choose another `run_dir`")
+    folders = (*config.data.folders.values(), config.data.data_root, config.run.spaq_dir)
+    for given in (*config.data.datasets, config.data.split_file, config.network.backbone_weights, *folders):
+        path = Path(given or "").expanduser()
+        if path.exists() and folder.resolve() in (path.resolve(), *path.resolve().parents):
+            raise FusiqaError(f"`overwrite` would remove {given}, which the run reads; choose another `run_dir`")
 
 
 def changed_settings(folder: Path, config: TrainConfig, *, precision: str) -> str:
@@ -199,10 +205,11 @@ class TrainedModel:
         same = [own for own in self.datasets if (info == find_dataset(own) if info else same_place(dataset, own))]
         return next(iter(same), None)
 
-    def seen(self, images: Sequence[str]) -> int:
-        """How many of the images have the name of a training or validation image."""
+    def seen(self, contents: Collection[str]) -> int:
+        """How many of the contents, as SHA-256 (hex), are those of training or validation images."""
         path = self.folder / SPLIT_FILE
-        if not path.is_file():
+        split = read_run_table(path) if path.is_file() else pd.DataFrame()
+        if "sha256" not in split:  # outside a run, or in one of an earlier version
             return 0
-        split = read_run_table(path)
-        return len(set(images) & set(split.loc[split["split"] != "test", "image"].astype(str)))
+        known = set(split.loc[split["split"] != "test", "sha256"])
+        return sum(content in known for content in contents)

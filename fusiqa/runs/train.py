@@ -66,7 +66,7 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         ratings = checked.ratings
         if first:
             origin = folder.start_run(run_dir, config, resolved=resolved_settings(model, recipe, checked))
-            splits.save(checked.ratings, run_dir / folder.SPLIT_FILE)
+            splits.save(checked.ratings, run_dir / folder.SPLIT_FILE, checked.contents)
             model.provenance = {"dataset": ratings.name, "seed": config.run.seed, "commit": origin["commit"]}
         images = ", ".join(f"{(checked.ratings.table['split'] == split).sum()} {split}" for split in SPLITS)
         network = f"{model.config.backbone}, {model.config.fusion}, {parameters(model) / 1e6:.1f} M"
@@ -168,7 +168,8 @@ def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say)
     progress = recipe.run.progress
     try:
         published = catalog.read(SPAQ, data_dir=recipe.run.spaq_dir)
-        ratings, resize = usable(published, rated=True, progress=progress, say=say), published.resize
+        ratings = usable(published, rated=True, progress=progress, say=say).ratings
+        resize = published.resize
         predictions = predict(trained, ratings, resize=resize, device=recipe.device, on_range=True, progress=progress)
         table, record = run_dir / "predictions_spaq.csv", run_dir / "test_spaq.json"
         write_test(predictions, {"resize": resize}, table, record, SPAQ, say)

@@ -127,7 +127,7 @@ def test_the_fingerprint_tells_which_image_is_on_which_side():
 def test_a_saved_split_is_loaded_as_it_was(tmp_path: Path):
     ratings = alone([None] * 53)
     drawn = assign(ratings, validation_fraction=0.1, seed=0)
-    save(shuffled(drawn), tmp_path / "split.csv")
+    save(shuffled(drawn), tmp_path / "split.csv", {})
     loaded = load(ratings, tmp_path / "split.csv")
     assert sides(loaded) == sides(drawn)
     assert loaded.table["image"].tolist() == ratings.table["image"].tolist()
@@ -136,9 +136,9 @@ def test_a_saved_split_is_loaded_as_it_was(tmp_path: Path):
         image: side for image, side in sides(drawn).items() if image not in ("3.jpg", "5.jpg")
     }
     text = (tmp_path / "split.csv").read_bytes()
-    save(drawn, tmp_path / "again.csv")
+    save(drawn, tmp_path / "again.csv", {})
     assert (tmp_path / "again.csv").read_bytes() == text
-    assert text.startswith(b"image,split\n0.jpg,")
+    assert text.startswith(b"image,split,sha256\n0.jpg,")
 
 
 @pytest.mark.parametrize(

@@ -121,15 +121,17 @@ def test_two_tables_of_one_name_keep_their_files_and_seen_images_are_told(run, b
     for name, rows in (("a", split[split["split"] == "test"]), ("b", split[split["split"] != "train"])):
         (tmp_path / name).mkdir()
         rows = rows.assign(mos=np.linspace(1, 5, len(rows)))[["image", "mos"]]
-        for image in rows["image"]:
-            (tmp_path / name / image).symlink_to(biq2021 / "Images" / image)
-        rows.to_csv(tmp_path / name / "ratings.csv", index=False)
+        for number, image in enumerate(rows["image"]):
+            (tmp_path / name / f"{number}.jpg").symlink_to(biq2021 / "Images" / image)  # a file under another name
+        rows.assign(image=[f"{number}.jpg" for number in range(len(rows))]).to_csv(
+            tmp_path / name / "ratings.csv", index=False
+        )
         tables.append(tmp_path / name / "ratings.csv")
     out = tmp_path / "out"
     call(monkeypatch, "evaluate", run, "--dataset", *tables, "--output", out, "--no_progress", "--worst", 0)
     said = capsys.readouterr().out
     assert said.count("warning:") == 1
-    assert f"warning: 4 of the 13 images of {tables[1]} have the names of training or validation" in said
+    assert f"warning: 4 of the 13 images of {tables[1]} are images of training or validation" in said
     assert [len(pd.read_csv(out / f"predictions_{stem}.csv")) for stem in ("ratings", "ratings-2")] == [9, 13]
     trained = json.loads((run / "config.json").read_text())["resolved"]
     table = pd.read_csv(out / "evaluation.csv", dtype=str)

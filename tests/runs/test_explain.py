@@ -198,7 +198,7 @@ def test_a_run_is_explained_on_its_own_test_split_without_the_rows_that_it_left_
     tiny().save_pretrained(run)
     ratings = splits.assign(catalog.read("biq2021", data_dir=biq2021), validation_fraction=0.2, seed=1)
     first, *others = ratings.part("test").table["image"]
-    splits.save(ratings.without([first]), run / "split.csv")
+    splits.save(ratings.without([first]), run / "split.csv", {})
     settings = TrainConfig.of(dataset="biq2021", data_dir=biq2021, run_dir=run)
     resolved = {"broken": [{"image": first, "reason": "cannot be read"}]}
     start_run(run, settings, resolved=resolved)

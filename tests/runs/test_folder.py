@@ -16,8 +16,8 @@ def run_on(folder: Path, dataset: str) -> Path:
     (folder / "config.json").write_text(
         json.dumps({"settings": {"dataset": dataset}, "resolved": {}, "provenance": {}})
     )
-    rows = [("a.jpg", "train"), ("b.jpg", "validation"), ("c.jpg", "test"), ("7", "train")]
-    pd.DataFrame(rows, columns=["image", "split"]).to_csv(folder / "split.csv", index=False)
+    rows = [("a.jpg", "train", "0a"), ("b.jpg", "validation", "0b"), ("c.jpg", "test", "0c"), ("7", "train", "0d")]
+    pd.DataFrame(rows, columns=["image", "split", "sha256"]).to_csv(folder / "split.csv", index=False)
     return folder
 
 
@@ -58,12 +58,12 @@ def test_a_model_outside_a_run_has_no_data_set_of_its_own(tmp_path):
     model = TrainedModel.at(tmp_path / "model.safetensors")
     assert (model.folder, model.trained_on, model.backbone) == (tmp_path, "unknown", "unknown")
     assert model.own_name("koniq-10k") is None
-    assert model.seen(["a.jpg"]) == 0
+    assert model.seen(["0a"]) == 0
 
 
-def test_the_images_that_a_run_has_seen_are_counted(tmp_path):
+def test_the_images_that_a_run_has_seen_are_counted_by_their_content(tmp_path):
     run = TrainedModel.at(run_on(tmp_path / "run", "ratings.csv"))
-    assert run.seen(["a.jpg", "b.jpg", "c.jpg", "d.jpg", "7"]) == 3
+    assert run.seen(["0a", "0b", "0c", "0e", "0d", "a.jpg"]) == 3
 
 
 def test_a_folder_of_something_else_is_never_emptied(tmp_path):
@@ -92,6 +92,20 @@ def test_a_run_is_replaced_only_when_asked(tmp_path):
     check_run_dir(tmp_path, config, precision="32")
     start_run(tmp_path, config, resolved={})
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_overwrite_never_removes_what_the_run_reads(tmp_path):
+    run = tmp_path / "run"
+    start_run(run, TrainConfig(), resolved={})
+    (tmp_path / "images").mkdir()
+    for name in ("dataset", "split_file", "backbone_weights"):
+        (run / name).touch()
+        path: str | Path = f"{tmp_path}/images/../run/{name}"
+        path = Path(path) if name == "split_file" else path
+        given = TrainConfig.of(run_dir=run, overwrite=True, **{name: path})
+        with pytest.raises(FusiqaError, match=f"`overwrite` would remove .*{name}, which the run reads"):
+            check_run_dir(run, given, precision="32")
+    assert len(list(run.iterdir())) == 4
 
 
 def test_settings_of_an_earlier_version_are_read_by_their_new_names(tmp_path):
