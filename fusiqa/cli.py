@@ -49,20 +49,23 @@ def make_table(config: commands.TableSettings) -> None:
 
 
 def write_export(config: commands.ExportConfig) -> None:
-    from fusiqa.io import check_output
+    from fusiqa.io import check_output, hold
     from fusiqa.scoring.models import find
     from fusiqa.scoring.torch import export_model
 
-    check_output(config.output, replace=config.overwrite)
     path, name = find(config.model)
-    difference = export_model(path, config.output, name=name)
+    check_output(config.output, replace=config.overwrite, inputs=[path])
+    with hold(config.output):
+        difference = export_model(path, config.output, name=name)
     print(f"{config.output}: differs from torch by at most {difference:.1e} of the score range")
 
 
 def check_copy(config: commands.DataCheckConfig) -> None:
-    from fusiqa.data.audit import audit
-    from fusiqa.io import write_text
+    from fusiqa.data.audit import audit, is_report
+    from fusiqa.io import check_output, write_text
 
+    if config.output is not None:
+        check_output(config.output, replace=True, ours=is_report, inputs=[config.name])
     report = audit(config.name, data_dir=config.data_dir, progress=config.progress)
     print(report.text())
     if config.output is not None:

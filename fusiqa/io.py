@@ -57,14 +57,16 @@ def check_output(
 ) -> None:
     """Refuse (FusiqaError) an output before anything is computed for it.
 
-    It must be none of the `inputs`. Where the file exists, it must be `ours`, which by default has our mark inside, and
-    the user must have asked to `replace` or continue it; the error says `how` to ask.
+    Where it exists, it must be none of the `inputs`, it must be `ours`, which by default is a file with our mark
+    inside, and the user must have asked to `replace` or continue it; the error says `how` to ask.
     """
+    if not path.exists():
+        return
     if any(same_place(path, each) for each in inputs):
         raise FusiqaError(f"{path} is one of the inputs; choose another output")
-    if path.exists() and not ours(path):
+    if not path.is_file() or not ours(path):
         raise FusiqaError(f"{path} exists and is not an earlier output of this command; choose another name")
-    if path.exists() and not replace:
+    if not replace:
         raise FusiqaError(f"{path} exists; add {how}")
 
 

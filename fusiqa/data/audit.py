@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,6 +131,15 @@ class Report:
         """Everything, with all offenders, as indented JSON."""
         content = {"name": self.name, "ok": self.ok, **asdict(self)}
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a report that `Report.to_json` made."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and list(found) == ["name", "ok", *(each.name for each in fields(Report)[1:])]
 
 
 def _words(value: object) -> str:

@@ -14,6 +14,7 @@ from fusiqa.io import check_output
 from fusiqa.progress import Say, progress_bar
 from fusiqa.runs.data import usable
 from fusiqa.scoring.image import Resize
+from fusiqa.scoring.inputs import image_files
 from fusiqa.scoring.sheet import Shown, contact_sheet, write_picture
 
 
@@ -24,11 +25,11 @@ def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
         raise FusiqaError(f"`distortion`: unknown {listed(unknown)}; there are {', '.join(DISTORTIONS)}")
     names = config.distortion or tuple(DISTORTIONS)
     versions = [(name, level) for name in names for level in config.level]
-    ratings = usable(read_images(config.images, say=say), rated=False, progress=False, say=say)
-    files = ratings.table["image"].tolist()
+    ratings = usable(read_images(config.images, say=say), rated=False, progress=False, say=say).ratings
+    files, inputs = ratings.table["image"].tolist(), image_files(config.images)
     for image in files:
         for each in [()] if config.sheet else versions:
-            check_output(output_path(config, image, *each), replace=True)
+            check_output(output_path(config, image, *each), replace=True, inputs=inputs)
     resize = Resize.parse(config.resize)
     for image in progress_bar(files, what="distorting", shown=config.progress):
         pixels, seed = resize.apply(ratings.images.read(image)), image_seed(image, config.seed)
