@@ -9,8 +9,9 @@ from tiny_models import make_model, noise
 
 from fusiqa.cli import COMMANDS, USER_MISTAKE, main
 from fusiqa.config.train import groups
+from fusiqa.scoring.result import COLUMNS
 
-OUTPUTS = {"output", "sheet", "run_dir"}
+OUTPUTS = {"output", "sheet", "report", "link", "run_dir"}
 NO_OUTPUT = ("distort sheet",)  # a switch: its sheets lie in the output
 # Command and setting; the words; the foreign file. {} is the folder of the test.
 CASES = [
@@ -21,6 +22,11 @@ CASES = [
     ("score output", "score {}/images --model {}/model --engine ray --output {}/own --overwrite", "own/a.parquet"),
     ("score sheet", "score {}/images --model {}/model --sheet {}/own.png --overwrite", "own.png"),
     ("score sheet", "score {}/images/a.png --model {}/model --sheet {}/images/a.png --overwrite", "images/a.png"),
+    ("score report", "score {}/images --model {}/model --report {}/own.html --overwrite", "own.html"),
+    ("sort output", "sort {}/images --model {}/model --output {}/own.csv --resume", "own.csv"),
+    ("sort sheet", "sort {}/images --model {}/model --sheet {}/own.png --overwrite", "own.png"),
+    ("sort link", "sort {}/images --model {}/model --link {}/own --overwrite", "own/a.png"),
+    ("report output", "report {}/scores.csv --output {}/own.html --overwrite", "own.html"),
     ("export output", "export {}/model --output {}/own.onnx --overwrite", "own.onnx"),
     ("train run_dir", "train --dataset {}/own.csv --run_dir {}/own --overwrite", "own/config.json"),
     ("train run_dir", "train --dataset {}/own.csv --run_dir {}/own --resume", "own/notes.txt"),
@@ -72,6 +78,7 @@ def test_a_foreign_file_in_the_place_of_an_output_is_refused_and_unchanged(
         (tmp_path / run).mkdir()
         rows = "".join(f"{number}.png,{number},{number % 3}\n" for number in range(9))
         (tmp_path / run / "predictions.csv").write_text(f"image,mos,score\n{rows}")
+    (tmp_path / "scores.csv").write_text(",".join(COLUMNS) + "\n")
     (tmp_path / "own.csv").write_text("image,mos\nimages/a.png,3\nimages/b.png,4")
     path = tmp_path / foreign
     if not path.exists():

@@ -65,8 +65,9 @@ def check_run_dir(folder: Path, config: TrainConfig, *, precision: str) -> None:
     if not config.run.overwrite:
         raise FusiqaError(f"{folder} already holds a run; add `resume` or `overwrite`, or choose another `run_dir`")
     folders = (*config.data.folders.values(), config.data.data_root, config.run.spaq_dir)
-    for given in (*config.data.datasets, config.data.split_file, config.network.backbone_weights, *folders):
-        path = Path(given or "").expanduser()
+    read: list[Any] = [*config.data.datasets, config.data.split_file, config.network.backbone_weights, *folders]
+    for given in filter(None, read):
+        path = Path(given).expanduser()
         if path.exists() and folder.resolve() in (path.resolve(), *path.resolve().parents):
             raise FusiqaError(f"`overwrite` would remove {given}, which the run reads; choose another `run_dir`")
 
