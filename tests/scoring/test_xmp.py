@@ -199,6 +199,18 @@ def test_a_folder_that_cannot_be_written_leaves_no_trace(image, monkeypatch):
     assert [path.name for path in image.parent.iterdir()] == ["IMG_1.jpg"]
 
 
+def test_a_read_only_folder_is_left_as_it_is(image):
+    image.parent.chmod(0o555)
+    try:
+        if os.access(image.parent, os.W_OK):
+            pytest.skip("the superuser may write everywhere")
+        with pytest.raises(PermissionError):
+            write(image)
+        assert [path.name for path in image.parent.iterdir()] == ["IMG_1.jpg"]
+    finally:
+        image.parent.chmod(0o755)
+
+
 def test_a_prefix_that_means_something_else_is_not_taken(image):
     path = sidecar_of(image, "full")
     foreign = DARKTABLE.replace("xmlns:other=", "xmlns:fusiqa=").replace("other:Rating", "fusiqa:Rating")
