@@ -96,6 +96,9 @@ class NetworkSettings(Architecture):
     drop_path: Annotated[float | None, FRACTION] = None
     """Stochastic depth of the backbone; by default 0.2, 0.25, 0.3 for those, else 0."""
 
+    flaws: bool = False
+    """Learn to name flaws too, where they are known: distorted, synthetic, kadid-10k."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_backbone_args(self.backbone_args)

@@ -102,7 +102,7 @@ class OptimiserSettings(Settings):
     """Highest learning rate of the backbone; by default 1e-6 for a pretrained transformer, 2e-4 for another pretrained
     one, 1e-3 from random weights (batches of 32) and for heads on a frozen one (of 64 to 128)."""
     head_lr_ratio: Annotated[float | None, NOT_NEGATIVE] = None
-    """Learning rate of the rest over `--lr`; by default 10, 5, 1, 1 in that order."""
+    """Learning rate of the rest over `--lr`; by default 10, 5, 1, 1 in turn."""
     warmup_fraction: Annotated[float, FRACTION, "Fraction of the steps of the linear warm-up."] = 0.05
     weight_decay: Annotated[float, NOT_NEGATIVE, "AdamW's weight decay, on matrices and kernels only."] = 2e-4
     gradient_clip: Annotated[float, NOT_NEGATIVE, "Largest L2 norm of the gradient; 0 turns clipping off."] = 1.0
@@ -130,7 +130,7 @@ class RunSettings(Settings):
     num_devices: Annotated[int | None, COUNT, "Devices per machine; by default every GPU, or one CPU process."] = None
     num_nodes: Annotated[int, COUNT, "Machines that train together."] = 1
     precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
-    """auto is bf16 where the hardware has it, else fp16 on a GPU, else 32."""
+    """auto: bf16 where native, fp16 on other GPUs, else 32."""
     spaq: Annotated[bool, "Also test on SPAQ, where its folder is found."] = True
     export: Annotated[bool, "Write model.onnx too, by which images are scored without torch."] = True
     spaq_dir: Annotated[Path | None, "Folder of SPAQ; by default $FUSIQA_DATA/spaq or ./data/spaq."] = None

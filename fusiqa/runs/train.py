@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.torch import network_of
 from fusiqa.stats.metrics import mean_of_sets, measure
 from fusiqa.training.fit import HISTORY_FILE, fit, is_first_process, whole_network
+from fusiqa.training.flaws import check_known, learn_flaws
 from fusiqa.training.frozen import frozen_backbone
 from fusiqa.training.predict import predict
 from fusiqa.training.recipe import Recipe, resolve
@@ -64,6 +65,8 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         shown: dict[str, Any] = {"say": say, "progress": config.run.progress and first}
         checked = prepared or prepare(config.data, sets, view=config.network.view, **shown)
         ratings = checked.ratings
+        if config.network.flaws:
+            check_known(ratings)
         if first:
             origin = folder.start_run(run_dir, config, resolved=resolved_settings(model, recipe, checked))
             splits.save(checked.ratings, run_dir / folder.SPLIT_FILE, checked.contents)
@@ -75,11 +78,12 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         if fit(model, data, recipe, run_dir, say):
             trained = load_checkpoint(run_dir)
             predictions = data.predict_test(trained)
+            named = name_flaws(trained, checked, recipe, config, run_dir, say) if config.network.flaws else {}
             if config.run.spaq and not {SYNTHETIC, SPAQ} & set(map(str.lower, config.data.datasets)):
                 test_on_spaq(trained, recipe, run_dir, say)
             if config.run.export:
                 leave_onnx(trained, run_dir, say)
-            test(trained, predictions, recipe, run_dir, ratings.name, say)
+            test(trained, predictions, recipe, run_dir, ratings.name, say, named)
             say(f"everything is in {run_dir}")
     return run_dir
 
@@ -140,7 +144,24 @@ def parameters(model: QualityModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def test(trained: QualityModel, scored: pd.DataFrame, recipe: Recipe, run_dir: Path, dataset: str, say: Say) -> None:
+def name_flaws(
+    trained: QualityModel, checked: Checked, recipe: Recipe, config: TrainConfig, run_dir: Path, say: Say
+) -> dict[str, Any]:
+    """Add the head that names flaws to the model of the best epoch, in the run folder too; its figures on the test."""
+    run = recipe.run
+    own: dict[str, Any] = {"device": recipe.device, "seed": run.seed, "progress": run.progress}
+    trained.flaws, figures = learn_flaws(trained, checked.ratings, num_workers=config.data.num_workers, **own)
+    trained.cpu().config = replace(trained.config, flaws=True)
+    trained.save_pretrained(run_dir)
+    error = f"expected calibration error {figures['calibration_error']:.3f}"
+    say(f"flaws: {figures['named']:.3f} of the clear ones of the test split named rightly, {error}")
+    return {"flaws": figures}
+
+
+def test(
+    trained: QualityModel, scored: pd.DataFrame, recipe: Recipe, run_dir: Path, dataset: str, say: Say,
+    more: dict[str, Any],
+) -> None:  # fmt: skip
     """Write attention.png, predictions.csv and, last, test.json, which marks a run as finished."""
     if scored[SCALE_COLUMNS[0]].notna().all():
         summary, sizes = summarise_weights(with_groups(scored, dataset)), trained.pyramid.scale_sizes()
@@ -159,6 +180,7 @@ def test(trained: QualityModel, scored: pd.DataFrame, recipe: Recipe, run_dir: P
         "epochs": len(history),
         "best_epoch": trained.provenance["epoch"],
         "validation_srcc": trained.provenance["val_srcc"],
+        **more,
     }
     write_test(scored, of_training, run_dir / folder.PREDICTIONS_FILE, run_dir / folder.TEST_FILE, dataset, say)
 

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+from fusiqa import Scorer
 from fusiqa.cli import main, parse
+from fusiqa.config.model import FLAWS
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.models.quality import load_checkpoint
 from fusiqa.runs.train import train
@@ -172,3 +174,34 @@ def test_an_image_that_two_sets_have_on_two_sides_is_refused(biq2021, tmp_path, 
         main(["train", *SMALL, *arguments, "--run_dir", str(tmp_path / "run")])
     assert ended.value.code == 2
     assert "more than one side" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def naming(places, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("naming") / "run"
+    main(["train", "--dataset", *SETS, *places, *SMALL, "--num_workers", "0", "--flaws", "--run_dir", str(folder)])
+    return folder
+
+
+def test_a_run_that_names_flaws_states_how_well(naming, sharp):
+    figures = json.loads((naming / "test.json").read_text())["flaws"]
+    assert 0 < figures["named"] <= 1
+    assert 0 <= figures["calibration_error"] < 0.2
+    result = Scorer(naming, backend="torch")(sharp / "0.png")
+    assert set(result.flaws) == set(FLAWS)
+
+
+def test_flaws_change_no_score(naming, places, tmp_path):
+    main(["train", "--dataset", *SETS, *places, *SMALL, "--num_workers", "0", "--run_dir", str(tmp_path / "run")])
+    with_flaws, without = (pd.read_csv(folder / "predictions.csv") for folder in (naming, tmp_path / "run"))
+    assert with_flaws.equals(without)
+    assert Scorer(tmp_path / "run", backend="torch")(dead_leaves(0, size=64)).flaws is None
+
+
+def test_flaws_need_a_data_set_that_tells_them(biq2021, tmp_path, capsys):
+    own = ["--dataset", "biq2021", "--data_dir", str(biq2021), "--flaws", "--run_dir", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *SMALL, *own])
+    assert ended.value.code == 2
+    assert "--flaws needs distorted" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "history.csv").exists()

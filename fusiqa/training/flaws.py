@@ -1,0 +1,175 @@
+"""The head that names flaws: it learns from the maps of a finished network, so no score changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.functional.classification import binary_calibration_error
+
+from fusiqa.config.model import FLAWS
+from fusiqa.data.catalog import DISTORTED, SYNTHETIC
+from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, PRISTINE, SEPARATOR
+from fusiqa.data.opinions import fall
+from fusiqa.data.ratings import SET, Ratings
+from fusiqa.data.synthetic import PRISTINE_WORD, parts_of
+from fusiqa.errors import FusiqaError
+from fusiqa.models.backbone import to_unit_range
+from fusiqa.models.head import FlawHead, statistics
+from fusiqa.models.quality import QualityModel
+from fusiqa.scoring.torch import choose_device
+from fusiqa.training.predict import crops_of, run_on_crops
+
+SEEN = 0.05  # what viewers' mean opinion, 0-1, must fall by for a distortion to be called a flaw
+CLEAR = 0.2  # and for a measured one to be named
+TOWARDS_IDENTITY = 1e-4  # pull on slopes and offsets, without which a flaw that is always told has none
+EPOCHS, BATCH, RATE, DECAY = 40, 64, 1e-3, 0.05
+Labels = Float[Tensor, "views flaws"]
+
+
+def learn_flaws(
+    model: QualityModel,
+    ratings: Ratings,
+    *,
+    device: str | torch.device,
+    seed: int,
+    num_workers: int | None,
+    progress: bool,
+) -> tuple[FlawHead, dict[str, float]]:
+    """Learn the head on the training split, calibrate it on validation, and measure it on the test split.
+
+    Flaws are known of images that were distorted: those of `distorted`, `synthetic` and `kadid-10k`. Of other data sets
+    the third that is rated best is taken to have none.
+
+    Returns:
+        The head, and of the test split: the fraction of images with a clear flaw whose likeliest flaw is it, and the
+        expected calibration error of all probabilities.
+    """
+    model.eval().to(choose_device(device)).to(memory_format=torch.channels_last)
+    read = {
+        split: known_views(model, ratings.part(split), num_workers, progress)
+        for split in ("train", "validation", "test")
+    }
+    parts = read["train"], read["validation"]
+    both, labels = (torch.cat([part[place] for part in parts]) for place in (0, 1))
+    check = torch.arange(len(both)) >= len(read["train"][0])
+    head = fit_head(model.pyramid.channels, both, labels, check, seed=seed)
+    tested, labels, falls = read["test"]
+    with torch.no_grad():
+        stated = head.layers((tested - head.mean) / head.scale).sigmoid()
+    clear = (falls > CLEAR) & (labels[:, :-1].sum(dim=1) > 0)
+    named = stated[clear, :-1].argmax(dim=1) == labels[clear, :-1].argmax(dim=1)
+    error = binary_calibration_error(stated.flatten(), labels.flatten().long(), n_bins=10)
+    return head, {"named": float(named.float().mean()), "calibration_error": float(error)}
+
+
+def check_known(ratings: Ratings) -> None:
+    """Refuse data sets that tell no flaw of any image, before the training."""
+    if len({flaw for flaw, _ in flaws_of(ratings).values()}) < 2:
+        raise FusiqaError(f"{ratings.name}: no flaw is known; `flaws` needs {DISTORTED}, {SYNTHETIC} or kadid-10k")
+
+
+def known_views(
+    model: QualityModel, ratings: Ratings, num_workers: int | None, progress: bool
+) -> tuple[Float[Tensor, "views statistics"], Labels, Float[Tensor, " views"]]:
+    """Statistics of the views of images whose flaw is known, 0 or 1 for each of `FLAWS`, and falls of mean opinion."""
+    known = flaws_of(ratings)
+    ratings = ratings.without([image for image in ratings.table["image"] if image not in known])
+
+    def read(crops: Tensor) -> Tensor:
+        return statistics(model.pyramid(to_unit_range(crops)))
+
+    rows, labels, falls = [], [], []
+    crops = crops_of(model, ratings, overlap=0.0)
+    with torch.inference_mode():
+        for row, _, found in run_on_crops(model, crops, read, num_workers=num_workers, what="flaws", progress=progress):
+            flaw, lost = known[str(ratings.table["image"].iat[row])]
+            rows.append(found.clone())
+            labels += [[float(name == flaw) for name in FLAWS]] * len(found)
+            falls += [lost] * len(found)
+    return torch.cat(rows), torch.tensor(labels), torch.tensor(falls)
+
+
+def flaws_of(ratings: Ratings) -> dict[str, tuple[str, float]]:
+    """The flaw of each image where it is known, and what it lowers viewers' mean opinion by, 0-1."""
+    table, found = ratings.table, dict[str, tuple[str, float]]()
+    for name, part in table.groupby(table[SET] if SET in table else np.full(len(table), ratings.name), sort=False):
+        treated = {image: treatment(str(name), image.removeprefix(f"{name}/")) for image in part["image"]}
+        if not any(treated.values()):
+            best = part["mos"] >= part["mos"].quantile(2 / 3)
+            found |= dict.fromkeys(part["image"][best], ("none", 0.0))
+        for image, (distortion, level) in ((image, made) for image, made in treated.items() if made):
+            flaw, lost = FLAW_OF_DISTORTION.get(distortion, "none"), fall(distortion, level) if distortion else 0.0
+            if flaw and (lost > SEEN or not distortion):
+                found[image] = flaw, lost
+    return found
+
+
+def treatment(dataset: str, image: str) -> tuple[str, float] | None:
+    """The distortion and level of an image, ("", 0) of an undistorted one; None where its name does not say it.
+
+    Example:
+        >>> treatment("distorted", "a.png::jpeg 2.5"), treatment("kadid-10k", "I01_10_05.png"), treatment("spaq", "")
+        (('jpeg', 2.5), ('jpeg', 5.0), None)
+    """
+    if dataset == DISTORTED:
+        made = image.rpartition(SEPARATOR)[2]
+        name, _, level = made.partition(" ")
+        return ("", 0.0) if made == PRISTINE else (name, float(level))
+    if dataset == SYNTHETIC:
+        _, name, step = parts_of(image)
+        return ("", 0.0) if name == PRISTINE_WORD else (name, float(step))
+    if dataset == "kadid-10k" and (numbers := re.search(r"[A-Za-z]\d+_(\d+)_(\d+)", image)):
+        return list(DISTORTIONS)[int(numbers[1]) - 1], float(numbers[2])
+    return None
+
+
+def fit_head(
+    channels: Sequence[int],
+    read: Float[Tensor, "views statistics"],
+    labels: Labels,
+    check: Bool[Tensor, " views"],
+    *,
+    seed: int,
+) -> FlawHead:
+    """A head that learned from all views but those to `check`, on which its probabilities are calibrated.
+
+    Calibration: a slope and an offset for each flaw (Platt, Probabilistic outputs for support vector machines, 1999).
+    """
+    torch.manual_seed(seed)
+    head = FlawHead(channels)
+    head.mean.copy_(read[~check].mean(dim=0))
+    head.scale.copy_(read[~check].std(dim=0) + 1e-4)
+    given = (read - head.mean) / head.scale
+    optimiser = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
+    learned = (~check).nonzero()[:, 0]
+    for _ in range(EPOCHS):
+        for rows in learned[torch.randperm(len(learned))].split(BATCH):
+            loss = F.binary_cross_entropy_with_logits(head.layers(given[rows]), labels[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    head.eval()
+    with torch.no_grad():
+        stated, wanted = head.layers(given[check]), labels[check]
+    slope, offset = nn.Parameter(torch.ones(len(FLAWS))), nn.Parameter(torch.zeros(len(FLAWS)))
+    fit = torch.optim.LBFGS([slope, offset], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        fit.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(stated * slope + offset, wanted)
+        loss = loss + TOWARDS_IDENTITY * ((slope - 1).square().sum() + offset.square().sum())
+        loss.backward()
+        return loss
+
+    fit.step(closure)
+    with torch.no_grad():
+        weight, bias = head.layers[-1].parameters()
+        weight.mul_(slope[:, None])
+        bias.mul_(slope).add_(offset)
+    return head.requires_grad_(False)
