@@ -30,7 +30,7 @@ from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.torch import network_of
 from fusiqa.stats.metrics import mean_of_sets, measure
 from fusiqa.training.fit import HISTORY_FILE, fit, is_first_process, whole_network
-from fusiqa.training.flaws import check_known, learn_flaws
+from fusiqa.training.flaws import check_flaws_known, learn_flaws
 from fusiqa.training.frozen import frozen_backbone
 from fusiqa.training.predict import predict
 from fusiqa.training.recipe import Recipe, resolve
@@ -66,7 +66,7 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         checked = prepared or prepare(config.data, sets, view=config.network.view, **shown)
         ratings = checked.ratings
         if config.network.flaws:
-            check_known(ratings)
+            check_flaws_known(ratings)
         if first:
             origin = folder.start_run(run_dir, config, resolved=resolved_settings(model, recipe, checked))
             splits.save(checked.ratings, run_dir / folder.SPLIT_FILE, checked.contents)

@@ -25,11 +25,11 @@ from fusiqa.models.quality import QualityModel
 from fusiqa.scoring.torch import choose_device
 from fusiqa.training.predict import crops_of, run_on_crops
 
-SEEN = 0.05  # what viewers' mean opinion, 0-1, must fall by for a distortion to be called a flaw
-CLEAR = 0.2  # and for a measured one to be named
+SEEN_FALL = 0.05  # what viewers' mean opinion, 0-1, must fall by for a distortion to be called a flaw
+CLEAR_FALL = 0.2  # and for a measured one to be named
 TOWARDS_IDENTITY = 1e-4  # pull on slopes and offsets, without which a flaw that is always told has none
 EPOCHS, BATCH, RATE, DECAY = 40, 64, 1e-3, 0.05
-Labels = Float[Tensor, "views flaws"]
+FlawLabels = Float[Tensor, "views flaws"]
 
 
 def learn_flaws(
@@ -62,13 +62,13 @@ def learn_flaws(
     tested, labels, falls = read["test"]
     with torch.no_grad():
         stated = head.layers((tested - head.mean) / head.scale).sigmoid()
-    clear = (falls > CLEAR) & (labels[:, :-1].sum(dim=1) > 0)
+    clear = (falls > CLEAR_FALL) & (labels[:, :-1].sum(dim=1) > 0)
     named = stated[clear, :-1].argmax(dim=1) == labels[clear, :-1].argmax(dim=1)
     error = binary_calibration_error(stated.flatten(), labels.flatten().long(), n_bins=10)
     return head, {"named": float(named.float().mean()), "calibration_error": float(error)}
 
 
-def check_known(ratings: Ratings) -> None:
+def check_flaws_known(ratings: Ratings) -> None:
     """Refuse data sets that tell no flaw of any image, before the training."""
     if len({flaw for flaw, _ in flaws_of(ratings).values()}) < 2:
         raise FusiqaError(f"{ratings.name}: no flaw is known; `flaws` needs {DISTORTED}, {SYNTHETIC} or kadid-10k")
@@ -76,7 +76,7 @@ def check_known(ratings: Ratings) -> None:
 
 def known_views(
     model: QualityModel, ratings: Ratings, num_workers: int | None, progress: bool
-) -> tuple[Float[Tensor, "views statistics"], Labels, Float[Tensor, " views"]]:
+) -> tuple[Float[Tensor, "views statistics"], FlawLabels, Float[Tensor, " views"]]:
     """Statistics of the views of images whose flaw is known, 0 or 1 for each of `FLAWS`, and falls of mean opinion."""
     known = flaws_of(ratings)
     ratings = ratings.without([image for image in ratings.table["image"] if image not in known])
@@ -105,7 +105,7 @@ def flaws_of(ratings: Ratings) -> dict[str, tuple[str, float]]:
             found |= dict.fromkeys(part["image"][best], ("none", 0.0))
         for image, (distortion, level) in ((image, made) for image, made in treated.items() if made):
             flaw, lost = FLAW_OF_DISTORTION.get(distortion, "none"), fall(distortion, level) if distortion else 0.0
-            if flaw and (lost > SEEN or not distortion):
+            if flaw and (lost > SEEN_FALL or not distortion):
                 found[image] = flaw, lost
     return found
 
@@ -132,7 +132,7 @@ def treatment(dataset: str, image: str) -> tuple[str, float] | None:
 def fit_head(
     channels: Sequence[int],
     read: Float[Tensor, "views statistics"],
-    labels: Labels,
+    labels: FlawLabels,
     check: Bool[Tensor, " views"],
     *,
     seed: int,

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from fusiqa.config import ScoreRange
 from fusiqa.models.quality import Prediction
 
-SPREAD = 0.08  # standard deviation of the difference of two ratings, of the range
+SPREAD = 0.08  # standard deviation of a rating, of the range
 CERTAIN = 1e-4  # probabilities closer to 0 and 1 than this have no finite gradient
 LossName = Literal["l1", "fidelity", "both"]
 
@@ -89,18 +89,23 @@ class TrainingLoss(nn.Module):
         return fidelity(above(fall), self.score_range.to_unit(better) - self.score_range.to_unit(worse)).mean()
 
 
-def above(differences: Float[Tensor, " pairs"], spread: float = SPREAD) -> Float[Tensor, " pairs"]:
-    """The probability, 0-1, that the first of a pair is rated higher, from the difference of two mean ratings."""
-    return torch.special.ndtr(differences / spread)
+def above(differences: Float[Tensor, "*pairs"], spread: float = SPREAD) -> Float[Tensor, "*pairs"]:
+    """The probability, 0-1, that the first of a pair is rated higher, from the difference of two mean ratings.
+
+    Source: Thurstone, A law of comparative judgment, Psychological Review, 1927, case V.
+    """
+    return torch.special.ndtr(differences / (math.sqrt(2) * spread))
 
 
-def fidelity(expected: Float[Tensor, " pairs"], differences: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
+def fidelity(
+    expected: Float[Tensor, "*pairs"], differences: Float[Tensor, "*pairs"], spread: float = SPREAD
+) -> Float[Tensor, "*pairs"]:
     """1 - sqrt(p q) - sqrt((1 - p)(1 - q)): 0 where the scores' probabilities q are the expected ones p.
 
     Source: Tsai et al., FRank: a ranking method with fidelity loss, SIGIR 2007,
     https://doi.org/10.1145/1277741.1277808; for image quality Zhang et al., UNIQUE, IEEE TIP 2021.
     """
-    p, q = (each.clamp(CERTAIN, 1 - CERTAIN) for each in (expected, above(differences)))
+    p, q = (each.clamp(CERTAIN, 1 - CERTAIN) for each in (expected, above(differences, spread)))
     return 1 - (p * q).sqrt() - ((1 - p) * (1 - q)).sqrt()
 
 

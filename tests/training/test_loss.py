@@ -50,8 +50,8 @@ def test_the_loss_by_hand():
 
 
 def test_the_fidelity_loss_by_hand():
-    """Equal ratings, p = 1/2, and scores that are one spread apart, q = 0.8413: 1 - sqrt(q / 2) - sqrt((1 - q) / 2)."""
-    q = 0.841345
+    """Equal ratings, p = 1/2, and scores that are one spread apart: q = Phi(1 / sqrt 2) = 0.76025."""
+    q = 0.760250
     wanted = 1 - math.sqrt(q / 2) - math.sqrt((1 - q) / 2)
     loss, _ = TrainingLoss(UNIT_RANGE, "fidelity")(predicted(0.5, 0.58), torch.tensor([0.3, 0.3]), ONE_SET)
     assert loss.item() == pytest.approx(wanted, rel=1e-4)
