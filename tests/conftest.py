@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tiny_models import TINY_RUN
 
+from fusiqa.cli import main
 from fusiqa.data.distortions import distort
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.io import CACHE_VARIABLE
@@ -50,6 +52,16 @@ def biq2021(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table[:TRAIN].to_csv(root / "Train (Images and MOS).csv", index=False)
     table[TRAIN:].to_csv(root / "Test (Images and MOS).csv", index=False)
     return root
+
+
+@pytest.fixture(scope="session")
+def finished(biq2021: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished training run on it, two epochs with attention fusion; session-wide, so leave it unchanged."""
+    folder = tmp_path_factory.mktemp("runs") / "attention"
+    main(
+        ["train", *TINY_RUN, "--attention_fusion", "--data_dir", str(biq2021), "--run_dir", str(folder), "--seed", "3"]
+    )
+    return folder
 
 
 @pytest.fixture

@@ -12,6 +12,12 @@ from fusiqa.models.quality import QualityModel
 CROP = 32
 RESIZE = "48"
 RANGE = ScoreRange(1, 5)
+TINY_RUN = [
+    "--dataset", "biq2021", "--backbone", "test_resnet", "--backbone_weights", "none", "--crop_size", "40", "--resize",
+    "48", "--batch_size", "8", "--epochs", "2", "--validation_fraction", "0.2", "--no_spaq", "--no_export",
+    "--no_progress", "--device", "cpu", "--num_workers", "0",
+]  # fmt: skip
+"""The settings of a training run of seconds."""
 
 
 def make_model(

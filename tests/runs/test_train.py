@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from scipy import stats
+from tiny_models import TINY_RUN
 
 from fusiqa.cli import main, parse
 from fusiqa.config import FUSIONS, ScaleWeighing, TrainConfig
@@ -15,11 +16,6 @@ from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import load_checkpoint
 from fusiqa.runs.train import ignored, train
 
-SMALL = [
-    "--backbone", "test_resnet", "--backbone_weights", "none", "--crop_size", "40", "--batch_size", "8",
-    "--epochs", "2", "--validation_fraction", "0.2", "--no_progress", "--num_workers", "0", "--device", "cpu",
-    "--no_export",
-]  # fmt: skip
 RUN_FILES = {
     "attention.png", "config.json", "history.csv", "last.ckpt", "logs", "model.json", "model.safetensors",
     "predictions.csv", "split.csv", "test.json",
@@ -27,7 +23,7 @@ RUN_FILES = {
 
 
 def run(*arguments):
-    main(["train", *SMALL, *map(str, arguments)])
+    main(["train", *TINY_RUN, *map(str, arguments)])
 
 
 def refusal(capsys, *arguments):
@@ -38,24 +34,6 @@ def refusal(capsys, *arguments):
     said = capsys.readouterr().err
     assert "Traceback" not in said
     return said
-
-
-@pytest.fixture(scope="module")
-def finished(biq2021, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "attention"
-    run(
-        "--dataset",
-        "biq2021",
-        "--data_dir",
-        biq2021,
-        "--attention_fusion",
-        "--run_dir",
-        folder,
-        "--seed",
-        3,
-        "--no_spaq",
-    )
-    return folder
 
 
 def test_the_run_folder_holds_everything(finished):
@@ -100,13 +78,13 @@ def test_the_attention_figure_has_the_published_resolution(finished):
 
 
 def test_patience_stops_a_run_that_no_longer_improves(biq2021, tmp_path):
-    run("--dataset", "biq2021", "--data_dir", biq2021, "--run_dir", tmp_path / "r", "--no_spaq",
+    run("--data_dir", biq2021, "--run_dir", tmp_path / "r",
         "--epochs", 9, "--patience", 1, "--lr", 0, "--backbone", "test_convnext", "--lr_scheduler", "none")  # fmt: skip
     assert len(pd.read_csv(tmp_path / "r" / "history.csv")) == 2
 
 
 def test_a_fusion_without_weights_leaves_the_scales_empty(biq2021, tmp_path, capsys):
-    run("--dataset", "biq2021", "--data_dir", biq2021, "--no_multiscale", "--attention_fusion", "--epochs", 1,
+    run("--data_dir", biq2021, "--no_multiscale", "--attention_fusion", "--epochs", 1, "--spaq",
         "--run_dir", tmp_path / "r", "--spaq_dir", tmp_path / "nowhere", "--lr_scheduler", "step")  # fmt: skip
     said = capsys.readouterr().out
     assert "warning: `attention_fusion` has no effect" in said
@@ -115,20 +93,6 @@ def test_a_fusion_without_weights_leaves_the_scales_empty(biq2021, tmp_path, cap
     assert json.loads((tmp_path / "r" / "config.json").read_text())["resolved"]["fusion"] == "single"
     assert pd.read_csv(tmp_path / "r" / "predictions.csv").filter(like="scale_").isna().all(axis=None)
     assert not (tmp_path / "r" / "attention.png").exists()
-
-
-def test_spaq_is_cross_tested_where_it_is(biq2021, tmp_path):
-    spaq = tmp_path / "SPAQ"
-    (spaq / "TestImage").mkdir(parents=True)
-    (spaq / "Annotations").mkdir()
-    images = sorted((biq2021 / "Images").iterdir())[:6]
-    for number, image in enumerate(images):
-        shutil.copy(image, spaq / "TestImage" / f"{number:05d}.jpg")
-    (spaq / "TestImage" / "00002.jpg").write_bytes(b"no image")
-    table = pd.DataFrame({"Image name": [f"{n:05d}.jpg" for n in range(6)], "MOS": [10.0, 35, 40, 55, 70, 90]})
-    table.to_excel(spaq / "Annotations" / "MOS and Image attribute scores.xlsx", index=False)
-    run("--dataset", "biq2021", "--data_dir", biq2021, "--epochs", 1, "--run_dir", tmp_path / "r", "--spaq_dir", spaq)
-    assert json.loads((tmp_path / "r" / "test_spaq.json").read_text())["n"] == 5
 
 
 @pytest.mark.parametrize(
@@ -156,15 +120,26 @@ def test_the_published_command_lines_mean_what_they_say(line, expected):
         assert config.network.weighing == ScaleWeighing(gate="sigmoid", gain=4)
 
 
-def test_a_split_of_ones_own_is_used_in_place_of_the_published_one(biq2021, tmp_path):
-    names = sorted(path.name for path in (biq2021 / "Images").iterdir())
+def test_a_run_on_an_own_split_and_scale_is_cross_tested_on_spaq_where_it_is(biq2021, tmp_path):
+    spaq, files = tmp_path / "SPAQ", sorted((biq2021 / "Images").iterdir())
+    (spaq / "TestImage").mkdir(parents=True)
+    (spaq / "Annotations").mkdir()
+    for number, image in enumerate(files[:6]):
+        shutil.copy(image, spaq / "TestImage" / f"{number:05d}.jpg")
+    (spaq / "TestImage" / "00002.jpg").write_bytes(b"no image")
+    table = pd.DataFrame({"Image name": [f"{n:05d}.jpg" for n in range(6)], "MOS": [10.0, 35, 40, 55, 70, 90]})
+    table.to_excel(spaq / "Annotations" / "MOS and Image attribute scores.xlsx", index=False)
+    names, folder = [path.name for path in files], tmp_path / "r"
     sides = ["test"] * 8 + ["validation"] * 6 + ["train"] * (len(names) - 14)
     pd.DataFrame({"image": names, "split": sides}).to_csv(tmp_path / "mine.csv", index=False)
-    settings = ("--dataset", "biq2021", "--data_dir", biq2021, "--epochs", 1, "--split_file", tmp_path / "mine.csv")
-    run(*settings, "--run_dir", tmp_path / "r")
-    assert sorted(pd.read_csv(tmp_path / "r" / "predictions.csv")["image"]) == names[:8]
-    used = pd.read_csv(tmp_path / "r" / "split.csv").set_index("image")["split"]
-    assert used[names].tolist() == sides
+    run("--data_dir", biq2021, "--run_dir", folder, "--epochs", 1, "--split_file", tmp_path / "mine.csv", "--spaq",
+        "--spaq_dir", spaq, "--fusion", "single", "--single_scale", 0)  # fmt: skip
+    assert sorted(pd.read_csv(folder / "predictions.csv")["image"]) == names[:8]
+    assert pd.read_csv(folder / "split.csv").set_index("image")["split"][names].tolist() == sides
+    assert json.loads((folder / "test_spaq.json").read_text())["n"] == 5
+    trained = load_checkpoint(folder)
+    assert trained.config.single_scale == 0
+    assert trained.hypernetwork.chain[0].in_channels == trained.pyramid.channels[0]
 
 
 @pytest.mark.parametrize(
@@ -196,14 +171,6 @@ def test_settings_that_heads_on_a_frozen_backbone_have_no_use_for_are_named():
     assert ignored(TrainConfig.of(freeze_backbone=True)) == {}
 
 
-def test_a_hypernetwork_may_read_the_finest_scale_alone(biq2021, tmp_path):
-    run("--dataset", "biq2021", "--data_dir", biq2021, "--fusion", "single", "--single_scale", 0, "--epochs", 1,
-        "--run_dir", tmp_path / "r", "--no_spaq")  # fmt: skip
-    trained = load_checkpoint(tmp_path / "r")
-    assert trained.config.single_scale == 0
-    assert trained.hypernetwork.chain[0].in_channels == trained.pyramid.channels[0]
-
-
 def test_a_scale_that_is_not_there_is_refused():
     with pytest.raises(FusiqaError, match="`single_scale` must be at least 0 and below 4, got 4"):
         TrainConfig.of(single_scale=4)
@@ -229,7 +196,7 @@ def broken(biq2021, tmp_path):
 
 
 def test_broken_rows_are_listed_before_training_starts(broken, tmp_path, capsys):
-    said = refusal(capsys, "--dataset", "biq2021", "--data_dir", broken, "--run_dir", tmp_path / "r")
+    said = refusal(capsys, "--data_dir", broken, "--run_dir", tmp_path / "r")
     assert "7 of 30 rows cannot be used" in said
     assert "--skip_broken" in said
     assert said.count(".jpg:") == 5
@@ -237,8 +204,8 @@ def test_broken_rows_are_listed_before_training_starts(broken, tmp_path, capsys)
 
 
 def test_skip_broken_goes_on_and_records_them(broken, tmp_path):
-    run("--dataset", "biq2021", "--data_dir", broken, "--run_dir", tmp_path / "r", "--skip_broken", "--epochs", 1,
-        "--no_spaq", "--validation_fraction", "0.3")  # fmt: skip
+    run("--data_dir", broken, "--run_dir", tmp_path / "r", "--skip_broken", "--epochs", 1,
+        "--validation_fraction", "0.3")  # fmt: skip
     record = json.loads((tmp_path / "r" / "config.json").read_text())["resolved"]
     assert len(record["broken"]) == 7
     assert sum(record["images"].values()) == 23
@@ -249,7 +216,7 @@ def test_zero_usable_rows_are_an_error(biq2021, tmp_path, capsys):
     shutil.copytree(biq2021, root)
     for image in (root / "Images").iterdir():
         image.write_bytes(b"")
-    said = refusal(capsys, "--dataset", "biq2021", "--data_dir", root, "--skip_broken", "--run_dir", tmp_path / "r")
+    said = refusal(capsys, "--data_dir", root, "--skip_broken", "--run_dir", tmp_path / "r")
     assert "none of the 30 rows can be used" in said
 
 
