@@ -105,18 +105,30 @@ def test_another_setting_is_refused_where_runs_are_finished(biq2021, finished, m
     assert "single-seed3 has other settings: --lr None -> 0.5; choose another --run_dir" in capsys.readouterr().err
 
 
-def test_an_interrupted_ablation_reports_what_it_has(biq2021, tmp_path, monkeypatch):
-    train, calls = module.train, []
+def copied_from(folder):
+    """A stand-in for the training of a run: the finished run of the same name."""
 
-    def interrupted(config, **more):
+    def train(config, **_):
+        shutil.copytree(folder / config.run.run_dir.name, config.run.run_dir)
+
+    return train
+
+
+def test_an_interrupted_ablation_reports_what_it_has(biq2021, finished, tmp_path, monkeypatch):
+    train, calls = copied_from(finished), []
+
+    def interrupted(config, **_):
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(config)
-        return train(config, **more)
+        train(config)
 
     monkeypatch.setattr(module, "train", interrupted)
     with pytest.raises(SystemExit):
-        ablate(monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--run_dir", tmp_path / "a")
+        ablate(
+            monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--run_dir",
+            tmp_path / "a",
+        )  # fmt: skip
     runs = pd.read_csv(tmp_path / "a" / "runs.csv")
     assert list(runs["variant"]) == ["concat", "attention"]
     assert "with one seed each: inconclusive" in (tmp_path / "a" / "report.md").read_text()
@@ -187,35 +199,34 @@ class Here:
         return done
 
 
-def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, tmp_path, monkeypatch, capsys):
-    train = module.train
+def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, finished, tmp_path, monkeypatch, capsys):
+    train = copied_from(finished)
 
-    def failing(config, **more):
+    def failing(config, **_):
         if config.network.fusion == "concat" and config.run.seed == 4:
             raise FusiqaError("the scores are not finite")
-        if config.network.fusion == "concat" and config.run.seed == 6:
+        if config.network.fusion == "attention" and config.run.seed == 3:
             raise RuntimeError("out of memory")
-        return train(config, **more)
+        train(config)
 
     monkeypatch.setattr(module, "train", failing)
     with pytest.raises(SystemExit) as end:
         ablate(
-            monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 3, "--seed", 4, "--run_dir",
+            monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--run_dir",
             tmp_path / "a",
         )  # fmt: skip
     assert end.value.code == 2
     told = capsys.readouterr()
     assert "failed: concat, seed 4: the scores are not finite" in told.out
-    assert "failed: concat, seed 6: RuntimeError: out of memory" in told.out
+    assert "failed: attention, seed 3: RuntimeError: out of memory" in told.out
     assert 'raise RuntimeError("out of memory")' in told.out  # where, for who has to mend it
-    assert "2 of 6 runs failed and are not in the report: concat, seed 4: the scores are not finite" in told.err
+    assert "2 of 6 runs failed and are not in the report: attention, seed 3: RuntimeError: out of memory, " in told.err
     runs = pd.read_csv(tmp_path / "a" / "runs.csv")
     assert list(zip(runs["variant"], runs["seed"], strict=True)) == [
-        ("concat", 5),
-        *(("attention", s) for s in (4, 5, 6)),
-    ]
+        ("single", 3), ("single", 4), ("concat", 3), ("attention", 4),
+    ]  # fmt: skip
     page = (tmp_path / "a" / "report.md").read_text()
-    assert "- concat, seed 4: the scores are not finite\n- concat, seed 6: RuntimeError: out of memory\n" in page
+    assert "- attention, seed 3: RuntimeError: out of memory\n- concat, seed 4: the scores are not finite\n" in page
     assert "Excluding\nfailed runs biases the result upwards" in page
 
 
