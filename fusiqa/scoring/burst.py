@@ -146,8 +146,10 @@ def groups_of(shots: Shots, limits: Limits) -> Int[np.ndarray, " images"]:
         first, second = firsts[one], firsts[other]
         timed = (times[first] != UNKNOWN) & (times[second] != UNKNOWN)
         near = (np.abs(times[first] - times[second]) <= limits.seconds * MICRO) & (cameras[first] == cameras[second])
-        unlike = np.abs(colours[first].astype(np.int16) - colours[second]).mean(axis=1)
-        kept = np.where(timed, near, unlike <= limits.colour_distance)
+        kept = timed & near
+        untimed = np.flatnonzero(~timed)
+        unlike = np.abs(colours[first[untimed]].astype(np.int16) - colours[second[untimed]]).mean(axis=1)
+        kept[untimed] = unlike <= limits.colour_distance
         _join(parents, one[kept], other[kept])
     for one, other in _neighbours(shots, limits):
         _join(parents, nodes.ravel()[one], nodes.ravel()[other])
