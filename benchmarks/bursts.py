@@ -1,10 +1,12 @@
 """How well bursts are grouped and their best is found: python benchmarks/bursts.py --data_dir data/biq2021
 
-A burst is made of each photograph: five frames, each cut out a little differently, as a hand moves; one is left as it
-is, the others are made too dark or too bright, blurred or noisy, each by a strength of its own. All are saved as JPEG.
-Limits are chosen on one half of BIQ2021's training photographs and measured on the other. The clock is the worst case:
-the next scene begins within the seconds that may lie between two frames of one burst.
+A burst is made of each photograph: five frames, each shifted and cropped a little differently, as a hand moves; one is
+left as it is, the others are made too dark or too bright, blurred or noisy, each by a strength of its own. All are
+saved as JPEG. Limits are chosen on one half of BIQ2021's 12,000 photographs and measured on the other. BIQ2021 has many
+photographs of one scene: of those whose hashes differ in at most `SAME_SCENE` bits, the first is taken. The clock is
+the worst case: the next scene begins within the seconds that may lie between two frames of one burst.
 
+Bursts are scored of photographs of the second half that are in the official test split, on which no model was trained.
 Then 100,000 hashes are grouped; the memory is what that allocates.
 """
 
@@ -22,25 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tyro
 from PIL import Image, ImageFilter
 
 from fusiqa import Scorer
-from fusiqa.scoring.burst import (
-    MICRO,
-    SORT_TYPES,
-    UNKNOWN,
-    Frame,
-    Limits,
-    Shots,
-    colours_of,
-    grouped,
-    groups_of,
-    row_of,
-)
-from fusiqa.scoring.duplicates import perceptual_hash
-from fusiqa.scoring.image import decode
+from fusiqa.data import catalog
+from fusiqa.scoring.burst import MICRO, SORT_TYPES, UNKNOWN, Frame, Limits, Shots, grouped, groups_of, row_of
+from fusiqa.scoring.duplicates import SAME_SCENE, near_duplicates, perceptual_hash
+from fusiqa.scoring.image import Resize, decode, decode_resized
 from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.sheet import Shown, contact_sheet
 
@@ -50,7 +41,7 @@ BY = ("score", "sharpness")
 STOPS, SIGMA, NOISE = 1.5, 2.5, 25.0  # of the strongest: exposure stops, blur in pixels, standard deviation in levels
 LEAST = 0.25  # of the strongest
 STEP, PAUSE = 0.3, 2.0  # seconds between frames, and between the last of a scene and the first of the next
-DISTANCES, COLOURS = range(6, 23, 2), (4.0, 6.0, 8.0, 12.0, 256.0)  # that are tried
+DISTANCES, IN_TIME, COLOURS = range(8, 15, 2), range(10, 21, 2), (4.0, 6.0, 8.0, 12.0, 256.0)  # that are tried
 SECONDS = 3.0
 Z = 1.96  # of 95 % intervals
 
@@ -60,11 +51,11 @@ class Settings:
     """Measure bursts made of photographs."""
 
     data_dir: Path = Path("data/biq2021")
-    """Folder of BIQ2021, with its images and the table of its training split."""
-    scenes: int = 2_000
-    """Photographs of each half that bursts are made of to be grouped."""
-    scored: int = 300
-    """Of these, bursts of each half that are scored to find the best."""
+    """Folder of BIQ2021, with its images and its two tables."""
+    photographs: int = 12_000
+    """How many of them take part, drawn at random."""
+    scored: int = 200
+    """Bursts that are scored to find the best."""
     hashes: int = 100_000
     """Hashes that are grouped with time and memory taken."""
     seed: int = 0
@@ -118,7 +109,7 @@ def share(hits: int, total: int) -> dict[str, Any]:
     """A fraction with its 95 % interval (Wilson)."""
     p, n = hits / total, total
     middle, half = p + Z**2 / (2 * n), Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    low, high = (round(float((middle + sign * half) / (1 + Z**2 / n)), 4) for sign in (-1, 1))
+    low, high = (round(abs(float((middle + sign * half) / (1 + Z**2 / n))), 4) for sign in (-1, 1))
     return {"share": round(p, 4), "interval": [low, high], "n": n}
 
 
@@ -156,7 +147,7 @@ def chosen_limits(seen: tuple[np.ndarray, np.ndarray]) -> tuple[Limits, dict[str
 
     alone = {(d, c): right(Limits(d, 0, 0, c), timed=False) for d in DISTANCES for c in COLOURS}
     distance, colours = max(alone, key=lambda each: (alone[each], -each[0], -each[1]))
-    in_time = {d: right(Limits(distance, d, SECONDS, colours), timed=True) for d in DISTANCES}
+    in_time = {d: right(Limits(distance, d, SECONDS, colours), timed=True) for d in IN_TIME}
     within = max(in_time, key=lambda each: (in_time[each], -each))
     tried = {
         "exactly right, by distance and colours": {f"{d}, {c}": value for (d, c), value in alone.items()},
@@ -165,12 +156,12 @@ def chosen_limits(seen: tuple[np.ndarray, np.ndarray]) -> tuple[Limits, dict[str
     return Limits(distance, within, SECONDS, colours), tried
 
 
-def best_found(bursts: Iterable[Sequence[Made]], scorer: Scorer) -> dict[str, Any]:
+def best_found(photographs: Sequence[Path], scorer: Scorer, seed: int) -> dict[str, Any]:
     """How often the frame that was left as it is has the highest score, or the sharpest subject; and by kind."""
     hits, wins, counts = Counter[str](), Counter[str](), Counter[str]()
-    for burst in bursts:
+    for photograph in photographs:
         counts["bursts"] += 1
-        images = [Frame.of(ImageInput(str(place), partial(bytes, each.content))) for place, each in enumerate(burst)]
+        burst, images = frames_of(photograph, seed)
         rows = [row_of(result) for result in scorer.stream(images)]
         left = next(place for place, each in enumerate(burst) if each.kind == "none")
         for by in BY:
@@ -182,14 +173,28 @@ def best_found(bursts: Iterable[Sequence[Made]], scorer: Scorer) -> dict[str, An
     return found | {f"scores above one with {kind}": share(wins[kind], counts[kind]) for kind in KINDS}
 
 
-def seen_in(photographs: Sequence[Path], seed: int) -> tuple[np.ndarray, np.ndarray]:
+def frames_of(photograph: Path, seed: int) -> tuple[list[Made], list[Frame]]:
+    """The burst of a photograph, the same in every run, and its frames as images to score."""
+    made = burst_of(photograph, np.random.default_rng([seed, *photograph.name.encode()]))
+    return made, [Frame.of(ImageInput(str(place), partial(bytes, each.content))) for place, each in enumerate(made)]
+
+
+def seen_in(photographs: Iterable[Path], resize: Resize, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The hashes of the frames of every burst, (scenes, frames), and their colours, (scenes * frames, 32)."""
     hashes, colours = [], []
-    for number, photograph in enumerate(photographs):
-        frames = [decode(each.content) for each in burst_of(photograph, np.random.default_rng([seed, number]))]
-        hashes.append([perceptual_hash(each) for each in frames])
-        colours += [colours_of(each) for each in frames]
-    return np.array(hashes, np.uint64), np.array(colours)
+    for photograph in photographs:
+        for frame in frames_of(photograph, seed)[1]:
+            frame.resized(resize)
+            hashes.append(int(frame.seen["hash"], 16))
+            colours.append(list(bytes.fromhex(frame.seen["colours"])))
+    return np.array(hashes, np.uint64).reshape(-1, FRAMES), np.array(colours, np.uint8)
+
+
+def one_of_each_scene(photographs: Sequence[Path], resize: Resize) -> list[Path]:
+    """The photographs without those that are near-duplicates of an earlier one."""
+    hashes = [perceptual_hash(decode_resized(path.read_bytes(), resize).pixels) for path in photographs]
+    repeated = {other for _, other, _ in near_duplicates(np.array(hashes, np.uint64), SAME_SCENE)}
+    return [path for place, path in enumerate(photographs) if place not in repeated]
 
 
 def draw_merged(photographs: Sequence[Path], groups: np.ndarray, path: Path) -> None:
@@ -222,7 +227,6 @@ def many_hashes(count: int, limits: Limits) -> dict[str, Any]:
 
     ways = {
         "without a clock": lambda: groups_of(shots_of(hashes.reshape(-1, FRAMES), colours, timed=False), limits),
-        "with a clock": lambda: groups_of(shots_of(hashes.reshape(-1, FRAMES), colours, timed=True), limits),
         "as rows of a table": as_rows,
     }
     found: dict[str, Any] = {"hashes": len(hashes)}
@@ -239,25 +243,26 @@ def many_hashes(count: int, limits: Limits) -> dict[str, Any]:
 
 def main() -> None:
     settings = tyro.cli(Settings)
-    table = pd.read_csv(settings.data_dir / "Train (Images and MOS).csv")
-    names = np.random.default_rng(settings.seed).permutation(table.iloc[:, 0].astype(str).to_numpy())
-    middle, images = len(names) // 2, settings.data_dir / "Images"
-    halves = [[images / name for name in names[start:][: settings.scenes]] for start in (0, middle)]
-    first, second = (seen_in(half, settings.seed + number) for number, half in enumerate(halves))
+    table = catalog.read("biq2021", data_dir=settings.data_dir).table.sample(frac=1, random_state=settings.seed)
+    unseen = set(table["image"][table["split"] == "test"])
+    scorer = Scorer(device="cpu", windows=True)
+    resize = Resize.parse(scorer.info.resize, view=scorer.info.view)
+    scenes = one_of_each_scene(
+        [settings.data_dir / "Images" / name for name in table["image"][: settings.photographs]], resize
+    )
+    np.random.default_rng(settings.seed).shuffle(scenes)  # photographs with near-duplicates stood rather at the start
+    halves = scenes[: len(scenes) // 2], scenes[len(scenes) // 2 :]
+    first, second = (seen_in(half, resize, settings.seed) for half in halves)
     limits, tried = chosen_limits(first)
-    found: dict[str, Any] = {"chosen on the first half": limits._asdict(), **tried}
+    found: dict[str, Any] = {"scenes": len(scenes), "chosen on the first half": limits._asdict(), **tried}
     for name, timed in (("without a clock", False), ("with a clock", True)):
         found[f"second half, {name}"] = summary(outcome(second, limits, timed=timed))
     print(json.dumps(found, indent=2), flush=True)
     if settings.sheet is not None:
         draw_merged(halves[1], outcome(second, limits, timed=False)["groups"], settings.sheet)
-    scorer = Scorer(device="cpu", windows=True)
-    for number, half in enumerate(halves):
-        bursts = (
-            burst_of(photograph, np.random.default_rng([settings.seed + number, place]))
-            for place, photograph in enumerate(half[: settings.scored])
-        )
-        found[f"best of a burst, {('first', 'second')[number]} half"] = best_found(bursts, scorer)
+    found["best of a burst"] = best_found(
+        [path for path in halves[1] if path.name in unseen][: settings.scored], scorer, settings.seed
+    )
     found["many hashes"] = many_hashes(settings.hashes, limits)
     print(json.dumps(found, indent=2), flush=True)
     if settings.output is not None:

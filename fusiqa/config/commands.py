@@ -135,7 +135,7 @@ class SortConfig(TableSettings):
     # output
     link: Annotated[Path | None, "Folder for links to the best image of each group; earlier links are replaced."] = None
     # bursts
-    distance: Annotated[int, Bounds(at_least=0, below=33)] = 10
+    distance: Annotated[int, Bounds(at_least=0, below=33)] = 12
     """Bits of 64 in which the perceptual hashes of two images of one scene differ at most."""
     distance_in_time: Annotated[int, Bounds(at_least=0, below=33)] = 16
     """The same for two images that one camera took within --seconds, by their EXIF."""
