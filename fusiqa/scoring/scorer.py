@@ -26,7 +26,7 @@ from fusiqa.scoring.inputs import ImageInput, image_of, images_in, is_many
 from fusiqa.scoring.models import ONNX_FILE, ModelInfo, Network, find, source_of
 from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.result import CropScores, Result
-from fusiqa.scoring.views import NO_VIEWS, Views, stacked, views_of, windows_of
+from fusiqa.scoring.views import NO_VIEWS, Views, in_parts, stacked, views_of, windows_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,8 @@ def score_views(network: Network, images: Sequence[Views | OtherViews]) -> Itera
 
     An image is its views, or an array of views that weigh the same; one without views scores NaN.
     """
-    passes = zip(*(network(stack) for stack in stacked(chain.from_iterable(images), network.at_once)), strict=True)
+    stacks = stacked(chain.from_iterable(images), network.at_once)
+    passes = zip(*(part for stack in stacks for part in in_parts(network, stack)), strict=True)
     outputs: list[Any] = [None if given[0] is None else np.concatenate(given) for given in passes]
     end = 0
     for views in images:

@@ -43,6 +43,7 @@ from fusiqa.scoring.models import Network
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import score_views
 from fusiqa.scoring.torch import TorchNetwork
+from fusiqa.scoring.views import is_out_of_memory
 from fusiqa.stats.metrics import plcc, srcc
 from fusiqa.training.loss import TrainingLoss
 from fusiqa.training.predict import NO_WEIGHTS, crops_of, predict
@@ -267,6 +268,10 @@ def fit(model: QualityModel, data: TrainingData, recipe: Recipe, run_dir: Path, 
                 raise
             reason = ended.__context__  # Lightning exits on Ctrl-C by itself, with a code that says a failure
             raise (reason if isinstance(reason, KeyboardInterrupt) else KeyboardInterrupt()) from None
+        except Exception as fault:
+            if not is_out_of_memory(fault):
+                raise
+            raise FusiqaError(f"out of memory in training; use a smaller `batch_size` than {batch_size}") from fault
     return trainer.is_global_zero
 
 

@@ -20,7 +20,7 @@ from fusiqa.scoring.models import Network
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import score_views
 from fusiqa.scoring.torch import TorchNetwork, choose_device, passes
-from fusiqa.scoring.views import OVERLAP, Views
+from fusiqa.scoring.views import OVERLAP, Views, in_parts
 
 NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
 
@@ -90,6 +90,6 @@ def run_on_crops(
     with progress_bar(what=what, total=len(crops), shown=progress) as bar:
         for batch in evaluation_loader(crops, num_workers=choose_workers(num_workers, crops.ratings)):
             stacks = passes(chain.from_iterable(batch.views), device)
-            made = torch.cat([function(stack).cpu() for stack in stacks])
+            made = torch.cat([part.cpu() for stack in stacks for part in in_parts(function, stack)])
             yield from zip(batch.rows, batch.views, made.split(batch.counts), strict=True)
             bar.update(len(batch.rows))
