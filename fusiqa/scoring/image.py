@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -21,7 +23,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePl
 from fusiqa.errors import FusiqaError, needing
 from fusiqa.scoring.raw import LEAST_SIDE, RAW_ENDINGS, is_raw, preview_of
 
-DECODING = 2  # incremented with every change of the decoded pixels, so that no cache keeps the old ones
+DECODING = 3  # incremented with every change of the decoded pixels, so that no cache keeps the old ones
 Pixels = UInt8[np.ndarray, "height width 3"]  # an image: 0-255, sRGB
 OtherSize = UInt8[np.ndarray, "new_height new_width 3"]
 LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue in the luminance (ITU-R BT.601)
@@ -32,12 +34,16 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "PPM", "JPEG2000
 JPEG = ("JPEG", "MPO")
 HEIC = re.compile(rb".{4}ftyp.{0,120}?(hei[cxms]|hev[cxms])", re.DOTALL)  # ISO/IEC 23008-12, annex B.4
 PNG, PNG_COMPRESSED = b"\x89PNG\r\n\x1a\n", (b"zTXt", b"iTXt", b"iCCP")
+PNG_SAMPLES = {2: 3, 4: 2, 6: 4}  # of a pixel, by the type of colour that the header states; one of the others
+INFLATED_AT_ONCE = 2**20  # bytes
+SRGB_GAMMA = 1 / 2.2  # what gAMA says of sRGB
 PLAIN_SRGB = {"sRGB", "sRGB IEC61966-2.1", "sRGB built-in"}  # profiles that would only add rounding errors
 WHITE_IS_ZERO = 0  # TIFF 6.0, tag 262
 NO_RANGE = "its pixels are {}, which have no standard range; save it with 8 or 16 bits"
 
 SPARE = 2  # a JPEG decoded at a reduced scale has at least this many times its size after the resize
 PREVIEW = "scored by the preview in the raw file"
+LARGEST_FILE = 10**9  # bytes, that are read into memory; the largest picture that is decoded has half of them
 LARGEST_SIDE = 16_384  # pixels, that a resize may ask for or give: an upscaled sliver would not fit in memory
 
 
@@ -80,6 +86,8 @@ def upright_pixels(image: Image.Image) -> Pixels:
     """The pixels of an opened image, as `decode` gives them. Raises what `decode` does."""
     image.load()
     picture = _in_profile(_colours(image), image.info.get("icc_profile"))
+    if "gamma" in image.info and not {"icc_profile", "srgb"} & set(image.info):
+        picture = _from_gamma(picture, image.info["gamma"])
     if image.has_transparency_data:
         if image.mode.startswith("I"):  # Pillow does not convert these; a PNG names the one level that is clear
             opacity = Image.fromarray(np.asarray(image) != image.info["transparency"])
@@ -136,6 +144,8 @@ def opened(content: bytes) -> Iterator[Image.Image]:
             found = Image.open(BytesIO(content), formats=("HEIF",))
         with found as image:
             yield image
+            if content.startswith(PNG):
+                _refuse_short(content, image)
 
 
 @contextmanager
@@ -152,20 +162,50 @@ def _opened_preview(content: bytes) -> Iterator[Image.Image]:
         yield image
 
 
-def _without_oversized(content: bytes) -> bytes:
-    """A PNG without texts and profiles that are too large, for which Pillow refuses the whole image."""
-    kept, place = [PNG], len(PNG)
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The kind of each chunk of a PNG, and all of it: length, kind, data, checksum; the last may be cut short."""
+    place = len(PNG)
     while place < len(content):
-        length, kind = int.from_bytes(content[place : place + 4], "big"), content[place + 4 : place + 8]
-        end = place + 12 + length
+        end = place + 12 + int.from_bytes(content[place : place + 4], "big")
+        yield content[place + 4 : place + 8], content[place:end]
+        place = end
+
+
+def _without_oversized(content: bytes) -> bytes:
+    """A PNG without texts and profiles that are too large, for which Pillow refuses the whole image.
+
+    Raises FusiqaError for a damaged chunk beside the pixels, which Pillow takes for no image at all.
+    """
+    kept = [PNG]
+    for kind, chunk in _chunks(content):
+        whole = len(chunk) == 12 + int.from_bytes(chunk[:4], "big")
+        if whole and kind != b"IDAT" and zlib.crc32(chunk[4:-4]).to_bytes(4) != chunk[-4:]:
+            raise FusiqaError(f"damaged: the checksum of its chunk {kind.decode('latin-1')} is wrong")
         try:
-            if kind in PNG_COMPRESSED and end <= len(content):
-                PngImagePlugin.PngStream(BytesIO(content[place + 8 : end])).call(kind, 0, length)
-            kept.append(content[place:end])
+            if kind in PNG_COMPRESSED:
+                PngImagePlugin.PngStream(BytesIO(chunk[8:])).call(kind, 0, len(chunk) - 12)
+            kept.append(chunk)
         except ValueError:
             pass  # too large
-        place = end
     return b"".join(kept)
+
+
+def _refuse_short(content: bytes, image: Image.Image) -> None:
+    """Raise FusiqaError for a PNG that has fewer rows than it states; Pillow leaves those that are missing black."""
+    width, height = image.size
+    if getattr(image, "_im", None) is None or image.crop((0, height - 1, width, height)).getbbox():
+        return  # not decoded, or something stands in its last row
+    data, inflated = zlib.decompressobj(), 0
+    with suppress(zlib.error):
+        for kind, chunk in _chunks(content):
+            rest = chunk[8:-4] if kind == b"IDAT" else b""
+            while rest:
+                inflated += len(data.decompress(rest, INFLATED_AT_ONCE))
+                rest = data.unconsumed_tail
+    depth, kind = content[24], content[25]
+    stated = height * (1 + math.ceil(width * depth * PNG_SAMPLES.get(kind, 1) / 8))
+    if inflated < stated and not content[28]:  # an interlaced one has other rows
+        raise FusiqaError(f"truncated: it holds {inflated:,} of {stated:,} bytes of pixels")
 
 
 @cache
@@ -215,6 +255,15 @@ def _in_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
     return picture.convert("RGB")
 
 
+def _from_gamma(picture: Image.Image, gamma: float) -> Image.Image:
+    """A picture whose samples are light to the power of `gamma`, as a PNG's gAMA states it, in sRGB."""
+    if not 0.05 < gamma < 5 or abs(gamma - SRGB_GAMMA) < 0.01:
+        return picture
+    light = (np.arange(256) / 255) ** (1 / gamma)
+    levels = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
+    return picture.point(np.round(255 * levels).astype(int).tolist() * 3)
+
+
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _filter_lock = threading.Lock()
 _readers: list[None] = []  # one entry for each thread that is opening an image
@@ -262,6 +311,8 @@ def content_of(path: Path | str) -> bytes:
     """The bytes of a file; anything else is refused (FusiqaError) before it is opened: a pipe would never answer."""
     path = Path(path)
     size = path.stat().st_size
+    if path.is_file() and size > LARGEST_FILE:
+        raise FusiqaError(f"has {size / 1e6:,.0f} MB; at most {LARGEST_FILE / 1e6:,.0f} are read")
     if path.is_file() and size:
         return path.read_bytes()
     other = "is a folder, not an image" if path.is_dir() else "is a pipe, a socket or a device, not a file"

@@ -32,6 +32,7 @@ from fusiqa.scoring.image import (
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
 ALLOWED = "a path, bytes, a file object, a PIL image, an array (height, width, 3) or a tensor (3, height, width)"
 STANDARD_INPUT = "-"
+EXECUTED = ("=", "+", "-", "@")  # begins of cells that a spreadsheet runs as a formula; with ./ before they are a path
 UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories that no line of a table can hold
 
 
@@ -106,7 +107,8 @@ def file_image(path: str) -> ImageInput:
     """An image in a file. A URL is refused when it is read: nothing here opens a connection."""
     if path.startswith(("http://", "https://")):
         return ImageInput(path, partial(_refuse, "URLs are not read; download the image and give its path"), path)
-    return ImageInput(printable(path), partial(content_of, path), path)
+    name = printable(path)
+    return ImageInput(f"./{name}" if name.startswith(EXECUTED) else name, partial(content_of, path), path)
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -18,10 +18,12 @@ from PIL import Image, ImageOps, PngImagePlugin, features
 
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import (
+    LARGEST_FILE,
     LARGEST_SIDE,
     FolderImages,
     Resize,
     _without_oversized,
+    content_of,
     decode,
     decode_resized,
     prove_readable,
@@ -612,3 +614,51 @@ def test_odd_exif_beside_the_orientation_does_not_keep_an_image_from_being_turne
     exif += struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack(">HHII", 0x8769, 2, 1, 0xFFFF) + bytes(4)
     content = encoded(picture(), "JPEG", exif=b"Exif\0\0" + exif)
     assert decode(content).shape == (WIDTH, HEIGHT, 3)
+
+
+def black_png(*, rows: int, stated: int, more: bytes = b"", colour: int = 2) -> bytes:
+    """A PNG of 8 pixels a row that says how many rows it has, and has others; black."""
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    pixels = zlib.compress(bytes((1 + 8 * samples) * rows))
+    palette = part(b"PLTE", bytes(range(6))) if colour == 3 else b""
+    head = part(b"IHDR", struct.pack(">IIBBBBB", 8, stated, 8, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + palette + more + part(b"IDAT", pixels) + part(b"IEND", b"")
+
+
+def part(name: bytes, content: bytes, wrong: int = 0) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content) ^ wrong)
+
+
+@pytest.mark.parametrize("colour", [0, 2, 3])
+def test_a_png_with_fewer_rows_than_it_states_is_refused_and_a_black_one_is_not(colour):
+    assert decode(black_png(rows=11, stated=11, colour=colour)).shape == (11, 8, 3)
+    with pytest.raises(FusiqaError, match="truncated: it holds "):
+        decode(black_png(rows=2, stated=11, colour=colour))
+    with pytest.raises(FusiqaError, match="truncated"):
+        prove_readable(black_png(rows=2, stated=11, colour=colour))
+
+
+def test_a_damaged_text_beside_the_pixels_is_named():
+    text = part(b"tEXt", b"author\0name", wrong=1)
+    with pytest.raises(FusiqaError, match="the checksum of its chunk tEXt is wrong"):
+        decode(black_png(rows=5, stated=5, more=text))
+
+
+def test_the_gamma_that_a_png_states_counts():
+    def first(*more: bytes) -> int:
+        content = BytesIO()
+        Image.new("L", (8, 8), 55).save(content, "PNG")
+        place = content.getvalue().index(b"IDAT") - 4
+        return int(decode(content.getvalue()[:place] + b"".join(more) + content.getvalue()[place:])[0, 0, 0])
+
+    linear, usual = part(b"gAMA", struct.pack(">I", 100_000)), part(b"gAMA", struct.pack(">I", 45_455))
+    assert (first(), first(usual)) == (55, 55)
+    assert first(linear) == 128  # 1.055 * (55 / 255) ** (1 / 2.4) - 0.055
+    assert first(linear, part(b"sRGB", b"\0")) == 55  # which goes before it
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    with open(tmp_path / "a.png", "wb") as file:
+        file.truncate(LARGEST_FILE + 1)
+    with pytest.raises(FusiqaError, match="has 1,000 MB; at most 1,000 are read"):
+        content_of(tmp_path / "a.png")

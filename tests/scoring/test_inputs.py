@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.inputs import image_files, image_of, images_in, is_many, printable, walk
+from fusiqa.scoring.inputs import file_image, image_files, image_of, images_in, is_many, printable, walk
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (13, 17, 3), dtype=np.uint8)
 
@@ -242,3 +242,13 @@ def test_a_folder_that_cannot_be_listed_costs_one_row(folder, monkeypatch):
     (image,) = walk([str(folder)])
     with pytest.raises(FusiqaError, match=r"holiday: may not be read \(permission denied\)"):
         image.read()
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(1).png", "+1.png", "-a.png", "@b.png"])
+def test_no_name_is_a_formula_and_every_name_opens_its_file(tmp_path, monkeypatch, name):
+    Image.new("RGB", (7, 5)).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    image = file_image(name)
+    assert image.name == f"./{name}"
+    assert Path(image.name).is_file()
+    assert image.read().shape == (5, 7, 3)
