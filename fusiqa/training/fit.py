@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import sys
 import time
 import warnings
@@ -53,6 +54,8 @@ HISTORY_FILE, LAST_FILE, LOG_FOLDER = "history.csv", "last.ckpt", "logs"
 KEPT_OF_THE_BEST = ("epoch", "val_srcc", "val_plcc", "val_mae")
 PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # what Lightning calls them
 FROZEN_PART = "model.pyramid."
+PROCESS_LOST = re.compile("connection (reset|closed|refused)|broken pipe|remote process exited|NCCL", re.IGNORECASE)
+"""What gloo and NCCL say where another process of the training is gone."""
 CALIBRATION_RATE = 3e-3  # learning rate of how data sets relate to the common scale
 WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning calls waiting for a training batch
 EpochRow = dict[str, float]
@@ -269,6 +272,9 @@ def fit(model: QualityModel, data: TrainingData, recipe: Recipe, run_dir: Path, 
             reason = ended.__context__  # Lightning exits on Ctrl-C by itself, with a code that says a failure
             raise (reason if isinstance(reason, KeyboardInterrupt) else KeyboardInterrupt()) from None
         except Exception as fault:
+            if world > 1 and PROCESS_LOST.search(str(fault)):
+                lost = "another process of this training ended; run the same command with `resume` to continue"
+                raise FusiqaError(lost) from fault
             if not is_out_of_memory(fault):
                 raise
             raise FusiqaError(f"out of memory in training; use a smaller `batch_size` than {batch_size}") from fault

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +41,26 @@ def test_two_processes_give_the_metrics_of_one(biq2021, tmp_path):
     for metric in ("srcc", "plcc", "rmse"):
         assert results[0][metric]["value"] == pytest.approx(results[1][metric]["value"], abs=1e-3)
     assert two.stdout.count("test on biq2021") == 1
+
+
+def test_where_one_of_two_processes_is_killed_the_other_ends_with_a_line(biq2021, tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "train_swin.py"), *SETTINGS, "--data_dir", str(biq2021), "--num_devices", "2"]
+    first = subprocess.Popen(
+        [*command, "--epochs", "1000", "--run_dir", str(run)], cwd=tmp_path, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        while not (run / "history.csv").is_file() and first.poll() is None:
+            time.sleep(0.1)
+        second = subprocess.run(["pgrep", "-P", str(first.pid)], capture_output=True, text=True, check=True).stdout
+        os.kill(int(second.split()[0]), signal.SIGKILL)
+        _, said = first.communicate(timeout=300)
+    finally:
+        first.kill()
+    assert first.returncode == USER_MISTAKE, said
+    assert "error: another process of this training ended; run the same command with --resume" in said
+    assert "Traceback" not in said
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(biq2021, tmp_path, capsys):
