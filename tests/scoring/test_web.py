@@ -227,6 +227,22 @@ def test_images_of_a_client_that_left_are_not_scored(scorer, monkeypatch):
     assert len(calls) < 5
 
 
+def test_a_client_that_leaves_in_the_middle_of_its_form_is_no_error_of_the_server(scorer):
+    request = httpx.Request("POST", "http://127.0.0.1/v1/score", files=files(picture(0)))
+    body, sent = request.read(), []
+    coming = [{"type": "http.request", "body": body[:90], "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return coming.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/score", "query_string": b"", "headers": request.headers.raw}
+    asyncio.run(make_app(scorer, ServeConfig())(scope, receive, send))  # else uvicorn logs a traceback for each
+    assert sent[0]["status"] == 400
+
+
 def test_a_body_that_comes_too_slowly_is_given_up(scorer):
     app = make_app(scorer, ServeConfig(timeout_seconds=0.2))
 

@@ -20,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException as FormError  # of which FastAPI's is one
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import fusiqa
@@ -201,6 +202,8 @@ async def form_of(request: Request, config: ServeConfig) -> FormData:
         if "Too many files" in refusal.detail:
             raise HTTPException(413, f"at most {config.max_files} images are allowed in one request") from None
         raise
+    except ClientDisconnect:  # there is nobody to answer, and nothing to log
+        raise HTTPException(400, "the client left in the middle of its form") from None
     except OSError as reason:
         full = f"the server cannot keep the upload ({reason.strerror}); retry later"
         raise HTTPException(503, full, RETRY_AFTER) from reason
