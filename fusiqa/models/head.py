@@ -53,7 +53,7 @@ class LocalDistortionVector(nn.Module):
         self.last = nn.Linear(channels[-1], VECTOR - SCALE_VECTOR * len(STAGES))
 
     def forward(self, maps: Maps) -> Float[Tensor, "batch 224"]:
-        parts = [stage(m) for stage, m in zip(self.stages, maps, strict=False)]
+        parts = [stage(m) for stage, m in zip(self.stages, maps[:-1], strict=True)]
         return torch.cat([*parts, self.last(maps[-1].mean(dim=(2, 3)))], dim=1)
 
 
@@ -92,7 +92,7 @@ class HyperNetwork(nn.Module):
     def forward(self, fused: Float[Tensor, "batch fused 7 7"]) -> TargetWeights:
         h = self.chain(fused)
         pooled = h.mean(dim=(2, 3))
-        convolutions = zip(self.matrices, pairwise(SIZES), strict=False)
+        convolutions = zip(self.matrices, pairwise(SIZES[:-1]), strict=True)  # torch 2.6 exports equal lengths alone
         matrices = [conv(h).reshape(h.shape[0], b, a) for conv, (a, b) in convolutions]
         return TargetWeights([*matrices, self.last_matrix(pooled).unsqueeze(1)], [bias(pooled) for bias in self.biases])
 

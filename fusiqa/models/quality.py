@@ -122,7 +122,7 @@ class QualityModel(nn.Module, ModelHubMixin):
         score, weights = self.score_features(maps, maps)
         if windows:
             last = pool_windows(maps[-1])
-            distortion_maps = [*(pool_windows(m, grid) for m, (_, grid) in zip(maps, STAGES, strict=False)), last]
+            distortion_maps = [*(pool_windows(m, grid) for m, (_, grid) in zip(maps[:-1], STAGES, strict=True)), last]
             parts = self.score_features([*map(pool_windows, maps[:-1]), last], distortion_maps).score
             parts = parts.unflatten(0, (-1, WINDOWS**2))
         return Examined(score, weights, self.flaws(maps) if self.flaws is not None else None, parts)
