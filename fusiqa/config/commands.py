@@ -94,6 +94,7 @@ class ScoreConfig(TableSettings):
     # computing
     windows: bool = False
     """With a model of whole images, fill the column spread too, from windows of each image: half as much work again."""
+    tolerate_truncated: Annotated[bool, "Score JPEGs that break off too; their column note says so."] = False
     engine: Literal["local", "ray"] = "local"
     """ray is Ray Data on this machine or a cluster ($RAY_ADDRESS): also reads URLs such as s3://bucket/folder, and
     Parquet files with a column path or bytes."""

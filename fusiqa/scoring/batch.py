@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -16,7 +17,7 @@ from fusiqa.io import check_output
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.inputs import STANDARD_INPUT, ImageInput, walk
 from fusiqa.scoring.result import Result, described, weights_in
-from fusiqa.scoring.scorer import Scorer
+from fusiqa.scoring.scorer import SCORER_SETTINGS, Scorer
 from fusiqa.scoring.sheet import draw_worst_and_best
 from fusiqa.scoring.table import Row, read_rows, recording, row_writer, select
 
@@ -31,9 +32,8 @@ def score_images(config: ScoreConfig) -> int:
     """
     for path in config.drawn:
         check_output(path, replace=config.resume or config.overwrite, inputs=config.paths)
-    scorer = Scorer(
-        config.model, device=config.device, backend=config.backend, readers=config.readers, windows=config.windows
-    )
+    chosen: dict[str, Any] = {name: getattr(config, name) for name in SCORER_SETTINGS}
+    scorer = Scorer(config.model, windows=config.windows, **chosen)
     counts: Counter[str] = Counter()
     if config.output is None:
         _draw(config, _print_rows(scorer, config, counts), scorer.score_range)

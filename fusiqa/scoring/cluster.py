@@ -18,7 +18,7 @@ from fusiqa.io import hold
 from fusiqa.scoring.image import ENDINGS
 from fusiqa.scoring.inputs import ImageInput, file_image, nothing_in, walk
 from fusiqa.scoring.result import COLUMNS
-from fusiqa.scoring.scorer import Scorer
+from fusiqa.scoring.scorer import SCORER_SETTINGS, Scorer
 from fusiqa.scoring.table import check_model, is_parquet, parquet_columns, parquet_schema, pyarrow
 
 PATHS_AT_ONCE = 1_000  # in a block of a list of paths, which is repeated when a process is killed
@@ -49,7 +49,7 @@ def score_on_cluster(config: ScoreConfig) -> int:
         if asked:
             scored = wanted.map_batches(
                 ScoringProcess,
-                fn_constructor_args=(config.model, config.device, config.backend, config.readers),
+                fn_constructor_args=(config.model, {name: getattr(config, name) for name in SCORER_SETTINGS}),
                 batch_size=IMAGES_PER_CALL,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(size=workers),
@@ -70,8 +70,8 @@ def score_on_cluster(config: ScoreConfig) -> int:
 class ScoringProcess:
     """One process with one scorer; Ray calls it with tables of images."""
 
-    def __init__(self, model: str | None, device: str, backend: Any, readers: int) -> None:
-        self.scorer = Scorer(model, device=device, backend=backend, readers=readers)
+    def __init__(self, model: str | None, settings: dict[str, Any]) -> None:
+        self.scorer = Scorer(model, **settings)
 
     def __call__(self, table: Any) -> Any:
         """An Arrow table with `path` or `bytes` -> one with the columns of every table of scores."""

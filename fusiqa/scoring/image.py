@@ -32,6 +32,7 @@ ENDINGS |= {".heic", ".heif", *RAW_ENDINGS}  # of the files that are taken for i
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "PPM", "JPEG2000")
 """Formats that Pillow may open, MPO with JPEG; it would start a program for others (EPS). HEIF needs an extra."""
 JPEG = ("JPEG", "MPO")
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 HEIC = re.compile(rb".{4}ftyp.{0,120}?(hei[cxms]|hev[cxms])", re.DOTALL)  # ISO/IEC 23008-12, annex B.4
 PNG, PNG_COMPRESSED = b"\x89PNG\r\n\x1a\n", (b"zTXt", b"iTXt", b"iCCP")
 PNG_SAMPLES = {2: 3, 4: 2, 6: 4}  # of a pixel, by the type of colour that the header states; one of the others
@@ -43,6 +44,7 @@ NO_RANGE = "its pixels are {}, which have no standard range; save it with 8 or 1
 
 SPARE = 2  # a JPEG decoded at a reduced scale has at least this many times its size after the resize
 PREVIEW = "scored by the preview in the raw file"
+TRUNCATED = "truncated: scored without its end"
 LARGEST_FILE = 10**9  # bytes, that are read into memory; the largest picture that is decoded has half of them
 LARGEST_SIDE = 16_384  # pixels, that a resize may ask for or give: an upscaled sliver would not fit in memory
 
@@ -65,12 +67,14 @@ def decode(content: bytes) -> Pixels:
     return decode_resized(content, Resize()).pixels
 
 
-def decode_resized(content: bytes, resize: Resize) -> Decoded:
+def decode_resized(content: bytes, resize: Resize, *, tolerate_truncated: bool = False) -> Decoded:
     """An image after its resize. Raises what `decode` does.
 
     With `resize.reduced`, a JPEG is decoded at the smallest of libjpeg's scales that leaves it twice the final size.
+    With `tolerate_truncated`, a JPEG without its end is given one: what is missing before it is grey.
     """
-    with opened(content) as image:
+    torn = tolerate_truncated and content.startswith(JPEG_START) and not content.rstrip(b"\0").endswith(JPEG_END)
+    with opened(content + JPEG_END if torn else content) as image:
         size = None
         if resize.reduced and image.format in JPEG:
             lies = _orientation(image) >= 5  # on its side
@@ -79,7 +83,8 @@ def decode_resized(content: bytes, resize: Resize) -> Decoded:
             image.draft(None, (high, wide) if lies else (wide, high))
         pixels = upright_pixels(image)
         size = size or pixels.shape[:2]
-        return Decoded(resize.apply(pixels, size), size, PREVIEW if is_raw(content) else "")
+        note = PREVIEW if is_raw(content) else ""
+        return Decoded(resize.apply(pixels, size), size, TRUNCATED if torn else note)
 
 
 def upright_pixels(image: Image.Image) -> Pixels:
@@ -202,8 +207,8 @@ def _refuse_short(content: bytes, image: Image.Image) -> None:
             while rest:
                 inflated += len(data.decompress(rest, INFLATED_AT_ONCE))
                 rest = data.unconsumed_tail
-    depth, kind = content[24], content[25]
-    stated = height * (1 + math.ceil(width * depth * PNG_SAMPLES.get(kind, 1) / 8))
+    depth, colour = content[24], content[25]
+    stated = height * (1 + math.ceil(width * depth * PNG_SAMPLES.get(colour, 1) / 8))
     if inflated < stated and not content[28]:  # an interlaced one has other rows
         raise FusiqaError(f"truncated: it holds {inflated:,} of {stated:,} bytes of pixels")
 

@@ -8,7 +8,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -49,6 +49,7 @@ class ImageInput:
     name: str
     load: Callable[[], Pixels | bytes]
     path: str | None = None
+    tolerate_truncated: bool = field(default=False, kw_only=True)  # as `decode_resized` takes it
 
     def read(self) -> Pixels:
         """Upright sRGB pixels, uint8 (height, width, 3). Raises FusiqaError with the name and the reason."""
@@ -61,7 +62,7 @@ class ImageInput:
             if isinstance(loaded, str):
                 raise FusiqaError("the file object gives text; open it in binary mode ('rb')")
             if isinstance(loaded, bytes):
-                return decode_resized(loaded, resize)
+                return decode_resized(loaded, resize, tolerate_truncated=self.tolerate_truncated)
             return Decoded(resize.apply(loaded), loaded.shape[:2])
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OtherViews = Shaped[np.ndarray, "_ ..."]  # of a network that sees something else than images
+SCORER_SETTINGS = ("device", "backend", "readers", "tolerate_truncated")  # of `fusiqa score`, by either engine
 GPU_FILES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda.dll")
 """One of them exists where there may be a GPU that torch can use: asking torch would import it."""
 
@@ -105,6 +106,7 @@ class Scorer:
         readers: threads that decode images while the network computes.
         windows: with a model that sees images whole, score 3x3 windows of each too, for `Result.spread` and heat maps:
             half as much work again. A model of crops always has them.
+        tolerate_truncated: score JPEGs that break off; `Result.note` says so. By default they are errors.
 
     Raises:
         FusiqaError: no such model or device, or what runs it is not installed.
@@ -126,10 +128,11 @@ class Scorer:
         backend: Runtime = "auto",
         readers: int = 2,
         windows: bool = False,
+        tolerate_truncated: bool = False,
     ) -> None:
         self._chosen = model, device, backend
         self.network: Network = load_network(model, device=device, backend=backend, windows=windows)
-        self.readers = max(1, readers)
+        self.readers, self.tolerate_truncated = max(1, readers), tolerate_truncated
         self._resize = Resize.parse(self.info.resize, view=self.info.view)
 
     def __repr__(self) -> str:
@@ -198,6 +201,7 @@ class Scorer:
     def prepare(self, image: ImageInput) -> Prepared:
         """Read and resize an image; the slow part that many threads can do at once. Raises nothing."""
         known = partial(Result, image.name, math.nan, self.score_range, self.info.name)
+        image = replace(image, tolerate_truncated=self.tolerate_truncated)
         try:
             resized, (height, width), note = image.resized(self._resize)
         except FusiqaError as error:

@@ -1,3 +1,4 @@
+import io
 import math
 import multiprocessing
 import random
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from tiny_models import CROP, RANGE, make_model, noise
 
 from fusiqa.data.ratings import Ratings
@@ -223,3 +225,18 @@ def test_views_that_cannot_be_read_score_nan_beside_others():
     assert (first.score, first.spread, len(first.parts)) == (5, 0, 3)
     assert math.isnan(none.score)
     assert last.score == 5
+
+
+@pytest.mark.parametrize("lost", [2, 500])
+def test_a_jpeg_that_breaks_off_is_scored_only_where_that_is_asked_for_and_its_row_says_so(model_folder, lost):
+    file = io.BytesIO()
+    Image.fromarray(noise(293, 307)).save(file, "JPEG", quality=95)
+    whole, torn = file.getvalue(), file.getvalue()[:-lost]
+    strict, tolerant = Scorer(model_folder), Scorer(model_folder, tolerate_truncated=True)
+    (refused,) = strict.many([torn])
+    assert lost == 2 or "truncated" in refused.error  # Pillow may have all pixels where only the end mark is missing
+    assert tolerant(whole).note == ""
+    scored = tolerant(torn)
+    assert scored.note == "truncated: scored without its end"
+    assert (scored.score == pytest.approx(strict(whole).score, abs=1e-6)) is (lost == 2)
+    assert scored.image.read().shape == (293, 307, 3)  # for the heat map
