@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env demo test lint docs clean
+# What `make lowest` tests.
+CORE := tests/test_cli.py tests/models/test_checkpoint.py tests/models/test_quality.py tests/scoring/test_scorer.py \
+  tests/scoring/test_onnx.py tests/stats/test_metrics.py tests/data/test_readers.py
+
+.PHONY: env demo test lint lowest docs clean
 
 env: $(VENV)/.installed
 
@@ -27,6 +31,12 @@ lint: env
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+lowest: # warnings of old versions are no errors, and the check of shapes needs a later pytest
+	uv venv --quiet --allow-existing --python $(PYTHON) build/lowest
+	uv pip install --python build/lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest --quiet --override-ini addopts=--import-mode=importlib \
+	  --override-ini filterwarnings=default $(CORE)
 
 docs: env
 	$(BIN)/python -m mkdocs build --strict --quiet --site-dir build/site
