@@ -73,3 +73,17 @@ def own_csv(tmp_path: Path) -> Path:
         rows.append({"image": f"{number}.png", "mos": 1 + number % 5 + 0.01 * number, "group": f"scene{number // 2}"})
     pd.DataFrame(rows).to_csv(tmp_path / "ratings.csv", index=False)
     return tmp_path / "ratings.csv"
+
+
+@pytest.fixture
+def holiday(tmp_path: Path) -> Path:
+    """Images in a folder and below it, with other files and a folder that is named as an image."""
+    root = tmp_path / "holiday"
+    for name in ("b.JPG", "a.png", "sub/c.jpeg", "sub/deep/d.webp", "notes.txt", "sub/movie.mp4"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith((".txt", ".mp4")):
+            (root / name).write_text("no image")
+        else:
+            Image.new("RGB", (5, 7), (len(name), 0, 0)).save(root / name)
+    (root / "folder.jpg").mkdir()
+    return root

@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from commands import exit_code
 
 import fusiqa
-from fusiqa.cli import CLOSED_PIPE, COMMANDS, TERMINATED, USER_MISTAKE, command_of, guard, lazily, main, parse
+from fusiqa.cli import CLOSED_PIPE, COMMANDS, TERMINATED, USER_MISTAKE, command_of, guard, lazily, parse
 from fusiqa.config import TrainConfig
 from fusiqa.config.help import options_of
 from fusiqa.errors import FusiqaError
@@ -40,12 +41,7 @@ guard(run)
 
 def said(capsys, *words: str) -> tuple[int, str, str]:
     """The exit code of a command line and what it prints."""
-    code = 0
-    try:
-        main(list(words))
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    printed = capsys.readouterr()
+    code, printed = exit_code(*words), capsys.readouterr()
     return code, printed.out, printed.err
 
 

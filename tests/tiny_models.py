@@ -37,6 +37,10 @@ def make_model(
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     """An image whose left half is dark and smooth, so that its crops differ."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    pixels = random_pixels(height, width, seed)
     pixels[:, : width // 2] //= 8
     return pixels
+
+
+def random_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

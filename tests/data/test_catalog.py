@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from fusiqa.config import ScoreRange
 from fusiqa.data import catalog
@@ -193,19 +192,6 @@ def test_the_built_in_set_is_described_as_it_is():
     text = info_text("synthetic")
     assert f"{len(table):,}, generated" in text
     assert "training {train:,}, validation {validation:,}, test {test:,}".format(**counts) in text
-
-
-@pytest.fixture
-def holiday(tmp_path: Path) -> Path:
-    root = tmp_path / "holiday"
-    for name in ("b.JPG", "a.png", "sub/c.jpeg", "sub/deep/d.webp", "notes.txt", "sub/movie.mp4"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        if name.endswith((".txt", ".mp4")):
-            (root / name).write_text("no image")
-        else:
-            Image.new("RGB", (5, 7), (len(name), 0, 0)).save(root / name)
-    (root / "folder.jpg").mkdir()
-    return root
 
 
 def test_names_start_from_the_common_folder_and_can_be_read(holiday, tmp_path):

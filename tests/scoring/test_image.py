@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin, features
+from tiny_models import random_pixels
 
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import (
@@ -38,12 +39,8 @@ HEIGHT, WIDTH = 37, 53
 RED, GREEN, BLUE, WHITE = (200, 0, 0), (0, 180, 0), (0, 0, 160), (240, 240, 240)
 
 
-def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
 def picture(mode: str = "RGB") -> Image.Image:
-    return Image.fromarray(noise(HEIGHT, WIDTH)).convert(mode)
+    return Image.fromarray(random_pixels(HEIGHT, WIDTH)).convert(mode)
 
 
 def encoded(image: Image.Image, form: str, **settings) -> bytes:
@@ -233,13 +230,13 @@ def test_a_long_text_or_profile_beside_a_png_costs_nothing(after):
     info.add(b"iTXt", b"b\0\1\0\0\0" + long, after)
     content = encoded(picture(), "PNG", pnginfo=info, icc_profile=bytes(1_200_000))
     prove_readable(content)
-    np.testing.assert_array_equal(decode(content), noise(HEIGHT, WIDTH))
+    np.testing.assert_array_equal(decode(content), random_pixels(HEIGHT, WIDTH))
     assert Image.open(BytesIO(_without_oversized(content))).text == {"short": "x"}
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_models_of_whole_images_decode_a_large_jpeg_at_a_reduced_scale(orientation):
-    smooth = np.asarray(Image.fromarray(noise(9, 13)).resize((1_301, 901), Image.Resampling.BICUBIC))
+    smooth = np.asarray(Image.fromarray(random_pixels(9, 13)).resize((1_301, 901), Image.Resampling.BICUBIC))
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encoded(Image.fromarray(smooth), "JPEG", exif=exif, quality=95)
@@ -469,8 +466,8 @@ def test_verifying_a_damaged_file_agrees_with_reading_it(name: str):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> FolderImages:
-    Image.fromarray(noise(37, 53)).save(tmp_path / "whole.png")
-    Image.fromarray(noise(37, 53)).save(tmp_path / "whole.jpg")
+    Image.fromarray(random_pixels(37, 53)).save(tmp_path / "whole.png")
+    Image.fromarray(random_pixels(37, 53)).save(tmp_path / "whole.jpg")
     content = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
     (tmp_path / "text.jpg").write_text("not an image")
@@ -484,15 +481,17 @@ def folder(tmp_path: Path) -> FolderImages:
 
 def test_reading_gives_the_pixels(folder: FolderImages):
     pixels = folder.read("whole.png")
-    np.testing.assert_array_equal(pixels, noise(37, 53))
+    np.testing.assert_array_equal(pixels, random_pixels(37, 53))
     pixels[0, 0] = 0  # can be written to
     assert folder.read("whole.png", Resize(exact=(5, 7))).shape == (5, 7, 3)
 
 
 def test_names_may_be_absolute_or_in_a_folder_below(folder: FolderImages):
     below = FolderImages(folder.root.parent)
-    np.testing.assert_array_equal(below.read(f"{folder.root.name}/whole.png"), noise(37, 53))
-    np.testing.assert_array_equal(FolderImages(Path("elsewhere")).read(str(folder.root / "whole.png")), noise(37, 53))
+    np.testing.assert_array_equal(below.read(f"{folder.root.name}/whole.png"), random_pixels(37, 53))
+    np.testing.assert_array_equal(
+        FolderImages(Path("elsewhere")).read(str(folder.root / "whole.png")), random_pixels(37, 53)
+    )
 
 
 @pytest.mark.parametrize("image", ["whole.png", "whole.jpg"])
@@ -584,12 +583,12 @@ def test_resize_is_anti_aliased():
 
 @pytest.mark.parametrize("text", ["none", "37", "53x37"])
 def test_a_image_of_the_right_size_is_not_resampled(text: str):
-    pixels = noise(37, 53)
+    pixels = random_pixels(37, 53)
     assert Resize.parse(text).apply(pixels) is pixels
 
 
 def test_resizing_a_sliver_stays_within_memory():
-    assert Resize.parse("384").apply(noise(1, 911)).shape == (384, LARGEST_SIDE, 3)
+    assert Resize.parse("384").apply(random_pixels(1, 911)).shape == (384, LARGEST_SIDE, 3)
 
 
 @pytest.mark.parametrize("text", ["none", "384", "512x384"])

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from broken_files import break_into
 from browser import faults, opened, severe, until
+from commands import exit_code
 from PIL import Image
 from tiny_models import make_model, noise
 
-from fusiqa.cli import USER_MISTAKE, main
+from fusiqa.cli import USER_MISTAKE
 from fusiqa.config import ReportConfig
 from fusiqa.scoring import report as reporting
 from fusiqa.scoring.charts import bars, histogram, over_time
@@ -27,15 +28,6 @@ EVIL = "<script>alert(1)</script> & \"'.png"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
     return str(make_model(tmp_path_factory.mktemp("models") / "small", flaws=True))
-
-
-def run(*arguments: object) -> int:
-    """Run the command; its exit code."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +49,9 @@ def made(folder, model, tmp_path_factory) -> Path:
     """The report of those, by `fusiqa score --report`."""
     place = tmp_path_factory.mktemp("report")
     output = "--output", place / "scores.csv"
-    assert run("score", folder, "--model", model, *output, "--report", place / "report.html", "--device", "cpu") == 1
+    assert (
+        exit_code("score", folder, "--model", model, *output, "--report", place / "report.html", "--device", "cpu") == 1
+    )
     return place / "report.html"
 
 
@@ -87,20 +81,20 @@ def test_the_page_holds_every_row_and_loads_nothing(made, folder):
 def test_the_report_of_a_table_is_that_of_the_run(made, model, tmp_path, capsys):
     table, page = made.with_name("scores.csv"), tmp_path / "again.html"
     command = "report", table, "--output", page, "--model", model, "--device", "cpu"
-    assert run(*command) == 0
+    assert exit_code(*command) == 0
     assert rows_in(page) == rows_in(made)
     assert "7 scores, 0." in capsys.readouterr().err
     before = page.read_bytes()
-    assert run(*command) == USER_MISTAKE
+    assert exit_code(*command) == USER_MISTAKE
     assert "exists; add --overwrite to replace it" in capsys.readouterr().err
-    assert run(*command, "--overwrite") == 0
+    assert exit_code(*command, "--overwrite") == 0
     assert page.read_bytes() == before
 
 
 def test_a_table_of_bursts_has_a_report_too(folder, model, tmp_path):
     table = tmp_path / "sorted.jsonl"
-    assert run("sort", folder, "--model", model, "--output", table, "--device", "cpu") == 1
-    assert run("report", table, "--model", model, "--device", "cpu") == 0
+    assert exit_code("sort", folder, "--model", model, "--output", table, "--device", "cpu") == 1
+    assert exit_code("report", table, "--model", model, "--device", "cpu") == 0
     assert len(rows_in(tmp_path / "sorted.html")) == 12
 
 
@@ -116,7 +110,7 @@ def test_a_table_of_bursts_has_a_report_too(folder, model, tmp_path):
 def test_what_is_no_table_is_one_clear_error(tmp_path, capsys, name, content, reason):
     if content is not None:
         (tmp_path / name).write_text(content)
-    assert run("report", tmp_path / name) == USER_MISTAKE
+    assert exit_code("report", tmp_path / name) == USER_MISTAKE
     error = capsys.readouterr().err
     assert reason in error
     assert len(error.splitlines()) == 1
@@ -126,9 +120,9 @@ def test_what_is_no_table_is_one_clear_error(tmp_path, capsys, name, content, re
 def test_a_page_of_somebody_else_is_not_replaced(made, tmp_path, capsys):
     (tmp_path / "index.html").write_text("<p>mine")
     ask = "report", made.with_name("scores.csv"), "--output", tmp_path / "index.html", "--overwrite"
-    assert run(*ask) == USER_MISTAKE
+    assert exit_code(*ask) == USER_MISTAKE
     assert (tmp_path / "index.html").read_text() == "<p>mine"
-    assert run("score", "a.jpg", "--report", "a.pdf") == USER_MISTAKE
+    assert exit_code("score", "a.jpg", "--report", "a.pdf") == USER_MISTAKE
     assert "--report must end in .html, .htm, got a.pdf" in capsys.readouterr().err
 
 
@@ -144,7 +138,7 @@ def many_rows(count: int) -> list[dict]:
 
 def test_ten_thousand_rows_stay_small_and_usable(tmp_path_factory, tmp_path):
     write_rows(tmp_path / "scores.csv", many_rows(MANY))
-    assert run("report", tmp_path / "scores.csv", "--no_progress") == 0
+    assert exit_code("report", tmp_path / "scores.csv", "--no_progress") == 0
     page = tmp_path / "scores.html"
     text = page.read_text(encoding="utf-8")
     assert page.stat().st_size < 3e6

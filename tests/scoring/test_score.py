@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from broken_files import BROKEN, break_into
+from commands import exit_code
 from PIL import Image
 from tiny_models import CROP, make_model, noise
 
-from fusiqa.cli import SOME_UNREADABLE, USER_MISTAKE, main
+from fusiqa.cli import SOME_UNREADABLE, USER_MISTAKE
 from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.scoring.inputs import listed_names
@@ -82,12 +83,7 @@ def same_rows(rows: list[dict], others: list[dict]) -> bool:
 
 
 def score(*arguments: object) -> int:
-    """Run the command; its exit code."""
-    try:
-        main(["score", *map(str, arguments), "--device", "cpu"])
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    return exit_code("score", *arguments, "--device", "cpu")
 
 
 def test_three_hundred_files_of_which_fifty_are_broken_in_twenty_ways(tmp_path, model, capsys):

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from broken_files import break_into
+from commands import exit_code
 from PIL import Image, ImageFilter
 from tiny_models import make_model
 
@@ -60,12 +61,7 @@ def folder(tmp_path) -> Path:
 
 
 def sort(*arguments: object) -> int:
-    """Run the command; its exit code."""
-    try:
-        main(["sort", *map(str, arguments), "--device", "cpu"])
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    return exit_code("sort", *arguments, "--device", "cpu")
 
 
 def bursts(rows: list[dict]) -> list[list[str]]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tiny_models import random_pixels
 
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring import views
@@ -16,10 +17,6 @@ from fusiqa.scoring.views import (
     random_corner,
     views_of,
 )
-
-
-def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +53,8 @@ def test_a_crop_larger_than_the_image_is_refused():
 def test_padding_mirrors_outwards():
     row = np.array([1, 2, 3], np.uint8)[None, :, None].repeat(3, axis=2)
     assert pad_to(row, height=1, width=8)[0, :, 0].tolist() == [2, 1, 1, 2, 3, 3, 2, 1]
-    assert pad_to(noise(41, 5), height=31, width=29).shape == (41, 29, 3)
-    large = noise(41, 43)
+    assert pad_to(random_pixels(41, 5), height=31, width=29).shape == (41, 29, 3)
+    large = random_pixels(41, 43)
     assert pad_to(large, height=31, width=29) is large
 
 
@@ -94,7 +91,7 @@ def test_one_view_that_does_not_fit_is_refused_and_other_errors_are_raised():
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 23), (23, 1), (5, 7)])
 def test_padding_keeps_the_image_in_the_middle(height: int, width: int):
-    pixels = noise(height, width)
+    pixels = random_pixels(height, width)
     padded = pad_to(pixels, height=31, width=29)
     assert padded.shape == (31, 29, 3)
     top, left = (31 - height) // 2, (29 - width) // 2
@@ -103,7 +100,7 @@ def test_padding_keeps_the_image_in_the_middle(height: int, width: int):
 
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (40, 60), (37, 211)])
 def test_crop_views_cover_the_image_and_weigh_the_same(height, width):
-    views = views_of(noise(height, width), 31)
+    views = views_of(random_pixels(height, width), 31)
     assert all(view.shape == (31, 31, 3) for view in views)
     assert views.weights.sum() == pytest.approx(1)
     assert np.ptp(views.weights) == 0
@@ -113,7 +110,7 @@ def test_crop_views_cover_the_image_and_weigh_the_same(height, width):
 
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (64, 96), (331, 487), (320, 3 * LARGEST_PIECE + 1)])
 def test_a_whole_view_is_mirrored_to_the_stride_and_cut_only_where_it_is_long(height, width):
-    pixels = noise(height, width)
+    pixels = random_pixels(height, width)
     views = views_of(pixels, 224, view="whole")
     assert len(views) == -(-height // LARGEST_PIECE) * -(-width // LARGEST_PIECE)
     assert all(side % STRIDE == 0 and side <= LARGEST_PIECE + STRIDE for view in views for side in view.shape[:2])
