@@ -28,6 +28,7 @@ from fusiqa.scoring.image import (
     reason_of,
     upright_pixels,
 )
+from fusiqa.scoring.xmp import SIDECAR_ENDING
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
 ALLOWED = "a path, bytes, a file object, a PIL image, an array (height, width, 3) or a tensor (3, height, width)"
@@ -239,7 +240,7 @@ def _below(top: str, skipped: Counter[str]) -> Iterator[ImageInput]:
             ending = os.path.splitext(name)[1].lower()
             if ending in ENDINGS:
                 yield file_image(os.path.join(folder, name))
-            else:
+            elif ending != SIDECAR_ENDING:
                 skipped[ending or "without an ending"] += 1
     for error in failed:
         path = str(error.filename or top)

@@ -25,7 +25,7 @@ from fusiqa.io import write_atomically
 
 Naming = Literal["full", "stem"]
 """How a sidecar is named: IMG_1.CR3.xmp or IMG_1.xmp."""
-ENDING = ".xmp"
+SIDECAR_ENDING = ".xmp"
 SPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "xmp": "http://ns.adobe.com/xap/1.0/",
@@ -67,8 +67,8 @@ class Marks:
 
 def sidecar_of(image: Path, naming: Naming) -> Path:
     """The path of the sidecar of an image; an existing one may end in .XMP."""
-    wanted = image.with_name(image.name + ENDING) if naming == "full" else image.with_suffix(ENDING)
-    capitals = wanted.with_suffix(ENDING.upper())
+    wanted = image.with_name(image.name + SIDECAR_ENDING) if naming == "full" else image.with_suffix(SIDECAR_ENDING)
+    capitals = wanted.with_suffix(SIDECAR_ENDING.upper())
     return capitals if capitals.exists() and not wanted.exists() else wanted
 
 

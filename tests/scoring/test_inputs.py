@@ -211,6 +211,7 @@ def test_walking_goes_by_name_keeps_what_is_missing_and_leaves_out_what_is_hidde
 def test_what_folders_hold_besides_is_counted_by_ending(folder):
     (folder / "a.RAF").write_bytes(b"raw")
     (folder / "README").write_text("no ending")
+    (folder / "a.RAF.xmp").write_text("a sidecar, as `fusiqa sort` writes them")
     (folder / "linked").symlink_to(folder / "sub")
     said = []
     assert len(image_files([folder], say=said.append)) == 4
