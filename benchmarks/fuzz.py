@@ -86,12 +86,12 @@ class Form:
         kind = b"multipart/form-data; boundary=b" if content[0] % 8 else content[1:40].partition(b"\r")[0]
         headers = [(b"host", b"localhost"), (b"content-type", kind)]
         scope = {"type": "http", "method": "POST", "path": "/v1/score", "query_string": b"", "headers": headers}
-        coming, sent = iter([content[1:60], content[60:]]), []
+        parts, sent = [content[1:60], content[60:]], []
 
         async def receive() -> dict[str, object]:
-            if (body := next(coming, None)) is None:
+            if not parts:
                 await asyncio.sleep(3600)
-            return {"type": "http.request", "body": body, "more_body": body == content[1:60]}
+            return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
 
         async def send(message: dict[str, object]) -> None:
             sent.append(message)

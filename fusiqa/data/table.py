@@ -202,7 +202,7 @@ def names_on_disk(root: Path, names: Sequence[str]) -> list[str]:
     @cache
     def listing(folder: str) -> dict[str, list[str]]:
         found = defaultdict(list)
-        with suppress(OSError):  # not there, or not to be listed
+        with suppress(OSError, ValueError):  # not there, not to be listed, or no name at all (with a NUL)
             for name in os.listdir(root / folder):
                 found[key(name)].append(name)
         return found

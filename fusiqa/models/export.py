@@ -168,7 +168,7 @@ def sizes_of(network: TorchNetwork) -> Sequence[tuple[int, int]]:
 def load_exported(path: Path) -> Callable[[Batch], Any]:
     """A .pt2 file as a function of crops."""
     graph = torch.export.load(path).module()
-    return lambda crops: [each.numpy() for each in graph(torch.from_numpy(crops))]
+    return lambda crops: [each.detach().numpy() for each in graph(torch.from_numpy(crops))]
 
 
 def difference(network: TorchNetwork, other: Callable[[Batch], Any]) -> float:

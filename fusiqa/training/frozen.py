@@ -28,7 +28,7 @@ from fusiqa.config import DataSettings
 from fusiqa.data.audit import Checked
 from fusiqa.data.cache import Store, open_store
 from fusiqa.data.joint import JointImages
-from fusiqa.data.loader import Draw, TrainingItem
+from fusiqa.data.loader import IMAGES_AT_ONCE, Draw, TrainingItem
 from fusiqa.data.ratings import Split, set_places
 from fusiqa.errors import FusiqaError
 from fusiqa.models.backbone import to_unit_range
@@ -157,7 +157,9 @@ def pack_images(
     model.eval().to(recipe.device).to(memory_format=torch.channels_last)
     with store.alone(made_by):  # otherwise runs that start together would all compute the same maps
         store.touch(packed.keys)
-        missing = [row for row, key in enumerate(packed.keys) if store.get(key) is None]
+        # With all that shared a batch with them, as the last bits of a map depend on what else was computed with it:
+        batches = {row // IMAGES_AT_ONCE for row, key in enumerate(packed.keys) if store.get(key) is None}
+        missing = [row for row in range(len(images)) if row // IMAGES_AT_ONCE in batches]
         if missing:
             there = set(images) - {images[row] for row in missing}
             crops = crops_of(model, ratings.without(sorted(there)), overlap=overlap)

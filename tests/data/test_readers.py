@@ -16,6 +16,7 @@ from fusiqa.data import splits
 from fusiqa.data.audit import check
 from fusiqa.data.catalog import CATALOG, find_dataset, read
 from fusiqa.data.ratings import Ratings
+from fusiqa.data.table import names_on_disk
 from fusiqa.errors import FusiqaError
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -505,3 +506,7 @@ def test_the_real_label_files_are_read_as_they_are(tmp_path, name, labels, sheet
         assert ratings.table["group"].nunique() == groups
     drawn = splits.assign(ratings, validation_fraction=0.1, seed=0).table
     assert drawn.groupby("group")["split"].nunique().max() == 1
+
+
+def test_a_name_that_no_file_can_have_is_left_as_it_is(tmp_path: Path):
+    assert names_on_disk(tmp_path, ["a\0/b.png"]) == ["a\0/b.png"]
