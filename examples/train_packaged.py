@@ -5,8 +5,8 @@
 `train_packaged.sh` clones what it reads: BIQ2021 (its official test split is not opened) and sharp photographs
 under free licences. WORK keeps maps (11 GB) and the state of training; the same command continues where it stopped.
 
-The backbone down to stride 8 stays as ImageNet left it, so its maps are computed once; the rest of it and the head
-learn from random windows of these maps. A step sees
+The backbone down to stride 8 stays as ImageNet left it, so its maps are computed once; the rest of it and the heads
+learn from random windows of these maps, then from larger ones; at last the heads alone, from whole images. A step sees
 - photographs with their ratings, which an affine calibration relates to the common scale: absolute error, and the
   fidelity loss of all pairs (Tsai et al., SIGIR 2007, doi:10.1145/1277741.1277808);
 - distorted versions of a sharp image, labelled by what KADID-10k's viewers thought of that distortion at that level on
@@ -21,9 +21,10 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,19 +34,26 @@ from PIL import Image
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics.functional.classification import binary_calibration_error
 
 from fusiqa.config import ModelConfig, ScoreRange
 from fusiqa.config.model import FLAWS
 from fusiqa.data import catalog, splits
 from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, distort
-from fusiqa.data.synthetic import mean_opinions
+from fusiqa.data.opinions import mean_opinions
+from fusiqa.models.export import round_to_bytes
+from fusiqa.models.fusion import pool
 from fusiqa.models.head import FlawHead, statistics, target_network
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.scoring.duplicates import perceptual_hash
 from fusiqa.scoring.image import Resize, decode
 from fusiqa.scoring.views import views_of
+from fusiqa.training.flaws import fit_head
+from fusiqa.training.frozen import score_packed
+from fusiqa.training.loss import above, fidelity
 
-SIDE, CELL, WINDOW = 64, 8, 36  # cells of a stored map, their pixels, and those of a training window
+SIDE = 64  # cells of a stored map at stride 8
+WINDOW = 48  # cells of the window by which the heads see an image that they do not see whole
 CLEAN = 4.62  # the mean opinion, 1-5, of cells whose distortion nobody sees
 OPINIONS = mean_opinions()
 COMMON = ("jpeg", "white_noise", "gaussian_blur", "pixelate")
@@ -59,6 +67,24 @@ RESIZE = Resize.parse("max512", view="whole")
 SEEN = 0.05  # of 0-1, that the mean opinion must fall for a flaw to be known
 GOOD_PHOTOGRAPHS = 1500  # drawn from the third that is rated best, as images without a flaw
 ALIKE = 8  # of the 64 bits of two perceptual hashes, that differ at most where two photographs are one
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps with one kind of input: random windows of the stem's maps, or what the heads read of finished ones."""
+
+    name: str
+    steps: int
+    backbone_rate: float  # 0 where the backbone is finished
+    rate: float  # of the heads
+    calibration_rate: float
+    warmup: int  # steps
+    late: int = 0  # steps before the backbone learns too
+    window: int = 0  # cells of a side at stride 8
+    rated: int = 18  # photographs a step
+    pairs: int = 3  # photographs that come with two distorted versions
+    contents: int = 2
+    kinds: int = 3  # distortions of a content
 
 
 @dataclass
@@ -76,15 +102,19 @@ class Options:
     backbone: str = "tf_efficientnet_lite0"
     backbone_weights: str = "imagenet"
     fusion: str = "attention"
-    steps: int = 2800
-    head_steps: int = 150
-    """Steps at the start in which only the head learns."""
+    scale: float = 1.0
+    """Of the steps of each stage, to try the program out."""
     seed: int = 0
-    rate: float = 1e-3
-    """Learning rate of the head."""
-    backbone_rate: float = 2.5e-4
     decay: float = 0.998
     """Of the moving average of the weights, which is what is kept."""
+
+    def stages(self) -> list[Stage]:
+        stages = [
+            Stage("windows", 2800, 2.5e-4, 1e-3, 3e-3, warmup=100, late=150, window=36),
+            Stage("large windows", 1200, 1.2e-4, 4e-4, 1e-3, warmup=60, window=WINDOW),
+            Stage("whole", 1000, 0.0, 3e-4, 3e-3, warmup=50, rated=64, pairs=8, contents=6, kinds=4),
+        ]
+        return [replace(stage, steps=max(2, round(self.scale * stage.steps))) for stage in stages]
 
 
 # --- the images ------------------------------------------------------------------------------------------------------
@@ -223,10 +253,9 @@ class Network(nn.Module):
         fine = self.body.blocks[1](self.body.blocks[0](x))
         return fine[0], self.body.blocks[2](fine)[0]
 
-    def forward(self, fine: Sequence[Tensor], coarse: Tensor, *, frozen: bool = False) -> Tensor:
+    def forward(self, fine: Sequence[Tensor], coarse: Tensor) -> Tensor:
         """Scores on 0-1 from the pools of the first map on 7x7 and 8x8 cells, and the second map."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            maps = self.deeper(coarse)
+        maps = self.deeper(coarse)
         seven, eight = fine
         weights = self.model.hypernetwork(self.model.fusion([seven, *maps]).map)
         vector = self.model.distortion([eight, *maps])
@@ -236,6 +265,13 @@ class Network(nn.Module):
         """The maps at stride 8, which is given, 16 and 32."""
         x = self.tail[1](self.tail[0](coarse.contiguous(memory_format=torch.channels_last)))
         return [coarse, x, self.tail[3](self.tail[2](x))]
+
+    def pooled(self, seven: Tensor, eight: Tensor, coarse: Tensor) -> Tensor:
+        """What the heads read of the maps of one image, in the order of `fusiqa.training.frozen.pack`; 16 bits."""
+        *middle, last = self.deeper(coarse[None])
+        local = [F.adaptive_avg_pool2d(m, grid) for m, grid in zip(middle, (4, 2), strict=True)]
+        ends = torch.cat([pool(last).flatten(2), last.mean(dim=(2, 3)).unsqueeze(2)], dim=2)
+        return torch.cat([m.flatten() for m in (seven, *map(pool, middle), eight, *local, ends)]).half()
 
     def train(self, mode: bool = True) -> Network:
         """The statistics of batch normalisation stay those of ImageNet."""
@@ -322,17 +358,21 @@ class Maps:
         others = statistics(maps)[0].chunk(2)
         return torch.cat([first[0], others[0], first[1], others[1]])
 
-    def window(self, row: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    @property
+    def rows(self) -> range:
+        return range(len(self.table))
+
+    def window(self, row: int, random: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
         """A random square of the first map, averaged to stride 16, and of the second; mirrored half of the time."""
         height, width = (int(side) for side in self.parts["cells"][row])
         fine, coarse = self.channels
-        rows, columns = (min(WINDOW, side // 4 * 4) for side in (height, width))
+        rows, columns = (min(size, side // 4 * 4) for side in (height, width))
         top, left = (int(random.integers((s - part) // 2 + 1)) * 2 for s, part in ((height, rows), (width, columns)))
         second = self.parts["coarse"][row][: coarse * height * width].reshape(coarse, height, width)
         first = self.parts["fine"][row][: fine * height * width // 4].reshape(fine, height // 2, width // 2)
         second = second[:, top : top + rows, left : left + columns]
         first = first[:, top // 2 : (top + rows) // 2, left // 2 : (left + columns) // 2]
-        missing = [(0, 0), (0, WINDOW - rows), (0, WINDOW - columns)]
+        missing = [(0, 0), (0, size - rows), (0, size - columns)]
         second = np.pad(second, missing, mode="symmetric")
         first = np.pad(first, [(0, after // 2) for _, after in missing], mode="symmetric")
         fine_map, coarse_map = (torch.from_numpy(each.astype(np.float32)) for each in (first, second))
@@ -342,20 +382,9 @@ class Maps:
 # --- losses ----------------------------------------------------------------------------------------------------------
 
 
-def probability(difference: Tensor, sd: float) -> Tensor:
-    """That the first of two is better, by Thurstone's model: two scores of this standard deviation."""
-    return 0.5 * (1 + torch.erf(difference / (2 * sd)))
-
-
-def fidelity(expected: Tensor, difference: Tensor, sd: float = 0.08) -> Tensor:
-    """The fidelity loss between expected probabilities and those of differences of scores."""
-    p, q = expected.clamp(1e-4, 1 - 1e-4), probability(difference, sd).clamp(1e-4, 1 - 1e-4)
-    return (1 - (p * q).sqrt() - ((1 - p) * (1 - q)).sqrt()).mean()
-
-
 def pairwise(scores: Tensor, labels: Tensor) -> Tensor:
     i, j = torch.triu_indices(len(scores), len(scores), 1)
-    return fidelity(probability(labels[i] - labels[j], 0.08), scores[i] - scores[j])
+    return fidelity(above(labels[i] - labels[j]), scores[i] - scores[j]).mean()
 
 
 class Calibration(nn.Module):
@@ -370,6 +399,15 @@ class Calibration(nn.Module):
 
 
 # --- training --------------------------------------------------------------------------------------------------------
+
+
+class Batch(NamedTuple):
+    """Rows of a step: rated photographs, originals, their distorted versions in pairs, versions of sharp contents."""
+
+    rated: list[int]
+    originals: list[int]
+    versions: list[int]
+    sharp: list[int]
 
 
 @dataclass
@@ -389,32 +427,27 @@ class Data:
         place = {path: row for row, path in enumerate(self.rated.table["path"])}
         self.original = np.array([place[path] for path in self.own.table["path"]])
 
-    def batch(self, step: int, seed: int) -> tuple[list[int], list[int], list[int], list[int], np.random.Generator]:
-        """Rows of a step: rated photographs, originals, their distorted versions in pairs, sharp contents."""
-        random, size = np.random.default_rng((seed, step)), 18
+    def batch(self, step: int, seed: int, stage: Stage) -> tuple[Batch, np.random.Generator]:
+        random, size = np.random.default_rng((seed, step)), min(stage.rated, len(self.rated.table))
         epoch, place = divmod(step, len(self.rated.table) // size)
         order = np.random.default_rng((seed, 7, epoch)).permutation(len(self.rated.table))
-        pairs = 2 * random.choice(len(self.own.table) // 2, 3, replace=False)
+        pairs = 2 * random.choice(len(self.own.table) // 2, min(stage.pairs, len(self.own.table) // 2), replace=False)
         sharp: list[int] = []
-        for content in random.choice(len(self.contents), 2, replace=False):
+        for content in random.choice(len(self.contents), min(stage.contents, len(self.contents)), replace=False):
             rows = self.contents[content]
             clean = rows[(self.sharp.table["distortion"].to_numpy()[rows] == "")][0]
             kinds = np.unique(self.kind[rows[rows != clean]])
             chosen = random.choice(
-                kinds, min(3, len(kinds)), replace=False, p=self.often[kinds] / self.often[kinds].sum()
+                kinds, min(stage.kinds, len(kinds)), replace=False, p=self.often[kinds] / self.often[kinds].sum()
             )
             sharp += [*(row for kind in chosen for row in rows if self.kind[row] == kind), clean]
         versions = [row for pair in pairs for row in (pair, pair + 1)]
-        return list(order[place * size :][:size]), list(self.original[pairs]), versions, sharp, random
+        return Batch(list(order[place * size :][:size]), list(self.original[pairs]), versions, sharp), random
 
 
-def loss_of(network: Network, calibration: Calibration, data: Data, step: int, options: Options) -> Tensor:
-    rated, originals, versions, sharp, random = data.batch(step, options.seed)
-    drawn = [data.rated.window(row, random) for row in rated + originals]
-    drawn += [data.own.window(row, random) for row in versions] + [data.sharp.window(row, random) for row in sharp]
-    fine, coarse = (torch.stack(each) for each in zip(*drawn, strict=True))
-    pools = [F.adaptive_avg_pool2d(fine, grid) for grid in (7, 8)]
-    scores = network(pools, coarse, frozen=step < options.head_steps)
+def loss_of(scores: Tensor, calibration: Calibration, data: Data, batch: Batch) -> Tensor:
+    """The loss of scores, 0-1, of the rows of a batch, in their order."""
+    rated, originals, versions, sharp = batch
     first, second = len(rated) + len(originals), len(rated) + len(originals) + len(versions)
     labels, shown = data.rated.labels[rated + originals], calibration(scores[:first])
     loss = 1.5 * ((shown - labels).abs().mean() + pairwise(shown, labels))
@@ -423,22 +456,21 @@ def loss_of(network: Network, calibration: Calibration, data: Data, step: int, o
     i, j = torch.triu_indices(len(sharp), len(sharp), 1)
     same = (data.content[sharp][i] == data.content[sharp][j]) & (data.kind[sharp][i] == data.kind[sharp][j])
     if same.any():
-        expected = probability((labels[i] - labels[j])[same], 0.01)
-        loss = loss + 0.6 * fidelity(expected, (mine[i] - mine[j])[same], 0.04)
+        expected = above((labels[i] - labels[j])[same], 0.01)
+        loss = loss + 0.6 * fidelity(expected, (mine[i] - mine[j])[same], 0.04).mean()
     original, pair = scores[len(rated) : first, None], scores[first:second].view(-1, 2)
     known = data.own.labels[versions].view(-1, 2)
-    worse = fidelity(probability(opinion("", 0) - known, 0.06), original - pair, 0.06)
-    order = fidelity(probability(known[:, 0] - known[:, 1], 0.03), pair[:, 0] - pair[:, 1], 0.06)
+    worse = fidelity(above(opinion("", 0) - known, 0.06), original - pair, 0.06).mean()
+    order = fidelity(above(known[:, 0] - known[:, 1], 0.03), pair[:, 0] - pair[:, 1], 0.06).mean()
     return loss + 0.5 * (worse + 0.5 * order)
 
 
 @torch.no_grad()
 def predict(network: Network, maps: Maps) -> np.ndarray:
     network.eval()
-    scores = []
-    for row in range(len(maps.table)):
-        seven, eight, coarse = maps.whole(row)
-        scores.append(float(network([seven[None], eight[None]], coarse[None])))
+    scores = [
+        float(network([each[None] for each in fine], coarse[None])) for *fine, coarse in map(maps.whole, maps.rows)
+    ]
     network.train()
     return np.array(scores)
 
@@ -458,17 +490,17 @@ def validate(network: Network, data: Data) -> dict[str, float]:
 
 
 def train(options: Options) -> None:
-    torch.manual_seed(options.seed)
     config = ModelConfig(
         backbone=options.backbone, fusion=options.fusion, view="whole", dropout=0.1, drop_path=0.0,
         score_range=ScoreRange(0, 1),
     )  # fmt: skip
+    torch.manual_seed(options.seed)
     network = Network(build_model(config, options.backbone_weights, resize="max512")).train()
     photos, contents = photographs(options.biq2021), sharp_contents(options.sharp, options.work)
     training, held_out = photos[photos["split"] == "train"], contents[contents["split"] == "validation"]
-    subset, learned_from = (
-        training.sample(min(1500, len(training)), random_state=3),
+    learned_from, subset = (
         contents[contents["split"] == "train"],
+        training.sample(min(1500, len(training)), random_state=3),
     )
     data = Data(
         Maps("photographs", training, network, options.work),
@@ -478,42 +510,48 @@ def train(options: Options) -> None:
         Maps("own", distorted(subset, kinds=1, clean=False, seed=12), network, options.work),
     )  # fmt: skip
     calibration = Calibration()
+    for stage in options.stages():
+        fit(network, calibration, data, stage, options)
+    flaws, named = learn_flaws(network, data, options.seed)
+    figures = validate(network, data) | named
+    print(json.dumps(figures))
+    save(network.model, flaws, figures, options)
+
+
+def fit(network: Network, calibration: Calibration, data: Data, stage: Stage, options: Options) -> None:
+    """One stage, from its own state where there is one; the average of the weights is what is kept."""
     tail, heads = list(network.tail.parameters()), list(network.heads.parameters())
+    learned = [*(tail if stage.backbone_rate else []), *heads]
     groups = [
         {"params": [p for p in part if (p.ndim > 1) == decayed], "lr": rate, "weight_decay": 0.01 * decayed}
-        for part, rate in ((tail, options.backbone_rate), (heads, options.rate))
+        for part, rate in ((tail, stage.backbone_rate), (heads, stage.rate))
         for decayed in (True, False)
+        if rate
     ]
-    groups.append({"params": list(calibration.parameters()), "lr": 3e-3, "weight_decay": 0.0})
+    groups.append({"params": list(calibration.parameters()), "lr": stage.calibration_rate, "weight_decay": 0.0})
     optimiser = torch.optim.AdamW(groups, fused=True)
 
-    def cosine(step: int) -> float:
-        return 0.01 + 0.99 * (1 + math.cos(math.pi * min(1, step / options.steps))) / 2
+    def rate_at(step: int, late: int = 0) -> float:
+        cosine = 0.01 + 0.99 * (1 + math.cos(math.pi * min(1, step / stage.steps))) / 2
+        return min(1, max(0, step + 1 - late) / stage.warmup) * cosine
 
-    def tail_rate(step: int) -> float:
-        return min(1, max(0, step - options.head_steps) / 100) * cosine(step)
-
-    def head_rate(step: int) -> float:
-        return min(1, (step + 1) / 50) * cosine(step)
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, [tail_rate] * 2 + [head_rate] * 3)
-    learned = tail + heads
+    of_tail = [partial(rate_at, late=stage.late)] * 2 if stage.backbone_rate else []
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, [*of_tail, *[rate_at] * 3])
     average = [p.detach().clone() for p in learned]
-    state_file, start = options.work / f"state-{options.fusion}-{options.seed}.pt", 0
+    state_file, start = options.work / f"{stage.name}-{options.fusion}-{options.seed}.pt", 0
     parts: dict[str, Any] = {
-        "network": network,
-        "calibration": calibration,
-        "optimiser": optimiser,
-        "schedule": schedule,
-    }
+        "network": network, "calibration": calibration, "optimiser": optimiser, "schedule": schedule,
+    }  # fmt: skip
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(state[name])
         average, start = state["average"], state["step"]
-    for step in range(start, options.steps):
+    scores_of = scores_of_windows if stage.window else Pools(network, data, options.work).scores
+    for step in range(start, stage.steps):
+        batch, random = data.batch(step, options.seed, stage)
         torch.manual_seed(options.seed * 100_003 + step)
-        loss = loss_of(network, calibration, data, step, options)
+        loss = loss_of(scores_of(network, data, batch, random, stage), calibration, data, batch)
         optimiser.zero_grad()
         loss.backward()
         for part in (heads, tail):
@@ -523,18 +561,60 @@ def train(options: Options) -> None:
         with torch.no_grad():
             for kept, p in zip(average, learned, strict=True):
                 kept.lerp_(p, 1 - min(options.decay, (1 + step) / (10 + step)))
-        if (step + 1) % 50 == 0 or step + 1 == options.steps:
-            print(f"step {step + 1} of {options.steps}: loss {loss.item():.3f}", time.strftime("%H:%M:%S"), flush=True)
+        if (step + 1) % 50 == 0 or step + 1 == stage.steps:
+            clock = time.strftime("%H:%M:%S")
+            print(f"{stage.name}: step {step + 1} of {stage.steps}, loss {loss.item():.3f}", clock, flush=True)
             state = {name: part.state_dict() for name, part in parts.items()}
             torch.save({**state, "average": average, "step": step + 1}, state_file.with_suffix(".part"))
             os.replace(state_file.with_suffix(".part"), state_file)
     with torch.no_grad():
         for kept, p in zip(average, learned, strict=True):
             p.copy_(kept)
-    flaws, named = learn_flaws(network, data, options.seed)
-    figures = validate(network, data) | named
-    print(json.dumps(figures))
-    save(network.model, flaws, figures, options)
+
+
+def scores_of_windows(network: Network, data: Data, batch: Batch, random: np.random.Generator, stage: Stage) -> Tensor:
+    """Scores of random windows of the stem's maps."""
+    drawn = [data.rated.window(row, random, stage.window) for row in batch.rated + batch.originals]
+    drawn += [data.own.window(row, random, stage.window) for row in batch.versions]
+    drawn += [data.sharp.window(row, random, stage.window) for row in batch.sharp]
+    fine, coarse = (torch.stack(each) for each in zip(*drawn, strict=True))
+    return network([F.adaptive_avg_pool2d(fine, grid) for grid in (7, 8)], coarse)
+
+
+class Pools:
+    """What the heads read of the finished backbone's maps: of each whole image, and of a random window of it."""
+
+    def __init__(self, network: Network, data: Data, work: Path) -> None:
+        self.of = {name: pooled(name, network, getattr(data, name), work) for name in ("rated", "sharp", "own")}
+
+    def scores(self, network: Network, data: Data, batch: Batch, random: np.random.Generator, stage: Stage) -> Tensor:
+        """Half of the images are seen whole, the others by their window."""
+        rows = {"rated": batch.rated + batch.originals, "own": batch.versions, "sharp": batch.sharp}
+        read = []
+        for name, chosen in rows.items():
+            read.append(self.of[name][chosen, random.integers(2, size=len(chosen))])
+        return score_packed(network.model, torch.from_numpy(np.concatenate(read))).score
+
+
+@torch.inference_mode()
+def pooled(name: str, network: Network, maps: Maps, work: Path) -> np.ndarray:
+    """(rows, 2, numbers): `fusiqa.training.frozen.pack` of the whole image and of a window, kept in a file."""
+    file, network = work / "maps" / f"{name}.pooled.npy", network.eval()
+    if file.exists():
+        return np.load(file, mmap_mode="r")
+    shape = len(maps.table), 2, len(network.pooled(*maps.whole(0)))
+    stored = np.lib.format.open_memmap(file.with_suffix(".part"), "w+", np.float16, shape)
+    for row in maps.rows:
+        stored[row, 0] = network.pooled(*maps.whole(row)).numpy()
+        fine, coarse = maps.window(row, np.random.default_rng((0, row)), WINDOW)
+        pools = [F.adaptive_avg_pool2d(fine[None], grid)[0] for grid in (7, 8)]
+        stored[row, 1] = network.pooled(*pools, coarse).numpy()
+        if row % 500 == 0:
+            print(f"pools of {name}: {row} of {len(maps.table)}", time.strftime("%H:%M:%S"), flush=True)
+    stored.flush()
+    os.replace(file.with_suffix(".part"), file)
+    network.train()
+    return stored
 
 
 # --- flaws -----------------------------------------------------------------------------------------------------------
@@ -566,65 +646,29 @@ def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict
     Its probabilities are calibrated, one slope and offset a flaw (Platt, 1999), on a sixth of the contents, from which
     it does not learn.
     """
-    torch.manual_seed(seed)
     sets = [flawed(network, data.sharp), flawed(network, data.own), flawed(network, data.rated, good_photographs(data))]
     contents = torch.cat([data.content, torch.arange(len(data.own.table)) // 2, torch.arange(len(sets[2][0]))])
     read, labels, known = (torch.cat(parts) for parts in zip(*sets, strict=True))
-    kept_back = contents.remainder(6) == 0
-    head = FlawHead(network.model.pyramid.channels)
-    learn, check = known & ~kept_back, known & kept_back
-    head.mean.copy_(read[learn].mean(dim=0))
-    head.scale.copy_(read[learn].std(dim=0) + 1e-4)
-
-    def logits(rows: Tensor) -> Tensor:
-        return head.layers((read[rows] - head.mean) / head.scale)
-
-    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.05)
-    for _ in range(40):
-        for rows in learn.nonzero()[:, 0][torch.randperm(int(learn.sum()))].split(64):
-            loss = F.binary_cross_entropy_with_logits(logits(rows), labels[rows])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-    head.eval()
+    check = (contents.remainder(6) == 0)[known]
+    head = fit_head(network.model.pyramid.channels, read[known], labels[known], check=check, seed=seed)
     with torch.no_grad():
-        last, uncalibrated = head.layers[-1], logits(check.nonzero()[:, 0])
-    slope, offset = nn.Parameter(torch.ones(len(FLAWS))), nn.Parameter(torch.zeros(len(FLAWS)))
-    fit = torch.optim.LBFGS([slope, offset], max_iter=100)
-
-    def closure() -> Tensor:
-        fit.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(uncalibrated * slope + offset, labels[check])
-        loss.backward()
-        return loss
-
-    fit.step(closure)
-    with torch.no_grad():
-        last.weight.mul_(slope[:, None])
-        last.bias.mul_(slope).add_(offset)
         read, labels, known = flawed(network, data.sharp_validation)
-        probabilities = logits(torch.arange(len(read))).sigmoid()
+        probabilities = head.layers((read - head.mean) / head.scale).sigmoid()
     levels = torch.tensor(data.sharp_validation.table["level"].to_numpy())
     clear = (labels[:, :-1].sum(dim=1) > 0) & (levels >= 3)
     right = probabilities[clear, :-1].argmax(dim=1) == labels[clear, :-1].argmax(dim=1)
-    error = calibration_error(probabilities[known].flatten().numpy(), labels[known].flatten().numpy())
-    return head.requires_grad_(False), {"val_flaw_named": float(right.float().mean()), "val_flaw_ece": error}
-
-
-def calibration_error(probabilities: np.ndarray, outcomes: np.ndarray) -> float:
-    """The expected calibration error over ten equal bins of probability."""
-    bins = np.minimum((probabilities * 10).astype(int), 9)
-    gaps = [abs((probabilities - outcomes)[bins == b].sum()) for b in range(10)]
-    return float(sum(gaps) / len(probabilities))
+    error = binary_calibration_error(probabilities[known].flatten(), labels[known].flatten().long(), n_bins=10)
+    return head, {"val_flaw_named": float(right.float().mean()), "val_flaw_ece": float(error)}
 
 
 def save(model: QualityModel, flaws: FlawHead, figures: dict[str, float], options: Options) -> None:
-    """The model with scores on 0 to 100."""
+    """The model with scores on 0 to 100, its weights rounded so that bytes hold them."""
     config = ModelConfig(**{**vars(model.config), "score_range": ScoreRange(0.0, 100.0), "flaws": True})
-    provenance = {"dataset": "biq2021 and distorted", "seed": options.seed, "steps": options.steps, **figures}
+    provenance = {"dataset": "biq2021 and distorted", "seed": options.seed, **figures}
     final = QualityModel(config, resize=model.resize, provenance={**provenance, "licence": "Apache-2.0"})
     weights = {f"flaws.{name}": tensor for name, tensor in flaws.state_dict().items()}
     final.load_state_dict({**model.state_dict(), **weights})
+    round_to_bytes(final)
     final.save_pretrained(options.output, half=True)
 
 

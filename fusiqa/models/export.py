@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, Int8, UInt8
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Largest difference to torch, as a fraction of the score range, with which a file is kept."""
 BATCHES = (1, 2, 5)  # sizes of the batches that are compared
+BYTE = 127  # largest whole number of a weight
+SMALLEST = 2.0**-21  # scale whose multiples 16 bits hold exactly
 WHOLE_SIZES = ((224, 288), (64, 64), (160, 96))
 
 
@@ -113,7 +115,7 @@ def write_onnx(network: TorchNetwork, path: Path, description: str) -> None:
     made.model.metadata_props[METADATA] = description
     made.save(path, external_data=False)
     if half:
-        store_in_half(path)
+        store_compactly(path)
 
 
 def fits_half(values: np.ndarray) -> bool:
@@ -122,18 +124,53 @@ def fits_half(values: np.ndarray) -> bool:
         return np.array_equal(values, values.astype(np.float16))
 
 
-def store_in_half(path: Path) -> None:
-    """Keep the matrices and kernels of an ONNX file in 16 bits, which halves it; the graph casts them to 32."""
+def round_to_bytes(model: QualityModel) -> None:
+    """Round matrices and kernels, in place, to whole numbers of -127 to 127 times a scale of each output channel.
+
+    The scales have four significant bits, so that 16 bits hold every product exactly: a file of halves and an ONNX file
+    of bytes are the same model, which computes in 32 bits. Activations are not rounded.
+    """
+    for weights in (each.data for each in model.parameters() if each.ndim > 1):
+        rows = weights.flatten(1).double()
+        least = (rows.abs().amax(dim=1, keepdim=True) / BYTE).clamp_min(SMALLEST)
+        power = 2.0 ** torch.floor(torch.log2(least))
+        scale = torch.ceil(least / power * 8) / 8 * power
+        weights.copy_(((rows / scale).round() * scale).view_as(weights))
+
+
+def as_bytes(values: Float[np.ndarray, ...]) -> tuple[Int8[np.ndarray, ...], Float[np.ndarray, ...]] | None:
+    """Whole numbers of -127 to 127 and the scales of the rows or columns that give these values; None where none do."""
+    for axis in (0, 1):
+        rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+        top = np.abs(rows).max(axis=1)
+        scales = np.where(top > 0, np.nan, 1.0).astype(np.float32)
+        for most in range(BYTE, BYTE * 8 // 9 - 1, -1):
+            scale = np.where(np.isnan(scales), top / np.float32(most), scales)
+            exact = (np.round(rows / scale[:, None]) * scale[:, None] == rows).all(axis=1)
+            scales = np.where(np.isnan(scales) & exact, scale, scales)
+        if not np.isnan(scales).any():
+            along = np.expand_dims(scales, [place for place in range(values.ndim) if place != axis])
+            return np.round(values / along).astype(np.int8), along
+    return None
+
+
+def store_compactly(path: Path) -> None:
+    """Keep matrices and kernels of an ONNX file in 8 or 16 bits, where they hold them; the graph casts them to 32."""
     import onnx
 
-    model = onnx.load(path)
-    casts = []
+    model, casts = onnx.load(path), []
     for tensor in model.graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype == np.float32 and values.ndim > 1 and fits_half(values):
-            name = tensor.name
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+        name, values = tensor.name, onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.ndim < 2 or not fits_half(values):
+            continue
+        whole = as_bytes(values)
+        stored = values.astype(np.float16) if whole is None else whole[0]
+        tensor.CopyFrom(onnx.numpy_helper.from_array(stored, f"{name}_stored"))
+        cast = name if whole is None else f"{name}_cast"
+        casts.append(onnx.helper.make_node("Cast", [tensor.name], [cast], to=onnx.TensorProto.FLOAT))
+        if whole is not None:
+            model.graph.initializer.append(onnx.numpy_helper.from_array(whole[1], f"{name}_scale"))
+            casts.append(onnx.helper.make_node("Mul", [cast, f"{name}_scale"], [name]))
     nodes = list(model.graph.node)
     for node in nodes:
         del node.metadata_props[:]  # stack traces of the exporter, a megabyte

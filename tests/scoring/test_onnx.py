@@ -19,7 +19,8 @@ from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.config import FUSIONS, ScaleWeighing
 from fusiqa.errors import FusiqaError
 from fusiqa.models import export as exporting
-from fusiqa.models.export import TOLERANCE, load_exported
+from fusiqa.models.export import TOLERANCE, as_bytes, load_exported, round_to_bytes
+from fusiqa.models.quality import QualityModel
 from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.torch import TorchNetwork, load_torch_network
@@ -210,3 +211,34 @@ def test_what_is_no_model_of_ours_is_refused(tmp_path, capsys):
 def test_the_loss_needs_torch(exported):
     with pytest.raises(FusiqaError, match="only backend='torch' has gradients"):
         Scorer(exported.path).loss(torch.rand(1, 3, 48, 48))
+
+
+def test_weights_that_were_rounded_are_stored_in_bytes_and_score_the_same(tmp_path):
+    """A third of the file in 32 bits; the same numbers in both files."""
+    folder = make_model(tmp_path / "model")
+    plain = tmp_path / "plain.onnx"
+    export(folder, plain)
+    model = QualityModel.from_pretrained(folder)
+    before = {name: weights.detach().clone() for name, weights in model.named_parameters()}
+    round_to_bytes(model)
+    for name, weights in model.named_parameters():
+        if weights.ndim > 1:
+            rows = before[name].flatten(1).abs().amax(dim=1)
+            moved = (weights.detach() - before[name]).abs().flatten(1).amax(dim=1)
+            assert (moved <= rows / 127 * (1 + 1 / 8) / 2 + 1e-12).all()
+    model.save_pretrained(folder, half=True)
+    rounded = tmp_path / "rounded.onnx"
+    assert export(folder, rounded) < 1e-5
+    assert rounded.stat().st_size < plain.stat().st_size / 3
+
+
+def test_bytes_and_scales_are_found_along_rows_and_columns_and_only_where_they_are_exact():
+    whole = np.random.default_rng(0).integers(-127, 128, (5, 7))
+    whole[:, 0] = whole[0] = 127
+    scales = np.float32([0.125, 0.25, 0.1875, 1, 0.0625])[:, None]
+    for values in (whole * scales, (whole * scales).T):
+        stored, along = as_bytes(values.astype(np.float32))
+        assert stored.dtype == np.int8
+        assert np.array_equal(stored * along, values)
+    assert as_bytes(np.random.default_rng(1).normal(size=(5, 7)).astype(np.float32)) is None
+    assert np.array_equal(as_bytes(np.zeros((2, 3), np.float32))[0], np.zeros((2, 3)))
