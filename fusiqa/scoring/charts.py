@@ -55,7 +55,8 @@ def over_time(times: Sequence[tuple[str, float]], low: float, high: float) -> st
     )
     parts.append(f'<polyline class="line" points="{line}"/>')
     dates = [round(fraction * (len(ordered) - 1)) for fraction in np.linspace(0, 1, min(4, len(ordered)))]
-    ticks = [(float(places[place]), ordered[place][0][:10]) for place in dates]
+    shown = slice(10) if ordered[0][0][:10] != ordered[-1][0][:10] else slice(11, 16)  # days, or hours of one day
+    ticks = [(float(places[place]), ordered[place][0][shown]) for place in dates]
     label = (
         f"Scores of {len(ordered):,} images in the order they were taken, {ordered[0][0][:10]} to {ordered[-1][0][:10]}"
     )

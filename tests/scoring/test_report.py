@@ -189,6 +189,13 @@ def test_bars_of_the_histogram_have_the_heights_of_their_counts():
     assert "most, 3, from 0 to 5" in chart
 
 
+def test_images_of_one_day_have_hours_on_the_axis():
+    chart = over_time([("2026-07-01T09:05:00", 40.0), ("2026-07-01T17:30:00", 60.0)], 0, 100)
+    assert ">09:05<" in chart
+    assert ">17:30<" in chart
+    assert ">2026-07-01<" in over_time([("2026-07-01T09:05:00", 40.0), ("2026-07-02T17:30:00", 60.0)], 0, 100)
+
+
 def test_times_are_evenly_spaced_and_ordered():
     times = [("2024-05-06T00:00:02", 80.0), ("2000-01-01T00:00:00", 20.0), ("2024-05-06T00:00:01", 50.0)]
     chart = over_time(times, 0, 100)
