@@ -28,7 +28,9 @@ SAMPLES = (*product(("gaussian_blur", "jpeg", "white_noise"), (3, 5)), ("pixelat
 # A small convolutional network learns this set from random weights in minutes on two cores; a Swin would not. The head
 # costs more than this backbone, so whole images, of one crop each, cost a twentieth of crops of 64 in evaluation.
 NETWORK = {"backbone": "test_resnet", "backbone_weights": "none", "crop_size": SIZE}
-SETTINGS = TrainConfig.of(dataset="synthetic", batch_size=16, epochs=3, lr=2e-3, overwrite=True, spaq=False, **NETWORK)
+SETTINGS = TrainConfig.of(
+    dataset="synthetic", batch_size=16, epochs=4, lr=2e-3, loss="both", overwrite=True, spaq=False, **NETWORK
+)
 
 
 def demo(config: DemoConfig, *, say: Say = print) -> Path:
