@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def best_found(photographs: Sequence[Path], scorer: Scorer, seed: int) -> dict[s
         rows = [row_of(result) for result in scorer.stream(images)]
         left = next(place for place, each in enumerate(burst) if each.kind == "none")
         for by in BY:
-            hits[by] += max(rows, key=lambda row, by=by: row[by]) is rows[left]  # type: ignore[misc]
+            hits[by] += max(rows, key=itemgetter(by)) is rows[left]
         for row, each in zip(rows, burst, strict=True):
             counts[each.kind] += 1
             wins[each.kind] += rows[left]["score"] > row["score"]

@@ -108,8 +108,8 @@ class Place:
     def start(self, *words: object, cache: str = "cache", **more: str) -> subprocess.Popen[str]:
         own = {"FUSIQA_CACHE": str(self.folder / cache), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
         environment = os.environ | own | more
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([*FUSIQA, *map(str, words)], cwd=self.folder, env=environment, **pipes)  # type: ignore[call-overload]
+        command, pipe = [*FUSIQA, *map(str, words)], subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
 
     def run(self, *words: object, **more: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*words, **more)
@@ -364,12 +364,14 @@ class Server:
 
     def __init__(self, place: Place, *more: object) -> None:
         self.process = place.start("serve", "--port", 0, *more)
-        found = ADDRESS.search(self.process.stdout.readline())  # type: ignore[union-attr]
+        out, err = self.process.stdout, self.process.stderr
+        assert out is not None and err is not None, "`start` pipes both"  # noqa: PT018
+        found = ADDRESS.search(out.readline())
         if found is None:
             raise RuntimeError(self.process.communicate()[1])
         self.port = int(found[1])
         self.log: list[str] = []
-        threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True).start()  # type: ignore[arg-type]
+        threading.Thread(target=self.log.extend, args=[err], daemon=True).start()
 
     def post(self, body: bytes, *, after: Callable[[], object] = lambda: None, seconds: float = 120) -> str:
         """The status of a form's answer; 503 counts as such only with Retry-After."""

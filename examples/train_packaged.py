@@ -40,7 +40,8 @@ from fusiqa.config import ModelConfig, ScoreRange
 from fusiqa.config.model import FLAWS
 from fusiqa.data import catalog, splits
 from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, distort
-from fusiqa.data.opinions import mean_opinions
+from fusiqa.data.opinions import OPINION_RANGE, mean_opinions
+from fusiqa.data.opinions import opinion as opinion_at
 from fusiqa.models.export import round_to_bytes
 from fusiqa.models.fusion import pool
 from fusiqa.models.head import FlawHead, statistics, target_network
@@ -226,8 +227,8 @@ def every_cell(table: pd.DataFrame) -> pd.DataFrame:
 def opinion(name: str, level: float) -> float:
     """What viewers thought on average, on 0-1; linear between levels."""
     if not name:
-        return (CLEAN - 1) / 4
-    return (float(np.interp(level, range(1, 6), [OPINIONS[name, at] for at in range(1, 6)])) - 1) / 4
+        return OPINION_RANGE.to_unit(CLEAN)
+    return OPINION_RANGE.to_unit(opinion_at(name, level))
 
 
 # --- maps of the stem ------------------------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ class DataSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         alone = self.score_range or self.lower_is_better or self.split_file
+        unnamed = [folder for name, folder in self._named_folders() if not name] if self.datasets[1:] else []
         unequal = self.dataset_weights and len(self.dataset_weights) != len(self.datasets)
         refuse(
             (not self.datasets, "`dataset`: name at least one"),
@@ -63,8 +64,8 @@ class DataSettings(Settings):
                 "`score_range`, `lower_is_better` and `split_file` need one `dataset` alone",
             ),
             (unequal, f"`dataset_weights` must have one value for each `dataset`, {len(self.datasets)} in all"),
+            (unnamed, f"`data_dir` of several data sets is NAME=FOLDER for each, got {', '.join(unnamed)}"),
         )
-        self.folders  # noqa: B018  # refuses what it cannot read
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -76,17 +77,14 @@ class DataSettings(Settings):
 
     @property
     def folders(self) -> dict[str, Path]:
-        """The folders that `data_dir` gives, by data set. Raises FusiqaError for one that belongs to none."""
+        """The folders that `data_dir` gives, by data set."""
+        return {name or self.datasets[0]: Path(folder) for name, folder in self._named_folders()}
+
+    def _named_folders(self) -> list[tuple[str, str]]:
+        """The data set, if it is named, and the folder of each value of `data_dir`."""
         given = self.data_dir if isinstance(self.data_dir, tuple) else filter(None, [self.data_dir])
-        found = {}
-        for text in map(str, given):
-            name, _, folder = text.partition("=")
-            if name not in self.datasets:
-                name, folder = self.datasets[0], text
-                if len(self.datasets) > 1:
-                    raise FusiqaError(f"`data_dir` of several data sets is NAME=FOLDER for each, got {text}")
-            found[name] = Path(folder)
-        return found
+        parted = [(text, *text.partition("=")[::2]) for text in map(str, given)]
+        return [(name, folder) if name in self.datasets else ("", text) for text, name, folder in parted]
 
 
 @dataclass(frozen=True)

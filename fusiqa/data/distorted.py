@@ -14,7 +14,8 @@ from fusiqa.data.opinions import OPINION_RANGE, UNCHANGED, opinion
 from fusiqa.data.ratings import RATING_COLUMNS, Ratings
 from fusiqa.scoring.image import Resize
 
-BETWEEN = 0.4  # the fraction of levels that are drawn between KADID-10k's
+BETWEEN = 0.4  # fraction of first levels that are drawn between KADID-10k's
+APART = 0.4  # levels that the two of one distortion differ by at least
 
 
 def label_distorted(sharp: Ratings, *, resize: str, seed: int = 0) -> Ratings:
@@ -35,7 +36,7 @@ def label_distorted(sharp: Ratings, *, resize: str, seed: int = 0) -> Ratings:
 
 
 def two_levels(random: np.random.Generator) -> list[float]:
-    """Two levels of one distortion, in order, at least a tenth apart; some lie between KADID-10k's five."""
+    """Two levels of one distortion, in ascending order; some lie between KADID-10k's five."""
     first = round(random.uniform(1, 5), 1) if random.random() < BETWEEN else float(random.integers(1, 6))
-    others = [float(level) for level in LEVELS if abs(level - first) >= BETWEEN]
+    others = [float(level) for level in LEVELS if abs(level - first) >= APART]
     return sorted((first, others[random.integers(len(others))]))

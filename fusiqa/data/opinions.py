@@ -39,5 +39,5 @@ def opinion(name: str, level: float) -> float:
 
 
 def fall(name: str, level: float) -> float:
-    """What the mean opinion falls by from that of undistorted images, as a fraction of its range."""
+    """The decrease of the mean opinion from that of undistorted images, as a fraction of its range."""
     return max(0.0, mean_opinions()[UNCHANGED] - opinion(name, level)) / OPINION_RANGE.width

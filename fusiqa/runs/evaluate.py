@@ -48,7 +48,7 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     for dataset, stem in catalog.short_names(config.dataset).items():
         try:
             ratings, part = images_to_measure(dataset, config, trained)
-            rows.append(evaluate_set(ratings, part, stem, model, folder, config, say))
+            rows.append(evaluate_set(ratings, part, stem, model, trained, folder, config, say))
         except FusiqaError as reason:
             say(f"notice: not measured on {dataset}: {reason}")
     if not rows:
@@ -75,12 +75,13 @@ def images_to_measure(dataset: str, config: EvaluateConfig, trained: TrainedMode
 
 
 def evaluate_set(
-    ratings: Ratings, part: str, stem: str, model: QualityModel, folder: Path, config: EvaluateConfig, say: Say
-) -> dict[str, Any]:
+    ratings: Ratings, part: str, stem: str, model: QualityModel, trained: TrainedModel, folder: Path,
+    config: EvaluateConfig, say: Say,
+) -> dict[str, Any]:  # fmt: skip
     """Predict a data set, write its tables and figures, and return its row of the table of all."""
     resize = model.resize if part == "test" or catalog.is_custom(ratings.name) else ratings.resize
     checked = usable(ratings, rated=True, progress=config.progress, say=say)
-    ratings, trained = checked.ratings, TrainedModel.at(config.model)
+    ratings = checked.ratings
     if part == "all" and (seen := trained.seen(checked.contents.values())):
         why = f"{seen} of the {len(ratings)} images of {ratings.name} are images of training or validation"
         say(f"warning: {why}, by their content: the figures are too high")

@@ -20,13 +20,14 @@ from PIL import Image
 
 from fusiqa.config import ReportConfig, ScoreRange
 from fusiqa.config.commands import TABLES, has
+from fusiqa.config.model import FLAWS
 from fusiqa.errors import FusiqaError
 from fusiqa.io import check_output, write_text
 from fusiqa.progress import progress_bar
 from fusiqa.scoring import burst, table
 from fusiqa.scoring.charts import bars, histogram, over_time
 from fusiqa.scoring.exif import capture_in
-from fusiqa.scoring.result import FLAW_COLUMNS, FLAW_WORDS, LIKELY, Result, described, overlay, word_of
+from fusiqa.scoring.result import FLAW_COLUMNS, FLAW_WORDS, Result, described, likely_flaws, overlay, word_of
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import thumbnail
 from fusiqa.scoring.table import Row
@@ -155,8 +156,7 @@ def _flaws(scored: Sequence[Row]) -> str:
         return "<p>The model names no flaws.</p>"
     counts = Counter[str]()
     for row in scored:
-        named = [word for word, column in zip(FLAW_WORDS, FLAW_COLUMNS, strict=False) if (row[column] or 0) >= LIKELY]
-        counts.update(named or ["none likely"])
+        counts.update([FLAW_WORDS[FLAWS.index(flaw)] for flaw in likely_flaws(row)] or ["none likely"])
     return bars([(word, counts[word]) for word in (*FLAW_WORDS, "none likely")], len(scored))
 
 

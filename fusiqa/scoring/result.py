@@ -143,8 +143,14 @@ def word_of(score: float, score_range: ScoreRange) -> str:
 
 def described(row: Mapping[str, Any]) -> str:
     """The likely flaws of a row in words, such as "blurred (0.93), noisy (0.61)", the likeliest first."""
-    found = [(row[column] or 0.0, word) for column, word in zip(FLAW_COLUMNS, FLAW_WORDS, strict=False)]
-    return ", ".join(f"{word} ({value:.2f})" for value, word in sorted(found, reverse=True) if value >= LIKELY)
+    found = [(value, FLAW_WORDS[FLAWS.index(flaw)]) for flaw, value in likely_flaws(row).items()]
+    return ", ".join(f"{word} ({value:.2f})" for value, word in sorted(found, reverse=True))
+
+
+def likely_flaws(row: Mapping[str, Any]) -> dict[str, float]:
+    """The flaws of a row that are likely, with their probabilities, in the order of `fusiqa.config.model.FLAWS`."""
+    stated = {flaw: row[column] or 0.0 for flaw, column in zip(FLAWS, FLAW_COLUMNS, strict=True) if flaw != "none"}
+    return {flaw: value for flaw, value in stated.items() if value >= LIKELY}
 
 
 def weights_in(row: Mapping[str, Any]) -> str:

@@ -14,13 +14,12 @@ import numpy as np
 from tqdm import tqdm
 
 from fusiqa.config import ScoreRange, SortConfig
-from fusiqa.config.model import FLAWS
 from fusiqa.errors import FusiqaError
 from fusiqa.io import check_output, claim
 from fusiqa.scoring.batch import say_counts, scored
 from fusiqa.scoring.burst import SORT_TYPES, Frame, Limits, grouped, row_of
 from fusiqa.scoring.raw import RAW_ENDINGS
-from fusiqa.scoring.result import FLAW_COLUMNS, LIKELY
+from fusiqa.scoring.result import likely_flaws
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import Shown, cell_of, contact_sheet
 from fusiqa.scoring.table import Row, read_rows, recording, row_writer, write_rows
@@ -124,9 +123,7 @@ def stars_of(scores: np.ndarray, config: SortConfig, score_range: ScoreRange) ->
 
 def marks_of(row: Row, rating: int, *, in_burst: bool) -> Marks:
     """The marks of an image: green for the best of a burst, red for a likely flaw."""
-    named = zip(FLAWS, FLAW_COLUMNS, strict=True)
-    flaws = [flaw for flaw, column in named if flaw != "none" and (row[column] or 0) >= LIKELY]
-    best = in_burst and row["rank"] == 1
+    flaws, best = likely_flaws(row), in_burst and row["rank"] == 1
     label = BEST if best else FLAWED if flaws else None
     properties = {"Score": f"{row['score']:.4g}", "Model": row["model"]}
     return Marks(rating, label, [*flaws, *(["best"] if best else [])], properties)

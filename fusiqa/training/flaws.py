@@ -27,7 +27,7 @@ from fusiqa.training.predict import crops_of, run_on_crops
 
 SEEN_FALL = 0.05  # what viewers' mean opinion, 0-1, must fall by for a distortion to be called a flaw
 CLEAR_FALL = 0.2  # and for a measured one to be named
-TOWARDS_IDENTITY = 1e-4  # pull on slopes and offsets, without which a flaw that is always told has none
+TOWARDS_IDENTITY = 1e-4  # weight of a penalty without which the fit diverges where a flaw is always recognised
 EPOCHS, BATCH, RATE, DECAY = 40, 64, 1e-3, 0.05
 FlawLabels = Float[Tensor, "views flaws"]
 

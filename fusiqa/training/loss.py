@@ -20,7 +20,7 @@ LossName = Literal["l1", "fidelity", "both"]
 
 
 class Calibration(nn.Module):
-    """The common scale as the raters of each data set used it: offset + slope * score, slope > 0; the first's is it.
+    """Maps scores to the ratings of each data set: offset + slope * score, slope > 0; the identity for the first.
 
     Args:
         sets: number of data sets.
