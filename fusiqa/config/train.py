@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SEED, Device, Progress, Settings, refuse
+from fusiqa.config.checks import COUNT, FRACTION, NOT_NEGATIVE, SEED, Device, Progress, Settings, refuse
 from fusiqa.config.model import NetworkSettings
 from fusiqa.errors import FusiqaError
 
@@ -30,8 +30,6 @@ class DataSettings(Settings):
     its own folder."""
     data_root: Path | None = None
     """Folder that holds the folders of several data sets."""
-    dataset_weights: Annotated[tuple[float, ...], POSITIVE] = ()
-    """Weight in the loss of each of several data sets; by default 1."""
     score_range: tuple[float, float] | None = None
     """Bounds of the ratings; by default as published, or of the table."""
     lower_is_better: bool = False
@@ -55,7 +53,6 @@ class DataSettings(Settings):
         super().__post_init__()
         alone = self.score_range or self.lower_is_better or self.split_file
         unnamed = [folder for name, folder in self._named_folders() if not name] if self.datasets[1:] else []
-        unequal = self.dataset_weights and len(self.dataset_weights) != len(self.datasets)
         refuse(
             (not self.datasets, "`dataset`: name at least one"),
             (len(set(self.datasets)) < len(self.datasets), "`dataset`: one is named twice"),
@@ -63,17 +60,12 @@ class DataSettings(Settings):
                 alone and self.datasets[1:],
                 "`score_range`, `lower_is_better` and `split_file` need one `dataset` alone",
             ),
-            (unequal, f"`dataset_weights` must have one value for each `dataset`, {len(self.datasets)} in all"),
             (unnamed, f"`data_dir` of several data sets is NAME=FOLDER for each, got {', '.join(unnamed)}"),
         )
 
     @property
     def datasets(self) -> tuple[str, ...]:
         return (self.dataset,) if isinstance(self.dataset, str) else self.dataset
-
-    @property
-    def weights(self) -> tuple[float, ...]:
-        return self.dataset_weights or (1.0,) * len(self.datasets)
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -107,6 +99,8 @@ class OptimiserSettings(Settings):
     crops_per_image: Annotated[int, COUNT, "Random crops of every training image per epoch."] = 1
     loss: Literal["l1", "fidelity", "both"] = "l1"
     """l1: errors of scores, fidelity: order of pairs, or both."""
+    dataset_weights: Annotated[tuple[float, ...], NOT_NEGATIVE] = ()
+    """Weight in the loss of each of several data sets; by default 1. Of weight 0 it is only validated and tested."""
     augment_distortions: Annotated[float, FRACTION] = 0.0
     """Fraction of the crops that also come distorted, to score lower; not with --freeze_backbone."""
     entropy_weight: Annotated[float, NOT_NEGATIVE] = 0.0
@@ -147,6 +141,13 @@ class TrainConfig:
     optimiser: Annotated[OptimiserSettings, FLAT, "How it is trained."] = field(default_factory=OptimiserSettings)
     run: Annotated[RunSettings, FLAT] = field(default_factory=RunSettings)
     """Where the run is computed and what it writes."""
+
+    def __post_init__(self) -> None:
+        sets, weights = len(self.data.datasets), self.optimiser.dataset_weights
+        refuse(
+            (len(weights) not in (0, sets), f"`dataset_weights` must have one value for each `dataset`, {sets} in all"),
+            (weights and not any(weights), "`dataset_weights`: one must be above 0"),
+        )
 
     @classmethod
     def of(cls, **settings: Any) -> TrainConfig:

@@ -34,7 +34,7 @@ from fusiqa.config import DataSettings
 from fusiqa.data import loader
 from fusiqa.data.audit import Checked
 from fusiqa.data.loader import EvaluationBatch, TrainingBatch
-from fusiqa.data.ratings import SET, Ratings
+from fusiqa.data.ratings import SET, Ratings, set_places
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically, write_csv
 from fusiqa.models.backbone import to_unit_range
@@ -73,7 +73,6 @@ class TrainingData:
     predict: Callable[[Tensor], Prediction]  # scores the crops of a training batch
     network: Network  # scores validation images
     predict_test: Callable[[QualityModel], pd.DataFrame]  # the test split, by the model of the best epoch
-    weights: tuple[float, ...] = (1.0,)  # of the data sets in the loss
     num_workers: int | None = None
     images_at_once: int = loader.IMAGES_AT_ONCE
 
@@ -97,7 +96,6 @@ def whole_network(model: QualityModel, checked: Checked, data: DataSettings, rec
         network=TorchNetwork(model),
         predict_test=partial(predict, ratings=ratings.part("test"), device=recipe.device, progress=run.progress),
         num_workers=data.num_workers,
-        weights=data.weights,
     )
 
 
@@ -129,9 +127,10 @@ class QualityModule(lightning.LightningModule):
         validated = data.ratings.part("validation").table
         self.mos = validated["mos"].to_numpy(float)
         self.sets = validated[SET].to_numpy(str) if SET in validated else np.array([], str)
+        optimiser, sets = recipe.optimiser, 1 + max(set_places(data.ratings))
         self.loss = TrainingLoss(
-            model.config.score_range, recipe.optimiser.loss, entropy_weight=recipe.optimiser.entropy_weight,
-            weights=data.weights,
+            model.config.score_range, optimiser.loss, entropy_weight=optimiser.entropy_weight,
+            weights=optimiser.dataset_weights or (1.0,) * sets,
         )  # fmt: skip
         self.rows: list[list[float]] = []  # of validation images: row, score, scale weights
         self.epoch_row: EpochRow = {}

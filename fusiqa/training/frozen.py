@@ -201,6 +201,5 @@ def frozen_backbone(model: QualityModel, checked: Checked, data: DataSettings, r
         predict=partial(score_packed, model),
         network=Heads(model),
         predict_test=predict_test,
-        weights=data.weights,
         **reading,
     )

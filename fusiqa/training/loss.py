@@ -15,7 +15,6 @@ from fusiqa.config import ScoreRange
 from fusiqa.models.quality import Prediction
 
 SPREAD = 0.08  # standard deviation of a rating, of the range
-CERTAIN = 1e-4  # probabilities closer to 0 and 1 than this have no finite gradient
 LossName = Literal["l1", "fidelity", "both"]
 
 
@@ -105,8 +104,9 @@ def fidelity(
     Source: Tsai et al., FRank: a ranking method with fidelity loss, SIGIR 2007,
     https://doi.org/10.1145/1277741.1277808; for image quality Zhang et al., UNIQUE, IEEE TIP 2021.
     """
-    p, q = (each.clamp(CERTAIN, 1 - CERTAIN) for each in (expected, above(differences, spread)))
-    return 1 - (p * q).sqrt() - ((1 - p) * (1 - q)).sqrt()
+    z = differences / (math.sqrt(2) * spread)
+    roots = ((torch.special.log_ndtr(each) / 2).exp() for each in (z, -z))  # has a gradient far out too
+    return 1 - sum(given.sqrt() * root for given, root in zip((expected, 1 - expected), roots, strict=True))
 
 
 def missing_entropy(scale_weights: Float[Tensor, "batch scales"]) -> Float[Tensor, ""]:

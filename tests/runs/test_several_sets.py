@@ -142,6 +142,7 @@ def test_attention_explains_all_of_them(joint, tmp_path):
     [
         (["--dataset", *SETS, "--data_dir", "somewhere"], "NAME=FOLDER"),
         (["--dataset", *SETS, "--dataset_weights", "1"], "one value for each"),
+        (["--dataset", *SETS, "--dataset_weights", "0", "0"], "one must be above 0"),
         (["--dataset", "biq2021", "biq2021"], "named twice"),
         (["--dataset", *SETS, "--score_range", "0", "1"], "one --dataset alone"),
         (["--dataset", "distorted"], "folder of sharp images"),

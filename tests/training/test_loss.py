@@ -113,3 +113,14 @@ def test_a_step_repeats_its_dropout_and_no_other_has_it():
         drawn.append(tuple(torch.rand(7).tolist()))
     assert drawn[0] == drawn[1]
     assert len(set(drawn)) == 4
+
+
+@pytest.mark.parametrize("kind", ["l1", "fidelity", "both"])
+def test_a_set_of_weight_0_moves_nothing(kind):
+    scores, mos = torch.tensor([0.1, 0.7, 0.2, 0.9], requires_grad=True), torch.tensor([0.6, 0.3, 0.8, 0.4])
+    loss, _ = TrainingLoss(UNIT_RANGE, kind, weights=(1.0, 0.0))(
+        Prediction(scores, None), mos, torch.tensor([0, 0, 1, 1])
+    )
+    loss.backward()
+    assert scores.grad[:2].abs().min() > 0  # also where a pair is far out of order
+    assert scores.grad[2:].tolist() == [0, 0]
