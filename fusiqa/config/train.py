@@ -100,7 +100,7 @@ class OptimiserSettings(Settings):
     loss: Literal["l1", "fidelity", "both"] = "l1"
     """l1: errors of scores, fidelity: order of pairs, or both."""
     dataset_weights: Annotated[tuple[float, ...], NOT_NEGATIVE] = ()
-    """Weight in the loss of each of several data sets; by default 1. Of weight 0 it is only validated and tested."""
+    """Weight in the loss of each of several data sets, or 0; by default 1."""
     augment_distortions: Annotated[float, FRACTION] = 0.0
     """Fraction of the crops that also come distorted, to score lower; not with --freeze_backbone."""
     entropy_weight: Annotated[float, NOT_NEGATIVE] = 0.0

@@ -137,7 +137,7 @@ def plan_runs(config: AblateConfig, variants: Mapping[str, Edits], folder: Path)
     base, default = config.base, TrainConfig()
     if base.run.overwrite or base.run.resume:
         raise FusiqaError("an ablation always continues: leave out `resume` and `overwrite` (or remove its folder)")
-    check_distinct(variants)
+    check_distinct({name: base.replace(**edits) for name, edits in variants.items()})
     edited = {name for edits in variants.values() for name in edits}
     if edited & FUSION_SWITCHES:
         edited |= FUSION_SWITCHES
@@ -155,7 +155,7 @@ def plan_runs(config: AblateConfig, variants: Mapping[str, Edits], folder: Path)
     return runs
 
 
-def check_distinct(variants: Mapping[str, Edits]) -> None:
+def check_distinct(variants: Mapping[str, TrainConfig]) -> None:
     """Refuse variants that would share a folder, that are the same design, or whose name cannot name a folder."""
     if wrong := [repr(name) for name in variants if not 0 < len(folder_name(name).encode()) <= LONGEST_NAME]:
         raise FusiqaError(f"the name of a variant needs letters or digits, in {LONGEST_NAME} bytes: {listed(wrong)}")
@@ -170,9 +170,9 @@ def folder_name(variant: str) -> str:
     return re.sub(r"[\W_]+", "-", variant.lower()).strip("-")
 
 
-def design(edits: Edits) -> tuple[str, TrainConfig]:
-    """The design that edits result in: the fusion, however it is chosen, and the settings that affect it."""
-    config, default = TrainConfig.of(**edits), TrainConfig()
+def design(config: TrainConfig) -> tuple[str, TrainConfig]:
+    """The fusion, however it is chosen, and the settings that affect the design."""
+    default = TrainConfig()
     without_effect = {name: default[name] for name in [*ignored(config), *FUSION_SWITCHES]}
     return config.network.chosen_fusion, config.replace(**without_effect)
 

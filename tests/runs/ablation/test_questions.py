@@ -142,7 +142,10 @@ def test_a_selection_that_cannot_be_compared_is_refused(names, said):
         select_variants(PRESETS["collapse"], names)
 
 
-def test_the_question_in_the_docs_is_one(tmp_path):
-    (text,) = blocks(ROOT / "docs" / "compare.md", "toml")
-    found = find_question(str(question(tmp_path, text)))
-    assert len(plan_runs(AblateConfig(seeds=1), found.variants, tmp_path)) == len(found.variants) == 3
+def test_the_questions_in_the_docs_are_some(tmp_path):
+    for text, datasets, variants in zip(
+        blocks(ROOT / "docs" / "compare.md", "toml"), ("koniq-10k", ("koniq-10k", "kadid-10k")), (3, 4), strict=True
+    ):
+        found = find_question(str(question(tmp_path, text)))
+        asked = AblateConfig(base=TrainConfig.of(dataset=datasets), seeds=1)
+        assert len(plan_runs(asked, found.variants, tmp_path)) == len(found.variants) == variants
