@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CORE := tests/test_cli.py tests/models/test_checkpoint.py tests/models/test_quality.py tests/scoring/test_scorer.py \
   tests/scoring/test_onnx.py tests/stats/test_metrics.py tests/data/test_readers.py
 
-.PHONY: env demo test lint lowest docs clean
+.PHONY: env demo test lint lowest bench docs clean
 
 env: $(VENV)/.installed
 
@@ -37,6 +37,9 @@ lowest: # warnings of old versions are no errors, and the check of shapes needs 
 	uv pip install --python build/lowest/bin/python --resolution lowest-direct --editable '.[dev]'
 	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest --quiet --override-ini addopts=--import-mode=importlib \
 	  --override-ini filterwarnings=default $(CORE)
+
+bench: env # five minutes; without --quick, half an hour
+	$(BIN)/python benchmarks/peers.py --quick
 
 docs: env
 	$(BIN)/python -m mkdocs build --strict --quiet --site-dir build/site
