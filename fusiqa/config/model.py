@@ -69,7 +69,7 @@ class Architecture(Settings):
     crop_size: Annotated[int, Bounds(at_least=1, below=16_385)] = 224
     """Side of the square crops that the network sees, pixels."""
     view: Literal["crops", "whole"] = "crops"
-    """What is scored: crops that cover the image, or the whole in one pass, by a backbone that takes any size.
+    """What is scored: crops that cover the image, or the whole in one pass, by a convolutional backbone or Swin.
     Training sees random crops either way."""
     single_scale: Annotated[int, Bounds(at_least=0, below=COARSEST + 1)] = COARSEST
     """Scale that single fusion reads: 0, the finest, to 3, the coarsest."""

@@ -53,7 +53,8 @@ class Pyramid(nn.Module):
     def __init__(self, config: ModelConfig, weights: BackboneWeights | None = None) -> None:
         super().__init__()
         self.name, self.crop_size = config.backbone, config.crop_size
-        self.fixed_size = takes_image_size(config.backbone)
+        self.windowed = takes_image_size(config.backbone)
+        self.fixed_size = self.windowed and config.view != "whole"
         self._check_size(config.crop_size, config.crop_size)
         body: Any = create_body(config, weights)
         self.body = body
@@ -120,6 +121,8 @@ def create_body(config: ModelConfig, weights: BackboneWeights | None) -> nn.Modu
     arguments: dict[str, Any] = {**dict(config.timm_args), "features_only": True, "out_indices": (-4, -3, -2, -1)}
     if takes_image_size(config.backbone):
         arguments["img_size"] = (config.crop_size, config.crop_size)
+        if config.view == "whole":
+            arguments["strict_img_size"] = False
     if weights is not None:
         arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights.path)}}
     create = partial(timm.create_model, config.backbone, **arguments)
@@ -157,6 +160,10 @@ def quiet_timm() -> Iterator[None]:
 
 def _creation_message(config: ModelConfig, weights: BackboneWeights | None, reason: Exception) -> str:
     first_line = (str(reason).strip() or type(reason).__name__).splitlines()[0]
+    if "strict_img_size" in first_line:
+        size = f"whose input has {config.crop_size}x{config.crop_size} pixels"
+        needed = "a backbone that takes images of any size, as convolutional ones and Swin do"
+        return f"`view` whole needs {needed}, not {config.backbone}, {size}"
     if weights is not None:
         advice = "Name the `backbone` that they were made for, or start from `backbone_weights` imagenet or none"
         return f"the weights in {weights.path} do not fit {config.backbone}: {first_line}. {advice}"

@@ -20,9 +20,10 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically
 from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.quality import SEEN, QualityModel
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import Batch
 from fusiqa.scoring.onnx import METADATA, OnnxNetwork
-from fusiqa.scoring.views import STRIDE
+from fusiqa.scoring.views import STRIDE, layout
 
 if TYPE_CHECKING:
     from fusiqa.scoring.torch import TorchNetwork
@@ -189,7 +190,7 @@ def write_exported(network: TorchNetwork, path: Path, description: str) -> None:
 def traced(network: TorchNetwork) -> tuple[torch.export.ExportedProgram, list[str]]:
     """The network as a graph whose batch may have any size, and its images where it sees them whole; its outputs."""
     sizes, (height, width) = {0: torch.export.Dim("batch", min=1)}, sizes_of(network)[0]
-    if network.info.view == "whole":
+    if network.info.view == "whole" and not network.model.pyramid.windowed:
         sizes |= {side: STRIDE * torch.export.Dim(f"cells_{side}", min=2) for side in (1, 2)}
     crops = torch.zeros(3, height, width, 3, dtype=torch.uint8)
     scorer = CropScorer(network.model).eval()
@@ -198,8 +199,25 @@ def traced(network: TorchNetwork) -> tuple[torch.export.ExportedProgram, list[st
 
 
 def sizes_of(network: TorchNetwork) -> Sequence[tuple[int, int]]:
-    """Height and width of the images that are compared."""
-    return WHOLE_SIZES if network.info.view == "whole" else [(network.info.crop_size,) * 2] * len(BATCHES)
+    """Height and width of the images that are compared; of windows of attention and of crops they are all the same.
+
+    Raises FusiqaError for whole images of many sizes where the backbone cuts them into windows: the number of windows,
+    and what is added to fill the last of them, are part of the graph.
+    """
+    info = network.info
+    if info.view == "crops":
+        return [(info.crop_size,) * 2] * len(BATCHES)
+    if not network.model.pyramid.windowed:
+        return WHOLE_SIZES
+    exact = Resize.parse(info.resize).exact
+    parts = {place[2:] for place in layout(*exact, info.crop_size, view=info.view)[1]} if exact else set()
+    if len(parts) != 1:
+        network_name = network.model.config.backbone
+        raise FusiqaError(
+            f"whole images of {network_name} are exported in one size alone, as with `resize` 512x384; "
+            f"got {info.resize}, which torch can score"
+        )
+    return list(parts) * len(BATCHES)
 
 
 def load_exported(path: Path) -> Callable[[Batch], Any]:

@@ -102,10 +102,6 @@ class QualityModel(nn.Module, ModelHubMixin):
         super().__init__()
         self.config, self.resize, self.provenance = config, resize, dict(provenance or {})
         self.pyramid = Pyramid(config, weights)
-        if config.view == "whole" and self.pyramid.fixed_size:
-            needed = "a backbone that takes images of any size (convolutional ones do)"
-            fixed = f"{config.backbone}, whose input has {config.crop_size}x{config.crop_size} pixels"
-            raise FusiqaError(f"`view` whole needs {needed}, not {fixed}")
         self.fusion = BUILDERS[config.fusion](self.pyramid.channels, config)
         self.distortion = LocalDistortionVector(self.pyramid.channels)
         self.hypernetwork = HyperNetwork(self.fusion.out_channels, config.dropout)

@@ -72,7 +72,40 @@ def test_the_score_does_not_depend_on_the_batch(folder):
 
 def test_a_backbone_of_a_fixed_size_cannot_see_whole_images():
     with pytest.raises(FusiqaError, match="`view` whole needs a backbone that takes images of any size"):
-        build_model(ModelConfig(backbone="swin_tiny_patch4_window7_224", view="whole"))
+        build_model(ModelConfig(backbone="hiera_tiny_224", view="whole"))
+
+
+@pytest.fixture(scope="module")
+def swin(tmp_path_factory):
+    """A small Swin of crops of 224, which sees whole images of 96x80; its windows of 7x7 cells do not divide them."""
+    torch.manual_seed(3)
+    folder, small = (
+        tmp_path_factory.mktemp("swin"),
+        (("embed_dim", 8), ("depths", (1, 2, 1, 1)), ("num_heads", (1, 2, 2, 2))),
+    )
+    config = ModelConfig(backbone="swin_tiny_patch4_window7_224", fusion="attention", view="whole", timm_args=small)
+    QualityModel(config, resize="80x96").save_pretrained(folder)
+    return folder
+
+
+def test_swin_sees_whole_images_and_the_size_of_a_crop_as_before(swin):
+    whole = QualityModel.from_pretrained(swin)
+    crops = QualityModel(dataclasses.replace(whole.config, view="crops")).eval()
+    crops.load_state_dict(whole.state_dict())
+    images = torch.rand(2, 3, 224, 224)
+    torch.testing.assert_close(whole(images).score, crops(images).score)
+    assert whole(torch.rand(1, 3, 96, 320)).score.isfinite().all()
+
+
+def test_swin_is_exported_for_whole_images_of_one_size_alone(swin, tmp_path):
+    pytest.importorskip("onnxscript")
+    network = load_torch_network(swin, name="swin", device="cpu")
+    assert export(network, tmp_path / "model.onnx") < TOLERANCE
+    mine, other = Scorer(swin, backend="torch", device="cpu"), Scorer(tmp_path / "model.onnx")
+    assert other(noise(50, 70)).score == pytest.approx(mine(noise(50, 70)).score, abs=TOLERANCE)
+    network.info = dataclasses.replace(network.info, resize="96")
+    with pytest.raises(FusiqaError, match="are exported in one size alone, as with `resize` 512x384; got 96"):
+        export(network, tmp_path / "other.onnx")
 
 
 def test_windows_come_from_the_same_maps(folder, exported):
