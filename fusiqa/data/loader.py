@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fusiqa.data.distortions import DISTORTIONS, LEVELS, distort
+from fusiqa.data.distortions import DISTORTIONS, KIND_OF_DISTORTION, LEVELS, distort
 from fusiqa.data.opinions import fall
 from fusiqa.data.ratings import Ratings, set_places
 from fusiqa.machine import cores
@@ -22,6 +22,8 @@ from fusiqa.scoring.views import Views, pad_to, random_corner, views_of
 
 WORKERS_AT_MOST = 8
 IMAGES_AT_ONCE = 8  # in evaluation; each gives several crops
+UNDONE = ({"noise", "blur"}, {"brightness", "sharpness and contrast"}, {"blur", "sharpness and contrast"})
+"""Kinds of distortions of which one may undo another."""
 
 
 class TrainingItem(NamedTuple):
@@ -30,16 +32,17 @@ class TrainingItem(NamedTuple):
     crop: UInt8[Tensor, "crop crop 3"] | Float[Tensor, " numbers"]
     mos: float
     set: int = 0
-    worse: UInt8[Tensor, "crop crop 3"] | None = None  # the crop under a distortion
-    fall: float = 0.0  # of viewers' mean opinion by that distortion, 0-1
+    versions: Sequence[UInt8[Tensor, "crop crop 3"]] = ()  # the crop under distortions
+    orders: Sequence[tuple[int, int, float]] = ()  # which is better than which, 0 the crop, and `DistortedCrops.fall`
 
 
 class DistortedCrops(NamedTuple):
-    """Some crops of a batch under a distortion, the rows of these, and what it lowers viewers' mean opinion by, 0-1."""
+    """Some crops of a batch under distortions, and which are worse than which of the batch and these, put together."""
 
-    crops: UInt8[Tensor, "pairs 3 crop crop"]
-    rows: Int64[Tensor, " pairs"]
-    fall: Float[Tensor, " pairs"]
+    crops: UInt8[Tensor, "versions 3 crop crop"]
+    better: Int64[Tensor, " pairs"]
+    worse: Int64[Tensor, " pairs"]
+    fall: Float[Tensor, " pairs"]  # of viewers' mean opinion by the distortion that the worse one has besides, 0-1
 
 
 class TrainingBatch(NamedTuple):
@@ -103,7 +106,7 @@ class TrainingOrder(Sampler[Draw]):
 class TrainingCrops(Dataset):
     """Random crops, mirrored left to right half of the time; a crop depends on (seed, draw) alone.
 
-    The fraction `distorted` of them comes with a version under one of 25 distortions too.
+    The fraction `distorted` of them comes with its versions under each of two distortions and under both.
     """
 
     ratings: Ratings
@@ -121,17 +124,30 @@ class TrainingCrops(Dataset):
         crop = torch.from_numpy(pixels)
         mirrored = crop.flip(1) if random.random() < 0.5 else crop  # 15 times as fast as numpy's reversed view
         item = TrainingItem(mirrored, mos[draw.row], sets[draw.row])
-        if not self.distorted or random.random() >= self.distorted:
-            return item
-        name, level = list(DISTORTIONS)[random.integers(len(DISTORTIONS))], int(random.integers(1, 1 + len(LEVELS)))
-        worse = torch.from_numpy(distort(mirrored.numpy(), name, level, seed=int(random.integers(2**31))))
-        return item._replace(worse=worse, fall=fall(name, level))
+        return item._replace(**versions_of(mirrored, random)) if random.random() < self.distorted else item
 
     @cached_property
     def columns(self) -> tuple[list[str], list[float], list[int]]:
         """Names, ratings and data sets as lists: pandas takes longer to give one cell than a crop takes to copy."""
         table = self.ratings.table
         return table["image"].astype(str).tolist(), table["mos"].astype(float).tolist(), set_places(self.ratings)
+
+
+def versions_of(crop: UInt8[Tensor, "crop crop 3"], random: np.random.Generator) -> dict[str, Any]:
+    """A crop under one distortion, under another, and under both: worse than under each alone, and so than the crop.
+
+    Two that may undo each other, such as noise and blur or brightening and darkening, are not put together.
+    """
+    pixels, seed = crop.numpy(), int(random.integers(2**31))
+    first, second = (list(DISTORTIONS)[each] for each in random.choice(len(DISTORTIONS), 2, replace=False))
+    one, other = ((name, int(random.integers(1, 1 + len(LEVELS)))) for name in (first, second))
+    versions = [distort(pixels, *each, seed=seed) for each in (one, other)]
+    orders = [(0, 1, fall(*one)), (0, 2, fall(*other))]
+    kinds = {KIND_OF_DISTORTION[name] for name in (first, second)}
+    if len(kinds) == 2 and not any(kinds <= undone for undone in UNDONE):
+        versions.append(distort(versions[0], *other, seed=seed))
+        orders += [(1, 3, fall(*other)), (2, 3, fall(*one))]
+    return {"versions": [torch.from_numpy(each) for each in versions], "orders": orders}
 
 
 @dataclass(frozen=True)
@@ -158,13 +174,17 @@ def training_loader(dataset: Dataset, order: TrainingOrder, *, batch_size: int, 
 
 
 def _training_batch(items: list[TrainingItem]) -> TrainingBatch:
-    crops, mos, sets, worse, falls = zip(*items, strict=True)
+    crops, mos, sets, *_ = zip(*items, strict=True)
     numbers = torch.tensor(mos, dtype=torch.float32), torch.tensor(sets)
-    rows = [row for row, each in enumerate(worse) if each is not None]
-    if not rows:
+    orders, made = list[tuple[int, int, float]](), list[Tensor]()
+    for row, item in enumerate(items):
+        places = [row, *range(len(items) + len(made), len(items) + len(made) + len(item.versions))]
+        orders += [(places[better], places[worse], fall) for better, worse, fall in item.orders]
+        made += item.versions
+    if not made:
         return TrainingBatch(_stacked(crops), *numbers)
-    fall = torch.tensor([falls[row] for row in rows])
-    distorted = DistortedCrops(_stacked([worse[row] for row in rows]), torch.tensor(rows), fall)
+    better, worse, fall = zip(*orders, strict=True)
+    distorted = DistortedCrops(_stacked(made), torch.tensor(better), torch.tensor(worse), torch.tensor(fall))
     return TrainingBatch(_stacked(crops), *numbers, distorted)
 
 

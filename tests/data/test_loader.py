@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fusiqa.config import ScoreRange
+from fusiqa.data.distortions import DISTORTIONS
 from fusiqa.data.loader import (
     Draw,
     EvaluationCrops,
@@ -17,6 +18,7 @@ from fusiqa.data.loader import (
     choose_workers,
     evaluation_loader,
     training_loader,
+    versions_of,
 )
 from fusiqa.data.ratings import Ratings
 from fusiqa.scoring.image import Resize
@@ -107,20 +109,47 @@ def test_two_processes_together_see_the_batches_of_one(ratings):
         assert together == sorted(x.flatten().tolist() for x in whole.crops)
 
 
-def test_some_crops_come_with_a_distorted_version_that_depends_on_the_draw_alone(ratings):
+def test_some_crops_come_with_distorted_versions_that_depend_on_the_draw_alone(ratings):
     crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0, distorted=0.5)
     items = [crops[Draw(0, 4, number)] for number in range(100)]
-    assert 30 <= sum(item.worse is not None for item in items) <= 70
+    assert 30 <= sum(len(item.versions) > 0 for item in items) <= 70
+    assert {len(item.versions) for item in items} == {0, 2, 3}
     for item, again, plain in zip(items, (crops[Draw(0, 4, n)] for n in range(100)), range(100), strict=True):
         undistorted = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0)[Draw(0, 4, plain)]
         assert torch.equal(item.crop, undistorted.crop)
-        if item.worse is not None:
-            assert torch.equal(item.worse, again.worse)
-            assert item.worse.shape == item.crop.shape
-            assert 0 <= item.fall < 1
+        assert all(torch.equal(*both) for both in zip(item.versions, again.versions, strict=True))
+        assert all(version.shape == item.crop.shape for version in item.versions)
+        pairs = [(better, worse) for better, worse, _ in item.orders]
+        assert pairs == {0: [], 2: [(0, 1), (0, 2)], 3: [(0, 1), (0, 2), (1, 3), (2, 3)]}[len(item.versions)]
+        assert all(0 <= fall < 1 for *_, fall in item.orders)
+
+
+def test_a_batch_puts_every_version_after_the_crops_and_names_its_pairs(ratings):
+    crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0, distorted=0.5)
     order = TrainingOrder(images=5, crops_per_image=4, seed=7)
-    for batch in training_loader(crops, order, batch_size=10, num_workers=0):
-        assert len(batch.distorted.crops) == len(batch.distorted.rows) == len(batch.distorted.fall) > 0
+    (batch,) = training_loader(crops, order, batch_size=20, num_workers=0)
+    items = [crops[draw] for draw in order]
+    together = torch.cat([batch.crops, batch.distorted.crops]).permute(0, 2, 3, 1)
+    wanted = [
+        ([item.crop, *item.versions][better], [item.crop, *item.versions][worse], fall)
+        for item in items
+        for better, worse, fall in item.orders
+    ]
+    assert len(batch.distorted.better) == len(wanted) > 0
+    for better, worse, fall, each in zip(*batch.distorted[1:], wanted, strict=True):
+        assert torch.equal(together[better], each[0])
+        assert torch.equal(together[worse], each[1])
+        assert fall == pytest.approx(each[2])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [("jpeg", "gaussian_blur", 3), ("white_noise", "lens_blur", 2), ("darken", "brighten", 2)],
+)
+def test_two_distortions_that_may_undo_each_other_are_not_put_together(monkeypatch, one, other, together):
+    monkeypatch.setattr("fusiqa.data.loader.DISTORTIONS", {name: DISTORTIONS[name] for name in (one, other)})
+    made = versions_of(torch.zeros(17, 17, 3, dtype=torch.uint8), np.random.default_rng(0))
+    assert len(made["versions"]) == together
 
 
 def test_training_crops_are_pieces_of_the_image_and_half_are_mirrored(ratings):
