@@ -102,7 +102,7 @@ class OptimiserSettings(Settings):
     dataset_weights: Annotated[tuple[float, ...], NOT_NEGATIVE] = ()
     """Weight in the loss of each of several data sets, or 0; by default 1."""
     augment_distortions: Annotated[float, FRACTION] = 0.0
-    """Fraction of the crops that also come distorted, to score lower; not with --freeze_backbone."""
+    """Fraction of crops also shown distorted, where nothing is frozen."""
     entropy_weight: Annotated[float, NOT_NEGATIVE] = 0.0
     """Weight of the loss 1 - entropy / log 4 of the scale weights."""
     freeze_backbone: bool = False

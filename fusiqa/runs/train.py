@@ -25,7 +25,7 @@ from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.progress import Say
 from fusiqa.runs import folder
 from fusiqa.runs.data import prepare, read_ratings, usable
-from fusiqa.scoring.models import ONNX_FILE, source_of
+from fusiqa.scoring.models import ONNX_FILE, find, source_of
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.torch import network_of
 from fusiqa.stats.metrics import mean_of_sets, measure
@@ -33,7 +33,7 @@ from fusiqa.training.fit import HISTORY_FILE, fit, is_first_process, whole_netwo
 from fusiqa.training.flaws import check_flaws_known, learn_flaws
 from fusiqa.training.frozen import frozen_backbone
 from fusiqa.training.predict import predict
-from fusiqa.training.recipe import Recipe, resolve
+from fusiqa.training.recipe import Recipe, inherit, resolve
 
 SPAQ = "spaq"
 USUAL_BATCH = 32  # of the published recipe, and of the runs that the other default rates were chosen by
@@ -49,6 +49,7 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
 
     `prepared` are the images, where another run of the same data settings has prepared them. Returns the run folder.
     """
+    config = inherit(config)
     recipe, first = resolve(config), is_first_process()
     say = say if first else (lambda _: None)
     for line in notices(config):
@@ -104,6 +105,8 @@ def ignored(config: TrainConfig) -> dict[str, str]:
     """Settings that were given but have no effect, each with the setting that is the reason."""
     fusion, usual = config.network.chosen_fusion, TrainConfig()
     unread = {name: f"`fusion` {fusion}" for name, readers in READ_BY.items() if fusion not in readers}
+    if config.network.start_from:
+        unread["backbone_weights"] = "`start_from`"
     if config.optimiser.freeze_backbone:
         unread |= dict.fromkeys(UNREAD_BY_HEADS, "`freeze_backbone`")
     return {name: why for name, why in unread.items() if config[name] != usual[name]}
@@ -121,7 +124,13 @@ def build(network: NetworkSettings, recipe: Recipe, ratings: Ratings) -> Quality
         timm_args=network.timm_args,
         **{each.name: getattr(network, each.name) for each in fields(Architecture)},
     )
-    return build_model(config, network.backbone_weights, resize=ratings.resize)
+    if network.start_from is None:
+        return build_model(config, network.backbone_weights, resize=ratings.resize)
+    source = load_checkpoint(find(network.start_from)[0])
+    model = QualityModel(replace(config, mean=source.config.mean, std=source.config.std), resize=ratings.resize)
+    own = model.state_dict()
+    model.load_state_dict({name: each for name, each in source.state_dict().items() if name in own})  # but for flaws
+    return model
 
 
 def resolved_settings(model: QualityModel, recipe: Recipe, checked: Checked) -> dict[str, Any]:

@@ -17,9 +17,11 @@ import torch
 from torch.optim import AdamW
 
 from fusiqa.config import NetworkSettings, OptimiserSettings, RunSettings, TrainConfig
-from fusiqa.errors import FusiqaError
+from fusiqa.config.backbone_args import format_backbone_args
+from fusiqa.errors import FusiqaError, listed
 from fusiqa.models.backbone import takes_image_size
 from fusiqa.models.quality import QualityModel
+from fusiqa.scoring.models import find, read_description
 from fusiqa.scoring.torch import choose_device
 
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions of x86 and Arm that multiply bfloat16
@@ -58,6 +60,29 @@ class Recipe:
     def backbone(self) -> str:
         """What happens to the backbone's weights: frozen or fine-tuned."""
         return "frozen" if self.frozen else "fine-tuned"
+
+
+def inherit(config: TrainConfig) -> TrainConfig:
+    """With `start_from` the architecture and the resize of that model, where others were not given; else unchanged.
+
+    Raises FusiqaError where its weights would not fit what was given, and where there is no such model.
+    """
+    network, usual = config.network, NetworkSettings()
+    if network.start_from is None:
+        return config
+    path, name = find(network.start_from)
+    model, resize, _ = read_description(path)
+    stated = {each: getattr(model, each) for each in ("backbone", "single_scale", "weighing")}
+    stated["backbone_args"] = tuple(format_backbone_args(model.timm_args).split())
+    given = [each for each, value in stated.items() if getattr(network, each) not in (getattr(usual, each), value)]
+    if (network.fusion or network.attention_fusion or not network.multiscale) and network.chosen_fusion != model.fusion:
+        given.append("fusion")
+    if given:
+        raise FusiqaError(f"`start_from` {name} has another {listed([f'`{each}`' for each in given])}: leave it out")
+    if config.data.resize == "auto":
+        stated["resize"] = resize
+    stated |= {each: getattr(model, each) for each in ("view", "crop_size") if network.view == usual.view}
+    return config.replace(**stated, fusion=model.fusion, attention_fusion=False, multiscale=True)
 
 
 def resolve(config: TrainConfig) -> Recipe:

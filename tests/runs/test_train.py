@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from scipy import stats
 from tiny_models import TINY_RUN
@@ -15,6 +16,7 @@ from fusiqa.config import FUSIONS, ScaleWeighing, TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import load_checkpoint
 from fusiqa.runs.train import ignored, train
+from fusiqa.training.recipe import inherit
 
 RUN_FILES = {
     "attention.png", "config.json", "history.csv", "last.ckpt", "logs", "model.json", "model.safetensors",
@@ -48,6 +50,28 @@ def test_config_records_what_is_needed_to_repeat_the_run(finished):
     assert record["provenance"]["packages"]["torch"]
     assert len(record["resolved"]["data_fingerprint"]) == len(record["resolved"]["split_fingerprint"]) == 16
     assert {"commit", "command", "python"} <= set(record["provenance"])
+
+
+def test_a_run_goes_on_from_another_model(finished, biq2021, tmp_path):
+    """Where nothing is learned, its parameters stay, and its architecture and resize need not be named."""
+    own = [word for word in TINY_RUN if word not in ("--backbone", "test_resnet", "--resize", "48")]
+    own += ["--start_from", str(finished), "--lr", "0", "--epochs", "1", "--data_dir", str(biq2021)]
+    main(["train", *own, "--run_dir", str(tmp_path / "run")])
+    trained, source = load_checkpoint(tmp_path / "run"), load_checkpoint(finished)
+    assert all(torch.equal(*both) for both in zip(trained.parameters(), source.parameters(), strict=True))
+    assert (trained.config, trained.resize) == (source.config, source.resize)
+
+
+def test_a_model_of_another_architecture_is_no_start(finished, capsys, tmp_path):
+    said = refusal(capsys, "--start_from", finished, "--fusion", "concat", "--run_dir", tmp_path / "run")
+    assert "has another --fusion: leave it out" in said
+    assert "no model nowhere" in refusal(capsys, "--start_from", "nowhere", "--run_dir", tmp_path / "run")
+
+
+def test_the_architecture_of_a_packaged_model_is_taken():
+    network = inherit(TrainConfig.of(start_from="fusiqa-fast")).network
+    assert (network.backbone, network.chosen_fusion, network.view) == ("tf_efficientnet_lite0", "attention", "whole")
+    assert inherit(TrainConfig.of(start_from="fusiqa-fast")).data.resize == "max512"
 
 
 def test_figures_of_the_test_are_those_of_the_predictions(finished):

@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from fusiqa.runs.ablation.report import REPORT_FILES, write_report
 from fusiqa.runs.data import prepare, read_ratings
 from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, read_record
 from fusiqa.runs.train import build, train
+from fusiqa.training.recipe import inherit
 
 FINGERPRINTS = {"data_fingerprint": "images or ratings", "split_fingerprint": "split"}
 HEADS_AT_ONCE = 8  # each takes about a gigabyte
@@ -36,6 +38,7 @@ Ended = Generator[tuple[Run, Exception | None], None, None]  # runs as they end,
 def ablate(config: AblateConfig, *, say: Say = print) -> Path:
     """Train every variant with every seed; finished runs are kept, interrupted ones resumed, failed ones reported."""
     question = select_variants(find_question(config.preset), config.variants)
+    config = replace(config, base=inherit(config.base))
     folder = config.base.run.run_dir or Path("runs") / f"ablation-{Path(config.preset).stem}"
     if (folder / CONFIG_FILE).is_file():
         raise FusiqaError(f"{folder} is the folder of a single run; give the ablation another `run_dir`")
