@@ -216,11 +216,16 @@ def task_step(tool: str, model: str, precision: str) -> Figures:
 
 
 def task_ceiling(_: str, kind: str, path: str) -> Figures:
-    """What the machine can do: GFLOP/s of matrix products, or JPEG decodes a second of one core."""
+    """What the machine can do: GFLOP/s of matrix products, by torch or numpy, or JPEG decodes a second of one core."""
     if kind == "decode":
         from PIL import Image
 
         return {"per second": per_second(lambda: Image.open(path).convert("RGB"), 1)}
+    if kind == "fp32, numpy":
+        import numpy as np
+
+        each = np.random.default_rng(0).random((2048, 2048), dtype=np.float32)
+        return {"GFLOP/s": per_second(lambda: each @ each, 2) * 2048**3 / 1e9}
     import torch
 
     capable: dict[str, Any] = torch.cpu.get_capabilities()
@@ -333,7 +338,7 @@ def rows_of(folder: Path, *, quick: bool) -> dict[str, tuple[str, ...]]:
         "command: fusiqa --help": ("core", "fusiqa", "command", "--help"),
         "command: fusiqa score one.jpg": ("core", "fusiqa", "command", "score", one),
     }
-    for kind in ("fp32", "bf16", "int8", "decode"):
+    for kind in ("fp32", "fp32, numpy", "bf16", "int8", "decode"):
         rows[f"ceiling: {kind}"] = ("torch", "fusiqa", "ceiling", kind, one)
     models = {"ResNet-50": str(folder / "ResNet-50"), "Swin-Tiny": str(folder / "Swin-Tiny")}
     models |= {name: name for name in PACKAGED}

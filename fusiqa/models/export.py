@@ -113,6 +113,11 @@ def write_onnx(network: TorchNetwork, path: Path, description: str) -> None:
         # In halves not optimised, which merges batch norms into kernels, which then no longer fit into 16 bits.
         made = torch.onnx.export(program, (), dynamo=True, verbose=False, optimize=not half, **named)
     assert made is not None
+    if half:  # ONNX Runtime sees what CastLike hides too late to merge batch norms and clips into convolutions
+        from onnxscript import optimizer
+
+        optimizer.fold_constants(made.model)
+        optimizer.remove_unused_nodes(made.model)
     made.model.metadata_props[METADATA] = description
     made.save(path, external_data=False)
     if half:
