@@ -39,12 +39,13 @@ WHOLE_SIZES = ((224, 288), (64, 64), (160, 96))
 class CropScorer(nn.Module):
     """The network with its preprocessing: bytes in, so that a runtime needs nothing but crops."""
 
-    def __init__(self, model: QualityModel) -> None:
+    def __init__(self, model: QualityModel, size: tuple[int, int]) -> None:
         super().__init__()
         self.whole = model.config.view == "whole"
         self.model = copy.deepcopy(model) if self.whole else model
         if self.whole:
             with_fixed_padding(self.model)
+            with_fixed_masks(self.model, size)
         self.examine = self.model.examine
 
     def named(self, crops: UInt8[Tensor, "batch height width 3"]) -> dict[str, Tensor]:
@@ -71,6 +72,25 @@ def with_fixed_padding(module: nn.Module) -> None:
             setattr(module, name, nn.Sequential(padding, plain))
         else:
             with_fixed_padding(child)
+
+
+@torch.no_grad()
+def with_fixed_masks(model: QualityModel, size: tuple[int, int]) -> None:
+    """Keep the masks of attention for images of one size: made in every pass, they are hundreds of operations."""
+
+    def keep(block: Any, inputs: tuple[Tensor]) -> None:
+        high, wide = (
+            -(-cells // side) * side for cells, side in zip(inputs[0].shape[1:3], block.window_size, strict=True)
+        )
+        block.register_buffer("attn_mask", block.get_attn_mask(inputs[0].new_zeros(1, high, wide, 1)), persistent=False)
+        block.dynamic_mask = False
+
+    blocks = [block for block in model.modules() if getattr(block, "dynamic_mask", False)]
+    hooks = [block.register_forward_pre_hook(keep) for block in blocks]
+    if hooks:
+        model.pyramid(torch.zeros(1, 3, *size))
+    for hook in hooks:
+        hook.remove()
 
 
 def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
@@ -198,7 +218,7 @@ def traced(network: TorchNetwork) -> tuple[torch.export.ExportedProgram, list[st
     if network.info.view == "whole" and not network.model.pyramid.windowed:
         sizes |= {side: STRIDE * torch.export.Dim(f"cells_{side}", min=2) for side in (1, 2)}
     crops = torch.zeros(3, height, width, 3, dtype=torch.uint8)
-    scorer = CropScorer(network.model).eval()
+    scorer = CropScorer(network.model, (height, width)).eval()
     with warnings.catch_warnings(action="ignore"), torch.no_grad():
         return torch.export.export(scorer, (crops,), dynamic_shapes=(sizes,)), list(scorer.named(crops))
 

@@ -178,7 +178,8 @@ def pool(features: Float[Tensor, "batch channels height width"], grid: int = GRI
         (batch, channels, grid, grid).
     """
     sides = features.shape[-2:]
-    if any(isinstance(side, torch.SymInt) for side in sides):  # ONNX has no adaptive pooling of an unknown size
+    # ONNX has no adaptive pooling: none of an unknown size, and where cells overlap a sum of hundreds of slices.
+    if any(isinstance(s, torch.SymInt) or (s % grid and torch.compiler.is_exporting()) for s in sides):
         down, across = (averages(side, grid).to(features.dtype) for side in sides)
         return down @ features @ across.T
     return features if sides == (grid, grid) else F.adaptive_avg_pool2d(features, grid)
