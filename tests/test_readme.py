@@ -48,7 +48,7 @@ def parsed(command: str) -> object | None:
         case ["python", script, *arguments] if script.startswith("benchmarks/"):
             source = (ROOT / script).read_text("utf-8")
             flags = {argument.removeprefix("--") for argument in arguments if argument.startswith("--")}
-            assert flags <= set(re.findall(r"^    (\w+): ", source, re.MULTILINE))
+            assert flags <= set(re.findall(r"^(?:    ){1,2}(\w+): ", source, re.MULTILINE))
             return None
         case ["python", script, *arguments]:
             assert script in SCRIPTS, f"no script {script}"
