@@ -24,7 +24,7 @@ from filelock import FileLock
 
 from fusiqa.data.ratings import ImageReader
 from fusiqa.io import cache_folder, write_atomically
-from fusiqa.scoring.image import DECODING, Pixels, Resize
+from fusiqa.scoring.image import DECODING, ORIGINAL_SIZE, Pixels, Resize
 
 logger = logging.getLogger(__name__)
 
@@ -127,28 +127,27 @@ class Store:
 
 @dataclass(frozen=True)
 class CachedImages:
-    """Images after their resize protocol: an ImageReader of ratings.py. `Resize.apply` leaves them as they are."""
+    """Resized images, from the disk where they are stored: an ImageReader of ratings.py."""
 
     source: ImageReader  # where an image that is not stored yet is read from
     contents: Mapping[str, str]  # SHA-256 (hex) of each image's encoded content
-    resize: Resize
     store: Store  # what does not fit is read from the source each time
 
-    def read(self, image: str) -> Pixels:
+    def read(self, image: str, resize: Resize = ORIGINAL_SIZE) -> Pixels:
         """Pixels of one resized image, sRGB; read-only where they are mapped."""
-        key = self.key(image)
+        key = self.key(image, resize)
         pixels = self.store.get(key)
         if pixels is None:
-            pixels = self.resize.read(self.source, image)
+            pixels = self.source.read(image, resize)
             self.store.put(key, pixels)
         return pixels
 
     def verify(self, image: str) -> str:
         return self.source.verify(image)
 
-    def key(self, image: str) -> str:
-        resize = f"{self.resize}{' reduced' * self.resize.reduced}"
-        return f"{self.contents[image]} resize {resize} decoding {DECODING} Pillow {PIL.__version__}"
+    def key(self, image: str, resize: Resize) -> str:
+        made_by = f"{resize}{' reduced' * resize.reduced} decoding {DECODING} Pillow {PIL.__version__}"
+        return f"{self.contents[image]} resize {made_by}"
 
 
 def cached(
@@ -156,12 +155,12 @@ def cached(
 ) -> ImageReader:
     """The images behind a cache of so many GB (1e9 bytes) on disk; 0 is no cache, and images in memory need none.
 
-    `contents` has the SHA-256 (hex) of each one's encoded content; the folder is `fusiqa.io.cache_folder` by default.
+    `contents` has the SHA-256 (hex) of each one's encoded content; those stored after this `resize` are marked as used.
     """
     if gigabytes <= 0 or getattr(source, "in_memory", False):
         return source
-    images = CachedImages(source, dict(contents), resize, open_store(folder, gigabytes))
-    images.store.touch(map(images.key, contents))
+    images = CachedImages(source, dict(contents), open_store(folder, gigabytes))
+    images.store.touch(images.key(image, resize) for image in contents)
     return images
 
 

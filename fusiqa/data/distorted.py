@@ -12,7 +12,6 @@ import pandas as pd
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, PRISTINE, SEPARATOR, DistortedImages, image_seed
 from fusiqa.data.opinions import OPINION_RANGE, UNCHANGED, opinion
 from fusiqa.data.ratings import RATING_COLUMNS, Ratings
-from fusiqa.scoring.image import Resize
 
 BETWEEN = 0.4  # fraction of first levels that are drawn between KADID-10k's
 APART = 0.4  # levels that the two of one distortion differ by at least
@@ -31,7 +30,7 @@ def label_distorted(sharp: Ratings, *, resize: str, seed: int = 0) -> Ratings:
         treatments |= {f"{name} {level:g}": (name, level) for name, level in chosen}
         rows.append((f"{image}{SEPARATOR}{PRISTINE}", opinion(*UNCHANGED), None, image))
         rows += [(f"{image}{SEPARATOR}{name} {level:g}", opinion(name, level), None, image) for name, level in chosen]
-    images = DistortedImages(sharp.images, Resize.parse(resize), treatments, seed)
+    images = DistortedImages(sharp.images, treatments, seed)
     return Ratings("distorted", pd.DataFrame(rows, columns=RATING_COLUMNS), OPINION_RANGE, images, resize)
 
 

@@ -15,19 +15,17 @@ import io
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int
 from PIL import Image
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
 from fusiqa.data.colour import FROM_YCBCR, TO_YCBCR, Unit, lab_to_rgb, rgb_to_lab
-from fusiqa.data.ratings import RATING_COLUMNS, ImageReader, Ratings
+from fusiqa.data.ratings import ImageReader, Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import Pixels, Resize
+from fusiqa.scoring.image import ORIGINAL_SIZE, Pixels, Resize
 
 SEPARATOR = "::"  # between an image's name and the group of its version
 PRISTINE = "Pristine"
@@ -306,19 +304,18 @@ class DistortedImages:
     """
 
     source: ImageReader
-    resize: Resize
     treatments: Treatments  # of each group
     seed: int = 0
-    last: dict[str, Pixels] = field(default_factory=dict, compare=False, repr=False)
+    last: dict[tuple[str, Resize], Pixels] = field(default_factory=dict, compare=False, repr=False)
     verified: dict[str, str] = field(default_factory=dict, compare=False, repr=False)  # content by image
 
-    def read(self, image: str) -> Pixels:
+    def read(self, image: str, resize: Resize = ORIGINAL_SIZE) -> Pixels:
         """Pixels of one image under one group's distortions; the same ones each time."""
         name, _, group = image.rpartition(SEPARATOR)
-        if name not in self.last:
+        if (name, resize) not in self.last:
             self.last.clear()
-            self.last[name] = self.resize.apply(self.source.read(name))
-        pixels = self.last[name]
+            self.last[name, resize] = resize.apply(self.source.read(name))  # at full scale, whatever the view
+        pixels = self.last[name, resize]
         if (treatment := self.treatments[group]) is None:
             return pixels
         return distort(pixels, *treatment, seed=image_seed(name, self.seed))
@@ -336,17 +333,16 @@ def image_seed(name: str, seed: int) -> int:
     return zlib.crc32(f"{seed} {name}".encode())
 
 
-def distorted(
-    ratings: Ratings, treatments: Treatments, *, resize: Resize, seed: int = 0, by_group: bool = False
-) -> Ratings:
+def distorted(ratings: Ratings, treatments: Treatments, *, seed: int = 0, by_group: bool = False) -> Ratings:
     """Every image under every treatment, image by image or group by group; ratings, which no longer hold, are NaN."""
-    originals: list[Any] = list(ratings.table.itertuples())
-    pairs = [(row, group) for row in originals for group in treatments]
+    names, every = np.array(list(treatments)), np.arange(len(ratings) * len(treatments))
+    rows, groups = np.divmod(every, len(names))
     if by_group:
-        pairs = [(row, group) for group in treatments for row in originals]
-    rows = [(f"{row.image}{SEPARATOR}{group}", float("nan"), row.split, row.group) for row, group in pairs]
-    images = DistortedImages(ratings.images, resize, treatments, seed)
-    return replace(ratings, table=pd.DataFrame(rows, columns=RATING_COLUMNS), images=images, resize="none")
+        groups, rows = np.divmod(every, len(ratings))
+    table = ratings.table.iloc[rows].reset_index(drop=True)
+    table = table.assign(image=table["image"] + SEPARATOR + names[groups], mos=float("nan"))
+    images = DistortedImages(ratings.images, treatments, seed)
+    return replace(ratings, table=table, images=images)
 
 
 def treatment_of(image: str) -> tuple[str, tuple[str, float] | None]:

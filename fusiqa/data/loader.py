@@ -17,7 +17,6 @@ from fusiqa.data.distortions import DISTORTIONS, KIND_OF_DISTORTION, LEVELS, dis
 from fusiqa.data.opinions import fall
 from fusiqa.data.ratings import Ratings, set_places
 from fusiqa.machine import cores
-from fusiqa.scoring.image import Resize
 from fusiqa.scoring.views import Views, pad_to, random_corner, views_of
 
 WORKERS_AT_MOST = 8
@@ -110,14 +109,14 @@ class TrainingCrops(Dataset):
     """
 
     ratings: Ratings
-    resize: Resize
     crop_size: int
     seed: int
     distorted: float = 0.0
+    view: str = "crops"  # of the model
 
     def __getitem__(self, draw: Draw) -> TrainingItem:
-        size, (images, mos, sets) = self.crop_size, self.columns
-        pixels = pad_to(self.resize.read(self.ratings.images, images[draw.row]), size, size)
+        size, (mos, sets) = self.crop_size, self.columns
+        pixels = pad_to(self.ratings.read(draw.row, view=self.view), size, size)
         random = np.random.default_rng((self.seed, *draw))
         top, left = random_corner(random, pixels.shape[0], pixels.shape[1], size)
         pixels = np.array(pixels[top : top + size, left : left + size])
@@ -127,10 +126,9 @@ class TrainingCrops(Dataset):
         return item._replace(**versions_of(mirrored, random)) if random.random() < self.distorted else item
 
     @cached_property
-    def columns(self) -> tuple[list[str], list[float], list[int]]:
-        """Names, ratings and data sets as lists: pandas takes longer to give one cell than a crop takes to copy."""
-        table = self.ratings.table
-        return table["image"].astype(str).tolist(), table["mos"].astype(float).tolist(), set_places(self.ratings)
+    def columns(self) -> tuple[list[float], list[int]]:
+        """The rating of each image, and the place of its data set."""
+        return self.ratings.table["mos"].astype(float).tolist(), set_places(self.ratings)
 
 
 def versions_of(crop: UInt8[Tensor, "crop crop 3"], random: np.random.Generator) -> dict[str, Any]:
@@ -155,7 +153,6 @@ class EvaluationCrops(Dataset):
     """The parts of each image that its score is the average of: the same ones each time."""
 
     ratings: Ratings
-    resize: Resize
     crop_size: int
     overlap: float = 0.0  # least fraction of a crop that its neighbour covers too, 0 to below 1
     view: str = "crops"  # as in `views_of`
@@ -164,7 +161,7 @@ class EvaluationCrops(Dataset):
         return len(self.ratings)
 
     def __getitem__(self, row: int) -> tuple[Views, int]:
-        pixels = self.resize.read(self.ratings.images, str(self.ratings.table["image"].iat[row]))
+        pixels = self.ratings.read(row, view=self.view)
         return views_of(pixels, self.crop_size, view=self.view, overlap=self.overlap), row
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
 import pandas as pd
@@ -12,11 +13,11 @@ import pandas as pd
 from fusiqa.config import ScoreRange
 from fusiqa.config.checks import refuse
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.scoring.image import Pixels
+from fusiqa.scoring.image import ORIGINAL_SIZE, Pixels, Resize
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-SET = "set"  # the column that names the data set of an image, where there are several (joint.py)
+SET, RESIZE = "set", "resize"  # columns of an image's data set and its protocol, where there are several (joint.py)
 RATING_COLUMNS = ["image", "mos", "split", "group"]
 
 
@@ -24,8 +25,8 @@ RATING_COLUMNS = ["image", "mos", "split", "group"]
 class ImageReader(Protocol):
     """Where images are read from, by name. Must be picklable: loader workers carry a copy."""
 
-    def read(self, image: str) -> Pixels:
-        """Pixels of one image, sRGB. Raises FusiqaError with the name and reason."""
+    def read(self, image: str, resize: Resize = ORIGINAL_SIZE) -> Pixels:
+        """Pixels of one image after a resize, sRGB. Raises FusiqaError with the name and reason."""
 
     def verify(self, image: str) -> str:
         """SHA-256 (hex) of the image's content. Raises FusiqaError, with name and reason, if it cannot be read."""
@@ -44,7 +45,7 @@ class Ratings:
     table: pd.DataFrame
     score_range: ScoreRange
     images: ImageReader
-    resize: str  # the resize protocol of the data set, as `--resize` takes it
+    resize: str  # the protocol by which `read` resizes images, as `--resize` takes it
 
     def __post_init__(self) -> None:
         (low, high), table = self.score_range, self.table
@@ -62,6 +63,20 @@ class Ratings:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of each image; pandas takes longer to give one cell than a crop takes to copy."""
+        return self.table["image"].astype(str).tolist()
+
+    @cached_property
+    def resizes(self) -> list[str]:
+        """The resize protocol of each image: that of its own data set."""
+        return self.table[RESIZE].tolist() if RESIZE in self.table else [self.resize] * len(self)
+
+    def read(self, row: int, *, view: str = "crops") -> Pixels:
+        """The resized image of a row, for a model that sees crops or whole images. Raises FusiqaError as its reader."""
+        return self.images.read(self.names[row], Resize.parse(self.resizes[row], view=view))
 
     def part(self, split: Split) -> Ratings:
         """The rows of one split. Raises FusiqaError if it has none."""

@@ -22,7 +22,7 @@ from fusiqa.data.distortions import LEVELS, distort
 from fusiqa.data.opinions import OPINION_RANGE, UNCHANGED, mean_opinions
 from fusiqa.data.ratings import RATING_COLUMNS, Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.image import LUMA, Pixels
+from fusiqa.scoring.image import LUMA, ORIGINAL_SIZE, Pixels, Resize
 
 PRISTINE_WORD = "pristine"
 USED = (
@@ -62,9 +62,9 @@ class SyntheticImages:
     seed: int
     in_memory: bool = True
 
-    def read(self, image: str) -> Pixels:
+    def read(self, image: str, resize: Resize = ORIGINAL_SIZE) -> Pixels:
         """uint8, (size, size, 3), sRGB; read-only. Raises FusiqaError for a name that the set does not have."""
-        return _image(image, self.size, self.seed)
+        return resize.apply(_image(image, self.size, self.seed))
 
     def verify(self, image: str) -> str:
         """SHA-256 (hex) of the pixels."""

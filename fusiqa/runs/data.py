@@ -12,7 +12,6 @@ from fusiqa.config.checks import from_plain, hints
 from fusiqa.data import catalog, splits
 from fusiqa.data.audit import Checked, check
 from fusiqa.data.cache import CachedImages, cached
-from fusiqa.data.distortions import DistortedImages
 from fusiqa.data.joint import join, join_checked
 from fusiqa.data.ratings import Ratings, Split
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
@@ -34,10 +33,7 @@ def read_one(dataset: str, data: DataSettings) -> Ratings:
     own: dict[str, Any] = {name: getattr(data, name) for name in ("score_range", "lower_is_better")}
     ratings = catalog.read(dataset, data_dir=folder, seed=data.split_seed, **own)
     resize = Resize.parse(ratings.resize if data.resize == "auto" else data.resize)
-    images = ratings.images
-    if isinstance(images, DistortedImages):  # which are distorted after it
-        images = replace(images, resize=resize)
-    return replace(ratings, resize=str(resize), images=images)
+    return replace(ratings, resize=str(resize))
 
 
 def prepare(data: DataSettings, sets: Sequence[Ratings], *, view: str, say: Say, progress: bool) -> Checked:
@@ -49,7 +45,7 @@ def prepare(data: DataSettings, sets: Sequence[Ratings], *, view: str, say: Say,
     ]
     if len(checked) == 1:
         return checked[0]
-    return join_checked(dict(zip(catalog.short_names(data.datasets).values(), checked, strict=True)), view=view)
+    return join_checked(dict(zip(catalog.short_names(data.datasets).values(), checked, strict=True)))
 
 
 def prepare_one(
@@ -95,7 +91,7 @@ def own_part(model: TrainedModel, split: Split, *, dataset: str | None = None, d
         data = replace(data, data_dir=tuple(f"{each}={folder}" for each, folder in folders.items()))
     names = catalog.short_names(data.datasets)
     sets = {names[each]: read_one(each, data) for each in ([own] if dataset else names)}
-    ratings = join(sets, view=model.record["settings"]["view"]) if len(names) > 1 else sets[names[own]]
+    ratings = join(sets) if len(names) > 1 else sets[names[own]]
     broken = [row["image"] for row in model.record["resolved"]["broken"]]
     return splits.load(ratings.without(broken), model.folder / SPLIT_FILE).part(split)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,11 +82,11 @@ def evaluate_set(
     """Predict a data set, write its tables and figures, and return its row of the table of all."""
     resize = model.resize if part == "test" or catalog.is_custom(ratings.name) else ratings.resize
     checked = usable(ratings, rated=True, progress=config.progress, say=say)
-    ratings = checked.ratings
+    ratings = replace(checked.ratings, resize=resize)
     if part == "all" and (seen := trained.seen(checked.contents.values())):
         why = f"{seen} of the {len(ratings)} images of {ratings.name} are images of training or validation"
         say(f"warning: {why}, by their content: the figures are too high")
-    table = predict(model, ratings, resize=resize, device=config.device, on_range=True, progress=config.progress)
+    table = predict(model, ratings, device=config.device, on_range=True, progress=config.progress)
     if (known := kinds(ratings.name, table["image"].tolist())) is not None:
         table = table.assign(kind=known)
     if ratings.table["group"].nunique() < len(table):
@@ -133,8 +134,8 @@ def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say) -> Non
     if len(sharp) < 2:
         raise FusiqaError(f"{config.data_dir}: expected a folder of at least two sharp images")
     scorer = Scorer(config.model, device=config.device, readers=1)  # `DistortedImages` keeps the image read last
-    made = distorted(sharp, EVERY, resize=Resize.parse(scorer.info.resize, view=scorer.info.view))
-    inputs = (ImageInput(name, partial(made.images.read, name)) for name in made.table["image"])
+    made, resize = distorted(sharp, EVERY), Resize.parse(scorer.info.resize, view=scorer.info.view)
+    inputs = (ImageInput(name, partial(made.images.read, name, resize)) for name in made.names)
     rows = []
     with progress_bar(what="scoring distorted images", total=len(made), shown=config.progress) as bar:
         for result in scorer.stream(inputs):

@@ -24,7 +24,6 @@ from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import Say
 from fusiqa.runs.data import own_part, usable
 from fusiqa.runs.folder import TrainedModel
-from fusiqa.scoring.image import Resize
 from fusiqa.scoring.torch import choose_device, passes
 from fusiqa.scoring.views import views_of
 from fusiqa.training.predict import crops_of, predict, run_on_crops
@@ -52,8 +51,7 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
     make, every = config.groups == "make", config.groups == "every-distortion"
     make = make or (config.groups == "auto" and bool(config.images))
     if make or every:
-        resize, treatments = Resize.parse(ratings.resize), EVERY if every else groups_at(config.level)
-        ratings = distorted(ratings, treatments, resize=resize, seed=config.seed, by_group=make)
+        ratings = distorted(ratings, EVERY if every else groups_at(config.level), seed=config.seed, by_group=make)
     if every:
         explain_every_distortion(folder, models, ratings, config, say)
     else:
@@ -108,7 +106,7 @@ def explain_groups(
     folder: Path, model: QualityModel, ratings: Ratings, config: AttentionConfig, say: Say, *, made: bool
 ) -> None:
     """Score the images and write the scale weights by group; groups that were `made` show the same images."""
-    table = predict(model, ratings, resize=ratings.resize, device=config.device, progress=config.progress)
+    table = predict(model, ratings, device=config.device, progress=config.progress)
     if made:
         versions = table["image"].str.rpartition(SEPARATOR)
         table = table.assign(group=versions[2])
@@ -141,7 +139,7 @@ def explain_every_distortion(
     """Score images under all distortions; write the shifts of the first model and the test of the hypothesis."""
     runs: dict[str, list[Assessment]] = {}
     for name, model in models.items():
-        scored = predict(model, ratings, resize=ratings.resize, device=config.device, progress=config.progress)
+        scored = predict(model, ratings, device=config.device, progress=config.progress)
         table = with_treatments(scored)
         if not runs:
             shifts = distortion_shifts(table)
@@ -164,8 +162,8 @@ def explain_every_distortion(
 
 def image_gates(model: QualityModel, ratings: Ratings, row: int) -> ImageGates:
     """One image after its resize, and the gates of `spatial` fusion on its crops, combined, whatever the view."""
-    size, name = model.config.crop_size, str(ratings.table["image"].iat[row])
-    views = views_of(Resize.parse(ratings.resize).read(ratings.images, name), size)
+    size, name = model.config.crop_size, ratings.names[row]
+    views = views_of(ratings.read(row), size)
     gates = torch.cat([model.attention(each) for each in passes(views, next(model.parameters()).device)]).cpu().numpy()
     corners = [(top, left) for top, left, _, _ in views.places]
     height, width, _ = views.pixels.shape
@@ -175,7 +173,7 @@ def image_gates(model: QualityModel, ratings: Ratings, row: int) -> ImageGates:
 
 def attention_matrices(model: QualityModel, ratings: Ratings, *, progress: bool) -> Float[np.ndarray, "images 4 4"]:
     """The attention matrix of `cross-scale` fusion for each image: the mean over its views."""
-    found, crops = np.empty((len(ratings), 4, 4)), crops_of(model, ratings, resize=ratings.resize)
+    found, crops = np.empty((len(ratings), 4, 4)), crops_of(model, ratings)
     for row, views, made in run_on_crops(model, crops, model.attention, what="attention matrices", progress=progress):
         found[row] = np.average(made.double().numpy(), axis=0, weights=views.weights)
     return found

@@ -200,10 +200,9 @@ def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say)
     try:
         published = catalog.read(SPAQ, data_dir=recipe.run.spaq_dir)
         ratings = usable(published, rated=True, progress=progress, say=say).ratings
-        resize = published.resize
-        predictions = predict(trained, ratings, resize=resize, device=recipe.device, on_range=True, progress=progress)
+        predictions = predict(trained, ratings, device=recipe.device, on_range=True, progress=progress)
         table, record = run_dir / "predictions_spaq.csv", run_dir / "test_spaq.json"
-        write_test(predictions, {"resize": resize}, table, record, SPAQ, say)
+        write_test(predictions, {"resize": ratings.resize}, table, record, SPAQ, say)
     except FusiqaError as reason:
         say(f"notice: no test on SPAQ ({reason}); `no_spaq` skips it")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -64,7 +64,7 @@ def decode(content: bytes) -> Pixels:
     million); FusiqaError for pixels without a standard range (floating point, 32 bits), for HEIC and raw files without
     their extras, and for a raw file without a preview of 400 pixels and more.
     """
-    return decode_resized(content, Resize()).pixels
+    return decode_resized(content, ORIGINAL_SIZE).pixels
 
 
 def decode_resized(content: bytes, resize: Resize, *, tolerate_truncated: bool = False) -> Decoded:
@@ -293,25 +293,6 @@ def pillow_warnings_ignored() -> Iterator[None]:
                 warnings.filters.remove(_PILLOW_WARNINGS)  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
-class FolderImages:
-    """Images as files under one folder; an image's name is its path from there."""
-
-    root: Path
-
-    def read(self, image: str, resize: Resize | None = None) -> Pixels:
-        """Upright sRGB pixels, 0-255, writable; resized if asked. Raises FusiqaError with the name and the reason."""
-        with naming(image, self.root):
-            return decode_resized(content_of(self.root / image), resize or Resize())[0]
-
-    def verify(self, image: str) -> str:
-        """SHA-256 (hex) of the file, read once. Raises FusiqaError where `read` would, at a fraction of its time."""
-        with naming(image, self.root):
-            content = content_of(self.root / image)
-            prove_readable(content)
-        return hashlib.sha256(content).hexdigest()
-
-
 def content_of(path: Path | str) -> bytes:
     """The bytes of a file; anything else is refused (FusiqaError) before it is opened: a pipe would never answer."""
     path = Path(path)
@@ -416,8 +397,24 @@ class Resize:
             return pixels
         return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
-    def read(self, images: Any, name: str) -> Pixels:
-        """The resized image of this name from any reader of images. Raises FusiqaError as the reader does."""
-        if getattr(images, "resized", False):  # several data sets, each by its own protocol
-            return images.read(name)
-        return self.apply(images.read(name, self) if isinstance(images, FolderImages) else images.read(name))
+
+ORIGINAL_SIZE = Resize()
+
+
+@dataclass(frozen=True)
+class FolderImages:
+    """Images as files under one folder; an image's name is its path from there."""
+
+    root: Path
+
+    def read(self, image: str, resize: Resize = ORIGINAL_SIZE) -> Pixels:
+        """Upright sRGB pixels, 0-255, writable, after a resize. Raises FusiqaError with the name and the reason."""
+        with naming(image, self.root):
+            return decode_resized(content_of(self.root / image), resize).pixels
+
+    def verify(self, image: str) -> str:
+        """SHA-256 (hex) of the file, read once. Raises FusiqaError where `read` would, at a fraction of its time."""
+        with naming(image, self.root):
+            content = content_of(self.root / image)
+            prove_readable(content)
+        return hashlib.sha256(content).hexdigest()

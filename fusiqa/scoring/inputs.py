@@ -19,6 +19,7 @@ from PIL import Image
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.image import (
     ENDINGS,
+    ORIGINAL_SIZE,
     Decoded,
     Pixels,
     Resize,
@@ -54,7 +55,7 @@ class ImageInput:
 
     def read(self) -> Pixels:
         """Upright sRGB pixels, uint8 (height, width, 3). Raises FusiqaError with the name and the reason."""
-        return self.resized(Resize()).pixels
+        return self.resized(ORIGINAL_SIZE).pixels
 
     def resized(self, resize: Resize) -> Decoded:
         """The image after its resize. Raises what `read` does."""

@@ -80,18 +80,17 @@ class TrainingData:
 def whole_network(model: QualityModel, checked: Checked, data: DataSettings, recipe: Recipe) -> TrainingData:
     """Images after the model's resize, read anew in every epoch, for training the whole network."""
     ratings, run = checked.ratings, recipe.run
-    validation = crops_of(model, ratings.part("validation"), overlap=0.0)
     model.to(memory_format=torch.channels_last)
     return TrainingData(
         ratings=ratings,
         training=loader.TrainingCrops(
             ratings.part("train"),
-            validation.resize,
             model.config.crop_size,
             recipe.run.seed,
             distorted=recipe.optimiser.augment_distortions,
+            view=model.config.view,
         ),
-        validation=validation,
+        validation=crops_of(model, ratings.part("validation"), overlap=0.0),
         predict=lambda crops: model(to_unit_range(crops)),
         network=TorchNetwork(model),
         predict_test=partial(predict, ratings=ratings.part("test"), device=recipe.device, progress=run.progress),

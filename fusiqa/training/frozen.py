@@ -27,7 +27,6 @@ from torch.utils.data import Dataset
 from fusiqa.config import DataSettings
 from fusiqa.data.audit import Checked
 from fusiqa.data.cache import Store, open_store
-from fusiqa.data.joint import JointImages
 from fusiqa.data.loader import IMAGES_AT_ONCE, Draw, TrainingItem
 from fusiqa.data.ratings import Split, set_places
 from fusiqa.errors import FusiqaError
@@ -150,8 +149,8 @@ def pack_images(
     images = ratings.table["image"].tolist()
     parts = "whole images" if config.view == "whole" else f"crop {config.crop_size} overlap {overlap:.3f}"
     made_by = f"{parts} backbone {backbone_fingerprint(model)}"
-    sizes = [ratings.images.resize_of(i) if isinstance(ratings.images, JointImages) else model.resize for i in images]
-    keys = [f"{checked.contents[i]} {LAYOUT} resize {size} {made_by}" for i, size in zip(images, sizes, strict=True)]
+    sized = zip(images, ratings.resizes, strict=True)
+    keys = [f"{checked.contents[image]} {LAYOUT} resize {resize} {made_by}" for image, resize in sized]
     packed = PackedImages(keys, store)
     # Also where nothing is missing, because the layout affects how the heads round:
     model.eval().to(recipe.device).to(memory_format=torch.channels_last)

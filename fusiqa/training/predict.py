@@ -15,7 +15,6 @@ from fusiqa.data.loader import IMAGES_AT_ONCE, EvaluationCrops, choose_workers, 
 from fusiqa.data.ratings import SET, Ratings
 from fusiqa.models.quality import QualityModel
 from fusiqa.progress import progress_bar
-from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import Network
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import score_views
@@ -29,7 +28,6 @@ def predict(
     model: QualityModel,
     ratings: Ratings,
     *,
-    resize: str | None = None,
     device: str | torch.device = "auto",
     on_range: bool = False,
     progress: bool,
@@ -38,15 +36,14 @@ def predict(
 
     Args:
         model: is moved to the device, by default the first GPU where there is one.
-        ratings: the images; their `mos` is only copied.
-        resize: as `Resize.parse` takes it; the model's own by default.
+        ratings: the images, which are resized by their `resize`, not by the model's; their `mos` is only copied.
         device: a torch device, or "auto".
         on_range: map scores linearly from the model's score range to that of the ratings; none is cut to it.
         progress: whether to show a bar.
 
     Returns one row an image, in their order: image, mos, score, scale_0 .. scale_3 (NaN for a fusion without).
     """
-    crops = crops_of(model, ratings, resize=resize)
+    crops = crops_of(model, ratings)
     model.eval().to(choose_device(device)).to(memory_format=torch.channels_last)
     table = score_all(TorchNetwork(model), crops, ratings, progress=progress)
     if on_range:
@@ -54,13 +51,9 @@ def predict(
     return table
 
 
-def crops_of(
-    model: QualityModel, ratings: Ratings, *, resize: str | None = None, overlap: float = OVERLAP
-) -> EvaluationCrops:
-    """The parts of each image that a model scores it by, after the model's own resize by default."""
-    config = model.config
-    protocol = Resize.parse(resize or model.resize, view=config.view)
-    return EvaluationCrops(ratings, protocol, config.crop_size, overlap, config.view)
+def crops_of(model: QualityModel, ratings: Ratings, *, overlap: float = OVERLAP) -> EvaluationCrops:
+    """The parts of each image that a model scores it by."""
+    return EvaluationCrops(ratings, model.config.crop_size, overlap, model.config.view)
 
 
 def score_all(

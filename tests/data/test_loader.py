@@ -1,7 +1,7 @@
 """Crops and their order: reproducible, complete, shared so that several processes see what one would."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from fusiqa.data.loader import (
     versions_of,
 )
 from fusiqa.data.ratings import Ratings
-from fusiqa.scoring.image import Resize
+from fusiqa.scoring.image import ORIGINAL_SIZE, Resize
 
 SIZES = [(37, 53), (11, 13), (97, 31), (41, 41), (59, 61)]
 
@@ -33,11 +33,11 @@ class Coordinates:
     in_memory: bool = False
     reads: list[str] = field(default_factory=list)
 
-    def read(self, image: str) -> np.ndarray:
+    def read(self, image: str, resize: Resize = ORIGINAL_SIZE) -> np.ndarray:
         self.reads.append(image)
         height, width = SIZES[int(image)]
         rows, columns = np.mgrid[:height, :width]
-        return np.stack([rows, columns, np.full_like(rows, int(image))], axis=2).astype(np.uint8)
+        return resize.apply(np.stack([rows, columns, np.full_like(rows, int(image))], axis=2).astype(np.uint8))
 
     def verify(self, image: str) -> str:
         return image
@@ -59,7 +59,7 @@ def batches(ratings, *, workers=0, epoch=0, seed=7, rank=0, world=1, batch_size=
         world_size=world,
     )
     order.set_epoch(epoch)
-    crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed)
+    crops = TrainingCrops(ratings, 17, seed)
     loader = training_loader(crops, order, batch_size=batch_size, num_workers=workers)
     found = list(loader)
     assert len(found) == len(loader)
@@ -85,7 +85,7 @@ def test_another_epoch_or_seed_gives_other_crops(ratings):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_hold_the_crops_of_the_order_with_their_ratings(ratings, workers):
     order = TrainingOrder(images=5, crops_per_image=4, seed=7)
-    dataset = TrainingCrops(ratings, Resize.parse("none"), 17, seed=7)
+    dataset = TrainingCrops(ratings, 17, seed=7)
     found = batches(ratings, crops_per_image=4, workers=workers)
     crops, given = torch.cat([batch.crops for batch in found]), torch.cat([batch.mos for batch in found])
     for draw, crop, mos in zip(order, crops, given, strict=True):
@@ -110,12 +110,12 @@ def test_two_processes_together_see_the_batches_of_one(ratings):
 
 
 def test_some_crops_come_with_distorted_versions_that_depend_on_the_draw_alone(ratings):
-    crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0, distorted=0.5)
+    crops = TrainingCrops(ratings, 17, seed=0, distorted=0.5)
     items = [crops[Draw(0, 4, number)] for number in range(100)]
     assert 30 <= sum(len(item.versions) > 0 for item in items) <= 70
     assert {len(item.versions) for item in items} == {0, 2, 3}
     for item, again, plain in zip(items, (crops[Draw(0, 4, n)] for n in range(100)), range(100), strict=True):
-        undistorted = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0)[Draw(0, 4, plain)]
+        undistorted = TrainingCrops(ratings, 17, seed=0)[Draw(0, 4, plain)]
         assert torch.equal(item.crop, undistorted.crop)
         assert all(torch.equal(*both) for both in zip(item.versions, again.versions, strict=True))
         assert all(version.shape == item.crop.shape for version in item.versions)
@@ -125,7 +125,7 @@ def test_some_crops_come_with_distorted_versions_that_depend_on_the_draw_alone(r
 
 
 def test_a_batch_puts_every_version_after_the_crops_and_names_its_pairs(ratings):
-    crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0, distorted=0.5)
+    crops = TrainingCrops(ratings, 17, seed=0, distorted=0.5)
     order = TrainingOrder(images=5, crops_per_image=4, seed=7)
     (batch,) = training_loader(crops, order, batch_size=20, num_workers=0)
     items = [crops[draw] for draw in order]
@@ -153,7 +153,7 @@ def test_two_distortions_that_may_undo_each_other_are_not_put_together(monkeypat
 
 
 def test_training_crops_are_pieces_of_the_image_and_half_are_mirrored(ratings):
-    crops = TrainingCrops(ratings, Resize.parse("none"), 17, seed=0)
+    crops = TrainingCrops(ratings, 17, seed=0)
     pieces = [crops[Draw(0, 4, number)][0] for number in range(200)]
     steps = [int(piece[0, 1, 1]) - int(piece[0, 0, 1]) for piece in pieces]
     assert set(steps) == {1, -1}
@@ -162,7 +162,7 @@ def test_training_crops_are_pieces_of_the_image_and_half_are_mirrored(ratings):
 
 @pytest.mark.parametrize("row", range(len(SIZES)))
 def test_evaluation_crops_cover_every_pixel(ratings, row):
-    crops, _ = EvaluationCrops(ratings, Resize.parse("none"), 17)[row]
+    crops, _ = EvaluationCrops(ratings, 17)[row]
     seen = {
         (int(y), int(x)) for crop in crops for y, x in zip(crop[..., 0].flatten(), crop[..., 1].flatten(), strict=True)
     }
@@ -171,13 +171,13 @@ def test_evaluation_crops_cover_every_pixel(ratings, row):
 
 
 def test_evaluation_crops_are_the_same_each_time(ratings):
-    dataset = EvaluationCrops(ratings, Resize.parse("23"), 17)
+    dataset = EvaluationCrops(replace(ratings, resize="23"), 17)
     np.testing.assert_array_equal([*dataset[2][0]], [*dataset[2][0]])
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_every_image_is_scored_once_whatever_the_number_of_processes(ratings, world):
-    dataset = EvaluationCrops(ratings, Resize.parse("none"), 17)
+    dataset = EvaluationCrops(ratings, 17)
     seen = []
     for rank in range(world):
         for batch in evaluation_loader(dataset, num_workers=0, rank=rank, world_size=world):

@@ -8,7 +8,6 @@ from fusiqa.data.cache import CachedImages, Store
 from fusiqa.data.colour import lab_to_rgb, rgb_to_lab
 from fusiqa.data.distortions import convolve, distort
 from fusiqa.scoring.duplicates import near_duplicates, perceptual_hash
-from fusiqa.scoring.image import Resize
 
 UNIT = np.ones((5, 7, 3), np.float32)
 
@@ -16,7 +15,7 @@ UNIT = np.ones((5, 7, 3), np.float32)
 class Grey:
     """A reader of images that gives one channel."""
 
-    def read(self, image):
+    def read(self, image, resize=None):
         return np.ones((5, 7), np.uint8)
 
     def verify(self, image):
@@ -40,6 +39,6 @@ def test_a_wrong_shape_or_dtype_is_refused(function, given, wrong):
 
 
 def test_a_reader_that_gives_no_colour_image_is_refused(tmp_path):
-    images = CachedImages(Grey(), {"a.png": "content"}, Resize(), Store(tmp_path, 0))
+    images = CachedImages(Grey(), {"a.png": "content"}, Store(tmp_path, 0))
     with pytest.raises(TypeCheckError, match="height width 3"):
         images.read("a.png")

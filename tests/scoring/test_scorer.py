@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from tiny_models import CROP, RANGE, make_model, noise
+from tiny_models import CROP, RANGE, RESIZE, make_model, noise
 
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
@@ -40,7 +40,7 @@ def test_scores_are_those_of_the_evaluation_of_a_run(scorer, model_folder, image
     """A figure of `fusiqa evaluate` is a figure of what users run."""
     names = [path.name for path in images]
     table = pd.DataFrame({"image": names, "mos": 3.0, "split": "test", "group": names})
-    ratings = Ratings("mine", table, RANGE, FolderImages(images[0].parent), "none")
+    ratings = Ratings("mine", table, RANGE, FolderImages(images[0].parent), RESIZE)
     evaluated = predict(load_checkpoint(model_folder), ratings, device="cpu", progress=False)
     scores = scorer.many(images)
     np.testing.assert_allclose([s.score for s in scores], evaluated["score"], atol=TOLERANCE)

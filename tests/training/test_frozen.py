@@ -10,6 +10,7 @@ import torch
 from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
 from fusiqa.data.ratings import Ratings
 from fusiqa.models.quality import QualityModel
+from fusiqa.scoring.image import ORIGINAL_SIZE
 from fusiqa.training.frozen import pack, score_packed
 from fusiqa.training.predict import crops_of, run_on_crops
 
@@ -30,8 +31,8 @@ class InMemory(dict):
 
     in_memory = True
 
-    def read(self, image):
-        return self[image]
+    def read(self, image, resize=ORIGINAL_SIZE):
+        return resize.apply(self[image])
 
     def verify(self, image):
         return image
