@@ -345,7 +345,13 @@ def distorted(ratings: Ratings, treatments: Treatments, *, seed: int = 0, by_gro
     return replace(ratings, table=table, images=images)
 
 
-def treatment_of(image: str) -> tuple[str, tuple[str, float] | None]:
-    """The original and the treatment of an image that is named by `EVERY`, such as "a.png::gaussian_blur 3"."""
-    name, _, group = image.rpartition(SEPARATOR)
-    return name, EVERY[group]
+def treatment_of(image: str) -> tuple[str, str, float]:
+    """The original, the distortion and the level that the name of an image states; "" and 0 if undistorted.
+
+    Example:
+        >>> treatment_of("a.png::gaussian_blur 2.5"), treatment_of("a.png::Pristine")
+        (('a.png', 'gaussian_blur', 2.5), ('a.png', '', 0.0))
+    """
+    original, _, made = image.rpartition(SEPARATOR)
+    name, _, level = made.partition(" ")
+    return (original, "", 0.0) if made == PRISTINE else (original, name, float(level))

@@ -45,10 +45,10 @@ def scale_shifts(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
 
 def with_treatments(table: pd.DataFrame) -> pd.DataFrame:
     """Add the columns original, kind, distortion and level; "none" and 0 for undistorted images."""
-    originals, treatments = zip(*map(treatment_of, table["image"]), strict=True)
-    names, levels = zip(*[treatment or (UNDISTORTED, 0) for treatment in treatments], strict=True)
+    originals, names, levels = zip(*map(treatment_of, table["image"]), strict=True)
     kinds = [KIND_OF_DISTORTION.get(name, UNDISTORTED) for name in names]
-    return table.assign(original=originals, kind=kinds, distortion=names, level=levels)
+    shown = [name or UNDISTORTED for name in names]
+    return table.assign(original=originals, kind=kinds, distortion=shown, level=list(map(int, levels)))
 
 
 def distortion_shifts(table: pd.DataFrame) -> pd.DataFrame:

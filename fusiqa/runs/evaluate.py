@@ -141,10 +141,9 @@ def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say) -> Non
         for result in scorer.stream(inputs):
             if result.error is not None:
                 raise FusiqaError(f"{result.name}: {result.error}")
-            original, treatment = treatment_of(result.name)
-            name, level = treatment or ("", 0)
+            original, name, level = treatment_of(result.name)
             flaws = dict(zip(FLAW_COLUMNS, (result.flaws or {}).values(), strict=False))
-            rows.append({"image": original, "distortion": name, "level": level, "score": result.score, **flaws})
+            rows.append({"image": original, "distortion": name, "level": int(level), "score": result.score, **flaws})
             bar.update()
     table = pd.DataFrame(rows)
     found = measures(table)

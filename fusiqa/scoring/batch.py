@@ -21,7 +21,7 @@ from fusiqa.scoring.scorer import SCORER_SETTINGS, Scorer
 from fusiqa.scoring.sheet import draw_worst_and_best
 from fusiqa.scoring.table import Row, read_rows, recording, row_writer, select
 
-HEAD = "   score  spread  scale weights        image"
+HEAD, NUMBERS = "   score  spread  scale weights        image", {"score": ".4g", "spread": ".3g"}
 
 
 def score_images(config: ScoreConfig) -> int:
@@ -97,16 +97,10 @@ def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> li
 
 
 def _show(row: Row) -> None:
-    tqdm.write(line_of(row))
-
-
-def line_of(row: Row) -> str:
-    """A row as a line of the terminal."""
-    if row["score"] is None:
-        return f"       -       -  {'':19}  {row['path']}: {row['error']}"
-    spread = "-" if row["spread"] is None else f"{row['spread']:.3g}"
-    flaws = described(row)
-    return f"{row['score']:8.4g}{spread:>8}  {weights_in(row):19}  {row['path']}{flaws and f'  {flaws}'}"
+    """Print a row as a line of the terminal."""
+    score, spread = (f"{row[name]:{form}}" if row[name] is not None else "-" for name, form in NUMBERS.items())
+    more = f": {row['error']}" if row["score"] is None else f"  {described(row)}".rstrip()
+    tqdm.write(f"{score:>8}{spread:>8}  {weights_in(row):19}  {row['path']}{more}")
 
 
 def _draw(config: ScoreConfig, rows: Iterable[Row], score_range: ScoreRange) -> None:

@@ -37,19 +37,19 @@ SUBJECT = 0.25  # fraction of an image that counts as its subject: where the hea
 UNKNOWN = np.iinfo(np.int64).min  # a time that is not known
 EPOCH = datetime(1970, 1, 1)
 MICRO = 1_000_000
-NEIGHBOURS = 200  # most images that each is compared with because of its time: a clock may have stopped
+NEIGHBOURS = 200  # most images that each is compared with by time, as the clock of a camera may have stopped
 
 
 @dataclass(frozen=True)
 class Frame(ImageInput):
-    """An image that stores, when it is read for scoring, what bursts are grouped by, so that it is decoded once."""
+    """An image that records the features for grouping while it is read for scoring, so that it is decoded once."""
 
     seen: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, image: ImageInput) -> Frame:
         seen: dict[str, Any] = {}
-        return cls(image.name, partial(_noting, image.load, seen), image.path, seen)
+        return cls(image.name, partial(_recording, image.load, seen), image.path, seen)
 
     def resized(self, resize: Resize) -> Decoded:
         decoded = super().resized(resize)
@@ -59,7 +59,7 @@ class Frame(ImageInput):
         return decoded
 
 
-def _noting(load: Callable[[], Pixels | bytes], seen: dict[str, Any]) -> Pixels | bytes:
+def _recording(load: Callable[[], Pixels | bytes], seen: dict[str, Any]) -> Pixels | bytes:
     content = load()
     if isinstance(content, bytes):
         time, camera = capture_of(content)
@@ -199,12 +199,11 @@ def grouped(rows: Iterable[Row], limits: Limits) -> list[Row]:
 
 
 def _shots(rows: Sequence[Row]) -> Shots:
-    numbers: dict[str | None, int] = {}
-    cameras = [numbers.setdefault(row["camera"], len(numbers)) for row in rows]
+    cameras = np.unique(np.array([row["camera"] or "" for row in rows], str), return_inverse=True)[1]
     times = [_microseconds(row["taken"]) for row in rows]
     hashes = np.array([int(row["hash"], 16) for row in rows], np.uint64)
     colours = np.frombuffer(bytes.fromhex("".join(row["colours"] for row in rows)), np.uint8).reshape(-1, 2 * TILES**2)
-    return Shots(hashes, np.array(times, np.int64), np.array(cameras, np.int64), colours)
+    return Shots(hashes, np.array(times, np.int64), cameras, colours)
 
 
 def _microseconds(time: str | None) -> int:
@@ -221,6 +220,6 @@ def _reason(row: Row, burst: Sequence[Row]) -> str | None:
     else:
         compared = f"score {row['score']:.3g}, {best['score'] - row['score']:.3g} below the best"
     sharpest = max(each["sharpness"] for each in burst)
-    share = row["sharpness"] / sharpest if sharpest else 1.0
-    sharp = "sharpest subject" if share == 1 else f"subject {share:.0%} as sharp as the sharpest"
+    fraction = row["sharpness"] / sharpest if sharpest else 1.0
+    sharp = "sharpest subject" if fraction == 1 else f"subject {fraction:.0%} as sharp as the sharpest"
     return "; ".join(filter(None, (compared, sharp, described(row))))

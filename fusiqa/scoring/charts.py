@@ -14,7 +14,7 @@ TICKS = 5
 
 
 def histogram(scores: Float[np.ndarray, " images"], low: float, high: float) -> str:
-    """How many scores lie in each twentieth of a range; those outside count at its ends."""
+    """A histogram of scores in 20 bins of a range; those outside count in the first and last bin."""
     counts, edges = np.histogram(scores.clip(low, high), HISTOGRAM_BARS, (low, high if high > low else low + 1))
     top = counts.max()
     step = (WIDTH - LEFT - RIGHT) / HISTOGRAM_BARS
@@ -33,11 +33,12 @@ def histogram(scores: Float[np.ndarray, " images"], low: float, high: float) -> 
 
 
 def over_time(times: Sequence[tuple[str, float]], low: float, high: float) -> str:
-    """Scores in the order in which images were taken, with their running median.
+    """Scores in the order of capture, with their running median.
 
-    Evenly spaced, so that a pause, or a clock that began anew in 2000, does not squeeze all others together.
+    Images are evenly spaced, so that a pause, or a clock that was reset to 2000, does not compress the rest.
     """
     ordered = sorted(times)
+    begin, end = ordered[0][0][:10], ordered[-1][0][:10]
     scores = np.array([score for _, score in ordered])
     unit = ((scores - low) / max(high - low, 1e-9)).clip(0, 1)
     places = np.arange(len(unit)) / max(1, len(unit) - 1)
@@ -55,16 +56,14 @@ def over_time(times: Sequence[tuple[str, float]], low: float, high: float) -> st
     )
     parts.append(f'<polyline class="line" points="{line}"/>')
     dates = [round(fraction * (len(ordered) - 1)) for fraction in np.linspace(0, 1, min(4, len(ordered)))]
-    shown = slice(10) if ordered[0][0][:10] != ordered[-1][0][:10] else slice(11, 16)  # days, or hours of one day
+    shown = slice(10) if begin != end else slice(11, 16)  # days, or hours of one day
     ticks = [(float(places[place]), ordered[place][0][shown]) for place in dates]
-    label = (
-        f"Scores of {len(ordered):,} images in the order they were taken, {ordered[0][0][:10]} to {ordered[-1][0][:10]}"
-    )
+    label = f"Scores of {len(ordered):,} images in the order of capture, {begin} to {end}"
     return _chart(parts, ticks, [(0.0, f"{low:.3g}"), (0.5, f"{(low + high) / 2:.3g}"), (1.0, f"{high:.3g}")], label)
 
 
 def bars(counts: Sequence[tuple[str, int]], total: int) -> str:
-    """A list of words with a bar each."""
+    """A list of words, each with a bar, a count and a percentage."""
     lines = [
         f'<li><span>{escape(word)}</span><meter min="0" max="{total}" value="{count}">{count}</meter>'
         f"<span>{count:,} ({count / total:.0%})</span></li>"
@@ -84,7 +83,7 @@ def _down(fraction: float) -> float:
 def _chart(
     parts: Sequence[str], across: Sequence[tuple[float, str]], down: Sequence[tuple[float, str]], label: str
 ) -> str:
-    """An SVG with its axes: fractions of an axis with their labels."""
+    """An SVG with axes; `across` and `down` are the ticks of each, as fractions of its length, with their labels."""
     lines = [
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{_down(y):.1f}" y2="{_down(y):.1f}"/>'
         for y, _ in down

@@ -54,9 +54,9 @@ def preview_of(content: bytes) -> Preview:
 def tags_in_raw(content: bytes) -> dict[int, Any]:
     """The EXIF tags of a raw file, or of any TIFF, by number; none where they are malformed."""
     parts = [content]
-    if content[4:12] == CR3:
-        places = [content.find(name) for name in CR3_EXIF]
-        parts = [content[place + 4 : place - 4 + _number(content, place - 4)] for place in places if place >= 4]
+    if content[4:12] == CR3:  # a box of an ISO media file is its size in 32 bits, its name, and its content
+        starts = [content.find(name) - 4 for name in CR3_EXIF]
+        parts = [content[at + 8 : at + int.from_bytes(content[at : at + 4])] for at in starts if at >= 0]
     tags: dict[int, Any] = {}
     for part in parts:
         try:
@@ -65,8 +65,3 @@ def tags_in_raw(content: bytes) -> dict[int, Any]:
         except Exception:  # Pillow's reader raises whatever malformed tags lead to
             continue
     return tags
-
-
-def _number(content: bytes, place: int) -> int:
-    """The 32-bit size of a box of an ISO media file."""
-    return int.from_bytes(content[place : place + 4], "big")

@@ -10,13 +10,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
-from io import BytesIO
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fusiqa.config import ReportConfig, ScoreRange
 from fusiqa.config.commands import TABLES, has
@@ -27,7 +25,7 @@ from fusiqa.progress import progress_bar
 from fusiqa.scoring import burst, table
 from fusiqa.scoring.charts import bars, histogram, over_time
 from fusiqa.scoring.exif import capture_in
-from fusiqa.scoring.result import FLAW_COLUMNS, FLAW_WORDS, Result, described, likely_flaws, overlay, word_of
+from fusiqa.scoring.result import FLAW_COLUMNS, FLAW_WORDS, Result, as_data, described, likely_flaws, overlay, word_of
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import thumbnail
 from fusiqa.scoring.table import Row
@@ -38,7 +36,7 @@ CARD, THUMBNAIL, QUALITY = 300, 72, 60  # pixels, the longer sides; of WebP
 
 
 def report(config: ReportConfig) -> None:
-    """Write the report of a table. Raises FusiqaError for what is none, and an output that must not be replaced."""
+    """Write the report of a table. FusiqaError: a file that is not one, or an output that must not be replaced."""
     if not config.table.is_file() or not has(config.table, TABLES):
         raise FusiqaError(f"no table {config.table}: name a file in {TABLES} that fusiqa score or fusiqa sort wrote")
     check_output(config.file, replace=config.overwrite, inputs=[config.table])
@@ -50,7 +48,7 @@ def report(config: ReportConfig) -> None:
 
 
 def write_html_report(rows: Sequence[Row], config: ReportConfig) -> None:
-    """Write the report of these rows, which need not be in the table yet. FusiqaError where none has a score."""
+    """Write the report of rows, whether or not they are in the table yet. FusiqaError where none has a score."""
     scored = [row for row in rows if row["score"] is not None]
     if not scored:
         raise FusiqaError(f"no image of {config.table} has a score, so there is nothing to report")
@@ -66,9 +64,7 @@ def write_html_report(rows: Sequence[Row], config: ReportConfig) -> None:
     }
     with progress_bar(what="report", total=len(shown), shown=config.progress) as bar:
         records = _records(shown, config, bar)
-    times = [
-        (record["taken"], record["score"]) for record in records if record["taken"] and record["score"] is not None
-    ]
+    times = [(each["taken"], each["score"]) for each in records if each["taken"] and each["score"] is not None]
     failed = len(rows) - len(scored)
     script = (STATIC / "report.js").read_text(encoding="utf-8")
     page = Template((STATIC / "report.html").read_text(encoding="utf-8")).substitute(
@@ -86,14 +82,15 @@ def write_html_report(rows: Sequence[Row], config: ReportConfig) -> None:
         limits=f"{low:g} to {high:g}",
         bound=f"<p>{len(rows):,} rows; the page lists the {len(shown):,} worst and best.</p>"
         * (len(shown) < len(rows)),
-        data=_embedded(records),
+        # Within a script element, whatever the names of files are:
+        data=json.dumps(records, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
     )
     write_text(config.file, page)
     print(f"{config.file}: {len(scored):,} scores, {config.file.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
 
 
 def _scorer(named: str, config: ReportConfig) -> tuple[Scorer | None, str]:
-    """What the table was scored with, for heat maps; or why it is not to be had."""
+    """The scorer of the table's model, for heat maps, or the reason why there is none."""
     try:
         scorer = Scorer(config.model or named.rpartition("@")[0], device=config.device, windows=True)
     except FusiqaError as reason:
@@ -112,33 +109,19 @@ def _shown(rows: Sequence[Row]) -> list[Row]:
 
 
 def _records(rows: Sequence[Row], config: ReportConfig, bar: Any) -> list[dict[str, Any]]:
-    """What the page knows of each row; the worst and the best have thumbnails."""
+    """The entry of each row in the table of the page; the worst and the best have thumbnails."""
     with_picture = {*range(config.thumbnails // 2), *range(len(rows) - config.thumbnails // 2, len(rows))}
     records = []
     for place, row in enumerate(rows):
+        picture = thumbnail(row["path"], THUMBNAIL) if place in with_picture and row["score"] is not None else None
         size = f"{row['width']} x {row['height']}" if row["width"] else ""
         records.append({
             "path": row["path"], "score": row["score"], "flaws": described(row), "size": size,
             "taken": row.get("taken") or capture_in(row["path"]).time, "note": row["error"] or row["note"] or "",
-            "picture": _thumbnail(row) if place in with_picture else None,
+            "picture": as_data(picture, quality=QUALITY) if picture else None,
         })  # fmt: skip
         bar.update()
     return records
-
-
-def _thumbnail(row: Row) -> str | None:
-    picture = thumbnail(row["path"], THUMBNAIL) if row["score"] is not None else None
-    return _as_data(picture) if picture else None
-
-
-def _as_data(picture: Image.Image) -> str:
-    picture.save(file := BytesIO(), "WEBP", quality=QUALITY)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _embedded(records: Sequence[dict[str, Any]]) -> str:
-    """JSON that can stand in a script element whatever the names of files are."""
-    return json.dumps(records, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _summary(scored: Sequence[Row], failed: int, score_range: ScoreRange | None) -> str:
@@ -151,7 +134,7 @@ def _summary(scored: Sequence[Row], failed: int, score_range: ScoreRange | None)
 
 
 def _flaws(scored: Sequence[Row]) -> str:
-    """How many images have each flaw, and how many none that is likely."""
+    """How many images have each flaw, and how many have no likely one."""
     if all(row[FLAW_COLUMNS[0]] is None for row in scored):
         return "<p>The model names no flaws.</p>"
     counts = Counter[str]()
@@ -172,13 +155,14 @@ def _card(row: Row, result: Result | None) -> str:
     picture = thumbnail(row["path"], CARD)
     name = escape(row["path"])
     if picture is None:
-        images = '<p class="gone">no longer to be read</p>'
+        images = '<p class="gone">can no longer be read</p>'
     else:
-        pictures = [(picture, f"{name}")]
+        pictures = [(picture, name)]
         if result is not None and result.crops is not None:
             pictures.append((overlay(picture, result), f"heat map of {name}"))
         images = "".join(
-            f'<img src="{_as_data(each)}" width="{each.width}" height="{each.height}" alt="{text}" loading="lazy">'
+            f'<img src="{as_data(each, quality=QUALITY)}" '
+            f'width="{each.width}" height="{each.height}" alt="{text}" loading="lazy">'
             for each, text in pictures
         )
     flaws = escape(described(row))

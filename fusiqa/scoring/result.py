@@ -167,13 +167,16 @@ def _pictures(result: Result) -> str:
     except FusiqaError:
         return ""
     picture.thumbnail((NOTEBOOK_SIDE, NOTEBOOK_SIDE), Image.Resampling.LANCZOS)
-    images = []
-    for shown in (picture, overlay(picture, result)):
-        shown.save(file := BytesIO(), "JPEG", quality=85)
-        images.append(f'<img src="data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}" alt="">')
+    images = [f'<img src="{as_data(shown, quality=85)}" alt="">' for shown in (picture, overlay(picture, result))]
     scores, (low, high) = result.crops.scores, result.score_range
     limits = f"parts from {scores.min():.3g} to {scores.max():.3g}; red is {low:g}, blue is {high:g}"
     return f'{images[0]}<div>{images[1]}<div style="font-size:.8em">{limits}</div></div>'
+
+
+def as_data(picture: Image.Image, *, quality: int) -> str:
+    """A picture as the address of an `img` element: WebP within the address itself."""
+    picture.save(file := BytesIO(), "WEBP", quality=quality)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def overlay(picture: Image.Image, result: Result) -> Image.Image:

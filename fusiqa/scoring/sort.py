@@ -178,16 +178,14 @@ def draw_bursts(rows: Sequence[Row], path: Path) -> int:
     shown: list[Shown | None] = []
     for burst in bursts[:SHEET_BURSTS]:
         some = burst[:SHEET_EACH]
-        shown += [Shown(cell_of(row["path"]), [row["path"], _caption(row, burst)], row["rank"] == 1) for row in some]
+        for row in some:
+            caption = f"{row['score']:.4g}, {row['rank']} of {len(burst)}"
+            shown.append(Shown(cell_of(row["path"]), [row["path"], caption], row["rank"] == 1))
         shown += [None] * (-len(some) % columns)
     if shown:
         title = f"{min(SHEET_BURSTS, len(bursts))} of {len(bursts):,} bursts, the best of each framed"
         contact_sheet(shown, path, columns=columns, title=title)
     return min(SHEET_BURSTS, len(bursts))
-
-
-def _caption(row: Row, burst: Sequence[Row]) -> str:
-    return f"{row['score']:.4g}, {row['rank']} of {len(burst)}"
 
 
 def link_best(rows: Iterable[Row], folder: Path) -> int:

@@ -124,7 +124,7 @@ def _beside(image: Path, sidecar: Path) -> Iterator[Packet]:
         start, end = (content.find(mark) for mark in PACKET)
         inside = content[start : end + len(PACKET[1])] if 0 <= start < end else b""
     if inside:
-        with suppress(FusiqaError):  # what cannot be read is no rating
+        with suppress(FusiqaError):  # malformed XMP counts as none
             yield Packet(inside, image.name)
 
 
@@ -273,10 +273,10 @@ class Packet:
         return [item for container in inside for item in container if isinstance(item.tag, str)]
 
     def set_keywords(self, ours: Sequence[str], hidden: Sequence[Packet]) -> None:
-        """Replace the keywords of fusiqa in every list of keywords that there is.
+        """Replace the keywords of fusiqa in every existing list of keywords.
 
-        Programs read the first list that they find, each in its own order. So a list with only fusiqa's keywords gets
-        the others too, from the plain list, and a new one those of the `hidden` packets.
+        Programs read the first list that they find, each in its own order. So a list that holds only fusiqa's keywords
+        gets the others too, from the plain list, and a new list those of the `hidden` packets.
         """
         if not ours and not any(each.startswith(KEYWORD) for each in self.items(KEYWORDS)):
             return
@@ -312,7 +312,7 @@ def scope_in(element: Element, outer: Scope) -> Scope:
 
 
 def means(name: object, scope: Scope) -> str:
-    """The name by the prefixes of `SPACES`, "xmp:Rating" for xap:Rating too; "" of others, and of comments."""
+    """A name with its prefix in `SPACES`, such as "xmp:Rating" for xap:Rating; "" for other names and for comments."""
     if not isinstance(name, str):
         return ""
     prefix, _, local = name.rpartition(":")

@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from fusiqa.config.model import FLAWS
 from fusiqa.data.catalog import DISTORTED, SYNTHETIC
-from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, PRISTINE, SEPARATOR
+from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, treatment_of
 from fusiqa.data.opinions import fall
 from fusiqa.data.ratings import SET, Ratings
 from fusiqa.data.synthetic import PRISTINE_WORD, parts_of
@@ -99,7 +99,7 @@ def flaws_of(ratings: Ratings) -> dict[str, tuple[str, float]]:
     """The flaw of each image where it is known, and what it lowers viewers' mean opinion by, 0-1."""
     table, found = ratings.table, dict[str, tuple[str, float]]()
     for name, part in table.groupby(table[SET] if SET in table else np.full(len(table), ratings.name), sort=False):
-        treated = {image: treatment(str(name), image.removeprefix(f"{name}/")) for image in part["image"]}
+        treated = {image: treatment_in(str(name), image.removeprefix(f"{name}/")) for image in part["image"]}
         if not any(treated.values()):
             best = part["mos"] >= part["mos"].quantile(2 / 3)
             found |= dict.fromkeys(part["image"][best], ("none", 0.0))
@@ -110,20 +110,18 @@ def flaws_of(ratings: Ratings) -> dict[str, tuple[str, float]]:
     return found
 
 
-def treatment(dataset: str, image: str) -> tuple[str, float] | None:
+def treatment_in(dataset: str, image: str) -> tuple[str, float] | None:
     """The distortion and level of an image, ("", 0) of an undistorted one; None where its name does not say it.
 
     Example:
-        >>> treatment("distorted", "a.png::jpeg 2.5"), treatment("kadid-10k", "I01_10_05.png"), treatment("spaq", "")
-        (('jpeg', 2.5), ('jpeg', 5.0), None)
+        >>> treatment_in("kadid-10k", "I01_10_05.png"), treatment_in("spaq", "1.jpg")
+        (('jpeg', 5.0), None)
     """
     if dataset == DISTORTED:
-        made = image.rpartition(SEPARATOR)[2]
-        name, _, level = made.partition(" ")
-        return ("", 0.0) if made == PRISTINE else (name, float(level))
+        return treatment_of(image)[1:]
     if dataset == SYNTHETIC:
-        _, name, step = parts_of(image)
-        return ("", 0.0) if name == PRISTINE_WORD else (name, float(step))
+        _, name, level = parts_of(image)
+        return "" if name == PRISTINE_WORD else name, float(level)
     if dataset == "kadid-10k" and (numbers := re.search(r"[A-Za-z]\d+_(\d+)_(\d+)", image)):
         return list(DISTORTIONS)[int(numbers[1]) - 1], float(numbers[2])
     return None

@@ -104,9 +104,9 @@ def test_an_image_that_cannot_be_read_is_refused_by_its_own_name(ratings, tmp_pa
 def test_every_distortion_comes_at_every_level_image_by_image(ratings):
     made = distorted(ratings, EVERY, seed=7)
     named = [treatment_of(image) for image in made.table["image"]]
-    assert [name for name, _ in named] == [name for name in NAMES for _ in range(126)]
-    treatments = [treatment for _, treatment in named]
-    assert treatments[:126] == [None, *((name, level) for name in DISTORTIONS for level in LEVELS)]
+    assert [name for name, _, _ in named] == [name for name in NAMES for _ in range(126)]
+    treatments = [treatment for _, *treatment in named]
+    assert treatments[:126] == [["", 0], *([name, level] for name in DISTORTIONS for level in LEVELS)]
     assert made.table["group"].tolist() == [name for name in NAMES for _ in range(126)]
 
 

@@ -47,7 +47,7 @@ def test_a_notebook_shows_the_score_and_the_image(scorer, images):
     result = scorer(images[0])
     html = result._repr_html_()
     assert f"{result.score:.4g}" in html
-    assert html.count("data:image/jpeg;base64,") == 2
+    assert html.count("data:image/webp;base64,") == 2
     assert html.count("scale ") >= 4
     assert "<script" not in html
 
