@@ -1,8 +1,8 @@
 """How well bursts are grouped and their best is found: python benchmarks/bursts.py --data_dir data/biq2021
 
-A burst is made of each photograph: five frames, each shifted and cropped a little differently, as a hand moves; one is
-left as it is, the others are made too dark or too bright, blurred or noisy, each by a strength of its own. All are
-saved as JPEG. Limits are chosen on one half of BIQ2021's 12,000 photographs and measured on the other. BIQ2021 has many
+A burst is made of each photograph: five frames, each shifted and cropped a little differently, as by a moving hand; one
+is not degraded, the others are made too dark or too bright, blurred or noisy, each by its own strength. All are saved
+as JPEG. Limits are chosen on one half of BIQ2021's 12,000 photographs and measured on the other. BIQ2021 has many
 photographs of one scene: of those whose hashes differ in at most `SAME_SCENE` bits, the first is taken. The clock is
 the worst case: the next scene begins within the seconds that may lie between two frames of one burst.
 
@@ -36,7 +36,7 @@ from fusiqa.scoring.image import Resize, decode, decode_resized
 from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.sheet import Shown, contact_sheet
 
-FRAMES, CUT = 5, 0.08  # frames of a burst; the most that the hand cuts off a side
+FRAMES, CUT = 5, 0.08  # frames of a burst; largest fraction that is cropped off a side
 KINDS = ("exposure", "blur", "noise")
 BY = ("score", "sharpness")
 STOPS, SIGMA, NOISE = 1.5, 2.5, 25.0  # of the strongest: exposure stops, blur in pixels, standard deviation in levels
@@ -76,7 +76,7 @@ class Made:
 
 
 def burst_of(photograph: Path, rng: np.random.Generator) -> list[Made]:
-    """Five frames of a photograph in random order, one of them only cut."""
+    """Five frames of a photograph in random order, one of them only cropped."""
     with Image.open(photograph) as opened:
         picture = opened.convert("RGB")
     left = int(rng.integers(FRAMES))
@@ -106,12 +106,12 @@ def degraded(frame: Image.Image, kind: str, strength: float, rng: np.random.Gene
     return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8))
 
 
-def share(hits: int, total: int) -> dict[str, Any]:
+def fraction_of(hits: int, total: int) -> dict[str, Any]:
     """A fraction with its 95 % interval (Wilson)."""
     p, n = hits / total, total
     middle, half = p + Z**2 / (2 * n), Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
     low, high = (round(abs(float((middle + sign * half) / (1 + Z**2 / n))), 4) for sign in (-1, 1))
-    return {"share": round(p, 4), "interval": [low, high], "n": n}
+    return {"fraction": round(p, 4), "interval": [low, high], "n": n}
 
 
 def shots_of(hashes: np.ndarray, colours: np.ndarray, *, timed: bool) -> Shots:
@@ -135,12 +135,12 @@ def outcome(seen: tuple[np.ndarray, np.ndarray], limits: Limits, *, timed: bool)
 
 def summary(found: dict[str, Any]) -> dict[str, Any]:
     whole, merged = found["whole"], found["merged"]
-    shares = {"found whole": whole, "merged with another": merged, "exactly right": whole & ~merged}
-    return {name: share(int(hits.sum()), len(hits)) for name, hits in shares.items()}
+    parts = {"found whole": whole, "merged with another": merged, "exactly right": whole & ~merged}
+    return {name: fraction_of(int(hits.sum()), len(hits)) for name, hits in parts.items()}
 
 
 def chosen_limits(seen: tuple[np.ndarray, np.ndarray]) -> tuple[Limits, dict[str, Any]]:
-    """The limits under which most scenes are exactly right, without a clock and with it; and the share for each."""
+    """The limits under which most scenes are exactly right, without a clock and with it; and the fraction for each."""
 
     def right(limits: Limits, *, timed: bool) -> float:
         found = outcome(seen, limits, timed=timed)
@@ -158,7 +158,7 @@ def chosen_limits(seen: tuple[np.ndarray, np.ndarray]) -> tuple[Limits, dict[str
 
 
 def best_found(photographs: Sequence[Path], scorer: Scorer, seed: int) -> dict[str, Any]:
-    """How often the frame that was left as it is has the highest score, or the sharpest subject; and by kind."""
+    """How often the frame that is not degraded has the highest score, or the sharpest subject; and by kind."""
     hits, wins, counts = Counter[str](), Counter[str](), Counter[str]()
     for photograph in photographs:
         counts["bursts"] += 1
@@ -170,8 +170,8 @@ def best_found(photographs: Sequence[Path], scorer: Scorer, seed: int) -> dict[s
         for row, each in zip(rows, burst, strict=True):
             counts[each.kind] += 1
             wins[each.kind] += rows[left]["score"] > row["score"]
-    found = {f"best by {by} is the one left as it is": share(hits[by], counts["bursts"]) for by in BY}
-    return found | {f"scores above one with {kind}": share(wins[kind], counts[kind]) for kind in KINDS}
+    found = {f"best by {by} is the one not degraded": fraction_of(hits[by], counts["bursts"]) for by in BY}
+    return found | {f"scores above one with {kind}": fraction_of(wins[kind], counts[kind]) for kind in KINDS}
 
 
 def frames_of(photograph: Path, seed: int) -> tuple[list[Made], list[Frame]]:
@@ -251,7 +251,7 @@ def main() -> None:
     scenes = one_of_each_scene(
         [settings.data_dir / "Images" / name for name in table["image"][: settings.photographs]], resize
     )
-    np.random.default_rng(settings.seed).shuffle(scenes)  # photographs with near-duplicates stood rather at the start
+    np.random.default_rng(settings.seed).shuffle(scenes)  # those with near-duplicates were mostly at the start
     halves = scenes[: len(scenes) // 2], scenes[len(scenes) // 2 :]
     first, second = (seen_in(half, resize, settings.seed) for half in halves)
     limits, tried = chosen_limits(first)
