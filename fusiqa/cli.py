@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
 from io import StringIO
@@ -122,10 +122,9 @@ def run(name: str, words: Sequence[str], program: str | None = None) -> None:
     if HELP & set(words):
         guard(lambda: print(help_text(settings, program or f"fusiqa {name}")))
         return
-    flags = {option.name for option in options_of(settings)}
     saved = name in RESUMED and (name not in TABLE_WRITERS or any(word.startswith("--output") for word in words))
     after = f"progress is saved; run the same command {RESUMED[name]}" if saved else ""
-    guard(lambda: command(parse(name, words, program)), flags=flags, after=after)
+    guard(lambda: command(parse(name, words, program)), settings=settings, after=after)
 
 
 def command_of(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -204,10 +203,10 @@ def orderly_termination() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def guard(run: Callable[[], object], *, flags: Collection[str] = (), after: str = "") -> None:
+def guard(run: Callable[[], object], *, settings: type | None = None, after: str = "") -> None:
     """Run a command; a user's mistake, or a path that cannot be used, ends in one line and exit code 2.
 
-    Parameters that are `flags` are named as such, --crop_size for `crop_size`; an interruption says `after`.
+    Errors name the `settings` of the command as flags, --crop_size for `crop_size`; an interruption says `after`.
     """
     prepare_cpu()
     for stream in (sys.stdout, sys.stderr):
@@ -224,6 +223,7 @@ def guard(run: Callable[[], object], *, flags: Collection[str] = (), after: str 
             raise
         message = f"error: this needs {package}: pip install 'fusiqa[{EXTRAS[package]}]'"
     except FusiqaError as mistake:
+        flags = {option.name for option in options_of(settings)} if settings else ()
         named = re.sub(r"`([\w.]+)`", lambda word: f"--{word[1]}" if word[1] in flags else word[0], str(mistake))
         message, code = f"error: {named}", USER_MISTAKE
     except BrokenPipeError:

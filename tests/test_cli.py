@@ -141,7 +141,7 @@ def test_an_error_names_the_flag_of_the_command_that_runs(capsys):
         raise FusiqaError("`crop_size` must be at least 32, got 16; `sides` stays")
 
     with pytest.raises(SystemExit):
-        guard(fail, flags={"crop_size"})
+        guard(fail, settings=TrainConfig)
     assert capsys.readouterr().err == "error: --crop_size must be at least 32, got 16; `sides` stays\n"
 
 

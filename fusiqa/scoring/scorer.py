@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib.util import find_spec
 from itertools import chain, islice
 from os import PathLike
@@ -26,13 +27,14 @@ from fusiqa.scoring.inputs import ImageInput, image_of, images_in, is_many
 from fusiqa.scoring.models import ONNX_FILE, ModelInfo, Network, find, source_of
 from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.result import CropScores, Result
-from fusiqa.scoring.views import NO_VIEWS, Views, in_parts, stacked, views_of, windows_of
+from fusiqa.scoring.views import NO_VIEWS, Views, stacked, views_of, windows_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 OtherViews = Shaped[np.ndarray, "_ ..."]  # of a network that sees something else than images
 SCORER_SETTINGS = ("device", "backend", "readers", "tolerate_truncated")  # of `fusiqa score`, by either engine
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|bad.alloc|failed to allocate", re.IGNORECASE)
 GPU_FILES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda.dll")
 """One of them exists where there may be a GPU that torch can use: asking torch would import it."""
 
@@ -64,6 +66,36 @@ def score_views(network: Network, images: Sequence[Views | OtherViews]) -> Itera
         weights = views.weights if isinstance(views, Views) else np.ones(len(views))
         mine: list[Any] = [None if given is None else given[start:end] for given in outputs]
         yield averaged(weights, *mine)
+
+
+def in_parts(network: Callable[[Any], Any], stack: Any) -> Iterator[Any]:
+    """What a network gives for views: for all at once, or for halves of them where the memory does not suffice.
+
+    That is said once. Raises FusiqaError where it does not suffice for one view.
+    """
+    try:
+        made = [network(stack)]
+    except Exception as fault:
+        if not is_out_of_memory(fault):
+            raise
+        made = []
+    if not made and len(stack) == 1:
+        raise FusiqaError(f"the memory does not suffice for one view of shape {tuple(stack.shape[1:])}")
+    if not made:
+        _say_once("notice: out of memory; the network takes fewer views at once")
+        half = len(stack) // 2
+        made = [*in_parts(network, stack[:half]), *in_parts(network, stack[half:])]
+    yield from made
+
+
+def is_out_of_memory(fault: Exception) -> bool:
+    """Whether torch, CUDA, ONNX Runtime or numpy ran out of memory, for which each has its own error."""
+    return isinstance(fault, MemoryError) or OUT_OF_MEMORY.search(str(fault)) is not None
+
+
+@cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def averaged(

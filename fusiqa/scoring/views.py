@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +20,6 @@ WINDOWS = 3  # an image seen whole has 3x3 windows, each half as high and wide a
 LARGEST_PIECE = 1_024  # side of the parts that a whole image is cut into, pixels
 PIXELS_AT_ONCE = {"cpu": 8 * 224**2, "cuda": 64 * 224**2}
 """Pixels of views in one pass of a network, which bounds memory; a CPU runs 8 crops of 224 twice as fast as 64."""
-OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|bad.alloc|failed to allocate", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -85,36 +80,6 @@ def stacked(views: Iterable[np.ndarray], at_once: Callable[[tuple[int, ...]], in
         batch.append(view)
     if batch:
         yield np.stack(batch)
-
-
-def in_parts(network: Callable[[Any], Any], stack: Any) -> Iterator[Any]:
-    """What a network gives for views: for all at once, or for halves of them where the memory does not suffice.
-
-    That is said once. Raises FusiqaError where it does not suffice for one view.
-    """
-    try:
-        made = [network(stack)]
-    except Exception as fault:
-        if not is_out_of_memory(fault):
-            raise
-        made = []
-    if not made and len(stack) == 1:
-        raise FusiqaError(f"the memory does not suffice for one view of shape {tuple(stack.shape[1:])}")
-    if not made:
-        _say_once("notice: out of memory; the network takes fewer views at once")
-        half = len(stack) // 2
-        made = [*in_parts(network, stack[:half]), *in_parts(network, stack[half:])]
-    yield from made
-
-
-def is_out_of_memory(fault: Exception) -> bool:
-    """Whether torch, CUDA, ONNX Runtime or numpy ran out of memory, for which each has its own error."""
-    return isinstance(fault, MemoryError) or OUT_OF_MEMORY.search(str(fault)) is not None
-
-
-@cache
-def _say_once(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def views_at_once(shape: tuple[int, ...], device: str = "cpu") -> int:

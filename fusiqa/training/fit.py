@@ -42,9 +42,8 @@ from fusiqa.models.quality import Prediction, QualityModel
 from fusiqa.progress import Say
 from fusiqa.scoring.models import Network
 from fusiqa.scoring.result import SCALE_COLUMNS
-from fusiqa.scoring.scorer import score_views
+from fusiqa.scoring.scorer import is_out_of_memory, score_views
 from fusiqa.scoring.torch import TorchNetwork
-from fusiqa.scoring.views import is_out_of_memory
 from fusiqa.stats.metrics import plcc, srcc
 from fusiqa.training.loss import TrainingLoss
 from fusiqa.training.predict import NO_WEIGHTS, crops_of, predict

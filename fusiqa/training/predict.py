@@ -17,9 +17,9 @@ from fusiqa.models.quality import QualityModel
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.models import Network
 from fusiqa.scoring.result import SCALE_COLUMNS
-from fusiqa.scoring.scorer import score_views
+from fusiqa.scoring.scorer import in_parts, score_views
 from fusiqa.scoring.torch import TorchNetwork, choose_device, passes
-from fusiqa.scoring.views import OVERLAP, Views, in_parts
+from fusiqa.scoring.views import OVERLAP, Views
 
 NO_WEIGHTS = [float("nan")] * 4  # of a fusion that does not weigh its scales
 

@@ -17,9 +17,10 @@ from tiny_models import CROP, RANGE, RESIZE, make_model, noise
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import load_checkpoint
+from fusiqa.scoring import scorer as scorer_module
 from fusiqa.scoring.image import FolderImages, Resize
 from fusiqa.scoring.models import ModelInfo, Outputs
-from fusiqa.scoring.scorer import Scorer, load_network, score_views
+from fusiqa.scoring.scorer import Scorer, in_parts, is_out_of_memory, load_network, score_views
 from fusiqa.scoring.torch import TorchNetwork
 from fusiqa.scoring.views import NO_VIEWS
 from fusiqa.training.predict import predict
@@ -240,3 +241,34 @@ def test_a_jpeg_that_breaks_off_is_scored_only_where_that_is_asked_for_and_its_r
     assert scored.note == "truncated: scored without its end"
     assert (scored.score == pytest.approx(strict(whole).score, abs=1e-6)) is (lost == 2)
     assert scored.image.read().shape == (293, 307, 3)  # for the heat map
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7])
+def test_a_pass_that_the_memory_does_not_suffice_for_is_halved_and_that_is_said_once(capsys, most):
+    def network(stack):
+        if len(stack) > most:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return stack.sum(axis=1)
+
+    scorer_module._say_once.cache_clear()
+    stack = np.arange(14).reshape(7, 2)
+    for _ in range(2):
+        np.testing.assert_array_equal(np.concatenate(list(in_parts(network, stack))), stack.sum(axis=1))
+    assert capsys.readouterr().err.count("notice: out of memory") == (most < 7)
+
+
+def test_one_view_that_does_not_fit_is_refused_and_other_errors_are_raised():
+    def full(_):
+        raise MemoryError
+
+    def wrong(_):
+        raise ValueError("wrong")
+
+    with pytest.raises(FusiqaError, match=r"the memory does not suffice for one view of shape \(5, 3\)"):
+        list(in_parts(full, np.zeros((2, 5, 3))))
+    with pytest.raises(ValueError, match="wrong"):
+        list(in_parts(wrong, np.zeros((2, 5, 3))))
+    for allocate in (lambda: np.empty(2**56), lambda: torch.empty(2**56)):
+        with pytest.raises((MemoryError, RuntimeError)) as fault:
+            allocate()
+        assert is_out_of_memory(fault.value)

@@ -2,17 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 from tiny_models import random_pixels
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring import views
 from fusiqa.scoring.views import (
     LARGEST_PIECE,
     STRIDE,
     cover,
-    in_parts,
-    is_out_of_memory,
     pad_to,
     random_corner,
     views_of,
@@ -56,37 +52,6 @@ def test_padding_mirrors_outwards():
     assert pad_to(random_pixels(41, 5), height=31, width=29).shape == (41, 29, 3)
     large = random_pixels(41, 43)
     assert pad_to(large, height=31, width=29) is large
-
-
-@pytest.mark.parametrize("most", [1, 2, 3, 7])
-def test_a_pass_that_the_memory_does_not_suffice_for_is_halved_and_that_is_said_once(capsys, most):
-    def network(stack):
-        if len(stack) > most:
-            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return stack.sum(axis=1)
-
-    views._say_once.cache_clear()
-    stack = np.arange(14).reshape(7, 2)
-    for _ in range(2):
-        np.testing.assert_array_equal(np.concatenate(list(in_parts(network, stack))), stack.sum(axis=1))
-    assert capsys.readouterr().err.count("notice: out of memory") == (most < 7)
-
-
-def test_one_view_that_does_not_fit_is_refused_and_other_errors_are_raised():
-    def full(_):
-        raise MemoryError
-
-    def wrong(_):
-        raise ValueError("wrong")
-
-    with pytest.raises(FusiqaError, match=r"the memory does not suffice for one view of shape \(5, 3\)"):
-        list(in_parts(full, np.zeros((2, 5, 3))))
-    with pytest.raises(ValueError, match="wrong"):
-        list(in_parts(wrong, np.zeros((2, 5, 3))))
-    for allocate in (lambda: np.empty(2**56), lambda: torch.empty(2**56)):
-        with pytest.raises((MemoryError, RuntimeError)) as fault:
-            allocate()
-        assert is_out_of_memory(fault.value)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 23), (23, 1), (5, 7)])
