@@ -54,14 +54,14 @@ def scored(
     counts: Counter[str],
     *,
     done: Collection[str] = (),
-    wrap: Callable[[ImageInput], ImageInput] = lambda image: image,
+    wrap: Callable[[ImageInput], ImageInput] | None = None,
 ) -> Iterator[Result]:
     """The results of the images without a row, counted; a thread counts the images for the progress bar meanwhile.
 
     `wrap` is applied to each image before it is read.
     """
-    say = partial(tqdm.write, file=sys.stderr)
-    images = (wrap(image) for image in walk(config.paths, say=say) if image.name not in done)
+    images = walk(config.paths, done=done, say=partial(tqdm.write, file=sys.stderr))
+    images = map(wrap, images) if wrap else images
     with progress_bar(what="scoring", initial=len(done), shown=config.progress) as bar:
         if not bar.disable and STANDARD_INPUT not in config.paths:
             threading.Thread(target=_count, args=(config.paths, bar), daemon=True).start()

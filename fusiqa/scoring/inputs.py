@@ -7,7 +7,7 @@ import os
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -175,7 +175,9 @@ def listed_names(lines: Iterable[str] | None = None) -> Iterator[str]:
             yield line.rstrip("\r\n")
 
 
-def walk(paths: Iterable[str], *, say: Callable[[str], object] | None = None) -> Iterator[ImageInput]:
+def walk(
+    paths: Iterable[str], *, done: Collection[str] = (), say: Callable[[str], object] | None = None
+) -> Iterator[ImageInput]:
     """Images in the order named; in folders and below them by ending, sorted, without hidden files.
 
     A file that is named is taken whatever its ending. A missing file and a folder that may not be read come as an image
@@ -184,12 +186,13 @@ def walk(paths: Iterable[str], *, say: Callable[[str], object] | None = None) ->
 
     Args:
         paths: files, folders, patterns, or "-" for a list on standard input.
+        done: names that are left out.
         say: called at the end with what was skipped in folders: other files by ending, and linked folders.
     """
     paths, seen, found, skipped = list(paths), set(), False, Counter[str]()
     for image in _named(paths, skipped):
         found = True
-        if image.name not in seen:
+        if image.name not in seen and image.name not in done:
             yield image
         if len(paths) > 1:
             seen.add(image.name)

@@ -58,8 +58,7 @@ class OnnxNetwork:
         found = self._session.run(self._names, {self._session.get_inputs()[0].name: views}, self._run_options)
         return Outputs(**{name: each.astype(np.float64) for name, each in zip(self._names, found, strict=True)})
 
-    def at_once(self, shape: tuple[int, ...]) -> int:
-        return views_at_once(shape)
+    at_once = staticmethod(views_at_once)
 
 
 def _providers(device: str, available: list[str]) -> list[Any]:
