@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before torch is loaded: networks this small are slower on several threads, and tests share the cores.
@@ -12,10 +12,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 import pytest
+from commands import exit_code
 from PIL import Image
 from tiny_models import TINY_RUN
 
-from fusiqa.cli import main
+from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.data.distortions import distort
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.io import CACHE_VARIABLE
@@ -65,8 +66,21 @@ def finished(biq2021: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def refused(capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """Runs a command that must end with exit code 2 and without a traceback, and gives what it says."""
+
+    def run(*arguments: object) -> str:
+        assert exit_code(*arguments) == USER_MISTAKE
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        return said
+
+    return run
+
+
+@pytest.fixture
 def own_csv(tmp_path: Path) -> Path:
-    """A CSV of one's own with twenty images of ten contents beside it."""
+    """A custom CSV with twenty images of ten contents beside it."""
     rows = []
     for number in range(20):
         Image.fromarray(image(number)).save(tmp_path / f"{number}.png")

@@ -1,4 +1,4 @@
-"""A small Hugging Face hub on this machine, which can refuse, lie and break off."""
+"""A small Hugging Face hub on this machine, which can refuse, lie and break off; and what any such server has."""
 
 import hashlib
 import re
@@ -16,16 +16,41 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CHUNK = 1000  # bytes that the client takes at once; its own 10 MB would be lost with every connection that breaks
 
 
-def kept(arrived: int) -> int:
-    """Bytes that the client has written of those that arrived: whole chunks."""
-    return arrived // CHUNK * CHUNK
-
-
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-class Hub(ThreadingHTTPServer):
+class LocalServer(ThreadingHTTPServer):
+    """A server on this machine, in a thread of its own, with every request in `asked`."""
+
+    daemon_threads = True
+
+    def __init__(self, answer: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), answer)
+        self.asked: list[str] = []
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Answer(BaseHTTPRequestHandler):
+    """An answer in one piece, after which the connection is closed."""
+
+    def say(self, status: int, headers: dict[str, str], content: bytes = b"") -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), "Connection": "close", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Hub(LocalServer):
     """Serves one file as huggingface.co does: its facts, and the address of a store that takes GET alone.
 
     Attributes:
@@ -40,10 +65,7 @@ class Hub(ThreadingHTTPServer):
         asked: every request, with the range that it asked for.
     """
 
-    daemon_threads = True
-
     def __init__(self, path: str, content: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
         self.path = path
         self.content = content
         self.stated_sha256: str | None = None
@@ -52,14 +74,7 @@ class Hub(ThreadingHTTPServer):
         self.ignores_ranges = False
         self.cut_after: list[int] = []
         self.refusal: tuple[int, str] | None = None
-        self.asked: list[str] = []
-
-    def start(self) -> None:
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        super().__init__(OneFile)
 
     @property
     def store(self) -> str:
@@ -67,7 +82,7 @@ class Hub(ThreadingHTTPServer):
         return f"http://localhost:{self.server_port}/store"
 
 
-class Answer(BaseHTTPRequestHandler):
+class OneFile(Answer):
     server: Hub
 
     def do_HEAD(self) -> None:
@@ -110,16 +125,6 @@ class Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content[: self.server.cut_after.pop(0)] if self.server.cut_after else content)
 
-    def say(self, status: int, headers: dict[str, str], content: bytes = b"") -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(content)), "Connection": "close"}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 def point_to(address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hub's client reads HF_ENDPOINT and HF_HUB_CACHE once, when it is imported."""
@@ -132,13 +137,18 @@ def point_to(address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @contextmanager
-def serving(path: str, content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub with one file, to which the client looks, in small chunks and without pauses before it tries again."""
-    server = Hub(path, content)
-    server.start()
+def pointed_to(server: LocalServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    """A server to which the hub's client looks, until it is ended."""
     point_to(server.address, folder, monkeypatch)
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", CHUNK)
-    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)
     yield server
     server.shutdown()
     server.server_close()
+
+
+@contextmanager
+def serving(path: str, content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub with one file, to which the client looks, in small chunks and without pauses before it tries again."""
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", CHUNK)
+    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)
+    with pointed_to(Hub(path, content), folder, monkeypatch) as server:
+        yield server

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from tiny_models import make_model, noise
 
-from fusiqa.cli import COMMANDS, USER_MISTAKE, main
+from fusiqa.cli import COMMANDS
 from fusiqa.config.train import groups
 from fusiqa.scoring.result import COLUMNS
 
@@ -68,7 +68,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("output", "words", "foreign"), CASES)
 def test_a_foreign_file_in_the_place_of_an_output_is_refused_and_unchanged(
-    tmp_path, model, capsys, output, words, foreign
+    tmp_path, model, refused, output, words, foreign
 ):
     (tmp_path / "images").mkdir()
     for number, name in enumerate(("a.png", "b.png")):
@@ -89,10 +89,7 @@ def test_a_foreign_file_in_the_place_of_an_output_is_refused_and_unchanged(
         return {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
 
     before = files()
-    with pytest.raises(SystemExit) as end:
-        main(words.replace("{}", str(tmp_path)).split())
-    assert end.value.code == USER_MISTAKE
-    said = capsys.readouterr().err
+    said = refused(*words.replace("{}", str(tmp_path)).split())
     assert said.count("\n") <= 2
     assert Path(foreign).name in said or str(tmp_path / "own") in said
     assert files() == before

@@ -146,7 +146,7 @@ def test_rows_that_were_lost_are_counted(copy: Path):
 
 @pytest.fixture
 def own(tmp_path: Path, pictures: list[Image.Image]) -> Path:
-    """A CSV of one's own: two contents, each as it is and saved badly."""
+    """A custom CSV: two contents, each as it is and saved badly."""
     for number in range(2):
         pictures[number].save(tmp_path / f"{number}a.png")
         pictures[number].save(tmp_path / f"{number}b.jpg", quality=30)

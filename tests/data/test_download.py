@@ -4,7 +4,6 @@ import gzip
 import io
 import random
 import shutil
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from hub_server import point_to, serving, sha256
 from PIL import Image
 
-from fusiqa.cli import main
 from fusiqa.data import download as module
 from fusiqa.data.catalog import read
 from fusiqa.data.download import REPOSITORY, download, fetch
@@ -175,13 +173,9 @@ def test_the_licence_is_asked_for_on_a_terminal(hub, monkeypatch, capsys, answer
     assert "Creative Commons" in capsys.readouterr().out
 
 
-def test_without_a_terminal_the_flag_is_named(hub, monkeypatch, capsys):
+def test_without_a_terminal_the_flag_is_named(hub, monkeypatch, refused):
     monkeypatch.setattr(module.sys, "stdin", io.StringIO())
-    monkeypatch.setattr(sys, "argv", ["fusiqa", "data", "download", "koniq-10k"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
-    assert "set --accept_licence" in capsys.readouterr().err
+    assert "set --accept_licence" in refused("data", "download", "koniq-10k")
     assert hub.asked == []
 
 

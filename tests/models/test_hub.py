@@ -10,10 +10,9 @@ import huggingface_hub
 import pytest
 import timm
 import torch
-from hub_server import Hub, point_to
+from hub_server import Hub, point_to, pointed_to
 from safetensors.torch import save, save_file
 
-from fusiqa.cli import main
 from fusiqa.config import ModelConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.models import weights
@@ -34,12 +33,8 @@ def imagenet() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def hub(imagenet, tmp_path, monkeypatch) -> Iterator[Hub]:
-    server = Hub(FILE, save(imagenet))
-    server.start()
-    point_to(server.address, tmp_path, monkeypatch)
-    yield server
-    server.shutdown()
-    server.server_close()
+    with pointed_to(Hub(FILE, save(imagenet)), tmp_path, monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture
@@ -141,12 +136,9 @@ def test_names_that_resolve_slowly_do_not_prolong_it(tmp_path, monkeypatch):
         release.set()
 
 
-def test_the_command_says_so_in_one_line_and_ends_with_code_2(closed_port, tmp_path, monkeypatch, capsys):
+def test_the_command_says_so_in_one_line_and_ends_with_code_2(closed_port, tmp_path, monkeypatch, refused):
     point_to(f"http://127.0.0.1:{closed_port}", tmp_path, monkeypatch)
-    with pytest.raises(SystemExit) as ended:
-        main(["train", "--dataset", "synthetic", "--backbone", BACKBONE, "--run_dir", str(tmp_path / "run")])
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
+    said = refused("train", "--dataset", "synthetic", "--backbone", BACKBONE, "--run_dir", tmp_path / "run")
     assert said.startswith("error: the ImageNet weights of test_resnet ")
     assert len(said.splitlines()) == 1
     assert not (tmp_path / "run").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub_server import point_to
+from hub_server import pointed_to
 from huggingface_hub import constants
 from model_hub import ModelHub
 from tiny_models import make_model, noise
@@ -21,12 +21,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch) -> Iterator[ModelHub]:
-    server = ModelHub()
-    point_to(server.address, tmp_path, monkeypatch)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # its store speaks a protocol of its own
-    yield server
-    server.shutdown()
-    server.server_close()
+    with pointed_to(ModelHub(), tmp_path, monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture

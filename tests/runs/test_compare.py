@@ -131,19 +131,14 @@ def test_runs_on_other_images_are_refused_and_nothing_is_written(runs, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_ends_with_code_2_and_one_line(runs, tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["compare", str(runs[0]), str(tmp_path / "absent")])
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'absent'}/predictions.csv is missing")
+def test_the_command_ends_with_code_2_and_one_line(runs, tmp_path, refused):
+    said = refused("compare", runs[0], tmp_path / "absent")
+    assert said.startswith(f"error: {tmp_path / 'absent'}/predictions.csv is missing")
 
 
-def test_an_output_that_cannot_be_written_is_one_line(runs, tmp_path, capsys):
+def test_an_output_that_cannot_be_written_is_one_line(runs, tmp_path, refused):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(SystemExit) as ended:
-        main(["compare", str(runs[0]), str(runs[1]), "--output", str(tmp_path / "file" / "out")])
-    assert ended.value.code == 2
-    told = capsys.readouterr().err
+    told = refused("compare", *runs[:2], "--output", tmp_path / "file" / "out")
     assert told.startswith(f"error: {tmp_path / 'file' / 'out'}: Not a directory; ")
     assert told.count("\n") == 1
 

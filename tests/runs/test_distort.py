@@ -1,7 +1,5 @@
 """`fusiqa distort`: any images under KADID-10k's distortions."""
 
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,9 +19,8 @@ def images(tmp_path):
     return folder
 
 
-def distort(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["fusiqa", "distort", *map(str, arguments), "--no_progress"])
-    main()
+def distort(*arguments):
+    main(["distort", *map(str, arguments), "--no_progress"])
 
 
 def pixels(path):
@@ -31,9 +28,9 @@ def pixels(path):
         return np.asarray(picture).astype(int)
 
 
-def test_every_distortion_and_level_gets_its_file(images, tmp_path, monkeypatch, capsys):
+def test_every_distortion_and_level_gets_its_file(images, tmp_path, capsys):
     out = tmp_path / "out"
-    distort(monkeypatch, images, "--output", out)
+    distort(images, "--output", out)
     found = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
     names = ("a.png", "deep/b.jpg.png")
     assert found == sorted(
@@ -43,18 +40,18 @@ def test_every_distortion_and_level_gets_its_file(images, tmp_path, monkeypatch,
     assert abs(pixels(out / "mean_shift/1/a.png") - pixels(images / "a.png")).max() == 38  # 0.15 of 255
 
 
-def test_the_same_seed_gives_the_same_files_and_two_images_other_noise(images, tmp_path, monkeypatch):
+def test_the_same_seed_gives_the_same_files_and_two_images_other_noise(images, tmp_path):
     settings = ("--distortion", "white_noise", "--level", 5)
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
-        distort(monkeypatch, images, "--output", tmp_path / name, *settings, "--seed", seed)
+        distort(images, "--output", tmp_path / name, *settings, "--seed", seed)
     one, two, three = (pixels(tmp_path / name / "white_noise/5/a.png") for name in ("one", "two", "three"))
     assert (one == two).all()
     assert (one != three).any()
 
 
-def test_a_sheet_has_a_row_for_each_distortion(images, tmp_path, monkeypatch):
+def test_a_sheet_has_a_row_for_each_distortion(images, tmp_path):
     distort(
-        monkeypatch, images / "a.png", "--output", tmp_path / "out", "--sheet", "--distortion", "jpeg", "pixelate",
+        images / "a.png", "--output", tmp_path / "out", "--sheet", "--distortion", "jpeg", "pixelate",
         "--level", 1, 5, "--resize", "32",
     )  # fmt: skip
     with Image.open(tmp_path / "out" / "a.png") as sheet:
@@ -69,17 +66,14 @@ def test_a_sheet_has_a_row_for_each_distortion(images, tmp_path, monkeypatch):
         (["--level", 6], "--level must be at least 1 and below 6, got 6"),
     ],
 )
-def test_what_does_not_exist_is_named(images, tmp_path, monkeypatch, capsys, arguments, said):
-    with pytest.raises(SystemExit) as end:
-        distort(monkeypatch, images, "--output", tmp_path / "out", *arguments)
-    assert end.value.code == 2
-    assert said in capsys.readouterr().err
+def test_what_does_not_exist_is_named(images, tmp_path, refused, arguments, said):
+    assert said in refused("distort", images, "--output", tmp_path / "out", *arguments)
 
 
-def test_of_many_broken_images_five_are_named_and_all_counted(images, tmp_path, monkeypatch, capsys):
+def test_of_many_broken_images_five_are_named_and_all_counted(images, tmp_path, capsys):
     for number in range(6):
         (images / f"cut{number}.jpg").write_text("no image")
-    distort(monkeypatch, images, "--output", tmp_path / "out", "--distortion", "jpeg", "--level", 1)
+    distort(images, "--output", tmp_path / "out", "--distortion", "jpeg", "--level", 1)
     notices = [line for line in capsys.readouterr().out.splitlines() if line.startswith("notice")]
     assert [line.split(":")[1] for line in notices[:5]] == [
         " skipped broken.jpg", " skipped cut0.jpg", " skipped cut1.jpg", " skipped cut2.jpg", " skipped cut3.jpg",
@@ -88,17 +82,15 @@ def test_of_many_broken_images_five_are_named_and_all_counted(images, tmp_path, 
 
 
 @pytest.mark.parametrize("sheet", [False, True])
-def test_only_files_that_the_command_wrote_are_replaced(sheet, images, tmp_path, monkeypatch, capsys):
+def test_only_files_that_the_command_wrote_are_replaced(sheet, images, tmp_path, refused):
     out = tmp_path / "out"
     settings = ("--output", out, "--distortion", "jpeg", "--level", 5, *(["--sheet"] if sheet else []))
-    distort(monkeypatch, images / "a.png", *settings)
+    distort(images / "a.png", *settings)
     made = out / "a.png" if sheet else out / "jpeg" / "5" / "a.png"
     before = made.read_bytes()
-    distort(monkeypatch, images / "a.png", *settings)
+    distort(images / "a.png", *settings)
     assert made.read_bytes() == before
     foreign = (images / "a.png").read_bytes()
     made.write_bytes(foreign)
-    with pytest.raises(SystemExit):
-        distort(monkeypatch, images / "a.png", *settings)
-    assert f"{made} exists and is not an earlier output" in capsys.readouterr().err
+    assert f"{made} exists and is not an earlier output" in refused("distort", images / "a.png", *settings)
     assert made.read_bytes() == foreign

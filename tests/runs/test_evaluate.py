@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import sys
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import torch
 from PIL import Image
 from tiny_models import noise
 
-from fusiqa.cli import USER_MISTAKE, main
+from fusiqa.cli import main
 from fusiqa.config import ModelConfig
 from fusiqa.data.catalog import KIND_PATTERNS, is_custom, kinds
 from fusiqa.models.quality import QualityModel
@@ -20,9 +19,8 @@ from fusiqa.runs.evaluate import measure_by
 from fusiqa.stats.metrics import measure, srcc
 
 
-def call(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["fusiqa", *map(str, arguments)])
-    main()
+def call(*arguments):
+    main(list(map(str, arguments)))
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +44,9 @@ def data(tmp_path, biq2021):
     return tmp_path / "data"
 
 
-def test_every_data_set_gets_its_row_and_its_files(run, data, monkeypatch, tmp_path, capsys):
+def test_every_data_set_gets_its_row_and_its_files(run, data, tmp_path, capsys):
     call(
-        monkeypatch, "evaluate", run, "--dataset", "kadid-10k", "biq2021", "spaq", "--data_root", data,
+        "evaluate", run, "--dataset", "kadid-10k", "biq2021", "spaq", "--data_root", data,
         "--output", tmp_path / "out", "--no_progress", "--worst", 5,
     )  # fmt: skip
     out = tmp_path / "out"
@@ -79,8 +77,8 @@ def test_every_data_set_gets_its_row_and_its_files(run, data, monkeypatch, tmp_p
     assert "Trained on biq2021; backbone fine-tuned" in (out / "evaluation.md").read_text()
 
 
-def test_the_runs_own_data_set_gives_the_figures_of_its_test(run, monkeypatch):
-    call(monkeypatch, "evaluate", run, "--dataset", "BIQ2021", "--no_progress", "--worst", 0)
+def test_the_runs_own_data_set_gives_the_figures_of_its_test(run):
+    call("evaluate", run, "--dataset", "BIQ2021", "--no_progress", "--worst", 0)
     again = pd.read_csv(run / "evaluation" / "predictions_biq2021.csv")
     first = pd.read_csv(run / "predictions.csv")
     assert again["image"].tolist() == first["image"].tolist()
@@ -88,11 +86,10 @@ def test_the_runs_own_data_set_gives_the_figures_of_its_test(run, monkeypatch):
     assert not (run / "evaluation" / "worst_biq2021.png").exists()
 
 
-def test_foreign_files_are_refused(run, monkeypatch, tmp_path, capsys):
+def test_foreign_files_are_refused(run, tmp_path, refused):
     (tmp_path / "predictions_mine.csv").write_text("mine")
-    with pytest.raises(SystemExit):
-        call(monkeypatch, "evaluate", run, "--dataset", "biq2021", "--output", tmp_path)
-    assert "predictions_mine.csv exists and was not made by fusiqa" in capsys.readouterr().err
+    said = refused("evaluate", run, "--dataset", "biq2021", "--output", tmp_path)
+    assert "predictions_mine.csv exists and was not made by fusiqa" in said
     assert [path.name for path in tmp_path.iterdir()] == ["predictions_mine.csv"]
 
 
@@ -100,15 +97,12 @@ def test_foreign_files_are_refused(run, monkeypatch, tmp_path, capsys):
     ("arguments", "said"),
     [(["--dataset", "spaq"], "none of spaq could be measured on"), ([], "name at least one data set")],
 )
-def test_nothing_to_measure_on_is_one_line(run, monkeypatch, capsys, tmp_path, arguments, said):
+def test_nothing_to_measure_on_is_one_line(run, monkeypatch, refused, tmp_path, arguments, said):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as end:
-        call(monkeypatch, "evaluate", run, *arguments, "--no_progress")
-    assert end.value.code == 2
-    assert said in capsys.readouterr().err
+    assert said in refused("evaluate", run, *arguments, "--no_progress")
 
 
-def test_two_tables_of_one_name_keep_their_files_and_seen_images_are_told(run, biq2021, monkeypatch, tmp_path, capsys):
+def test_two_tables_of_one_name_keep_their_files_and_seen_images_are_told(run, biq2021, tmp_path, capsys):
     split = pd.read_csv(run / "split.csv")
     tables = []
     for name, rows in (("a", split[split["split"] == "test"]), ("b", split[split["split"] != "train"])):
@@ -121,7 +115,7 @@ def test_two_tables_of_one_name_keep_their_files_and_seen_images_are_told(run, b
         )
         tables.append(tmp_path / name / "ratings.csv")
     out = tmp_path / "out"
-    call(monkeypatch, "evaluate", run, "--dataset", *tables, "--output", out, "--no_progress", "--worst", 0)
+    call("evaluate", run, "--dataset", *tables, "--output", out, "--no_progress", "--worst", 0)
     said = capsys.readouterr().out
     assert said.count("warning:") == 1
     assert f"warning: 4 of the 13 images of {tables[1]} are images of training or validation" in said
@@ -133,12 +127,12 @@ def test_two_tables_of_one_name_keep_their_files_and_seen_images_are_told(run, b
     assert "| fine-tuned |" in said
 
 
-def test_a_table_of_ones_own_is_seen_as_the_model_was_trained(run, biq2021, monkeypatch, tmp_path, capsys):
+def test_a_table_of_ones_own_is_seen_as_the_model_was_trained(run, biq2021, tmp_path, capsys):
     first = pd.read_csv(run / "predictions.csv")
     rows = first.assign(image=[str(biq2021 / "Images" / image) for image in first["image"]], mos=range(len(first)))
     rows[["image", "mos"]].to_csv(tmp_path / "own.csv", index=False)
     out = tmp_path / "out"
-    call(monkeypatch, "evaluate", run, "--dataset", tmp_path / "own.csv", "--output", out, "--no_progress")
+    call("evaluate", run, "--dataset", tmp_path / "own.csv", "--output", out, "--no_progress")
     assert pd.read_csv(out / "evaluation.csv", dtype=str)["resize"].tolist() == ["48"]
     assert "| 48 |" in capsys.readouterr().out
     unit = pd.read_csv(out / "predictions_own.csv")["score"] / (len(first) - 1)
@@ -182,7 +176,7 @@ def test_the_kinds_of_published_sets_are_told_by_name():
     assert kinds("biq2021", ["a.jpg"]) is None
 
 
-def test_evaluate_measures_a_folder_of_sharp_images(tmp_path, capsys):
+def test_evaluate_measures_a_folder_of_sharp_images(tmp_path, capsys, refused):
     torch.manual_seed(0)
     config = ModelConfig(backbone="test_resnet", fusion="attention", view="whole", crop_size=64)
     config = dataclasses.replace(config, flaws=True)
@@ -202,7 +196,4 @@ def test_evaluate_measures_a_folder_of_sharp_images(tmp_path, capsys):
             assert figure.width > 500
     (sharp / "1.png").unlink()
     for given, said in (([*words, str(sharp)], "at least two sharp images"), (words[:-1], "--data_dir: name a folder")):
-        with pytest.raises(SystemExit) as ended:
-            main(given)
-        assert ended.value.code == USER_MISTAKE
-        assert said in capsys.readouterr().err
+        assert said in refused(*given)

@@ -28,16 +28,6 @@ def run(*arguments):
     main(["train", *TINY_RUN, *map(str, arguments)])
 
 
-def refusal(capsys, *arguments):
-    """What a refused run says; it must end with exit code 2 and without a traceback."""
-    with pytest.raises(SystemExit) as ended:
-        run(*arguments)
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    return said
-
-
 def test_the_run_folder_holds_everything(finished):
     assert {path.name for path in finished.iterdir()} == RUN_FILES
 
@@ -219,8 +209,8 @@ def broken(biq2021, tmp_path):
     return root
 
 
-def test_broken_rows_are_listed_before_training_starts(broken, tmp_path, capsys):
-    said = refusal(capsys, "--data_dir", broken, "--run_dir", tmp_path / "r")
+def test_broken_rows_are_listed_before_training_starts(broken, tmp_path, refused):
+    said = refused("train", *TINY_RUN, "--data_dir", broken, "--run_dir", tmp_path / "r")
     assert "7 of 30 rows cannot be used" in said
     assert "--skip_broken" in said
     assert said.count(".jpg:") == 5
@@ -235,12 +225,12 @@ def test_skip_broken_goes_on_and_records_them(broken, tmp_path):
     assert sum(record["images"].values()) == 23
 
 
-def test_zero_usable_rows_are_an_error(biq2021, tmp_path, capsys):
+def test_zero_usable_rows_are_an_error(biq2021, tmp_path, refused):
     root = tmp_path / "empty"
     shutil.copytree(biq2021, root)
     for image in (root / "Images").iterdir():
         image.write_bytes(b"")
-    said = refusal(capsys, "--data_dir", root, "--skip_broken", "--run_dir", tmp_path / "r")
+    said = refused("train", *TINY_RUN, "--data_dir", root, "--skip_broken", "--run_dir", tmp_path / "r")
     assert "none of the 30 rows can be used" in said
 
 
@@ -255,20 +245,20 @@ def test_zero_usable_rows_are_an_error(biq2021, tmp_path, capsys):
         (("--dataset", "synthetic", "--resume"), "--resume needs the --run_dir of the run to continue"),
     ],
 )
-def test_a_mistake_is_named_in_at_most_two_lines(arguments, message, tmp_path, capsys, monkeypatch):
+def test_a_mistake_is_named_in_at_most_two_lines(arguments, message, tmp_path, refused, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = refusal(capsys, *arguments)
+    said = refused("train", *TINY_RUN, *arguments)
     assert message in said
     assert said.startswith("error: ")
     assert said.count("\n") <= 2
 
 
-def test_a_wrong_column_and_a_leaking_group_are_named(own_csv, tmp_path, capsys):
+def test_a_wrong_column_and_a_leaking_group_are_named(own_csv, tmp_path, refused):
     table = pd.read_csv(own_csv)
     table.rename(columns={"mos": "opinion"}).to_csv(tmp_path / "wrong.csv", index=False)
-    assert "no column 'mos'" in refusal(capsys, "--dataset", tmp_path / "wrong.csv")
+    assert "no column 'mos'" in refused("train", *TINY_RUN, "--dataset", tmp_path / "wrong.csv")
     table.assign(split=["train", "test"] * 10).to_csv(tmp_path / "leak.csv", index=False)
-    assert "scene0" in refusal(capsys, "--dataset", tmp_path / "leak.csv")
+    assert "scene0" in refused("train", *TINY_RUN, "--dataset", tmp_path / "leak.csv")
 
 
 def test_a_csv_of_ones_own_keeps_its_contents_together(own_csv, tmp_path):

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from broken_files import break_into
+from commands import exit_code
 from PIL import Image
 from tiny_models import noise
 
-from fusiqa.cli import SOME_UNREADABLE, USER_MISTAKE, main
+from fusiqa.cli import SOME_UNREADABLE
 from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import Scorer
 
@@ -37,9 +38,7 @@ def session(tmp_path_factory) -> Iterator[None]:
 
 def score(*arguments: object, workers: int) -> int:
     """Run the command with the packaged model; its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main(["score", *map(str, arguments), "--engine", "ray", "--workers", str(workers), "--device", "cpu"])
-    return ended.value.code
+    return exit_code("score", *arguments, "--engine", "ray", "--workers", workers, "--device", "cpu")
 
 
 def scoring_processes() -> list[int]:
@@ -150,8 +149,5 @@ def test_a_resumed_run_scores_the_images_that_have_no_row(run):
         (["--output", "x", "--workers", "0"], "--workers must be at least 1, got 0"),
     ],
 )
-def test_what_the_engine_cannot_do_is_refused(arguments, reason, tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["score", str(tmp_path), "--engine", "ray", *arguments])
-    assert ended.value.code == USER_MISTAKE
-    assert reason in capsys.readouterr().err
+def test_what_the_engine_cannot_do_is_refused(arguments, reason, tmp_path, refused):
+    assert reason in refused("score", tmp_path, "--engine", "ray", *arguments)

@@ -277,15 +277,11 @@ def test_pillows_warnings_stay_inside_in_every_thread(monkeypatch: pytest.Monkey
 
 def png(samples: np.ndarray, *, colour: int, extra: bytes = b"") -> bytes:
     """A PNG of 16 bits a sample; colour 0 is grey, 2 RGB, 4 grey and alpha, 6 RGB and alpha (PNG 1.2, 11.2.2)."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
     height, width = samples.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))
-    transparency = chunk(b"tRNS", extra) if extra else b""
-    return b"\x89PNG\r\n\x1a\n" + head + transparency + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    head = part(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))
+    transparency = part(b"tRNS", extra) if extra else b""
+    return b"\x89PNG\r\n\x1a\n" + head + transparency + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
 
 
 def tiff(strip: bytes, *, size=(3, 5), bits=16, samples: int, photometric: int, order="<", alpha=None) -> bytes:

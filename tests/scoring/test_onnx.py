@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tiny_models import RANGE, make_model, noise
 
-from fusiqa.cli import USER_MISTAKE, main
+from fusiqa.cli import main
 from fusiqa.config import FUSIONS, ScaleWeighing
 from fusiqa.errors import FusiqaError
 from fusiqa.models import export as exporting
@@ -198,14 +198,11 @@ def test_another_model_is_exported_once_and_kept(model_folder, scorer, capsys):
     assert first.info.name == scorer.info.name
 
 
-def test_what_is_no_model_of_ours_is_refused(tmp_path, capsys):
+def test_what_is_no_model_of_ours_is_refused(tmp_path, refused):
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(FusiqaError, match=r"broken\.onnx is not a model that `fusiqa export` wrote"):
         Scorer(tmp_path / "broken.onnx")
-    with pytest.raises(SystemExit) as ended:
-        main(["export", "--output", str(tmp_path / "model.pth")])
-    assert ended.value.code == USER_MISTAKE
-    assert "--output must end in .onnx or .pt2, got" in capsys.readouterr().err
+    assert "--output must end in .onnx or .pt2, got" in refused("export", "--output", tmp_path / "model.pth")
 
 
 def test_the_loss_needs_torch(exported):

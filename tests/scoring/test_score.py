@@ -184,15 +184,15 @@ def test_a_row_with_an_error_counts_as_done(folder, model, tmp_path):
     assert output.read_bytes() == before
 
 
-def test_an_output_is_not_overwritten_unasked_and_not_mixed_with_another_models_rows(folder, model, tmp_path, capsys):
+def test_an_output_is_not_overwritten_unasked_and_not_mixed_with_another_models_rows(folder, model, tmp_path, refused):
     output = tmp_path / "scores.csv"
     score(folder, "--model", model, "--output", output)
     before = output.read_bytes()
-    assert score(folder, "--model", model, "--output", output) == USER_MISTAKE
-    assert "exists; add --resume to continue it, or --overwrite to discard it" in capsys.readouterr().err
+    said = refused("score", folder, "--model", model, "--output", output)
+    assert "exists; add --resume to continue it, or --overwrite to discard it" in said
     other = make_model(tmp_path / "other", resize="none", seed=1)
-    assert score(folder, "--model", other, "--output", output, "--resume") == USER_MISTAKE
-    assert "choose another output for another model" in capsys.readouterr().err
+    said = refused("score", folder, "--model", other, "--output", output, "--resume")
+    assert "choose another output for another model" in said
     assert output.read_bytes() == before
     assert score(folder / "00.png", "--model", other, "--output", output, "--overwrite") == 0
     assert len(rows_of(output)) == 1
@@ -241,7 +241,7 @@ def test_the_sheet_shows_the_worst_and_the_best(folder, model, tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
-def test_a_table_of_somebody_else_is_neither_continued_nor_replaced(folder, model, tmp_path, ending, capsys):
+def test_a_table_of_somebody_else_is_neither_continued_nor_replaced(folder, model, tmp_path, ending, refused):
     output = tmp_path / f"notes{ending}"
     table = pd.DataFrame({"image": ["a.jpg", "b.jpg"], "mos": [3, 4]})
     match ending:
@@ -253,8 +253,8 @@ def test_a_table_of_somebody_else_is_neither_continued_nor_replaced(folder, mode
             table.to_parquet(output)
     before = output.read_bytes()
     for ask in ("--resume", "--overwrite"):
-        assert score(folder, "--model", model, "--output", output, ask) == USER_MISTAKE
-        assert "is not an earlier output of this command" in capsys.readouterr().err
+        said = refused("score", folder, "--model", model, "--output", output, ask)
+        assert "is not an earlier output of this command" in said
     assert output.read_bytes() == before
 
 
@@ -275,20 +275,19 @@ def test_what_is_no_table_of_scores_is_not_read(tmp_path, name, content, reason)
         list(read_rows(tmp_path / name))
 
 
-def test_an_image_is_not_drawn_over(folder, model, tmp_path, capsys):
+def test_an_image_is_not_drawn_over(folder, model, tmp_path, refused):
     images = sorted(folder.glob("*.png"))
     before = images[0].read_bytes()
     for sheet, reason in ((images[0], "is one of the inputs"), (images[1], "is not an earlier output")):
-        assert score(images[0], "--model", model, "--sheet", sheet, "--overwrite") == USER_MISTAKE
-        assert reason in capsys.readouterr().err
+        assert reason in refused("score", images[0], "--model", model, "--sheet", sheet, "--overwrite")
     assert images[0].read_bytes() == before
 
 
-def test_a_table_that_is_being_written_has_one_writer(folder, model, tmp_path, capsys):
+def test_a_table_that_is_being_written_has_one_writer(folder, model, tmp_path, refused):
     output = tmp_path / "scores.csv"
     with hold(output):
-        assert score(folder, "--model", model, "--output", output) == USER_MISTAKE
-    assert f"scores.csv is being written by process {os.getpid()} on" in capsys.readouterr().err
+        said = refused("score", folder, "--model", model, "--output", output)
+    assert f"scores.csv is being written by process {os.getpid()} on" in said
     assert score(folder, "--model", model, "--output", output) == 0
 
 
@@ -303,14 +302,12 @@ def test_a_table_that_is_being_written_has_one_writer(folder, model, tmp_path, c
         (["--model", "nothing"], "no model nothing"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(folder, arguments, reason, capsys):
-    assert score(folder, *arguments) == USER_MISTAKE
-    assert reason in capsys.readouterr().err
+def test_settings_that_cannot_be_are_refused(folder, arguments, reason, refused):
+    assert reason in refused("score", folder, *arguments)
 
 
-def test_an_empty_folder_says_what_it_looked_for(tmp_path, model, capsys):
-    assert score(tmp_path, "--model", model) == USER_MISTAKE
-    assert "no images in" in capsys.readouterr().err
+def test_an_empty_folder_says_what_it_looked_for(tmp_path, model, refused):
+    assert "no images in" in refused("score", tmp_path, "--model", model)
 
 
 def heed_ctrl_c() -> None:

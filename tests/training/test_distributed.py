@@ -63,8 +63,6 @@ def test_where_one_of_two_processes_is_killed_the_other_ends_with_a_line(biq2021
     assert "Traceback" not in said
 
 
-def test_a_batch_that_the_devices_cannot_share_is_refused(biq2021, tmp_path, capsys):
-    with pytest.raises(SystemExit) as refused:
-        main(["train", *SETTINGS, "--data_dir", str(biq2021), "--num_devices", "4", "--run_dir", str(tmp_path / "run")])
-    assert refused.value.code == USER_MISTAKE
-    assert "--batch_size must be a multiple of the 4 devices, got 6" in capsys.readouterr().err
+def test_a_batch_that_the_devices_cannot_share_is_refused(biq2021, tmp_path, refused):
+    own = "--data_dir", biq2021, "--num_devices", 4, "--run_dir", tmp_path / "run"
+    assert "--batch_size must be a multiple of the 4 devices, got 6" in refused("train", *SETTINGS, *own)

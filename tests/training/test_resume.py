@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from commands import exit_code
 
-from fusiqa.cli import INTERRUPTED, TERMINATED, USER_MISTAKE, main
+from fusiqa.cli import INTERRUPTED, TERMINATED, main
 from fusiqa.io import hold
 from fusiqa.training.fit import QualityModule, create_logger
 
@@ -85,16 +86,8 @@ def test_a_killed_run_continues_to_the_same_numbers(biq2021, uninterrupted, tmp_
     assert len(json.loads((folder / "config.json").read_text())["resumed"]) == 1
 
 
-def refusal(capsys, data: Path, run_dir: Path, *more: str) -> str:
-    """What a run says that is refused, here and not in a process of its own."""
-    with pytest.raises(SystemExit) as ended:
-        main(["train", *arguments(data, run_dir), *more])
-    assert ended.value.code == USER_MISTAKE
-    return capsys.readouterr().err
-
-
-def test_resuming_under_other_settings_is_refused_and_names_them(biq2021, uninterrupted, capsys):
-    said = refusal(capsys, biq2021, uninterrupted, "--resume", "--lr", "0.5", "--weight_decay", "0.25")
+def test_resuming_under_other_settings_is_refused_and_names_them(biq2021, uninterrupted, refused):
+    said = refused("train", *arguments(biq2021, uninterrupted), "--resume", "--lr", "0.5", "--weight_decay", "0.25")
     assert "--lr None -> 0.5" in said
     assert "--weight_decay 0.0002 -> 0.25" in said
 
@@ -106,8 +99,8 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(biq2021, uninterrup
     assert {path.name: path.read_bytes() for path in uninterrupted.glob("*.*")} == before
 
 
-def test_a_folder_with_a_run_is_not_written_into_unasked(biq2021, uninterrupted, capsys):
-    assert "already holds a run; add --resume" in refusal(capsys, biq2021, uninterrupted)
+def test_a_folder_with_a_run_is_not_written_into_unasked(biq2021, uninterrupted, refused):
+    assert "already holds a run; add --resume" in refused("train", *arguments(biq2021, uninterrupted))
 
 
 def ctrl_c() -> None:
@@ -136,11 +129,9 @@ def test_an_interruption_in_an_epoch_says_so_and_keeps_the_epochs_before(
     heeding = signal.getsignal(signal.SIGINT)
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with pytest.raises(SystemExit) as ended:
-            main(["train", *arguments(biq2021, tmp_path / "run")])
+        assert exit_code("train", *arguments(biq2021, tmp_path / "run")) == code
     finally:
         signal.signal(signal.SIGTERM, handler)  # a terminated command ignores later ones
-    assert ended.value.code == code
     err = capsys.readouterr().err
     assert said in err
     assert "Traceback" not in err
@@ -159,27 +150,28 @@ class Payload:
         return Path.touch, (self.path,)
 
 
-def test_a_training_state_runs_no_code_and_one_of_another_shape_is_one_line(biq2021, uninterrupted, tmp_path, capsys):
+def test_a_training_state_runs_no_code_and_one_of_another_shape_is_one_line(biq2021, uninterrupted, tmp_path, refused):
     folder = tmp_path / "run"
     shutil.copytree(uninterrupted, folder)
     (folder / "test.json").unlink()
     last = folder / "last.ckpt"
     whole = torch.load(last, weights_only=True)
     torch.save({**whole, "callbacks": Payload(tmp_path / "ran")}, last)
-    assert "is not a training state" in refusal(capsys, biq2021, folder, "--resume")
+    assert "is not a training state" in refused("train", *arguments(biq2021, folder), "--resume")
     assert not (tmp_path / "ran").exists()
     for state in ([1, 2], {"state_dict": {}}, {**whole, "state_dict": {"model.other": torch.ones(3)}}):
         torch.save(state, last)
-        said = refusal(capsys, biq2021, folder, "--resume")
+        said = refused("train", *arguments(biq2021, folder), "--resume")
         assert "training state" in said
         assert said.count("\n") == 1
     last.write_bytes(last.read_bytes()[:100])
-    assert "is not a training state" in refusal(capsys, biq2021, folder, "--resume")
+    assert "is not a training state" in refused("train", *arguments(biq2021, folder), "--resume")
 
 
-def test_a_run_folder_is_written_by_one_process_at_a_time(biq2021, tmp_path, capsys):
+def test_a_run_folder_is_written_by_one_process_at_a_time(biq2021, tmp_path, refused):
     with hold(tmp_path / "run"):
-        assert f"{tmp_path / 'run'} is being written by process" in refusal(capsys, biq2021, tmp_path / "run")
+        said = refused("train", *arguments(biq2021, tmp_path / "run"))
+    assert f"{tmp_path / 'run'} is being written by process" in said
     assert not (tmp_path / "run").exists()
 
 

@@ -3,14 +3,14 @@
 import json
 import pickle
 import shutil
-import sys
 from concurrent.futures import Future
 
 import pandas as pd
 import pytest
 import torch
+from commands import exit_code
 
-from fusiqa.cli import main
+from fusiqa.cli import INTERRUPTED, USER_MISTAKE, main
 from fusiqa.config import AblateConfig, TrainConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.machine import cores
@@ -26,9 +26,10 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def ablate(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["fusiqa", "ablate", *map(str, arguments)])
-    main()
+def asked(data, folder, *more, question="scales", seeds=2):
+    """The command line of an ablation with seeds from 3 on."""
+    own = "--data_dir", data, "--seeds", seeds, "--seed", 3, "--run_dir", folder
+    return ["ablate", *map(str, (question, *SETTINGS, *own, *more))]
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,7 @@ def finished(biq2021, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ablation") / "scales"
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, cores() // 2))
-    with pytest.MonkeyPatch.context() as patch:
-        ablate(patch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--run_dir", folder)
+    main(asked(biq2021, folder))
     torch.set_num_threads(threads)
     return folder
 
@@ -85,24 +85,19 @@ def mean_on_validation(folder):
     return sum(best["attention"]) / 2 - sum(best["concat"]) / 2
 
 
-def test_what_is_finished_is_not_trained_again_and_what_is_missing_is(biq2021, finished, monkeypatch, capsys):
+def test_what_is_finished_is_not_trained_again_and_what_is_missing_is(biq2021, finished, capsys):
     again = finished / "attention-seed4" / "test.json"
     before = {path: path.stat().st_mtime_ns for path in finished.glob("*-seed*/test.json")}
     again.unlink()
-    ablate(monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--run_dir", finished)
+    main(asked(biq2021, finished))
     assert "1 of 6 runs to do" in capsys.readouterr().out
     changed = [path for path, time in before.items() if path.stat().st_mtime_ns != time]
     assert changed == [again]
 
 
-def test_another_setting_is_refused_where_runs_are_finished(biq2021, finished, monkeypatch, capsys):
-    with pytest.raises(SystemExit) as end:
-        ablate(
-            monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--lr", 0.5,
-            "--run_dir", finished,
-        )  # fmt: skip
-    assert end.value.code == 2
-    assert "single-seed3 has other settings: --lr None -> 0.5; choose another --run_dir" in capsys.readouterr().err
+def test_another_setting_is_refused_where_runs_are_finished(biq2021, finished, refused):
+    said = refused(*asked(biq2021, finished, "--lr", 0.5))
+    assert "single-seed3 has other settings: --lr None -> 0.5; choose another --run_dir" in said
 
 
 def copied_from(folder):
@@ -124,21 +119,14 @@ def test_an_interrupted_ablation_reports_what_it_has(biq2021, finished, tmp_path
         train(config)
 
     monkeypatch.setattr(module, "train", interrupted)
-    with pytest.raises(SystemExit):
-        ablate(
-            monkeypatch, "attention", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--run_dir",
-            tmp_path / "a",
-        )  # fmt: skip
+    assert exit_code(*asked(biq2021, tmp_path / "a", question="attention")) == INTERRUPTED
     runs = pd.read_csv(tmp_path / "a" / "runs.csv")
     assert list(runs["variant"]) == ["concat", "attention"]
     assert "with one seed each: inconclusive" in (tmp_path / "a" / "report.md").read_text()
 
 
-def test_several_runs_at_once_end_like_runs_in_turn(biq2021, finished, tmp_path, monkeypatch):
-    ablate(
-        monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 1, "--seed", 3, "--run_dir", tmp_path / "b",
-        "--jobs", 2,
-    )  # fmt: skip
+def test_several_runs_at_once_end_like_runs_in_turn(biq2021, finished, tmp_path):
+    main(asked(biq2021, tmp_path / "b", "--jobs", 2, seeds=1))
     together = pd.read_csv(tmp_path / "b" / "runs.csv")
     alone = pd.read_csv(finished / "runs.csv").query("seed == 3").reset_index(drop=True)
     columns = ["variant", "seed", "srcc", "plcc", "parameters"]
@@ -160,18 +148,14 @@ def test_the_images_are_looked_at_once_for_all_runs(jobs, biq2021, tmp_path, mon
     monkeypatch.setattr(module, "train", stand_in)
     monkeypatch.setattr(module, "start_processes", Here)
     base = TrainConfig.of(
-        dataset="biq2021",
-        data_dir=biq2021,
-        validation_fraction=0.2,
-        resize="48",
-        cache_dir=tmp_path / "c",
+        dataset="biq2021", data_dir=biq2021, validation_fraction=0.2, resize="48", cache_dir=tmp_path / "c",
         progress=False,
-    )
+    )  # fmt: skip
     runs = plan_runs(AblateConfig("scales", base, seeds=2), PRESETS["scales"].variants, tmp_path)
-    asked = AblateConfig("scales", base, jobs=jobs)
+    config = AblateConfig("scales", base, jobs=jobs)
     monkeypatch.setattr(module, "build", lambda *_: None)
     said = []
-    assert [(run, reason) for run, reason in module.train_runs(runs, runs, asked, said.append) if reason] == []
+    assert [(run, reason) for run, reason in module.train_runs(runs, runs, config, said.append) if reason] == []
     assert sum(line.endswith("warning: of something") for line in said) == 6
     if jobs == 2:
         assert "single, seed 0: warning: of something" in said
@@ -210,12 +194,7 @@ def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, finished,
         train(config)
 
     monkeypatch.setattr(module, "train", failing)
-    with pytest.raises(SystemExit) as end:
-        ablate(
-            monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 2, "--seed", 3, "--run_dir",
-            tmp_path / "a",
-        )  # fmt: skip
-    assert end.value.code == 2
+    assert exit_code(*asked(biq2021, tmp_path / "a")) == USER_MISTAKE
     told = capsys.readouterr()
     assert "failed: concat, seed 4: the scores are not finite" in told.out
     assert "failed: attention, seed 3: RuntimeError: out of memory" in told.out
@@ -233,9 +212,9 @@ def test_a_run_that_fails_costs_itself_and_is_told_at_the_end(biq2021, finished,
 def test_a_run_that_was_begun_otherwise_is_refused_before_any_goes_on(finished, tmp_path):
     shutil.copytree(finished / "concat-seed3", tmp_path / "concat-seed3")
     (tmp_path / "concat-seed3" / "test.json").unlink()
-    asked = AblateConfig("scales", TrainConfig.of(seed=3), seeds=1)
+    config = AblateConfig("scales", TrainConfig.of(seed=3), seeds=1)
     with pytest.raises(FusiqaError, match=r"concat-seed3 has other settings: `dataset` biq2021 -> synthetic, "):
-        plan_runs(asked, PRESETS["scales"].variants, tmp_path)
+        plan_runs(config, PRESETS["scales"].variants, tmp_path)
 
 
 def test_the_folder_of_a_run_or_with_a_foreign_report_is_none_for_an_ablation(finished, tmp_path):
@@ -247,34 +226,27 @@ def test_the_folder_of_a_run_or_with_a_foreign_report_is_none_for_an_ablation(fi
     assert (tmp_path / "report.md").read_text() == "mine"
 
 
-def test_a_variant_that_cannot_be_built_stops_before_any_run(biq2021, tmp_path, monkeypatch, capsys):
+def test_a_variant_that_cannot_be_built_stops_before_any_run(biq2021, tmp_path, refused):
     question = tmp_path / "own.toml"
     question.write_text('question = "?"\n[variants]\nfine = {}\nbroken = {backbone_args = ["depths=3"]}\n')
-    with pytest.raises(SystemExit):
-        ablate(monkeypatch, question, *SETTINGS, "--data_dir", biq2021, "--run_dir", tmp_path / "a")
-    assert "variant 'broken': test_efficientnet with depths=3 cannot" in capsys.readouterr().err
+    said = refused(*asked(biq2021, tmp_path / "a", question=question))
+    assert "variant 'broken': test_efficientnet with depths=3 cannot" in said
     assert not list(tmp_path.glob("a/*-seed*"))
 
 
-def test_finished_runs_on_other_images_or_in_another_precision_are_refused(
-    biq2021, finished, tmp_path, monkeypatch, capsys
-):
+def test_finished_runs_on_other_images_or_in_another_precision_are_refused(biq2021, finished, tmp_path, refused):
     folder = tmp_path / "again"
     shutil.copytree(finished, folder)
     record = json.loads((folder / "concat-seed3" / "config.json").read_text())
     record["resolved"]["data_fingerprint"] = "0" * 16
     (folder / "concat-seed3" / "config.json").write_text(json.dumps(record))
-    asked = ["scales", *SETTINGS, "--data_dir", biq2021, "--seed", 3, "--run_dir", folder]
     for seeds in (2, 3):  # none to do, and three
-        with pytest.raises(SystemExit):
-            ablate(monkeypatch, *asked, "--seeds", seeds)
-        assert "differ in images or ratings (data fingerprint) and cannot be compared" in capsys.readouterr().err
+        said = refused(*asked(biq2021, folder, seeds=seeds))
+        assert "differ in images or ratings (data fingerprint) and cannot be compared" in said
     assert not list(folder.glob("*-seed5"))
     record["resolved"]["precision"] = "bf16"
     (folder / "concat-seed3" / "config.json").write_text(json.dumps(record))
-    with pytest.raises(SystemExit):
-        ablate(monkeypatch, *asked, "--seeds", 2)
-    assert "has other settings: --precision bf16 -> 32; choose another" in capsys.readouterr().err
+    assert "has other settings: --precision bf16 -> 32; choose another" in refused(*asked(biq2021, folder))
 
 
 def test_a_narrower_report_leaves_nothing_of_the_wider_one(biq2021, finished, tmp_path, monkeypatch, capsys):
@@ -282,11 +254,7 @@ def test_a_narrower_report_leaves_nothing_of_the_wider_one(biq2021, finished, tm
     shutil.copytree(finished, folder)
     (folder / "single-seed3" / "test.json").unlink()
     monkeypatch.setattr(module, "train", lambda *_, **__: (_ for _ in ()).throw(FusiqaError("not today")))
-    with pytest.raises(SystemExit):
-        ablate(
-            monkeypatch, "scales", *SETTINGS, "--data_dir", biq2021, "--seeds", 1, "--seed", 3, "--run_dir", folder,
-            "--variants", "single", "concat",
-        )  # fmt: skip
+    assert exit_code(*asked(biq2021, folder, "--variants", "single", "concat", seeds=1)) == USER_MISTAKE
     assert "notice: not in this report: attention-seed3, attention-seed4, concat-seed4, single-seed4" in (
         capsys.readouterr().out
     )
