@@ -18,7 +18,7 @@ from commands import exit_code
 from PIL import Image
 from tiny_models import CROP, make_model, noise
 
-from fusiqa.cli import SOME_UNREADABLE, USER_MISTAKE
+from fusiqa.cli import SOME_UNREADABLE
 from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.scoring.inputs import listed_names

@@ -16,7 +16,7 @@ from commands import exit_code
 from PIL import Image, ImageFilter
 from tiny_models import make_model
 
-from fusiqa.cli import SOME_UNREADABLE, USER_MISTAKE, main
+from fusiqa.cli import SOME_UNREADABLE, main
 from fusiqa.config import ScoreRange, SortConfig
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.scoring import sort as sorting
