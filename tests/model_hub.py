@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote
 
 from hub_server import Answer, LocalServer
@@ -34,7 +35,7 @@ class ModelHub(LocalServer):
         return f"{self.commits:040x}"
 
 
-class Repositories(Answer):
+class Repositories(Answer, BaseHTTPRequestHandler):
     server: ModelHub
 
     def do_HEAD(self) -> None:

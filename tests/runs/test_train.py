@@ -52,10 +52,10 @@ def test_a_run_goes_on_from_another_model(finished, biq2021, tmp_path):
     assert (trained.config, trained.resize) == (source.config, source.resize)
 
 
-def test_a_model_of_another_architecture_is_no_start(finished, capsys, tmp_path):
-    said = refusal(capsys, "--start_from", finished, "--fusion", "concat", "--run_dir", tmp_path / "run")
+def test_a_model_of_another_architecture_is_no_start(finished, refused, tmp_path):
+    said = refused("train", *TINY_RUN, "--start_from", finished, "--fusion", "concat", "--run_dir", tmp_path / "run")
     assert "has another --fusion: leave it out" in said
-    assert "no model nowhere" in refusal(capsys, "--start_from", "nowhere", "--run_dir", tmp_path / "run")
+    assert "no model nowhere" in refused("train", *TINY_RUN, "--start_from", "nowhere", "--run_dir", tmp_path / "run")
 
 
 def test_the_architecture_of_a_packaged_model_is_taken():
