@@ -137,20 +137,20 @@ def run(block: str) -> dict:
     return names
 
 
-def test_the_python_of_the_readme_runs(a_image):
+def test_the_python_of_the_readme_runs(an_image):
     (scoring,) = blocks(README, "python")
     result = run(scoring)["result"]
     assert result.score_range.low <= result.score <= result.score_range.high
 
 
 @pytest.fixture
-def a_image(tmp_path, monkeypatch):
+def an_image(tmp_path, monkeypatch):
     """photo.jpg in the working folder."""
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.full((240, 320, 3), 99, np.uint8)).save("photo.jpg")
 
 
-def test_the_python_of_the_scoring_page_runs(a_image, capsys):
+def test_the_python_of_the_scoring_page_runs(an_image, capsys):
     scoring, models = blocks(ROOT / "docs" / "score.md", "python")
     assert run(scoring)["result"].ok
     assert "gone.jpg no such file" in capsys.readouterr().out

@@ -38,7 +38,7 @@ def error(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 17), (3, 2), (31, 29)])
 def test_a_kernel_larger_than_the_image_sees_it_mirrored_again_and_again(shape):
-    """Against a sum over the kernel, pixel by pixel, of a image mirrored by index."""
+    """Against a sum over the kernel, pixel by pixel, of an image mirrored by index."""
     image = np.random.default_rng(1).random((*shape, 3), dtype=np.float32)
     kernel = np.random.default_rng(2).random((17, 13))
 
