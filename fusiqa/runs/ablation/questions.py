@@ -137,12 +137,12 @@ def plan_runs(config: AblateConfig, variants: Mapping[str, Edits], folder: Path)
     base, default = config.base, TrainConfig()
     if base.run.overwrite or base.run.resume:
         raise FusiqaError("an ablation always continues: leave out `resume` and `overwrite` (or remove its folder)")
-    check_distinct({name: base.replace(**edits) for name, edits in variants.items()})
     edited = {name for edits in variants.values() for name in edits}
     if edited & FUSION_SWITCHES:
         edited |= FUSION_SWITCHES
     if given := sorted(f"`{name}`" for name in edited if base[name] != default[name]):
         raise FusiqaError(f"the variants of this question set {' and '.join(given)}; leave it out")
+    check_distinct({name: base.replace(**edits) for name, edits in variants.items()})
     runs = []
     for seed, (variant, edits) in product(range(base.run.seed, base.run.seed + config.seeds), variants.items()):
         run_dir = folder / f"{folder_name(variant)}-seed{seed}"
