@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from fusiqa.errors import FusiqaError, needing
 from fusiqa.scoring.raw import LEAST_SIDE, RAW_ENDINGS, is_raw, preview_of
+from fusiqa.scoring.srgb import Coding, coding_in_boxes, in_srgb
 
-DECODING = 3  # incremented with every change of the decoded pixels, so that no cache keeps the old ones
+DECODING = 4  # incremented with every change of the decoded pixels, so that no cache keeps the old ones
 Pixels = UInt8[np.ndarray, "height width 3"]  # an image: 0-255, sRGB
 OtherSize = UInt8[np.ndarray, "new_height new_width 3"]
 LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue in the luminance (ITU-R BT.601)
@@ -31,14 +32,13 @@ ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".
 ENDINGS |= {".heic", ".heif", *RAW_ENDINGS}  # of the files that are taken for images in a folder, in lower case
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "PPM", "JPEG2000")
 """Formats that Pillow may open, MPO with JPEG; it would start a program for others (EPS). HEIF needs an extra."""
-JPEG = ("JPEG", "MPO")
+JPEG, BOXES = ("JPEG", "MPO"), ("AVIF", "HEIF")
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 HEIC = re.compile(rb".{4}ftyp.{0,120}?(hei[cxms]|hev[cxms])", re.DOTALL)  # ISO/IEC 23008-12, annex B.4
 PNG, PNG_COMPRESSED = b"\x89PNG\r\n\x1a\n", (b"zTXt", b"iTXt", b"iCCP")
 PNG_SAMPLES = {2: 3, 4: 2, 6: 4}  # of a pixel, by the type of colour that the header states; one of the others
 INFLATED_AT_ONCE = 2**20  # bytes
-SRGB_GAMMA = 1 / 2.2  # what gAMA says of sRGB
-PLAIN_SRGB = {"sRGB", "sRGB IEC61966-2.1", "sRGB built-in"}  # profiles that would only add rounding errors
+CODING = "fusiqa coding"  # in the `info` of an opened image
 WHITE_IS_ZERO = 0  # TIFF 6.0, tag 262
 NO_RANGE = "its pixels are {}, which have no standard range; save it with 8 or 16 bits"
 
@@ -90,14 +90,14 @@ def decode_resized(content: bytes, resize: Resize, *, tolerate_truncated: bool =
 def upright_pixels(image: Image.Image) -> Pixels:
     """The pixels of an opened image, as `decode` gives them. Raises what `decode` does."""
     image.load()
-    picture = _in_profile(_colours(image), image.info.get("icc_profile"))
-    if "gamma" in image.info and not {"icc_profile", "srgb"} & set(image.info):
-        picture = _from_gamma(picture, image.info["gamma"])
+    picture = in_srgb(_colours(image), image.info, image.info.get(CODING))
     if image.has_transparency_data:
         if image.mode.startswith("I"):  # Pillow does not convert these; a PNG names the one level that is clear
             opacity = Image.fromarray(np.asarray(image) != image.info["transparency"])
         else:
             opacity = image.convert("RGBA").getchannel("A")
+        if not opacity.getbbox():
+            raise FusiqaError("transparent everywhere (opacity 0), so there is nothing to see; save it without opacity")
         picture = Image.composite(picture, Image.new("RGB", picture.size, "white"), opacity)
     turn = Image.Exif()
     turn[ExifTags.Base.Orientation] = _orientation(image)
@@ -148,6 +148,7 @@ def opened(content: bytes) -> Iterator[Image.Image]:
             register_heic()
             found = Image.open(BytesIO(content), formats=("HEIF",))
         with found as image:
+            image.info[CODING] = _coding(content, image)
             yield image
             if content.startswith(PNG):
                 _refuse_short(content, image)
@@ -174,6 +175,15 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         end = place + 12 + int.from_bytes(content[place : place + 4], "big")
         yield content[place + 4 : place + 8], content[place:end]
         place = end
+
+
+def _coding(content: bytes, image: Image.Image) -> Coding | None:
+    """What a file says that its samples mean, other than by a profile, which goes first but in a PNG."""
+    if content.startswith(PNG):
+        kind, chunk = next((each for each in _chunks(content) if each[0] in (b"cICP", b"IDAT")), (b"", b""))
+        return Coding(chunk[8], chunk[9], chunk[11] != 0) if kind == b"cICP" and len(chunk) == 16 else None
+    boxes = image.format in BOXES and not image.info.get("icc_profile")
+    return coding_in_boxes(content) if boxes else None
 
 
 def _without_oversized(content: bytes) -> bytes:
@@ -246,27 +256,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
         levels = white - levels
     return Image.fromarray(np.round(levels * (255 / white)).astype(np.uint8))
-
-
-def _in_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """A copy in mode RGB with its colour profile converted to sRGB; a profile that does not fit is ignored."""
-    try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile)) if profile else None
-        if source and ImageCms.getProfileDescription(source).strip() not in PLAIN_SRGB:
-            srgb = ImageCms.createProfile("sRGB")
-            picture = ImageCms.profileToProfile(picture, source, srgb, outputMode="RGB") or picture
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        pass
-    return picture.convert("RGB")
-
-
-def _from_gamma(picture: Image.Image, gamma: float) -> Image.Image:
-    """A picture whose samples are light to the power of `gamma`, as a PNG's gAMA states it, in sRGB."""
-    if not 0.05 < gamma < 5 or abs(gamma - SRGB_GAMMA) < 0.01:
-        return picture
-    light = (np.arange(256) / 255) ** (1 / gamma)
-    levels = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
-    return picture.point(np.round(255 * levels).astype(int).tolist() * 3)
 
 
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
@@ -361,7 +350,7 @@ class Resize:
         if min(sides) < 1 or max(sides) > LARGEST_SIDE:
             raise FusiqaError(
                 "`resize` must be none, the short side in pixels (384), max384 (never enlarge) or WIDTHxHEIGHT "
-                f"(512x384), sides from 1 to {LARGEST_SIDE}; got {text}"
+                f"(512x384), sides from 1 to {LARGEST_SIDE}; got {text:.80}"
             )
         exact, short_side = ((sides[1], sides[0]), None) if len(sides) == 2 else (None, sides[0])
         return cls(short_side, exact, reduced=view == "whole", enlarge=not text.startswith("max"))

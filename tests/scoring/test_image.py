@@ -32,6 +32,7 @@ from fusiqa.scoring.image import (
     register_heic,
     upright_pixels,
 )
+from fusiqa.scoring.srgb import to_xyz
 
 needs_heic = pytest.mark.skipif(find_spec("pi_heif") is None, reason="the extra heic is not installed")
 HEIC = Path(__file__).parent / "images"
@@ -124,7 +125,7 @@ def test_malformed_exif_does_not_refuse_good_pixels():
         (Image.new("L", (5, 3), 101), "PNG", (101, 101, 101)),
         (Image.new("1", (5, 3), 1), "PNG", (255, 255, 255)),
         (Image.new("LA", (5, 3), (0, 51)), "PNG", (204, 204, 204)),  # 0 * 0.2 + 255 * 0.8
-        (Image.new("RGBA", (5, 3), (255, 0, 101, 0)), "PNG", (255, 255, 255)),
+        (Image.new("RGBA", (5, 3), (255, 0, 101, 51)), "PNG", (255, 204, 224)),  # 0.2 c + 0.8 * 255
         (Image.new("RGBA", (5, 3), (200, 100, 0, 102)), "WEBP", (233, 193, 153)),  # 0.4 c + 0.6 * 255
         (Image.new("CMYK", (5, 3), (0, 0, 0, 0)), "TIFF", (255, 255, 255)),
         (Image.new("CMYK", (5, 3), (0, 255, 255, 0)), "JPEG", (255, 0, 0)),
@@ -135,7 +136,7 @@ def test_malformed_exif_does_not_refuse_good_pixels():
         (Image.fromarray(np.full((3, 5), 257 * 7, np.uint16)), "PPM", (7, 7, 7)),
         (Image.new("RGB", (5, 3), (7, 11, 13)), "BMP", (7, 11, 13)),
         (Image.new("L", (5, 3), 101), "AVIF", (101, 101, 101)),
-        (Image.new("RGBA", (5, 3), (255, 0, 101, 0)), "AVIF", (255, 255, 255)),
+        (Image.new("RGBA", (5, 3), (0, 0, 0, 102)), "AVIF", (153, 153, 153)),
         (Image.new("YCbCr", (5, 3), (101, 128, 128)), "TIFF", (101, 101, 101)),
         (Image.new("RGB", (5, 3), (7, 11, 13)), "JPEG2000", (7, 11, 13)),
     ],
@@ -639,17 +640,86 @@ def test_a_damaged_text_beside_the_pixels_is_named():
         decode(black_png(rows=5, stated=5, more=text))
 
 
+def stating(picture: Image.Image, *chunks: bytes) -> bytes:
+    """A PNG with chunks before its pixels."""
+    content = encoded(picture, "PNG")
+    place = content.index(b"IDAT") - 4
+    return content[:place] + b"".join(chunks) + content[place:]
+
+
+GAMMA, STATED_SRGB = part(b"gAMA", struct.pack(">I", 100_000)), part(b"sRGB", b"\0")
+
+
 def test_the_gamma_that_a_png_states_counts():
     def first(*more: bytes) -> int:
-        content = BytesIO()
-        Image.new("L", (8, 8), 55).save(content, "PNG")
-        place = content.getvalue().index(b"IDAT") - 4
-        return int(decode(content.getvalue()[:place] + b"".join(more) + content.getvalue()[place:])[0, 0, 0])
+        return int(decode(stating(Image.new("L", (8, 8), 55), *more))[0, 0, 0])
 
-    linear, usual = part(b"gAMA", struct.pack(">I", 100_000)), part(b"gAMA", struct.pack(">I", 45_455))
+    usual = part(b"gAMA", struct.pack(">I", 45_455))
     assert (first(), first(usual)) == (55, 55)
-    assert first(linear) == 128  # 1.055 * (55 / 255) ** (1 / 2.4) - 0.055
-    assert first(linear, part(b"sRGB", b"\0")) == 55  # which goes before it
+    assert first(GAMMA) == 128  # 1.055 * (55 / 255) ** (1 / 2.4) - 0.055
+    assert first(GAMMA, STATED_SRGB) == 55  # which goes before it
+
+
+@pytest.mark.parametrize(
+    ("codes", "colour", "expected"),
+    [
+        ((1, 13, 0, 1), (217, 72, 51), (217, 72, 51)),  # sRGB
+        ((1, 1, 0, 1), (217, 72, 51), (217, 72, 51)),  # BT.709
+        ((2, 2, 0, 1), (217, 72, 51), (217, 72, 51)),  # unstated
+        ((12, 13, 0, 1), (234, 51, 35), (255, 0, 0)),  # sRGB's red in Display P3, by the matrices of CSS Color 4
+        ((9, 14, 0, 1), (208, 74, 34), (255, 0, 0)),  # and in BT.2020: 0.6274, 0.0691, 0.0164 of light (ITU-R BT.2087)
+        ((12, 8, 0, 1), (55, 55, 55), (128, 128, 128)),  # linear: 1.055 * (55 / 255) ** (1 / 2.4) - 0.055
+        ((9, 13, 0, 1), (101, 101, 101), (101, 101, 101)),  # all have one white
+    ],
+)
+def test_the_colours_that_a_cicp_chunk_states_count(codes, colour, expected):
+    first = decode(stating(Image.new("RGB", (3, 5), colour), GAMMA, STATED_SRGB, part(b"cICP", bytes(codes))))[0, 0]
+    np.testing.assert_allclose(first.astype(int), expected, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("codes", "reason"),
+    [
+        ((9, 16, 0, 1), r"high dynamic range \(PQ\)"),
+        ((9, 18, 0, 1), r"high dynamic range \(HLG\)"),
+        ((1, 13, 0, 0), "primaries 1, transfer 13, narrow range"),
+        ((11, 17, 0, 1), "primaries 11, transfer 17"),
+    ],
+)
+def test_colours_that_no_rule_turns_into_srgb_are_refused(codes, reason):
+    content = stating(picture(), part(b"cICP", bytes(codes)))
+    for read in (decode, prove_readable):
+        with pytest.raises(FusiqaError, match=reason):
+            read(content)
+
+
+def test_an_avif_of_high_dynamic_range_is_refused_but_not_one_with_a_gain_map():
+    content, plain, pq = encoded(picture(), "AVIF"), b"colrnclx\0\1\0\x0d", b"colrnclx\0\x09\0\x10"
+    assert plain in content
+    with pytest.raises(FusiqaError, match="high dynamic range"):
+        decode(content.replace(plain, pq))
+    both = content + b"\0\0\0\x1bfree" + pq + bytes(7)
+    np.testing.assert_array_equal(decode(both), decode(content))
+    with_profile = encoded(picture(), "AVIF", icc_profile=linear_rgb_profile())
+    np.testing.assert_array_equal(decode(with_profile + b"\0\0\0\x1bfree" + pq + bytes(7)), decode(with_profile))
+
+
+def test_primaries_have_their_published_matrices():
+    from_2020 = np.linalg.inv(to_xyz(1)) @ to_xyz(9)  # ITU-R BT.2087, M2
+    expected = [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]
+    np.testing.assert_allclose(from_2020, expected, atol=1e-4)
+    np.testing.assert_allclose(to_xyz(1)[1], [0.2126, 0.7152, 0.0722], atol=1e-4)  # BT.709
+
+
+@pytest.mark.parametrize(("mode", "form"), [("RGBA", "PNG"), ("RGBA", "WEBP"), ("LA", "PNG"), ("RGBA", "AVIF")])
+def test_what_is_transparent_everywhere_is_refused(mode, form):
+    clear = picture().convert(mode)
+    clear.putalpha(0)
+    for read in (lambda: decode(encoded(clear, form)), lambda: upright_pixels(clear)):
+        with pytest.raises(FusiqaError, match="transparent everywhere"):
+            read()
+    clear.putpixel((1, 1), (7, 255) if mode == "LA" else (7, 7, 7, 255))
+    assert decode(encoded(clear, "PNG")).min() == 7
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
