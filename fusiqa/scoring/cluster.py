@@ -16,7 +16,7 @@ from fusiqa.config import ScoreConfig
 from fusiqa.errors import FusiqaError, needing
 from fusiqa.io import hold
 from fusiqa.scoring.image import ENDINGS
-from fusiqa.scoring.inputs import ImageInput, file_image, nothing_in, walk
+from fusiqa.scoring.inputs import ImageInput, file_image, nothing_in, printable, walk
 from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import SCORER_SETTINGS, Scorer
 from fusiqa.scoring.table import check_model, is_parquet, parquet_columns, parquet_schema, pyarrow
@@ -132,7 +132,8 @@ def named(paths: list[str]) -> Iterator[str]:
         yield from map(files.unstrip_protocol, images)
     if here := [path for path in paths if not is_url(path)]:
         yield from (
-            os.path.abspath(image.path or image.name) for image in walk(here, say=partial(print, file=sys.stderr))
+            printable(os.path.abspath(image.path or image.name))
+            for image in walk(here, say=partial(print, file=sys.stderr))
         )
     elif not found:
         raise FusiqaError(nothing_in(paths))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from PIL import ExifTags
 
 from fusiqa.scoring.image import HEIC, opened, pillow_warnings_ignored
+from fusiqa.scoring.inputs import EXECUTED
 from fusiqa.scoring.raw import is_raw, tags_in_raw
 
 TIMES = (  # each with its fractions of a second; DateTime is the time of the last change
@@ -38,7 +39,8 @@ def capture_of(content: bytes) -> Capture:
         tags = tags_in_raw(content) if is_raw(content) else _tags(content)
     words = (" ".join(str(tags.get(tag, "")).replace("\0", " ").split()) for tag in CAMERA)
     times = (_time(tags.get(time), tags.get(fraction)) for time, fraction in TIMES)
-    return Capture(next(filter(None, times), None), " ".join(filter(None, words)))
+    camera = " ".join(filter(None, words)).lstrip("".join(EXECUTED))
+    return Capture(next(filter(None, times), None), camera)
 
 
 def capture_in(path: str) -> Capture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
 import unicodedata
 from collections import Counter
@@ -35,6 +36,7 @@ CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
 ALLOWED = "a path, bytes, a file object, a PIL image, an array (height, width, 3) or a tensor (3, height, width)"
 STANDARD_INPUT = "-"
 EXECUTED = ("=", "+", "-", "@")  # begins of cells that a spreadsheet runs as a formula; with ./ before they are a path
+ESCAPE = re.compile(r"\\(\\|[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})")  # as `printable` writes them
 UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories that no line of a table can hold
 
 
@@ -107,9 +109,10 @@ def image_of(given: Any, *, place: int = 0) -> ImageInput:
 
 
 def file_image(path: str) -> ImageInput:
-    """An image in a file. A URL is refused when it is read: nothing here opens a connection."""
+    """An image in a file, also by its name in a table. A URL is refused when it is read: nothing here opens one."""
     if path.startswith(("http://", "https://")):
         return ImageInput(path, partial(_refuse, "URLs are not read; download the image and give its path"), path)
+    path = path_of(path)
     name = printable(path)
     return ImageInput(f"./{name}" if name.startswith(EXECUTED) else name, partial(content_of, path), path)
 
@@ -119,14 +122,30 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def printable(path: str) -> str:
-    r"""A path that any table can hold in one line: bytes that are not UTF-8 and control characters are escaped.
+    r"""A path as text that any table can hold in one line, and that no other path has.
+
+    Where there are control characters or bytes that are not UTF-8, they and backslashes are written as Python does, and
+    a double slash at the beginning, which no path in a folder has, says so.
 
     Example:
         >>> print(printable("two\nlines.jpg"))
-        two\nlines.jpg
+        .//two\nlines.jpg
     """
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in UNWRITABLE else c for c in text)
+    text = os.fsencode(path).decode("utf-8", "surrogateescape")
+    odd = {c for c in text if unicodedata.category(c) in UNWRITABLE}
+    if not odd:
+        return text
+    escaped = "".join(c.encode("unicode_escape").decode() if c in odd | {"\\"} else c for c in text)
+    return f"/{escaped}" if text.startswith("/") else f".//{escaped}"
+
+
+def path_of(name: str) -> str:
+    """The path that `printable` made a name of."""
+    if not name.startswith((".//", "//")):
+        return name
+    text = ESCAPE.sub(lambda found: found[0].encode().decode("unicode_escape"), name.removeprefix("./")[1:])
+    path = os.fsdecode(text.encode("utf-8", "surrogateescape"))
+    return path if printable(path) == name else name
 
 
 def pixels_of(given: Any) -> Pixels:

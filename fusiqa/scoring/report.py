@@ -25,6 +25,7 @@ from fusiqa.progress import progress_bar
 from fusiqa.scoring import burst, table
 from fusiqa.scoring.charts import bars, histogram, over_time
 from fusiqa.scoring.exif import capture_in
+from fusiqa.scoring.inputs import path_of
 from fusiqa.scoring.result import FLAW_COLUMNS, FLAW_WORDS, Result, as_data, described, likely_flaws, overlay, word_of
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import thumbnail
@@ -117,7 +118,8 @@ def _records(rows: Sequence[Row], config: ReportConfig, bar: Any) -> list[dict[s
         size = f"{row['width']} x {row['height']}" if row["width"] else ""
         records.append({
             "path": row["path"], "score": row["score"], "flaws": described(row), "size": size,
-            "taken": row.get("taken") or capture_in(row["path"]).time, "note": row["error"] or row["note"] or "",
+            "taken": row.get("taken") or capture_in(path_of(row["path"])).time,
+            "note": row["error"] or row["note"] or "",
             "picture": as_data(picture, quality=QUALITY) if picture else None,
         })  # fmt: skip
         bar.update()

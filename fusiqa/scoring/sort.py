@@ -18,6 +18,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import check_output, claim
 from fusiqa.scoring.batch import say_counts, scored
 from fusiqa.scoring.burst import SORT_TYPES, Frame, Limits, grouped, row_of
+from fusiqa.scoring.inputs import path_of, printable
 from fusiqa.scoring.raw import RAW_ENDINGS
 from fusiqa.scoring.result import likely_flaws
 from fusiqa.scoring.scorer import Scorer
@@ -78,20 +79,20 @@ def _write_sidecars(rows: Sequence[Row], config: SortConfig, score_range: ScoreR
     owners = _owners(marked, config)
     sizes = Counter(row["group"] for row in marked)
     for row, rating in zip(marked, stars.tolist(), strict=True):
-        image = Path(row["path"])
-        path = sidecar_of(image, config.xmp_name)
+        image = Path(path_of(row["path"]))
+        name = printable(sidecar_of(image, config.xmp_name).name)
         owner = owners.get(row["path"])
         if owner is not None:
-            row["sidecar"] = f"{NOT_WRITTEN}{path.name} is of {owner} too"
+            row["sidecar"] = f"{NOT_WRITTEN}{name} is of {owner} too"
             continue
         marks = marks_of(row, rating, in_burst=sizes[row["group"]] > 1)
         try:
             kept = write_sidecar(image, marks, naming=config.xmp_name, overwrite_ratings=config.overwrite_ratings)
-            row["sidecar"] = f"{path.name}; {kept}" if kept else path.name
+            row["sidecar"] = f"{name}; {kept}" if kept else name
         except FusiqaError as reason:
             row["sidecar"] = f"{NOT_WRITTEN}{reason}"
         except OSError as reason:
-            row["sidecar"] = f"{NOT_WRITTEN}{path.name}: {(reason.strerror or str(reason)).lower()}"
+            row["sidecar"] = f"{NOT_WRITTEN}{name}: {(reason.strerror or str(reason)).lower()}"
 
 
 def _owners(rows: Sequence[Row], config: SortConfig) -> dict[str, str]:
@@ -101,7 +102,7 @@ def _owners(rows: Sequence[Row], config: SortConfig) -> dict[str, str]:
     """
     sharing = defaultdict(list)
     for row in rows:
-        sharing[os.path.realpath(sidecar_of(Path(row["path"]), config.xmp_name))].append(row["path"])
+        sharing[os.path.realpath(sidecar_of(Path(path_of(row["path"])), config.xmp_name))].append(row["path"])
     owners = {}
     for paths in sharing.values():
         raws = [path for path in paths if Path(path).suffix.lower() in RAW_ENDINGS]
@@ -195,7 +196,7 @@ def link_best(rows: Iterable[Row], folder: Path) -> int:
             earlier.unlink()
     count = 0
     for row in rows:
-        image, number = Path(row["path"]), 1
+        image, number = Path(path_of(row["path"])), 1
         if row["rank"] == 1 and image.exists():
             link = folder / image.name
             while os.path.lexists(link):

@@ -97,6 +97,7 @@ def run(tmp_path_factory) -> Run:
     (folder / "below").mkdir(parents=True)
     for number in range(IMAGES):
         Image.fromarray(noise(61, 79 + number % 7, number)).save(folder / f"{number:03}.png")
+    os.rename(folder / "069.png", os.fsencode(folder) + b"/069\n\xe9\\n.png")  # a name that no table can hold
     for number in range(2):
         Image.fromarray(noise(61, 79, number)).save(folder / "below" / f"{number}.png")
     contents = [*((folder / f"{number:03}.png").read_bytes() for number in range(3)), b"no"]
@@ -117,7 +118,7 @@ def test_a_killed_process_loses_nothing_and_the_numbers_are_those_of_one_process
     assert set(run.table["path"][run.table["error"].notna()]) == {*run.broken, "d"}
     files = run.table[run.table["error"].isna() & run.table["path"].str.startswith("/")].sort_values("path")
     scorer = Scorer(device="cpu")
-    alone = scorer.many(sorted(run.folder.rglob("[0-9]*.png")))
+    alone = sorted(scorer.many(run.folder.rglob("[0-9]*.png")), key=lambda result: result.name)
     assert files["path"].tolist() == [result.name for result in alone]
     np.testing.assert_allclose(files["score"], [one.score for one in alone], atol=1e-4 * scorer.score_range.width)
 

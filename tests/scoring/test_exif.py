@@ -32,6 +32,7 @@ def test_what_is_no_time_is_unknown(text):
 def test_the_camera_is_its_make_model_and_number():
     found = capture_of(photograph(Make="Maker\0", Model=" One  Two ", BodySerialNumber="77"))
     assert found.camera == "Maker One Two 77"
+    assert capture_of(photograph(Make="\t=HYPERLINK(1)", Model="x")).camera == "HYPERLINK(1) x"  # no formula in a CSV
     assert capture_of(photograph()).camera == ""
     assert capture_of(b"no image") == (None, "")
 

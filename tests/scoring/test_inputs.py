@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.inputs import file_image, image_files, image_of, images_in, is_many, printable, walk
+from fusiqa.scoring.inputs import file_image, image_files, image_of, images_in, is_many, path_of, printable, walk
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (13, 17, 3), dtype=np.uint8)
 
@@ -65,7 +65,8 @@ def test_grey_pictures_have_three_equal_channels_and_transparent_ones_lie_on_whi
     for given in (grey, grey[:, :, None], torch.from_numpy(grey), torch.from_numpy(grey)[None]):
         np.testing.assert_array_equal(image_of(given).read(), np.repeat(grey[:, :, None], 3, axis=2))
     clear = np.dstack([PIXELS, np.zeros((13, 17), np.uint8)])
-    assert (image_of(clear).read() == 255).all()
+    clear[0, 0] = 7, 7, 7, 255  # without which it would be refused
+    assert image_of(clear).read().reshape(-1, 3).tolist() == [[7] * 3, *[[255] * 3] * (13 * 17 - 1)]
 
 
 def test_a_picture_lies_as_its_exif_says():
@@ -132,10 +133,27 @@ def test_many_come_one_by_one(many):
         np.testing.assert_array_equal(pixels, PIXELS)
 
 
-def test_names_fit_into_one_line_of_a_table():
-    assert printable("caf\udce9.jpg") == r"caf\xe9.jpg"
-    assert printable("a\nb\t.jpg") == r"a\nb\t.jpg"
-    assert printable("grün 花.jpg") == "grün 花.jpg"
+def test_names_fit_into_one_line_of_a_table_and_no_two_are_the_same():
+    assert printable("caf\udce9.jpg") == r".//caf\udce9.jpg"
+    assert printable("/in/a\nb\t.jpg") == r"//in/a\nb\t.jpg"
+    odd = [
+        "a\nb",
+        "a\\nb",
+        "a\\\nb",
+        "a\\\\nb",
+        "\x85",
+        "\udcc2\udc85",
+        "\udc85",
+        "\\x85",
+        "\\udc85",
+        "./a\nb",
+        "\u2028",
+    ]
+    assert len(set(map(printable, odd))) == len(odd) - 1  # the fifth and the sixth are the same bytes
+    for path in odd:
+        assert os.fsencode(path_of(printable(path))) == os.fsencode(path)
+    for path in ("//server/a\\q.png", ".//a.png", ".//a\\", "./a\\nb"):  # not made by it, though they look alike
+        assert path_of(path) == path
     for name in (
         "shot 4.42.48\u202fPM.png",
         "obrazovka\u00a0v.png",
@@ -143,6 +161,14 @@ def test_names_fit_into_one_line_of_a_table():
         "\U0001f468\u200d\U0001f469.png",
     ):
         assert printable(name) == name  # a table holds what a file system gives, or the path opens nothing
+
+
+def test_a_name_in_a_table_opens_its_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(["a\nb.png", "a\\nb.png", "\udce9.png", "\x85.png"]):
+        for path in (name, f"{tmp_path}/{name}"):
+            Image.fromarray(np.full((3, 5, 3), number, np.uint8)).save(path, "PNG")
+            assert file_image(file_image(path).name).read()[0, 0, 0] == number
 
 
 def test_inputs_of_files_bytes_and_arrays_can_be_pickled(tmp_path):
