@@ -30,7 +30,7 @@ from fusiqa.scoring.result import FLAW_COLUMNS
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import Shown, contact_sheet
 from fusiqa.stats.intervals import Estimate
-from fusiqa.stats.metrics import METRICS, estimate, measure
+from fusiqa.stats.metrics import METRICS, direction, estimate, measure
 from fusiqa.training.predict import predict
 
 
@@ -93,6 +93,8 @@ def evaluate_set(
         table = table.assign(group=ratings.table["group"])
     scores, mos = table["score"].to_numpy(float), table["mos"].to_numpy(float)
     agreement = measure(scores, mos)
+    if turned := direction(agreement.srcc.value):
+        say(f"warning: SRCC {agreement.srcc.value:.3f} on {ratings.name}{turned}")
     write_csv(table, folder / f"predictions_{stem}.csv")
     score_scatter(scores, mos, folder / f"scatter_{stem}.png")
     for column in {"kind", "group"} & set(table):

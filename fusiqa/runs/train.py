@@ -28,7 +28,7 @@ from fusiqa.runs.data import prepare, read_ratings, usable
 from fusiqa.scoring.models import ONNX_FILE, find, source_of
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.torch import network_of
-from fusiqa.stats.metrics import mean_of_sets, measure
+from fusiqa.stats.metrics import direction, mean_of_sets, measure
 from fusiqa.training.fit import HISTORY_FILE, fit, is_first_process, whole_network
 from fusiqa.training.flaws import check_flaws_known, learn_flaws
 from fusiqa.training.frozen import frozen_backbone
@@ -218,7 +218,7 @@ def write_test(scored: pd.DataFrame, more: dict[str, Any], table: Path, record: 
     write_json(record, result)
     for name, each in measured.items():
         figures = f"SRCC {each.srcc:.4f}, PLCC {each.plcc:.4f}"
-        say(f"test on {name}: {figures} (95 % interval), n = {each.n}")
+        say(f"test on {name}: {figures} (95 % interval), n = {each.n}{direction(each.srcc.value)}")
 
 
 def leave_onnx(trained: QualityModel, run_dir: Path, say: Say) -> None:

@@ -120,6 +120,11 @@ def plcc_logistic(scores: ArrayLike, mos: ArrayLike) -> float:
     return _value("plcc_logistic", scores, mos)
 
 
+def direction(srcc: float) -> str:
+    """What a strongly negative SRCC suggests, to be added to a line that states it; else nothing."""
+    return ": strongly negative, do the ratings run the other way (`lower_is_better`)?" if srcc < -0.5 else ""
+
+
 def measure(scores: ArrayLike, mos: ArrayLike, *, resamples: int = 1000, seed: int = 0) -> Agreement:
     """All metrics with 95 % percentile-bootstrap intervals over images; they do not cover another training seed.
 

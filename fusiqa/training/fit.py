@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import re
@@ -27,6 +28,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics.utilities.distributed import gather_all_tensors
 
@@ -44,7 +46,7 @@ from fusiqa.scoring.models import Network
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import is_out_of_memory, score_views
 from fusiqa.scoring.torch import TorchNetwork
-from fusiqa.stats.metrics import plcc, srcc
+from fusiqa.stats.metrics import direction, plcc, srcc
 from fusiqa.training.loss import TrainingLoss
 from fusiqa.training.predict import NO_WEIGHTS, crops_of, predict
 from fusiqa.training.recipe import Recipe, create_optimizer, rate_factor
@@ -117,9 +119,9 @@ def validation_figures(
 class QualityModule(lightning.LightningModule):
     """L1 regression of the ratings; the validation SRCC, on whole images, chooses the epoch."""
 
-    def __init__(self, model: QualityModel, data: TrainingData, recipe: Recipe) -> None:
+    def __init__(self, model: QualityModel, data: TrainingData, recipe: Recipe, *, parts: int = 1) -> None:
         super().__init__()
-        self.model, self.data, self.recipe = model, data, recipe
+        self.model, self.data, self.recipe, self.parts = model, data, recipe, parts
         self.images = len(data.ratings.part("train"))
         self.crops = self.images * recipe.optimiser.crops_per_image  # of an epoch, in all processes
         validated = data.ratings.part("validation").table
@@ -162,9 +164,9 @@ class QualityModule(lightning.LightningModule):
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
         if batch.distorted is None:
-            loss, error = self.loss(self.data.predict(batch.crops), batch.mos, batch.sets)
+            loss, error = self.loss(self.predict(batch.crops), batch.mos, batch.sets)
         else:
-            both, count = self.data.predict(torch.cat([batch.crops, batch.distorted.crops])), len(batch.crops)
+            both, count = self.predict(torch.cat([batch.crops, batch.distorted.crops])), len(batch.crops)
             weights = None if both.scale_weights is None else both.scale_weights[:count]
             loss, error = self.loss(Prediction(both.score[:count], weights), batch.mos, batch.sets)
             of = batch.distorted
@@ -172,6 +174,18 @@ class QualityModule(lightning.LightningModule):
         self.errors.append(error)
         self.log("train_mae", error, prog_bar=True)
         return loss
+
+    def predict(self, crops: Tensor) -> Prediction:
+        """The scores of a batch, in `parts` of two crops or more, each computed again for its gradient.
+
+        So the memory holds one part, and the loss is still that of the batch. Batch normalisation is by part.
+        """
+        parts = min(self.parts, max(1, len(crops) // 2))
+        if parts == 1:
+            return self.data.predict(crops)
+        made = [checkpoint(self.data.predict, part, use_reentrant=False) for part in crops.tensor_split(parts)]
+        weights = [each.scale_weights for each in made if each.scale_weights is not None]
+        return Prediction(torch.cat([each.score for each in made]), torch.cat(weights) if weights else None)
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         """Clip by the norm, also for a fused optimiser in bfloat16, which Lightning refuses because of float16."""
@@ -249,41 +263,60 @@ def fit(model: QualityModel, data: TrainingData, recipe: Recipe, run_dir: Path, 
     """Train in place, from a training state if there is one; whether this is the first of the processes that train.
 
     The best epoch (model.safetensors, model.json), history.csv, last.ckpt to resume from and the logs go to `run_dir`;
-    `say` receives each epoch's figures where no progress bar is shown.
+    `say` receives each epoch's figures where no progress bar is shown. Where the memory does not suffice, batches are
+    halved, and halved again, with the same steps.
     """
-    module = QualityModule(model, data, recipe)
-    trainer = create_trainer(module, recipe, run_dir, say)
-    world, batch_size = trainer.world_size, recipe.optimiser.batch_size
-    if batch_size % world:
-        raise FusiqaError(f"`batch_size` must be a multiple of the {world} devices, got {batch_size}")
-    if not recipe.frozen:
-        check_batches(model, crops=math.ceil(module.crops / world), batch_size=batch_size // world)
-    last = run_dir / LAST_FILE
+    start, parts, last = {k: v.cpu().clone() for k, v in model.state_dict().items()}, 1, run_dir / LAST_FILE
+    resume, batch_size = recipe.run.resume, recipe.optimiser.batch_size
+    while True:
+        module = QualityModule(model, data, recipe, parts=parts)
+        trainer = create_trainer(module, recipe, run_dir, say)
+        check_batches(module, batch_size, world=trainer.world_size)
+        try:
+            run_trainer(trainer, module, last if resume and last.is_file() else None)
+            return trainer.is_global_zero
+        except Exception as fault:
+            if not is_out_of_memory(fault):
+                raise
+            if trainer.world_size > 1 or parts > batch_size // 4:  # others would wait; a part needs two crops
+                raise FusiqaError(f"out of memory in training; use a smaller `batch_size` than {batch_size}") from fault
+        if parts == 1:
+            say(f"notice: out of memory; the network takes fewer crops at once, a step is still of {batch_size}")
+        parts, resume = 2 * parts, True  # from the last finished epoch, if there is one
+        model.load_state_dict(start)
+        model.train()
+        del module, trainer
+        gc.collect()  # they refer to each other, and hold the tensors of the step that failed
+
+
+def run_trainer(trainer: lightning.Trainer, module: QualityModule, state: Path | None) -> None:
+    """Train, from a training state if one is given. Raises FusiqaError where another process is lost."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging, not on results
         try:
-            trainer.fit(module, ckpt_path=str(last) if recipe.run.resume and last.is_file() else None)
+            trainer.fit(module, ckpt_path=state)
         except SystemExit as ended:
             if not trainer.interrupted:
                 raise
             reason = ended.__context__  # Lightning exits on Ctrl-C by itself, with a code that says a failure
             raise (reason if isinstance(reason, KeyboardInterrupt) else KeyboardInterrupt()) from None
         except Exception as fault:
-            if world > 1 and PROCESS_LOST.search(str(fault)):
+            if trainer.world_size > 1 and PROCESS_LOST.search(str(fault)):
                 lost = "another process of this training ended; run the same command with `resume` to continue"
                 raise FusiqaError(lost) from fault
-            if not is_out_of_memory(fault):
-                raise
-            raise FusiqaError(f"out of memory in training; use a smaller `batch_size` than {batch_size}") from fault
-    return trainer.is_global_zero
+            raise
 
 
-def check_batches(model: QualityModel, *, crops: int, batch_size: int) -> None:
-    """Refuse a batch of one crop whose last map is one cell, which batch normalisation cannot train on."""
-    normalised = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if normalised and model.pyramid.scale_sizes()[-1] == (1, 1) and (batch_size == 1 or crops % batch_size == 1):
+def check_batches(module: QualityModule, batch_size: int, *, world: int) -> None:
+    """Refuse batches that the devices cannot share, and one crop whose last map is one cell for batch normalisation."""
+    if batch_size % world:
+        raise FusiqaError(f"`batch_size` must be a multiple of the {world} devices, got {batch_size}")
+    crops, size = math.ceil(module.crops / world), batch_size // world
+    normalised = any(isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in module.model.modules())
+    alone = not module.recipe.frozen and (size == 1 or crops % size == 1)
+    if normalised and alone and module.model.pyramid.scale_sizes()[-1] == (1, 1):
         why = f"batch normalisation cannot train on one crop whose last map is one cell, as {crops} crops in batches of"
-        raise FusiqaError(f"{why} {batch_size} leave: use a larger `crop_size`, or another `batch_size`")
+        raise FusiqaError(f"{why} {size} leave: use a larger `crop_size`, or another `batch_size`")
 
 
 def is_first_process() -> bool:
@@ -359,7 +392,8 @@ class KeepBest(Callback):
                 module.model.provenance |= self.best | module.calibrations()
                 module.model.save_pretrained(self.folder)
             write_csv(pd.DataFrame(self.rows), self.folder / HISTORY_FILE)
-            self.say(f"epoch {row['epoch']}: train_mae {row['train_mae']:.4g}, validation SRCC {row['val_srcc']:.4f}")
+            figures = f"train_mae {row['train_mae']:.4g}, validation SRCC {row['val_srcc']:.4f}"
+            self.say(f"epoch {row['epoch']}: {figures}{direction(row['val_srcc'])}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}

@@ -129,12 +129,16 @@ def test_two_tables_of_one_name_keep_their_files_and_seen_images_are_told(run, b
 
 def test_a_table_of_ones_own_is_seen_as_the_model_was_trained(run, biq2021, tmp_path, capsys):
     first = pd.read_csv(run / "predictions.csv")
-    rows = first.assign(image=[str(biq2021 / "Images" / image) for image in first["image"]], mos=range(len(first)))
+    turned = (-first["score"]).rank(method="first") - 1  # of distortion, as DMOS is
+    rows = first.assign(image=[str(biq2021 / "Images" / image) for image in first["image"]], mos=turned)
     rows[["image", "mos"]].to_csv(tmp_path / "own.csv", index=False)
     out = tmp_path / "out"
     call("evaluate", run, "--dataset", tmp_path / "own.csv", "--output", out, "--no_progress")
     assert pd.read_csv(out / "evaluation.csv", dtype=str)["resize"].tolist() == ["48"]
-    assert "| 48 |" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| 48 |" in said
+    assert "warning: SRCC -1.000 on " in said
+    assert "strongly negative, do the ratings run the other way" in said
     unit = pd.read_csv(out / "predictions_own.csv")["score"] / (len(first) - 1)
     low, high = json.loads((run / "model.json").read_text())["model"]["score_range"]
     np.testing.assert_allclose(unit, (first["score"] - low) / (high - low), atol=1e-5)

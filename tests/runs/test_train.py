@@ -254,15 +254,18 @@ def test_a_wrong_column_and_a_leaking_group_are_named(own_csv, tmp_path, refused
     assert "scene0" in refused("train", *TINY_RUN, "--dataset", tmp_path / "leak.csv")
 
 
-def test_a_csv_of_ones_own_keeps_its_contents_together(own_csv, tmp_path):
+def test_a_csv_of_ones_own_says_its_range_and_keeps_its_contents_together(own_csv, tmp_path):
+    said = []
     folder = train(
         TrainConfig.of(
             dataset=str(own_csv), backbone="test_resnet", backbone_weights="none", crop_size=40, epochs=1,
             resize="none",
             batch_size=4, validation_fraction=0.4, spaq=False, export=False, progress=False, num_workers=0,
             run_dir=tmp_path / "r", device="cpu",
-        )
+        ),
+        say=said.append,
     )  # fmt: skip
+    assert "score range: 1 to 5.19, the lowest and highest rating of the table (`score_range`)" in said
     split = pd.read_csv(folder / "split.csv").merge(pd.read_csv(own_csv), on="image")
     assert (split.groupby("group")["split"].nunique() == 1).all()
     assert set(split["split"]) == {"train", "validation", "test"}

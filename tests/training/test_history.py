@@ -54,6 +54,14 @@ def test_the_best_epoch_is_the_first_of_the_highest(tmp_path):
     assert callback.best == {"epoch": 2, "val_srcc": 0.7, "val_plcc": 0.5, "val_mae": 3}
 
 
+def test_a_strongly_negative_srcc_asks_for_the_direction_of_the_ratings(tmp_path):
+    said = []
+    kept_after([row(1, -0.83), row(2, -0.3)], KeepBest(tmp_path, said.append))
+    asked = ": strongly negative, do the ratings run the other way (`lower_is_better`)?"
+    assert [line.endswith(f"validation SRCC -0.8300{asked}") for line in said] == [True, False]
+    assert said[1].endswith("validation SRCC -0.3000")
+
+
 def test_the_figures_of_a_validation_split_by_hand():
     """Of the three pairs of ranks one is turned: 1 - 6 * 2 / (3 * 8) = 0.5."""
     found = validation_figures(np.array([1.0, 3.0, 2.0]), np.array([10.0, 20.0, 30.0]))
