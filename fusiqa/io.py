@@ -36,15 +36,15 @@ def cache_folder() -> Path:
 
 def same_place(one: str | Path, other: str | Path) -> bool:
     """Whether two paths lead to one place, however they are spelled."""
-    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+    return os.path.realpath(os.path.expanduser(one)) == os.path.realpath(os.path.expanduser(other))
 
 
-def is_marked(path: Path) -> bool:
-    """Whether a file has `MARK` inside."""
+def is_marked(path: Path, mark: bytes = MARK.encode()) -> bool:
+    """Whether a file has some bytes inside, by default `MARK`."""
     if not path.is_file() or not path.stat().st_size:
         return False
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(MARK.encode()) >= 0
+        return content.find(mark) >= 0
 
 
 def check_output(

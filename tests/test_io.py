@@ -43,6 +43,21 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
         write_json(path, float("nan"))
 
 
+def test_two_writers_of_one_process_number_use_other_temporary_files(tmp_path):
+    """As processes in two containers may have one number."""
+    seen = []
+
+    def write(temporary):
+        seen.append(temporary)
+        if len(seen) == 1:
+            write_atomically(tmp_path / "a.txt", write)
+        temporary.write_text(str(len(seen)))
+
+    write_atomically(tmp_path / "a.txt", write)
+    assert len(set(seen)) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_an_output_is_replaced_if_it_is_ours_and_the_user_asked(tmp_path):
     ours, theirs = tmp_path / "ours.txt", tmp_path / "theirs.txt"
     ours.write_text("made with fusiqa")

@@ -39,7 +39,7 @@ def check_timm_args(arguments: Sequence[TimmArg]) -> None:
         if name in SET_ELSEWHERE:
             raise FusiqaError(f"backbone argument {name!r} is set by {SET_ELSEWHERE[name]}; leave it out")
         if name not in ARCHITECTURE:
-            raise FusiqaError(f"backbone argument {name!r} is not allowed: not an architecture argument")
+            raise FusiqaError(f"backbone argument {name!r:.80} is not allowed: not an architecture argument")
         for each in value if isinstance(value, tuple) else (value,):
             if not isinstance(each, str) and not (isinstance(each, int | float) and abs(each) <= LARGEST):
                 needed = f"words, true, false or numbers up to {LARGEST:,}"

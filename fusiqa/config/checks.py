@@ -67,15 +67,22 @@ class Settings:
     prefix: ClassVar[str] = ""  # of the names of its fields in errors, such as "weighing."
 
     def __post_init__(self) -> None:
-        for name, hint in hints(type(self)).items():
-            value, (plain, extras) = getattr(self, name), unannotated(hint)
-            if not is_a(value, plain):
-                raise FusiqaError(f"`{self.prefix}{name}` must be {words_of(plain)}, got {value!r:.80}")
-            bounds = next((extra for extra in extras if isinstance(extra, Bounds)), None)
-            for number in value if isinstance(value, tuple) else (value,):
-                if bounds is not None and number is not None and not bounds.allow(number):
-                    needed = " and ".join(filter(None, ["" if Bounds().allow(number) else "finite", str(bounds)]))
-                    raise FusiqaError(f"`{self.prefix}{name}` must be {needed}, got {number!r:.80}")
+        check_values(type(self), vars(self), prefix=self.prefix)
+
+
+def check_values(cls: type, values: Mapping[str, Any], *, prefix: str = "") -> None:
+    """Raise a FusiqaError for the first value that the annotation of its field in a dataclass does not allow."""
+    for name, hint in hints(cls).items():
+        if name not in values:
+            continue
+        value, (plain, extras) = values[name], unannotated(hint)
+        if not is_a(value, plain):
+            raise FusiqaError(f"`{prefix}{name}` must be {words_of(plain)}, got {value!r:.80}")
+        bounds = next((extra for extra in extras if isinstance(extra, Bounds)), None)
+        for number in value if isinstance(value, tuple) else (value,):
+            if bounds is not None and number is not None and not bounds.allow(number):
+                needed = " and ".join(filter(None, ["" if Bounds().allow(number) else "finite", str(bounds)]))
+                raise FusiqaError(f"`{prefix}{name}` must be {needed}, got {number!r:.80}")
 
 
 def from_plain(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
@@ -91,12 +98,15 @@ def from_plain(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
         raise FusiqaError(f"{where}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(known)}")
     found = {name: _from_plain(known[name], value, where=f"{where}: {name}") for name, value in values.items()}
     try:
+        check_values(cls, found, prefix=getattr(cls, "prefix", ""))
         return cls(**found)
     except (FusiqaError, TypeError) as reason:  # a TypeError names a missing field
         raise FusiqaError(f"{where}: {str(reason).rpartition('__init__() ')[2]}") from reason
 
 
 def _from_plain(hint: Any, value: Any, *, where: str) -> Any:
+    if isinstance(value, str) and "\0" in value:
+        raise FusiqaError(f"{where}: a text with a NUL character")
     plain, _ = unannotated(hint)
     options = get_args(plain) if get_origin(plain) in UNIONS else (plain,)
     for option in options:
@@ -140,6 +150,11 @@ def is_a(value: Any, hint: Any) -> bool:
     if origin is tuple:
         kinds = arguments[:1] * len(value) if isinstance(value, tuple) and arguments[-1] is ... else arguments
         return isinstance(value, tuple) and len(value) == len(kinds) and all(map(is_a, value, kinds))
+    if origin in (dict, Mapping):
+        kind, of = arguments
+        return isinstance(value, origin) and all(is_a(k, kind) and is_a(v, of) for k, v in value.items())
+    if hasattr(hint, "_fields"):
+        return isinstance(value, hint) and all(map(is_a, value, get_type_hints(hint).values()))
     if hint in (int, float):
         return isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool)
     return hint is Any or isinstance(value, hint)
@@ -160,4 +175,8 @@ def words_of(hint: Any) -> str:
         return ", ".join(map(repr, arguments))
     if origin is tuple:
         return "a list" if arguments[-1] is ... else f"a list of {len(arguments)} values"
+    if hasattr(hint, "_fields"):
+        return f"a list of {len(hint._fields)} numbers"
+    if origin in (dict, Mapping):
+        return "a table"
     return "none" if hint is types.NoneType else TYPE_WORDS.get(hint, getattr(hint, "__name__", str(hint)))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 import tyro
 
 from fusiqa.config.backbone_args import TimmArg, check_timm_args, parse_backbone_args
-from fusiqa.config.checks import FRACTION, NOT_NEGATIVE, POSITIVE, Bounds, Settings, is_a, refuse
+from fusiqa.config.checks import FRACTION, NOT_NEGATIVE, POSITIVE, Bounds, Settings, refuse
 from fusiqa.errors import FusiqaError
 
 FusionName = Literal["single", "concat", "attention", "spatial", "cross-scale"]
@@ -40,6 +40,14 @@ class ScoreRange(NamedTuple):
 
     def to_unit(self, score):
         return (score - self.low) / self.width
+
+
+def check_range(score_range: ScoreRange) -> None:
+    """Raise FusiqaError unless a range has finite numbers, the low one below the high one."""
+    low, high = score_range
+    sound = all(map(Bounds().allow, score_range)) and low < high
+    got = f"got {low!r:.40}, {high!r:.40}"
+    refuse((not sound, f"`score_range` must be finite numbers, low below high, {got}"))
 
 
 UNIT_RANGE = ScoreRange(0.0, 1.0)
@@ -150,7 +158,4 @@ class ModelConfig(Architecture):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_timm_args(self.timm_args)
-        low, high = self.score_range
-        finite = is_a((low, high), tuple[float, float]) and all(map(Bounds().allow, (low, high)))
-        got = f"got {low!r:.40}, {high!r:.40}"
-        refuse((not (finite and low < high), f"`score_range` must be finite numbers, low below high, {got}"))
+        check_range(self.score_range)

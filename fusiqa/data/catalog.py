@@ -219,8 +219,8 @@ def read_images(paths: Sequence[Path], *, say: Callable[[str], object] = print) 
 
 def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
     """The rating files of a data set as published, with nothing refused except what cannot be read at all."""
-    data_dir = None if data_dir is None else data_dir.expanduser()
-    path, custom = Path(dataset).expanduser(), find_dataset(dataset) is None
+    data_dir = None if data_dir is None else Path(os.path.expanduser(data_dir))
+    path, custom = Path(os.path.expanduser(dataset)), find_dataset(dataset) is None
     if custom and path.is_dir():
         raise FusiqaError(f"{dataset} is a folder: give the name of its data set, and the folder as `data_dir`")
     if custom and (path.suffix.lower() in TABLE_ENDINGS or path.is_file()):

@@ -57,7 +57,7 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
     if name.lower() == SYNTHETIC:
         raise FusiqaError(f"{name} needs no download: it is generated on use")
     info = published(name)
-    folder = (folder or usual_folders(info)[0]).expanduser().absolute()
+    folder = Path(os.path.expanduser(folder or usual_folders(info)[0])).absolute()
     print(f"{info.name}\n  licence: {info.licence}\n  cite: {info.citation}\n  source: {info.source}")
     if not info.downloadable:
         print(HOW_TO_ASK.format(info, reason=REASONS[info.redistributable], folder=folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def find_weights(words: str, backbone: str) -> BackboneWeights | None:
     """
     if words in ("none", "imagenet"):
         return BackboneWeights(download_imagenet(backbone)) if words == "imagenet" else None
-    path = Path(words).expanduser()
+    path = Path(os.path.expanduser(words))
     if not path.is_file():
         raise FusiqaError(f"`backbone_weights` must be imagenet, none, or a safetensors file; {words} does not exist")
     try:

@@ -92,7 +92,7 @@ def own_part(model: TrainedModel, split: Split, *, dataset: str | None = None, d
     names = catalog.short_names(data.datasets)
     sets = {names[each]: read_one(each, data) for each in ([own] if dataset else names)}
     ratings = join(sets) if len(names) > 1 else sets[names[own]]
-    broken = [row["image"] for row in model.record["resolved"]["broken"]]
+    broken = [row.get("image", "") for row in model.record["resolved"]["broken"]]
     return splits.load(ratings.without(broken), model.folder / SPLIT_FILE).part(split)
 
 

@@ -11,22 +11,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NoReturn
 
 import pandas as pd
 import torch
 
 import fusiqa
 from fusiqa.config import TrainConfig
+from fusiqa.config.checks import Bounds, Settings, from_plain, hints, refuse
+from fusiqa.config.train import groups
 from fusiqa.data.catalog import find_dataset
 from fusiqa.errors import FusiqaError
 from fusiqa.io import same_place, write_json
 
 CONFIG_FILE, TEST_FILE = "config.json", "test.json"
+PARTS = ("settings", "resolved", "provenance")  # of config.json
 SPLIT_FILE, PREDICTIONS_FILE, ATTENTION_FILE = "split.csv", "predictions.csv", "attention.png"
 SHARED_NAME = "FUSIQA_RUN_DIR"  # tells the other processes of a distributed run the name that the first one chose
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.\w+")  # what `write_atomically` leaves when it is killed
@@ -37,6 +40,23 @@ RENAMED = {"validation_share": "validation_fraction", "warmup_share": "warmup_fr
 RENAMED |= {"accelerator": "device", "devices": "num_devices"}
 """Settings of version 0.1.0, whose names have changed."""
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "scipy", "pandas", "pillow", "safetensors")
+
+
+@dataclass(frozen=True)
+class Resolved(Settings):
+    """What config.json records as resolved and is read again; the defaults are those of a record without it."""
+
+    fusion: str = ""
+    backbone: str = "fine-tuned"  # or "frozen"
+    lr_backbone: Annotated[float, Bounds()] = 0.0
+    lr_head: Annotated[float, Bounds()] = 0.0
+    dropout: float = 0.0
+    drop_path: float = 0.0
+    precision: str = ""
+    resize: str = ""
+    data_fingerprint: str = ""
+    split_fingerprint: str = ""
+    broken: tuple[dict[str, str], ...] = ()  # each with `image` and `reason`
 
 
 def choose_run_dir(config: TrainConfig) -> Path:
@@ -67,7 +87,7 @@ def check_run_dir(folder: Path, config: TrainConfig, *, precision: str) -> None:
     folders = (*config.data.folders.values(), config.data.data_root, config.run.spaq_dir)
     read: list[Any] = [*config.data.datasets, config.data.split_file, config.network.backbone_weights, *folders]
     for given in filter(None, read):
-        path = Path(given).expanduser()
+        path = Path(os.path.expanduser(given))
         if path.exists() and folder.resolve() in (path.resolve(), *path.resolve().parents):
             raise FusiqaError(f"`overwrite` would remove {given}, which the run reads; choose another `run_dir`")
 
@@ -94,13 +114,14 @@ def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any]) ->
         if TEMPORARY.fullmatch(left.name):
             left.unlink()
     if config.run.resume and path.is_file():
-        record = read_json(path)
+        record, known = read_json(path), read_record(folder)["resolved"]
         for name in ("data_fingerprint", "split_fingerprint"):
-            before, now = record["resolved"][name], resolved[name]
+            before, now = known[name], resolved[name]
             if before != now:
                 words = f"{folder}: the {name.replace('_', ' ')} was {before} and is {now} now"
                 raise FusiqaError(f"{words}, which would change its numbers; it cannot be continued")
-        record.setdefault("resumed", []).append(provenance)
+        earlier = record.get("resumed")
+        record["resumed"] = [*(earlier if isinstance(earlier, list) else ()), provenance]
     else:
         record = {"settings": config.to_json(), "resolved": resolved, "provenance": provenance}
     write_json(path, record)
@@ -136,37 +157,59 @@ def commit() -> str | None:
 def is_run(folder: Path) -> bool:
     """Whether a folder has a config.json with the parts that a training run writes."""
     try:
-        return {"settings", "resolved", "provenance"} <= set(read_json(folder / CONFIG_FILE))
-    except (OSError, FusiqaError, TypeError):
+        record = read_json(folder / CONFIG_FILE)
+    except (OSError, FusiqaError):
         return False
+    return all(isinstance(record.get(part), dict) for part in PARTS)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file. Raises FusiqaError if it is missing or broken."""
+    """The table in a JSON file. Raises FusiqaError if it is missing or broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
     except FileNotFoundError as reason:
         raise FusiqaError(f"{path} is missing; is {path.parent} a run directory?") from reason
     except (ValueError, RecursionError) as reason:
         raise FusiqaError(f"{path} is not JSON: {reason}") from reason
+    if not isinstance(found, dict):
+        raise FusiqaError(f"{path} holds no table, but {found!r:.40}")
+    return found
+
+
+def refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def read_run_table(path: Path) -> pd.DataFrame:
     """A CSV of a run folder, floats as written (before pandas 3.1 but for the last bit). Raises FusiqaError."""
     if not path.is_file():
         raise FusiqaError(f"{path} is missing: {path.parent} is not a finished run")
-    return pd.read_csv(path)
+    try:
+        return pd.read_csv(path)
+    except ValueError as reason:  # of pandas's parser, and text that is not UTF-8
+        raise FusiqaError(f"{path} is damaged: {str(reason).strip()}") from reason
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """config.json of a run folder: `resolved`, `provenance`, and `settings` by today's names, without their groups."""
-    record = read_json(folder / CONFIG_FILE)
+    """config.json of a run folder: `resolved`, `provenance`, and `settings` by today's names, without their groups.
+
+    Raises FusiqaError for a value of another type than a run writes: the folder may be somebody else's.
+    """
+    file = folder / CONFIG_FILE
+    record = read_json(file)
     if not is_run(folder):
-        raise FusiqaError(f"{folder / CONFIG_FILE} is not of a training run")
+        raise FusiqaError(f"{file} is not of a training run")
     settings: dict[str, Any] = record["settings"]
-    given = flat(settings) if isinstance(settings.get("data"), dict) else settings  # version 0.1.0 had no groups
-    now = {RENAMED.get(name, name): value for name, value in given.items()}
-    return {**record, "settings": flat(TrainConfig().to_json()) | now}
+    if grouped := isinstance(settings.get("data"), dict):  # version 0.1.0 had no groups
+        refuse(*((not isinstance(each, dict), f"{file}: `{name}` is no table") for name, each in settings.items()))
+    now = {RENAMED.get(name, name): value for name, value in (flat(settings) if grouped else settings).items()}
+    by_group: dict[str, dict[str, Any]] = {group: {} for group in groups().values()}
+    for name in set(now) & set(groups()):
+        by_group[groups()[name]][name] = now[name]
+    from_plain(TrainConfig, by_group, where=str(file))
+    resolved = {name: value for name, value in record["resolved"].items() if name in hints(Resolved)}
+    known = asdict(from_plain(Resolved, resolved, where=str(file)))
+    return {**record, "settings": flat(TrainConfig().to_json()) | now, "resolved": {**record["resolved"], **known}}
 
 
 def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -192,7 +235,7 @@ class TrainedModel:
         record = read_record(folder)
         given = record["settings"]["dataset"]
         datasets = (given,) if isinstance(given, str) else tuple(given)
-        return cls(folder, record, datasets, record["resolved"].get("backbone", "fine-tuned"))
+        return cls(folder, record, datasets, record["resolved"]["backbone"])
 
     @property
     def trained_on(self) -> str:

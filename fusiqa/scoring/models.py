@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from fusiqa import hub
-from fusiqa.config.checks import from_plain, refuse
-from fusiqa.config.model import ModelConfig, ScoreRange
+from fusiqa.config.checks import Bounds, from_plain, refuse
+from fusiqa.config.model import ModelConfig, ScoreRange, check_range
 from fusiqa.errors import FusiqaError
 from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE
 
@@ -35,9 +36,9 @@ class ModelInfo:
 
     name: str  # and fingerprint of the weights, as in rows of tables
     score_range: ScoreRange  # higher is better
-    crop_size: int  # side of the crops, pixels
+    crop_size: Annotated[int, Bounds(at_least=1, below=16_385)]  # side of the crops, pixels
     resize: str  # the protocol, as `Resize.parse` reads it
-    view: str = "crops"  # that cover the resized image, or the "whole" of it in one pass
+    view: Literal["crops", "whole"] = "crops"  # that cover the resized image, or the "whole" of it in one pass
     scale_sizes: tuple[tuple[int, int], ...] = ()  # (height, width) of each map of a crop, finest first, once loaded
     backbone: str = ""  # name of the timm model
     fusion: str = ""
@@ -49,7 +50,9 @@ class ModelInfo:
     def from_json(cls, stated: Mapping[str, Any]) -> ModelInfo:
         """What the metadata of an ONNX file states. Raises FusiqaError for others."""
         known = {name: stated[name] for name in cls.__dataclass_fields__ if name in stated}
-        return from_plain(cls, known, where="its metadata")
+        info = from_plain(cls, known, where="its metadata")
+        check_range(info.score_range)
+        return info
 
 
 class Outputs(NamedTuple):
@@ -99,7 +102,7 @@ def find(model: str | PathLike[str] | None = None) -> tuple[Path, str]:
     FusiqaError where there is nothing by that name, for a pickle, and where the hub does not answer.
     """
     words = fspath(model) if model is not None else DEFAULT
-    path = Path(words).expanduser()
+    path = Path(os.path.expanduser(words))
     if path.suffix in PICKLES:
         raise FusiqaError(
             f"{words} is a pickle, which can run code when it is loaded: write its weights with "
@@ -149,18 +152,11 @@ class Description(NamedTuple):
 def describe(path: Path, name: str) -> ModelInfo:
     """What is known of a run folder or a model.safetensors without its network. FusiqaError as `read_description`."""
     config, resize, provenance = read_description(path)
-    return ModelInfo(
-        f"{name}@{fingerprint_of(path)}",
-        config.score_range,
-        config.crop_size,
-        resize,
-        config.view,
-        backbone=config.backbone,
-        fusion=config.fusion,
-        data=provenance.get("dataset", ""),
-        licence=provenance.get("licence", ""),
-        figures={k: v for k, v in provenance.items() if k.startswith(("val_", "test_")) and isinstance(v, float)},
-    )
+    same = {each: getattr(config, each) for each in ("score_range", "crop_size", "view", "backbone", "fusion")}
+    own = {"name": f"{name}@{fingerprint_of(path)}", "resize": resize, **same}
+    own |= {"data": provenance.get("dataset", ""), "licence": provenance.get("licence", "")}
+    figures = {k: v for k, v in provenance.items() if k.startswith(("val_", "test_")) and isinstance(v, float)}
+    return from_plain(ModelInfo, {**own, "figures": figures}, where=str(path))
 
 
 def read_description(path: Path) -> Description:

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from fusiqa.errors import FusiqaError
+from fusiqa.io import is_marked
 from fusiqa.machine import cores
 from fusiqa.scoring.models import Batch, ModelInfo, Outputs
 from fusiqa.scoring.views import views_at_once
 
 METADATA = "fusiqa"  # key of the model's description, as JSON, in the metadata of an ONNX file
+OTHER_FILE = b"\n\x08location\x12"  # how the name of a file with weights begins, StringStringEntryProto of onnx.proto
 
 
 class OnnxNetwork:
@@ -38,6 +40,8 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores free
         options.log_severity_level = 3  # errors: the warnings are about steps of its optimiser
         try:
+            if is_marked(path, OTHER_FILE):
+                raise FusiqaError("it takes weights from another file")
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
             self.stated: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA])
             self.info = ModelInfo.from_json(self.stated)

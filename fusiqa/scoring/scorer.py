@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 OtherViews = Shaped[np.ndarray, "_ ..."]  # of a network that sees something else than images
 SCORER_SETTINGS = ("device", "backend", "readers", "tolerate_truncated")  # of `fusiqa score`, by either engine
 OUT_OF_MEMORY = re.compile("out of memory|(can't|failed to) allocate|bad.alloc|alloc_failed", re.IGNORECASE)
+NO_NUMBER = "the model gives no finite number for it; its weights or its arithmetic are damaged"
 GPU_FILES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda.dll")
 """One of them exists where there may be a GPU that torch can use: asking torch would import it."""
 
@@ -245,6 +246,8 @@ class Scorer:
         """Score images that were prepared, together."""
         scored = score_views(self.network, [views for _, views in prepared])
         for (result, views), (score, spread, weights, flaws, parts) in zip(prepared, scored, strict=True):
+            if result.ok and not math.isfinite(score):
+                result = replace(result, error=NO_NUMBER)
             if result.ok:
                 boxes = views.boxes if len(parts) == len(views) else windows_of(views.boxes)
                 found: dict[str, Any] = {"score": score, "spread": spread, "crops": CropScores(boxes, parts)}

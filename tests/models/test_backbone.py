@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from hostile_values import HOSTILE, refusal_of
 from safetensors.torch import save_file
 
 from fusiqa.config import ModelConfig
@@ -99,6 +100,20 @@ def test_timm_arguments_of_the_file_reach_timm(tmp_path):
     model = build_model(ModelConfig(backbone="test_efficientnet"), str(path))
     assert model.config.timm_args == (("pad_type", "same"),)
     assert type(model.pyramid.body.conv_stem).__name__ == "Conv2dSame"
+
+
+@pytest.mark.parametrize("name", ["timm_args", "mean", "std"])
+def test_what_the_metadata_of_a_file_may_not_say_is_one_line(tmp_path, name):
+    path, config = tmp_path / "weights.safetensors", ModelConfig(backbone="test_resnet")
+    texts = [json.dumps(each) for each in HOSTILE] + ["[" * 100_000, "9" * 5_000, "{"]
+    texts += ['{"checkpoint_path": "a.pth"}', '{"pretrained_cfg_overlay": {"url": "http://a"}}']
+    refused = 0
+    for text in texts:
+        save_file({"a": torch.zeros(1)}, path, metadata={name: text})
+        said = refusal_of(lambda: find_weights(str(path), "test_resnet").configure(config))
+        assert "\n" not in said, text[:50]
+        refused += bool(said)
+    assert refused > len(texts) / 2
 
 
 def test_a_file_of_another_architecture_is_refused(tmp_path):

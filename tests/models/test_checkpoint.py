@@ -1,13 +1,18 @@
 """A model on disk comes back as it was, and what is no model is refused."""
 
 import json
+import struct
 
 import pytest
 import torch
+from hostile_values import HOSTILE, places_in, refusal_of, with_value
 
 from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing, ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import build_model, load_checkpoint
+from fusiqa.models.weights import find_weights
+from fusiqa.scoring.image import Resize
+from fusiqa.scoring.models import ModelInfo, describe
 
 VALID = {"backbone": "test_resnet", "fusion": "attention", "score_range": [1, 5]}
 
@@ -128,3 +133,52 @@ def test_a_pickle_is_refused(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(FusiqaError, match=r"model.safetensors is not a safetensors file"):
         load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:20])
+def test_any_value_in_any_place_of_a_description_is_read_or_refused_in_one_line(tmp_path, value):
+    config = ModelConfig(backbone="test_resnet", fusion="attention", mean=(0.5,) * 3, timm_args=(("norm_layer", "x"),))
+    whole = {"model": json.loads(json.dumps(config, default=vars)), "preprocessing": {"resize": "384"}}
+    whole |= {"format": 1, "provenance": {"dataset": "a", "licence": "b", "epoch": 3, "val_srcc": 0.5}}
+    (tmp_path / "model.safetensors").touch()
+    places = list(places_in(whole))
+    assert {("model", "weighing", "gain"), ("model", "timm_args", 0, 1), ("preprocessing", "resize")} <= set(places)
+    for place in places:
+        (tmp_path / "model.json").write_text(json.dumps(with_value(whole, place, value)))
+        said = refusal_of(lambda: Resize.parse(describe(tmp_path, "a").resize))
+        assert len(said) < 900, place
+        assert "\n" not in said, place
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:20])
+def test_any_value_in_any_place_of_the_metadata_of_an_onnx_file_is_read_or_refused_in_one_line(value):
+    whole = json.loads(json.dumps(vars(ModelInfo("a@1", ScoreRange(1, 5), 64, "384", scale_sizes=((1, 2),)))))
+    for place in places_in(whole):
+        changed = with_value(whole, place, value)
+        assert "\n" not in refusal_of(lambda changed=changed: ModelInfo.from_json(changed)), place
+
+
+def header(content: bytes, stated: int | None = None) -> bytes:
+    return struct.pack("<Q", len(content) if stated is None else stated) + content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff" * 8,
+        header(b"{}", 2**40),
+        header(b" " * 101_000_000),
+        header(b'{"a":' * 100_000),
+        header(b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}') + bytes(4),
+        header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}') + bytes(4),
+    ],
+    ids=["empty", "length", "beyond", "101 MB", "nested", "claims 4 TB", "backwards"],
+)
+def test_a_header_that_claims_too_much_is_one_line(tmp_path, content):
+    trained().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(content)
+    for read in (lambda: load_checkpoint(tmp_path), lambda: find_weights(str(tmp_path / "model.safetensors"), "a")):
+        with pytest.raises(FusiqaError, match=r"model.safetensors is not a safetensors file") as caught:
+            read()
+        assert "\n" not in str(caught.value)

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hostile_values import HOSTILE, places_in, refusal_of, with_value
 
 from fusiqa.config import TrainConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.runs.folder import TrainedModel, check_run_dir, read_record, start_run
+from fusiqa.runs import folder
+from fusiqa.runs.ablation.report import conditions_of
+from fusiqa.runs.data import own_part
+from fusiqa.runs.folder import TrainedModel, check_run_dir, is_run, read_record, start_run
 
 
 def run_on(folder: Path, dataset: str) -> Path:
@@ -115,3 +119,44 @@ def test_settings_of_an_earlier_version_are_read_by_their_new_names(tmp_path):
     read = read_record(tmp_path)["settings"]
     assert (read["dataset"], read["validation_fraction"], read["num_devices"]) == ("spaq", 0.25, 2)
     assert read["epochs"] == TrainConfig().optimiser.epochs
+
+
+@pytest.mark.parametrize("value", HOSTILE[::4], ids=lambda value: repr(value)[:20])
+def test_any_value_in_any_place_of_a_record_is_read_or_refused_in_one_line(tmp_path, own_csv, monkeypatch, value):
+    """Whatever reads config.json: training that goes on, evaluation, comparison, explanation, the report of seeds."""
+    monkeypatch.setattr(folder, "describe_origin", lambda: {"device": "CPU", "commit": "abc", "packages": {}})
+    run = tmp_path / "run"
+    config = TrainConfig.of(dataset=str(own_csv), run_dir=run, resume=True)
+    resolved = {"backbone": "frozen", "precision": "32", "resize": "384", "broken": [{"image": "a", "reason": "b"}]}
+    resolved |= {"data_fingerprint": "0", "split_fingerprint": "1", "lr_backbone": 1e-5, "lr_head": 1e-4}
+    start_run(run, config, resolved=resolved)
+    start_run(run, config, resolved=resolved)
+    (run / "split.csv").write_text("image,split,sha256\n" + "".join(f"{n}.png,test,{n}\n" for n in range(20)))
+    whole = json.loads((run / "config.json").read_text())
+    assert set(whole) == {"settings", "resolved", "provenance", "resumed"}
+
+    def explained():
+        model = TrainedModel.at(run)
+        own_part(model, "test")
+        return model.trained_on, model.own_name("koniq-10k"), model.own_name(str(own_csv))
+
+    readers = [
+        lambda: check_run_dir(run, config, precision="32"),
+        lambda: start_run(run, config, resolved=resolved),
+        lambda: conditions_of(read_record(run)),
+        explained,
+    ]
+    places = list(places_in(whole))
+    assert len(places) > 60
+    for place in places:
+        for read in readers:
+            (run / "config.json").write_text(json.dumps(with_value(whole, place, value)))
+            assert "\n" not in refusal_of(read), place
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "[" * 100_000, "{", "\ud800"])
+def test_a_config_that_is_no_table_is_of_no_run(tmp_path, content):
+    (tmp_path / "config.json").write_text(content, errors="surrogatepass")
+    assert not is_run(tmp_path)
+    with pytest.raises(FusiqaError):
+        read_record(tmp_path)

@@ -205,6 +205,26 @@ def test_what_is_no_model_of_ours_is_refused(tmp_path, refused):
     assert "--output must end in .onnx or .pt2, got" in refused("export", "--output", tmp_path / "model.pth")
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_file_that_takes_its_weights_from_another_one_is_refused(exported, tmp_path, inside):
+    """ONNX may name any file for them; one outside of the folder is somebody's."""
+    import onnx
+
+    model = onnx.load(exported.path)
+    weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    (tmp_path / "folder").mkdir()
+    other = tmp_path / "folder" / "weights.bin" if inside else tmp_path / "secret.bin"
+    other.write_bytes(weights.raw_data)
+    for name in (str(other), other.name if inside else f"../{other.name}"):
+        weights.data_location = onnx.TensorProto.EXTERNAL
+        weights.ClearField("raw_data")
+        weights.ClearField("external_data")
+        weights.external_data.add(key="location", value=name)
+        (tmp_path / "folder" / "model.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(FusiqaError, match=r"model\.onnx is not a model .*: it takes weights from another file"):
+            Scorer(tmp_path / "folder" / "model.onnx")
+
+
 def test_the_loss_needs_torch(exported):
     with pytest.raises(FusiqaError, match="only backend='torch' has gradients"):
         Scorer(exported.path).loss(torch.rand(1, 3, 48, 48))

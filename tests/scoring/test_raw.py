@@ -1,18 +1,20 @@
 """Raw files: recognised by their content, scored by their preview, never by their thumbnail."""
 
+import hashlib
 import io
 from datetime import datetime
 
 import numpy as np
 import pytest
 from PIL import Image
-from raw_files import raw_file
+from raw_files import jpeg, raw_file
 from tiny_models import noise
 
 from fusiqa.errors import FusiqaError
+from fusiqa.scoring import image
 from fusiqa.scoring.exif import capture_of
-from fusiqa.scoring.image import PREVIEW, Resize, decode_resized, prove_readable, size_of
-from fusiqa.scoring.raw import is_raw
+from fusiqa.scoring.image import PREVIEW, FolderImages, Resize, decode_resized, prove_readable, size_of
+from fusiqa.scoring.raw import Preview, is_raw
 
 KINDS = {"dng": "Example", "nef": "NIKON CORPORATION", "arw": "SONY", "cr2": "Canon"}
 TAKEN = datetime(2024, 5, 6, 7, 8, 9, 120_000)
@@ -79,6 +81,17 @@ def test_a_thumbnail_is_no_preview_and_a_raw_file_without_any_is_refused():
     for broken in (whole[:2000], whole[:3]):
         with pytest.raises((FusiqaError, Image.UnidentifiedImageError)):
             decode_resized(broken, UNCHANGED)
+
+
+def test_training_reads_the_preview_too(tmp_path, monkeypatch):
+    """The reader of a training run, with a library that finds this preview."""
+    content, preview = raw_file(None, kind="nef", make=KINDS["nef"]), smooth(420, 600)
+    monkeypatch.setattr(image, "preview_of", lambda _: Preview(jpeg(preview), 6))
+    (tmp_path / "a.nef").write_bytes(content)
+    images = FolderImages(tmp_path)
+    np.testing.assert_allclose(images.read("a.nef"), np.rot90(preview, -1), atol=9)
+    assert images.read("a.nef", Resize.parse("70x100")).shape == (100, 70, 3)
+    assert images.verify("a.nef") == hashlib.sha256(content).hexdigest()
 
 
 def test_without_its_extra_a_raw_file_names_it(monkeypatch):

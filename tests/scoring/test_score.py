@@ -19,11 +19,12 @@ from PIL import Image
 from tiny_models import CROP, make_model, noise
 
 from fusiqa.cli import SOME_UNREADABLE
+from fusiqa.config import ScoreConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.scoring.inputs import listed_names
 from fusiqa.scoring.result import COLUMNS
-from fusiqa.scoring.table import read_rows
+from fusiqa.scoring.table import read_rows, recording
 
 PROGRAM = [sys.executable, "-m", "fusiqa", "score"]
 
@@ -289,6 +290,12 @@ def test_a_table_that_is_being_written_has_one_writer(folder, model, tmp_path, r
         said = refused("score", folder, "--model", model, "--output", output)
     assert f"scores.csv is being written by process {os.getpid()} on" in said
     assert score(folder, "--model", model, "--output", output) == 0
+
+
+def test_an_output_that_is_removed_while_it_is_written_is_said(tmp_path, model):
+    config = ScoreConfig(("a",), output=str(tmp_path / "scores.csv"))
+    with pytest.raises(FusiqaError, match=r"scores.csv was removed while it was written"), recording(config, model="m"):
+        (tmp_path / "scores.csv").unlink()
 
 
 @pytest.mark.parametrize(

@@ -172,10 +172,17 @@ def test_another_default_type_of_torch_changes_no_score(model_folder, images):
 
 
 def test_autocast_around_it_changes_neither_score_nor_loss(scorer):
-    tensor = (torch.from_numpy(noise(48, 60)).permute(2, 0, 1) / 255)[None]
-    with torch.autocast("cpu", torch.bfloat16):
-        score, loss = scorer(tensor[0]).score, scorer.loss(tensor).item()
-    assert (score, loss) == (scorer(tensor[0]).score, scorer.loss(tensor).item())
+    def found(*, low: bool) -> tuple[float, float, torch.Tensor]:
+        tensor = (torch.from_numpy(noise(48, 60)).permute(2, 0, 1) / 255)[None].requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            score, loss = scorer(tensor.detach()[0]).score, scorer.loss(tensor)
+        loss.backward()
+        return score, loss.item(), tensor.grad
+
+    (score, loss, gradient), (low_score, low_loss, low_gradient) = found(low=False), found(low=True)
+    assert (low_score, low_loss) == (score, loss)
+    assert torch.equal(low_gradient, gradient)
+    assert gradient.abs().max() > 0
 
 
 class Darkness:
@@ -226,6 +233,19 @@ def test_views_that_cannot_be_read_score_nan_beside_others():
     assert (first.score, first.spread, len(first.parts)) == (5, 0, 3)
     assert math.isnan(none.score)
     assert last.score == 5
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the spread of infinite scores
+def test_a_score_that_is_no_number_is_an_error(scorer, monkeypatch):
+    """As of weights of NaN in an ONNX file, or of an overflow."""
+    for number in (math.nan, math.inf):
+        network = Darkness("crops")
+        network.info, network.at_once = scorer.info, scorer.network.at_once
+        monkeypatch.setattr(scorer, "network", network)
+        monkeypatch.setattr(Darkness, "__call__", lambda _, views, n=number: Outputs(np.full(len(views), n)))
+        (result,) = scorer.many([noise(48, 60)])
+        assert "the model gives no finite number for it" in result.error
+        assert result.row()["score"] is None
 
 
 @pytest.mark.parametrize("lost", [2, 500])

@@ -17,6 +17,14 @@ def api(scorer):
     return schemathesis.openapi.from_asgi("/openapi.json", app, headers=HERE)
 
 
+def test_every_refusal_is_described(scorer):
+    described = make_app(scorer, ServeConfig()).openapi()["paths"]["/v1/score"]["post"]
+    assert set(described["responses"]) >= {"200", "400", "403", "408", "413", "503", "504"}
+    assert "a part of it is no file" in described["responses"]["400"]["description"]
+    form = described["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert (form["required"], form["properties"]["files"]["minItems"]) == (["files"], 1)
+
+
 @pytest.mark.filterwarnings("ignore")  # of the generators' own
 def test_no_request_is_answered_by_a_fault_of_the_server(api):
     operations = [found.ok() for found in api.get_all_operations()]

@@ -101,7 +101,7 @@ DIFFERS = "differs by variant"
 def conditions_of(record: Mapping[str, Any]) -> dict[str, object]:
     """The conditions of a run, by its own config.json."""
     settings, resolved, provenance = record["settings"], record["resolved"], record["provenance"]
-    frozen = resolved.get("backbone") == "frozen"
+    frozen = resolved["backbone"] == "frozen"
     return {
         "data": " + ".join([data] if isinstance(data := settings["dataset"], str) else data),
         "backbone": settings["backbone"],
@@ -117,8 +117,8 @@ def conditions_of(record: Mapping[str, Any]) -> dict[str, object]:
         "crops": f"{settings['crop_size']} pixels",
         "crops an image and epoch": settings["crops_per_image"],
         "precision": resolved["precision"],
-        "computed on": provenance["device"],
-        "commit": provenance["commit"] or "unknown",
+        "computed on": provenance.get("device", "unknown"),
+        "commit": provenance.get("commit") or "unknown",
     }
 
 
