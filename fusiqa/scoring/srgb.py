@@ -30,7 +30,7 @@ POWERS = {4: 2.2, 5: 2.8, 8: 1.0}
 AS_SRGB = {1, UNSTATED, 6, 13, 14, 15}  # sRGB's curve, and those of cameras (BT.601, 709, 2020), which are shown by it
 HDR = {16: "PQ", 18: "HLG"}
 NCLX = re.compile(rb"colrnclx\0(.)\0(.)", re.DOTALL)  # ISO/IEC 14496-12, 12.1.5
-AT_ONCE = 2**22  # samples that are converted as floating-point numbers
+SAMPLES_AT_ONCE = 2**22  # samples that are converted as floating-point numbers
 
 
 class Coding(NamedTuple):
@@ -91,7 +91,7 @@ def _from_light(picture: Image.Image, *, power: float | None, primaries: int = S
     light = (by_curve if power is None else levels**power).astype(np.float32)
     matrix = (np.linalg.inv(to_xyz(SRGB)) @ to_xyz(primaries)).T.astype(np.float32)
     pixels = np.array(picture.convert("RGB"))
-    for rows in np.array_split(pixels, 1 + pixels.size // AT_ONCE):  # views of them
+    for rows in np.array_split(pixels, 1 + pixels.size // SAMPLES_AT_ONCE):  # views of them
         linear = np.clip(light[rows] @ matrix, 0, 1)
         rows[:] = np.round(255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
     return Image.fromarray(pixels)
