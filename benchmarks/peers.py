@@ -195,7 +195,8 @@ def task_step(tool: str, model: str, precision: str) -> Figures:
     if tool == "fusiqa":
         from fusiqa.training.recipe import Hyperparameters, create_optimizer
 
-        optimizer = create_optimizer(net.requires_grad_(), Hyperparameters(1e-6, 1e-6, 0.1, 0.0), 0.01)
+        rates = Hyperparameters(1e-6, 1e-6, 0.1, 0.0)
+        optimizer = create_optimizer(net.requires_grad_(), rates, weight_decay=0.01, fused=True)
     else:
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-6)
     net.train()

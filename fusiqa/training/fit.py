@@ -237,7 +237,8 @@ class QualityModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         settings = self.recipe.optimiser
-        optimizer = create_optimizer(self.model, self.recipe.chosen, settings.weight_decay, fused=self.recipe.frozen)
+        fused = self.recipe.precision != "fp16"  # whose scaled gradients a fused step cannot clip
+        optimizer = create_optimizer(self.model, self.recipe.chosen, settings.weight_decay, fused=fused)
         if self.loss.calibration is not None:
             own = {"name": "calibration", "params": list(self.loss.parameters()), "lr": CALIBRATION_RATE}
             optimizer.add_param_group({**own, "weight_decay": 0.0})
