@@ -304,7 +304,7 @@ def ray_node(place: Place) -> Outcomes:
             done = subprocess.run(words.split(), capture_output=True, text=True)
             if done.returncode:
                 raise SkippedError(f"{words}: {done.stderr.strip()}")
-            if words.startswith("ip netns"):
+            if words.startswith("ip netns add"):
                 undo.callback(subprocess.run, ["ip", "netns", "delete", "fusiqa-faults"], check=True)
         own = {"env": os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}, "stdout": subprocess.DEVNULL}
         for words in (
