@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 OtherViews = Shaped[np.ndarray, "_ ..."]  # of a network that sees something else than images
 SCORER_SETTINGS = ("device", "backend", "readers", "tolerate_truncated")  # of `fusiqa score`, by either engine
-OUT_OF_MEMORY = re.compile("out of memory|(can't|failed to) allocate|bad.alloc|alloc_failed", re.IGNORECASE)
+OUT_OF_MEMORY = re.compile(
+    "out of memory|(can't|failed to) allocate|bad.alloc|alloc_failed|could not create a (memory|primitive)",
+    re.IGNORECASE,
+)
 NO_NUMBER = "the model gives no finite number for it; its weights or its arithmetic are damaged"
 GPU_FILES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda.dll")
 """One of them exists where there may be a GPU that torch can use: asking torch would import it."""
