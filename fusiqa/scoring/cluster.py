@@ -31,7 +31,7 @@ def score_on_cluster(config: ScoreConfig) -> int:
     """Score images with Ray Data, and write Parquet files with the rows. Returns how many have no score.
 
     A process that is killed is restarted and its images are scored again: no row is lost or duplicated.
-    FusiqaError: Ray is not installed, nothing to score, or an output that must not be written.
+    FusiqaError: Ray is not installed or does not answer, nothing to score, or an output that must not be written.
     """
     with needing("ray", "`engine` ray"):
         import ray.data
@@ -40,7 +40,12 @@ def score_on_cluster(config: ScoreConfig) -> int:
     output = config.output if is_url(config.output) else os.path.abspath(config.output)
     with nullcontext() if is_url(output) else hold(Path(output)):
         done = earlier(output, config)
-        ray.init(ignore_reinit_error=True, log_to_driver=False)
+        address = os.environ.get("RAY_ADDRESS", "local")  # not a cluster that once ran here and left its address
+        try:
+            ray.init(address, ignore_reinit_error=True, log_to_driver=False)
+        except ConnectionError as reason:
+            advice = "check $RAY_ADDRESS, or unset it to use this machine alone"
+            raise FusiqaError(f"no Ray cluster answers at {address}: {advice}") from reason
         there = ray.cluster_resources()
         gpus, cores = int(there.get("GPU", 0)), there.get("CPU", 1)
         workers = config.workers or gpus or max(1, int(cores) // CORES_EACH)

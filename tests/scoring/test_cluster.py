@@ -152,3 +152,18 @@ def test_a_resumed_run_scores_the_images_that_have_no_row(run):
 )
 def test_what_the_engine_cannot_do_is_refused(arguments, reason, tmp_path, refused):
     assert reason in refused("score", tmp_path, "--engine", "ray", *arguments)
+
+
+def test_a_cluster_that_does_not_answer_is_an_error_in_a_line(monkeypatch, tmp_path, capsys):
+    """Ray's own error is a stand-in: it tries for a minute."""
+
+    def unreachable(address: str, **_: object) -> None:
+        raise ConnectionError(f"Failed to connect to {address}")
+
+    monkeypatch.setenv("RAY_ADDRESS", "198.51.100.1:6379")
+    monkeypatch.setattr("ray.init", unreachable)
+    Image.fromarray(noise(40, 40)).save(tmp_path / "a.png")
+    assert score(tmp_path / "a.png", "--output", tmp_path / "out", workers=1) == 2
+    assert "no Ray cluster answers at 198.51.100.1:6379: check $RAY_ADDRESS" in capsys.readouterr().err.replace(
+        "\n", " "
+    )
