@@ -85,7 +85,8 @@ def check_run_dir(folder: Path, config: TrainConfig, *, precision: str) -> None:
     if not config.run.overwrite:
         raise FusiqaError(f"{folder} already holds a run; add `resume` or `overwrite`, or choose another `run_dir`")
     folders = (*config.data.folders.values(), config.data.data_root, config.run.spaq_dir)
-    read: list[Any] = [*config.data.datasets, config.data.split_file, config.network.backbone_weights, *folders]
+    weights = config.network.backbone_weights, config.network.start_from
+    read: list[Any] = [*config.data.datasets, config.data.split_file, *weights, *folders]
     for given in filter(None, read):
         path = Path(os.path.expanduser(given))
         if path.exists() and folder.resolve() in (path.resolve(), *path.resolve().parents):

@@ -102,14 +102,14 @@ def test_overwrite_never_removes_what_the_run_reads(tmp_path):
     run = tmp_path / "run"
     start_run(run, TrainConfig(), resolved={})
     (tmp_path / "images").mkdir()
-    for name in ("dataset", "split_file", "backbone_weights"):
+    for name in ("dataset", "split_file", "backbone_weights", "start_from"):
         (run / name).touch()
         path: str | Path = f"{tmp_path}/images/../run/{name}"
         path = Path(path) if name == "split_file" else path
         given = TrainConfig.of(run_dir=run, overwrite=True, **{name: path})
         with pytest.raises(FusiqaError, match=f"`overwrite` would remove .*{name}, which the run reads"):
             check_run_dir(run, given, precision="32")
-    assert len(list(run.iterdir())) == 4
+    assert len(list(run.iterdir())) == 5
 
 
 def test_settings_of_an_earlier_version_are_read_by_their_new_names(tmp_path):
