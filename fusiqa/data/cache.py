@@ -28,7 +28,7 @@ from fusiqa.scoring.image import DECODING, ORIGINAL_SIZE, Pixels, Resize
 
 logger = logging.getLogger(__name__)
 
-FREE_FRACTION = 0.05  # of the disk that stays free whatever the limit
+KEPT_FREE = (0.05, 2 * 10**9)  # of the disk, the smaller of this fraction and these bytes, whatever the limit
 CHECKSUM_BYTES = 4  # CRC-32 of all that stands before
 RECENT_SECONDS = 60  # before a run starts, since which used arrays stay: clocks differ, and runs start together
 STORED_BETWEEN_SCANS = 64  # arrays that a process stores before it looks again at what others have stored
@@ -121,8 +121,10 @@ class Store:
                     path.unlink(missing_ok=True)
                     self._taken -= taken
         self.folder.mkdir(parents=True, exist_ok=True)
-        disk = shutil.disk_usage(self.folder)
-        return self._taken + size <= self.limit and disk.free - size >= FREE_FRACTION * disk.total
+        disk, (fraction, most) = shutil.disk_usage(self.folder), KEPT_FREE
+        if disk.free - size < min(fraction * disk.total, most):
+            raise OSError(f"the disk is nearly full, {disk.free / 1e9:.1f} GB are free")
+        return self._taken + size <= self.limit
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -150,11 +151,17 @@ def test_what_was_used_longest_ago_makes_room(tmp_path):
     assert [after.get(key) is not None for key in ("new", "0", "1")] == [True, True, False]
 
 
-def test_a_disk_that_is_nearly_full_is_not_filled(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: cache.shutil._ntuple_diskusage(1000, 960, 40))
+@pytest.mark.parametrize(
+    ("total", "free", "stored"), [(10**10, 4 * 10**8, False), (10**10, 6 * 10**8, True), (10**12, 3 * 10**9, True)]
+)
+def test_a_disk_that_is_nearly_full_is_not_filled(tmp_path, monkeypatch, caplog, total, free, stored):
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(total, total - free, free))
     kept = Store(tmp_path, 10**6)
-    kept.put("a", ARRAY)
-    assert kept.get("a") is None
+    assert [kept.put("a", ARRAY), kept.put("b", ARRAY)] == [stored, stored]
+    assert (kept.get("a") is not None) == stored
+    assert [record.message.endswith("the disk is nearly full, 0.4 GB are free") for record in caplog.records] == (
+        [] if stored else [True]
+    )
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_once_and_stops_nothing(tmp_path, caplog):
