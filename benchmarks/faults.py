@@ -309,6 +309,7 @@ def ray_node(place: Place) -> Outcomes:
             if words.startswith("ip netns add"):
                 undo.callback(subprocess.run, ["ip", "netns", "delete", "fusiqa-faults"], check=True)
         direct = dict.fromkeys(("no_proxy", "NO_PROXY", "no_grpc_proxy"), f"{first},{second},127.0.0.1,localhost")
+        direct["RAY_AUTH_MODE"] = "disabled"  # else `ray start` asks for a token
         environment = os.environ | direct | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
         own = {"env": environment, "stdout": subprocess.DEVNULL}
         for words in (
