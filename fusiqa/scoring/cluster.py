@@ -44,7 +44,7 @@ def score_on_cluster(config: ScoreConfig) -> int:
         try:
             ray.init(address, ignore_reinit_error=True, log_to_driver=False)
         except ConnectionError as reason:
-            advice = "check $RAY_ADDRESS and, if it asks for a token, $RAY_AUTH_MODE, or unset it to run on this machine"
+            advice = "check $RAY_ADDRESS (and $RAY_AUTH_MODE, for a token), or unset it to use this machine alone"
             raise FusiqaError(f"no Ray cluster answers at {address}: {advice}") from reason
         there = ray.cluster_resources()
         gpus, cores = int(there.get("GPU", 0)), there.get("CPU", 1)
