@@ -1,4 +1,4 @@
-"""From bytes to crops: formats, modes, profiles, damage; and the resize protocol, padding and covering crops."""
+"""From bytes to crops: formats, modes, damage; and the resize protocol, padding and covering crops."""
 
 import hashlib
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import HEIGHT, WIDTH, black_png, encoded, part, picture, png, tiff
 from PIL import Image, ImageOps, PngImagePlugin, features
 from tiny_models import random_pixels
 
@@ -32,64 +33,10 @@ from fusiqa.scoring.image import (
     register_heic,
     upright_pixels,
 )
-from fusiqa.scoring.srgb import to_xyz
 
 needs_heic = pytest.mark.skipif(find_spec("pi_heif") is None, reason="the extra heic is not installed")
 HEIC = Path(__file__).parent / "images"
-HEIGHT, WIDTH = 37, 53
 RED, GREEN, BLUE, WHITE = (200, 0, 0), (0, 180, 0), (0, 0, 160), (240, 240, 240)
-
-
-def picture(mode: str = "RGB") -> Image.Image:
-    return Image.fromarray(random_pixels(HEIGHT, WIDTH)).convert(mode)
-
-
-def encoded(image: Image.Image, form: str, **settings) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, form, **settings)
-    return buffer.getvalue()
-
-
-def signed(*values: float) -> bytes:
-    """Fixed-point numbers of 16 and 16 bits, as profiles have them."""
-    return struct.pack(f">{len(values)}i", *(round(value * 65_536) for value in values))
-
-
-def icc(kind: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """An ICC v2 profile of these tags (ICC.1:2001-04, section 6)."""
-    table, body, offset = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
-    for name, content in tags.items():
-        content += b"\0" * (-len(content) % 4)
-        table += name + struct.pack(">II", offset + len(body), len(content))
-        body += content
-    header = struct.pack(">I", offset + len(body)) + b"\0\0\0\0\x02\x40\0\0" + kind + b"\0" * 12 + b"acsp"
-    header += b"\0" * 28 + struct.pack(">3i", 63190, 65536, 54061)
-    return header.ljust(128, b"\0") + table + body
-
-
-def linear_rgb_profile() -> bytes:
-    """Linear light with sRGB's primaries."""
-    whites = {b"wtpt": (0.9642, 1.0, 0.8249), b"rXYZ": (0.4361, 0.2225, 0.0139)}
-    whites |= {b"gXYZ": (0.3851, 0.7169, 0.0971), b"bXYZ": (0.1431, 0.0606, 0.7141)}
-    gamma_one = b"curv\0\0\0\0" + struct.pack(">IH", 1, 256) + b"\0\0"
-    tags = {name: b"XYZ \0\0\0\0" + signed(*values) for name, values in whites.items()}
-    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), gamma_one)
-    return icc(b"mntrRGB XYZ ", tags | {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 7) + b"linear\0" + b"\0" * 79})
-
-
-def cmyk_profile() -> bytes:
-    """A printer's profile whose paper is L* = 100 and whose every ink alone leaves L* = 50 (lut8, 6.5.8)."""
-    grid = b"".join(
-        bytes([255 if inks == 0 else 128 if inks.bit_count() == 1 else 0, 128, 128]) for inks in range(16)
-    )  # the last ink varies fastest; 128 is a* = b* = 0
-    ramp = bytes(range(256))
-    identity = signed(1, 0, 0, 0, 1, 0, 0, 0, 1)
-    tags = {
-        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 4) + b"ink\0" + b"\0" * 79,
-        b"wtpt": b"XYZ \0\0\0\0" + signed(0.9642, 1.0, 0.8249),
-        b"A2B0": b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + ramp * 4 + grid + ramp * 3,
-    }
-    return icc(b"prtrCMYKLab ", tags)
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "JPEG", "WEBP", "AVIF", "MPO"])
@@ -163,28 +110,6 @@ def test_mpo_and_gif_give_their_first_frame():
     for form in ("MPO", "GIF"):
         pixels = decode(encoded(first, form, save_all=True, append_images=[second]))
         np.testing.assert_allclose(pixels[1, 2], [200, 0, 0], atol=3, err_msg=form)
-
-
-GREY = Image.new("RGB", (5, 3), (128, 128, 128))
-SHORT = linear_rgb_profile()[:200]
-LINEAR = 255 * (1.055 * (128 / 255) ** (1 / 2.4) - 0.055)  # IEC 61966-2-1: 187.8
-
-
-@pytest.mark.parametrize(
-    ("image", "form", "profile", "expected"),
-    [
-        *((GREY, form, linear_rgb_profile(), LINEAR) for form in ("PNG", "JPEG", "TIFF", "WEBP")),
-        (Image.new("RGBA", (5, 3), (128, 128, 128, 255)), "PNG", linear_rgb_profile(), LINEAR),
-        (GREY.quantize(2), "PNG", linear_rgb_profile(), LINEAR),
-        (GREY, "PNG", b"no profile", 128),
-        (GREY, "PNG", SHORT, 128),
-        (Image.new("L", (5, 3), 128), "PNG", linear_rgb_profile(), 128),
-    ],
-)
-def test_a_colour_profile_is_turned_into_srgb_and_a_broken_or_misfit_one_is_ignored(image, form, profile, expected):
-    settings = {"lossless": True} if form == "WEBP" else {}
-    pixels = decode(encoded(image, form, icc_profile=profile, **settings))
-    np.testing.assert_allclose(pixels, np.full((3, 5, 3), expected), atol=0 if expected == 128 else 1)
 
 
 @pytest.mark.parametrize(
@@ -276,35 +201,6 @@ def test_pillows_warnings_stay_inside_in_every_thread(monkeypatch: pytest.Monkey
         Image.open(BytesIO(content))
 
 
-def png(samples: np.ndarray, *, colour: int, extra: bytes = b"") -> bytes:
-    """A PNG of 16 bits a sample; colour 0 is grey, 2 RGB, 4 grey and alpha, 6 RGB and alpha (PNG 1.2, 11.2.2)."""
-    height, width = samples.shape[:2]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    head = part(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))
-    transparency = part(b"tRNS", extra) if extra else b""
-    return b"\x89PNG\r\n\x1a\n" + head + transparency + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
-
-
-def tiff(strip: bytes, *, size=(3, 5), bits=16, samples: int, photometric: int, order="<", alpha=None) -> bytes:
-    """An uncompressed TIFF of one strip (TIFF 6.0, sections 2 to 8)."""
-    height, width = size
-    tags = 10 + (alpha is not None)
-    start = 8 + 2 + 12 * tags + 4
-    depths = struct.pack(f"{order}{samples}H", *[bits] * samples)
-    short = {256: width, 257: height, 259: 1, 262: photometric, 277: samples, 278: height, 284: 1}
-    short |= {258: bits} if samples == 1 else {}
-    short |= {} if alpha is None else {338: alpha}
-    entries = {tag: struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in short.items()}
-    for tag, kind, count, value in (
-        (258, 3, samples, start),
-        (273, 4, 1, start + len(depths)),
-        (279, 4, 1, len(strip)),
-    ):
-        entries.setdefault(tag, struct.pack(f"{order}HHII", tag, kind, count, value))
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, tags)
-    return head + b"".join(entries[tag] for tag in sorted(entries)) + struct.pack(f"{order}I", 0) + depths + strip
-
-
 def everywhere(*values: int) -> np.ndarray:
     return np.broadcast_to(np.array(values, np.uint16), (3, 5, len(values)))
 
@@ -369,14 +265,6 @@ def test_tiff_of_grey_reaches_white_and_is_turned_over_where_zero_is_white(conte
 def test_tiff_of_8_bit_cmyk():
     content = tiff(bytes([0, 255, 255, 0] * 15), bits=8, samples=4, photometric=5, order=">")
     np.testing.assert_allclose(decode(content), np.broadcast_to((255, 0, 0), (3, 5, 3)), atol=1)
-
-
-@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
-def test_the_profile_of_a_cmyk_image_is_used(form: str):
-    """L* = 50 is 119 of 255 in sRGB (CIE 15 and IEC 61966-2-1); without the profile cyan would be (0, 255, 255)."""
-    settings = {"quality": 100} if form == "JPEG" else {}
-    content = encoded(Image.new("CMYK", (5, 3), (255, 0, 0, 0)), form, icc_profile=cmyk_profile(), **settings)
-    np.testing.assert_allclose(decode(content), 119, atol=3)
 
 
 def test_transparent_grey_keeps_its_place_in_front_of_white():
@@ -612,19 +500,6 @@ def test_odd_exif_beside_the_orientation_does_not_keep_an_image_from_being_turne
     assert decode(content).shape == (WIDTH, HEIGHT, 3)
 
 
-def black_png(*, rows: int, stated: int, more: bytes = b"", colour: int = 2) -> bytes:
-    """A PNG of 8 pixels a row that says how many rows it has, and has others; black."""
-    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    pixels = zlib.compress(bytes((1 + 8 * samples) * rows))
-    palette = part(b"PLTE", bytes(range(6))) if colour == 3 else b""
-    head = part(b"IHDR", struct.pack(">IIBBBBB", 8, stated, 8, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + palette + more + part(b"IDAT", pixels) + part(b"IEND", b"")
-
-
-def part(name: bytes, content: bytes, wrong: int = 0) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content) ^ wrong)
-
-
 @pytest.mark.parametrize("colour", [0, 2, 3])
 def test_a_png_with_fewer_rows_than_it_states_is_refused_and_a_black_one_is_not(colour):
     assert decode(black_png(rows=11, stated=11, colour=colour)).shape == (11, 8, 3)
@@ -638,77 +513,6 @@ def test_a_damaged_text_beside_the_pixels_is_named():
     text = part(b"tEXt", b"author\0name", wrong=1)
     with pytest.raises(FusiqaError, match="the checksum of its chunk tEXt is wrong"):
         decode(black_png(rows=5, stated=5, more=text))
-
-
-def stating(picture: Image.Image, *chunks: bytes) -> bytes:
-    """A PNG with chunks before its pixels."""
-    content = encoded(picture, "PNG")
-    place = content.index(b"IDAT") - 4
-    return content[:place] + b"".join(chunks) + content[place:]
-
-
-GAMMA, STATED_SRGB = part(b"gAMA", struct.pack(">I", 100_000)), part(b"sRGB", b"\0")
-
-
-def test_the_gamma_that_a_png_states_counts():
-    def first(*more: bytes) -> int:
-        return int(decode(stating(Image.new("L", (8, 8), 55), *more))[0, 0, 0])
-
-    usual = part(b"gAMA", struct.pack(">I", 45_455))
-    assert (first(), first(usual)) == (55, 55)
-    assert first(GAMMA) == 128  # 1.055 * (55 / 255) ** (1 / 2.4) - 0.055
-    assert first(GAMMA, STATED_SRGB) == 55  # which goes before it
-
-
-@pytest.mark.parametrize(
-    ("codes", "colour", "expected"),
-    [
-        ((1, 13, 0, 1), (217, 72, 51), (217, 72, 51)),  # sRGB
-        ((1, 1, 0, 1), (217, 72, 51), (217, 72, 51)),  # BT.709
-        ((2, 2, 0, 1), (217, 72, 51), (217, 72, 51)),  # unstated
-        ((12, 13, 0, 1), (234, 51, 35), (255, 0, 0)),  # sRGB's red in Display P3, by the matrices of CSS Color 4
-        ((9, 14, 0, 1), (208, 74, 34), (255, 0, 0)),  # and in BT.2020: 0.6274, 0.0691, 0.0164 of light (ITU-R BT.2087)
-        ((12, 8, 0, 1), (55, 55, 55), (128, 128, 128)),  # linear: 1.055 * (55 / 255) ** (1 / 2.4) - 0.055
-        ((9, 13, 0, 1), (101, 101, 101), (101, 101, 101)),  # all have one white
-    ],
-)
-def test_the_colours_that_a_cicp_chunk_states_count(codes, colour, expected):
-    first = decode(stating(Image.new("RGB", (3, 5), colour), GAMMA, STATED_SRGB, part(b"cICP", bytes(codes))))[0, 0]
-    np.testing.assert_allclose(first.astype(int), expected, atol=1)
-
-
-@pytest.mark.parametrize(
-    ("codes", "reason"),
-    [
-        ((9, 16, 0, 1), r"high dynamic range \(PQ\)"),
-        ((9, 18, 0, 1), r"high dynamic range \(HLG\)"),
-        ((1, 13, 0, 0), "primaries 1, transfer 13, narrow range"),
-        ((11, 17, 0, 1), "primaries 11, transfer 17"),
-    ],
-)
-def test_colours_that_no_rule_turns_into_srgb_are_refused(codes, reason):
-    content = stating(picture(), part(b"cICP", bytes(codes)))
-    for read in (decode, prove_readable):
-        with pytest.raises(FusiqaError, match=reason):
-            read(content)
-
-
-def test_an_avif_of_high_dynamic_range_is_refused_but_not_one_with_a_gain_map():
-    content, plain, pq = encoded(picture(), "AVIF"), b"colrnclx\0\1\0\x0d", b"colrnclx\0\x09\0\x10"
-    assert plain in content
-    with pytest.raises(FusiqaError, match="high dynamic range"):
-        decode(content.replace(plain, pq))
-    both = content + b"\0\0\0\x1bfree" + pq + bytes(7)
-    np.testing.assert_array_equal(decode(both), decode(content))
-    with_profile = encoded(picture(), "AVIF", icc_profile=linear_rgb_profile())
-    np.testing.assert_array_equal(decode(with_profile + b"\0\0\0\x1bfree" + pq + bytes(7)), decode(with_profile))
-
-
-def test_primaries_have_their_published_matrices():
-    from_2020 = np.linalg.inv(to_xyz(1)) @ to_xyz(9)  # ITU-R BT.2087, M2
-    expected = [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]
-    np.testing.assert_allclose(from_2020, expected, atol=1e-4)
-    np.testing.assert_allclose(to_xyz(1)[1], [0.2126, 0.7152, 0.0722], atol=1e-4)  # BT.709
 
 
 @pytest.mark.parametrize(("mode", "form"), [("RGBA", "PNG"), ("RGBA", "WEBP"), ("LA", "PNG"), ("RGBA", "AVIF")])
