@@ -33,7 +33,7 @@ ENDINGS |= {".heic", ".heif", *RAW_ENDINGS}  # of the files that are taken for i
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "PPM", "JPEG2000")
 """Formats that Pillow may open, MPO with JPEG; it would start a program for others (EPS). HEIF needs an extra."""
 JPEG, BOXES = ("JPEG", "MPO"), ("AVIF", "HEIF")
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 HEIC = re.compile(rb".{4}ftyp.{0,120}?(hei[cxms]|hev[cxms])", re.DOTALL)  # ISO/IEC 23008-12, annex B.4
 PNG, PNG_COMPRESSED = b"\x89PNG\r\n\x1a\n", (b"zTXt", b"iTXt", b"iCCP")
 PNG_SAMPLES = {2: 3, 4: 2, 6: 4}  # of a pixel, by the type of colour that the header states; one of the others
@@ -73,7 +73,7 @@ def decode_resized(content: bytes, resize: Resize, *, tolerate_truncated: bool =
     With `resize.reduced`, a JPEG is decoded at the smallest of libjpeg's scales that leaves it twice the final size.
     With `tolerate_truncated`, a JPEG without its end is given one: what is missing before it is grey.
     """
-    torn = tolerate_truncated and content.startswith(JPEG_START) and not content.rstrip(b"\0").endswith(JPEG_END)
+    torn = tolerate_truncated and content.startswith(JPEG_START) and _lacks_end(content)
     with opened(content + JPEG_END if torn else content) as image:
         size = None
         if resize.reduced and image.format in JPEG:
@@ -85,6 +85,17 @@ def decode_resized(content: bytes, resize: Resize, *, tolerate_truncated: bool =
         size = size or pixels.shape[:2]
         note = PREVIEW if is_raw(content) else ""
         return Decoded(resize.apply(pixels, size), size, TRUNCATED if torn else note)
+
+
+def _lacks_end(jpeg: bytes) -> bool:
+    """Whether no end of image follows the header of a JPEG, which may hold that of a thumbnail.
+
+    Other data may follow the end: the film of a motion photo, padding.
+    """
+    place = len(JPEG_START)
+    while jpeg[place : place + 1] == b"\xff" and jpeg[place : place + 2] != JPEG_SCAN:
+        place += 2 + int.from_bytes(jpeg[place + 2 : place + 4])
+    return jpeg.find(JPEG_END, place) < 0
 
 
 def upright_pixels(image: Image.Image) -> Pixels:
@@ -169,11 +180,15 @@ def _opened_preview(content: bytes) -> Iterator[Image.Image]:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The kind of each chunk of a PNG, and all of it: length, kind, data, checksum; the last may be cut short."""
-    place = len(PNG)
-    while place < len(content):
+    """The kind of each chunk of a PNG, and all of it: length, kind, data, checksum; the last may be cut short.
+
+    What follows the last chunk by the standard, IEND, is no part of the image.
+    """
+    place, kind = len(PNG), b""
+    while place < len(content) and kind != b"IEND":
         end = place + 12 + int.from_bytes(content[place : place + 4], "big")
-        yield content[place + 4 : place + 8], content[place:end]
+        kind = content[place + 4 : place + 8]
+        yield kind, content[place:end]
         place = end
 
 
@@ -195,7 +210,7 @@ def _without_oversized(content: bytes) -> bytes:
     for kind, chunk in _chunks(content):
         whole = len(chunk) == 12 + int.from_bytes(chunk[:4], "big")
         if whole and kind != b"IDAT" and zlib.crc32(chunk[4:-4]).to_bytes(4) != chunk[-4:]:
-            raise FusiqaError(f"damaged: the checksum of its chunk {kind.decode('latin-1')} is wrong")
+            raise FusiqaError(f"damaged: the checksum of its chunk {kind.decode('latin-1')!a} is wrong")
         try:
             if kind in PNG_COMPRESSED:
                 PngImagePlugin.PngStream(BytesIO(chunk[8:])).call(kind, 0, len(chunk) - 12)

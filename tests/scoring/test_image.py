@@ -509,9 +509,17 @@ def test_a_png_with_fewer_rows_than_it_states_is_refused_and_a_black_one_is_not(
         prove_readable(black_png(rows=2, stated=11, colour=colour))
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("more", [bytes(512), b"another file, of more than a chunk's twelve bytes"])
+def test_what_follows_an_image_in_its_file_costs_nothing(form, more):
+    content = encoded(picture(), form)
+    assert np.array_equal(decode(content + more), decode(content))
+    prove_readable(content + more)
+
+
 def test_a_damaged_text_beside_the_pixels_is_named():
     text = part(b"tEXt", b"author\0name", wrong=1)
-    with pytest.raises(FusiqaError, match="the checksum of its chunk tEXt is wrong"):
+    with pytest.raises(FusiqaError, match="the checksum of its chunk 'tEXt' is wrong"):
         decode(black_png(rows=5, stated=5, more=text))
 
 
