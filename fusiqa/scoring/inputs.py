@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,6 +36,7 @@ from fusiqa.scoring.xmp import SIDECAR_ENDING
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
 ALLOWED = "a path, bytes, a file object, a PIL image, an array (height, width, 3) or a tensor (3, height, width)"
 STANDARD_INPUT = "-"
+HELD_BACK = 10  # lines of a list at most, until it is known what ends a name
 EXECUTED = ("=", "+", "-", "@")  # begins of cells that a spreadsheet runs as a formula; with ./ before they are a path
 ESCAPE = re.compile(r"\\(\\|[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})")  # as `printable` writes them
 UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories that no line of a table can hold
@@ -180,18 +182,21 @@ def pixels_of(given: Any) -> Pixels:
 def listed_names(lines: Iterable[str] | None = None) -> Iterator[str]:
     """The paths of a list (by default standard input), one a line, or each ended by NUL as `find -print0` writes them.
 
-    A byte order mark is removed; bytes that are not text in the file system's encoding are kept as they are.
+    A byte order mark is removed; bytes that are not text in the file system's encoding are kept as they are. A name
+    ended by NUL may have line breaks, so the first lines are held back until one of them names a file.
     """
     lines = sys.stdin if lines is None else lines
     if hasattr(lines, "reconfigure"):
         lines.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
-    for number, line in enumerate(lines):
-        line = line.removeprefix("\ufeff") if number == 0 else line
-        if number == 0 and "\0" in line:
-            yield from filter(None, (line + "".join(lines)).split("\0"))
-            return
-        if line.strip():
-            yield line.rstrip("\r\n")
+    coming, held = iter(lines), list[str]()
+    for line in coming:
+        held.append(line if held else line.removeprefix("\ufeff"))
+        if "\0" in line or len(held) == HELD_BACK or os.path.lexists(held[-1].rstrip("\r\n")):
+            break
+    if held and "\0" in held[-1]:
+        yield from filter(None, "".join([*held, *coming]).split("\0"))
+    else:
+        yield from (line.rstrip("\r\n") for line in chain(held, coming) if line.strip())
 
 
 def walk(
@@ -209,11 +214,12 @@ def walk(
         say: called at the end with what was skipped in folders: other files by ending, and linked folders.
     """
     paths, seen, found, skipped = list(paths), set(), False, Counter[str]()
+    may_repeat = len(paths) != 1 or not os.path.isdir(paths[0])  # one folder has every name once
     for image in _named(paths, skipped):
         found = True
         if image.name not in seen and image.name not in done:
             yield image
-        if len(paths) > 1:
+        if may_repeat:
             seen.add(image.name)
     if not found:
         raise FusiqaError(nothing_in(paths))

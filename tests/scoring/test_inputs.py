@@ -9,7 +9,17 @@ import torch
 from PIL import Image
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.inputs import file_image, image_files, image_of, images_in, is_many, path_of, printable, walk
+from fusiqa.scoring.inputs import (
+    file_image,
+    image_files,
+    image_of,
+    images_in,
+    is_many,
+    listed_names,
+    path_of,
+    printable,
+    walk,
+)
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (13, 17, 3), dtype=np.uint8)
 
@@ -232,6 +242,40 @@ def test_walking_goes_by_name_keeps_what_is_missing_and_leaves_out_what_is_hidde
     ]
     monkeypatch.setattr("sys.stdin", io.StringIO("b.JPG\n\nsub/deep\n"))
     assert [image.name for image in walk(["-"])] == ["b.JPG", "sub/deep/d.webp"]
+
+
+def test_what_is_named_twice_comes_once(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setattr("sys.stdin", io.StringIO("holiday/a.png\nholiday\nholiday/a.png\ngone.png\ngone.png\n"))
+    for paths, expected in ((["holiday/**"], 6), (["holiday", "holiday"], 4), (["-"], 5)):
+        names = [image.name for image in walk(paths)]
+        assert len(names) == len(set(names)) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (["two\nlines.png", "a.png"], "two\nlines.png\0a.png\0"),
+        (["many\nlines\n.png"], "many\nlines\n.png\0"),
+        (["a.png", "b.png", "two", "lines.png"], "\ufeffa.png\r\nb.png\n\ntwo\nlines.png"),
+        ([f"gone {number}.png" for number in range(99)], "".join(f"gone {number}.png\n" for number in range(99))),
+        ([], ""),
+        ([], "\n\n"),
+    ],
+)
+def test_names_in_a_list_end_with_a_line_or_with_nul(folder, monkeypatch, names, text):
+    monkeypatch.chdir(folder)
+    assert list(listed_names(io.StringIO(text, newline=""))) == names
+
+
+def test_a_list_that_still_grows_is_scored_meanwhile(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+    def lines():
+        yield "a.png\n"
+        raise TimeoutError
+
+    assert next(listed_names(lines())) == "a.png"
 
 
 def test_what_folders_hold_besides_is_counted_by_ending(folder):
