@@ -50,7 +50,7 @@ def score_on_cluster(config: ScoreConfig) -> int:
         gpus, cores = int(there.get("GPU", 0)), there.get("CPU", 1)
         workers = config.workers or gpus or max(1, int(cores) // CORES_EACH)
         wanted = rows_to_score(config, done, blocks=2 * workers)
-        expected = len(done) + (asked := wanted.count())
+        expected = stored(output).count_rows() + (asked := wanted.count())
         if asked:
             scored = wanted.map_batches(
                 ScoringProcess,
@@ -147,10 +147,12 @@ def named(paths: list[str]) -> Iterator[str]:
 def earlier(output: str, config: ScoreConfig) -> set[str]:
     """Paths that have a row in the output already.
 
-    FusiqaError: the output exists and neither `resume` nor `overwrite` was given, it has files that are not tables of
-    scores, it has scores of another model, or it has the input.
+    FusiqaError: the output is a file, or exists and neither `resume` nor `overwrite` was given, it has files that are
+    not tables of scores, it has scores of another model, or it has the input.
     """
     files, root = files_at(output)
+    if files.isfile(root):
+        raise FusiqaError(f"{output} is a file; `engine` ray writes Parquet files into a folder")
     for path in filter(is_parquet, config.paths):
         if f"{files_at(path)[1]}/".startswith(f"{root}/"):
             raise FusiqaError(f"{path} is one of the inputs; choose an output folder without it")
@@ -159,7 +161,8 @@ def earlier(output: str, config: ScoreConfig) -> set[str]:
         if parquet_columns(name, files) != COLUMNS:
             raise FusiqaError(f"{name} is not a table of scores; choose another output folder")
     if config.overwrite:
-        files.rm(tables_below(files, root))
+        for name in tables_below(files, root):
+            files.rm(name)
         return set()
     if found and not config.resume:
         raise FusiqaError(f"{output} has rows already; add `resume` to continue it, or `overwrite` to discard them")

@@ -29,7 +29,7 @@ def output(tmp_path, model_folder) -> Path:
     return output
 
 
-def settings(output: Path, model: Path, *paths: str, **more: bool) -> ScoreConfig:
+def settings(output: str | Path, model: Path, *paths: str, **more: bool) -> ScoreConfig:
     return ScoreConfig(paths or ("in",), model=str(model), engine="ray", output=str(output), **more)
 
 
@@ -48,6 +48,14 @@ def test_the_input_is_never_removed(output, model_folder):
     for path in (output / "a.parquet", f"file://{output}/a.parquet"):
         with pytest.raises(FusiqaError, match="is one of the inputs; choose an output folder without it"):
             earlier(str(output), settings(output, model_folder, str(path), overwrite=True))
+    assert (output / "a.parquet").is_file()
+
+
+def test_a_store_is_written_to_as_a_folder_is(output, model_folder):
+    """What is not on a disk, and empty, can be overwritten too; a file cannot be a folder."""
+    assert earlier("memory://new", settings("memory://new", model_folder, overwrite=True)) == set()
+    with pytest.raises(FusiqaError, match=r"a\.parquet is a file; `engine` ray writes Parquet files into a folder"):
+        earlier(f"{output}/a.parquet", settings(output / "a.parquet", model_folder, overwrite=True))
     assert (output / "a.parquet").is_file()
 
 
