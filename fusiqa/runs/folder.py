@@ -35,7 +35,8 @@ SHARED_NAME = "FUSIQA_RUN_DIR"  # tells the other processes of a distributed run
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.\w+")  # what `write_atomically` leaves when it is killed
 MAY_VARY = {"resume", "overwrite", "progress", "num_workers", "cache_dir", "cache_gb", "run_dir", "precision", "export"}
 """Settings that may change when a run is resumed; the precision is compared as resolved."""
-PATHS = ("dataset", "data_dir", "split_file", "backbone_weights", "spaq_dir")  # or names, for some of them
+PATHS = ("dataset", "data_dir", "data_root", "split_file", "backbone_weights", "start_from", "spaq_dir")
+"""Settings that are paths, or names for some of them: another spelling of one path is the same setting."""
 RENAMED = {"validation_share": "validation_fraction", "warmup_share": "warmup_fraction"}
 RENAMED |= {"accelerator": "device", "devices": "num_devices"}
 """Settings of version 0.1.0, whose names have changed."""
@@ -115,7 +116,8 @@ def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any]) ->
         if TEMPORARY.fullmatch(left.name):
             left.unlink()
     if config.run.resume and path.is_file():
-        record, known = read_json(path), read_record(folder)["resolved"]
+        record = read_json(path)
+        known = by_todays_names(record, where=str(path))["resolved"]
         for name in ("data_fingerprint", "split_fingerprint"):
             before, now = known[name], resolved[name]
             if before != now:
@@ -158,9 +160,12 @@ def commit() -> str | None:
 def is_run(folder: Path) -> bool:
     """Whether a folder has a config.json with the parts that a training run writes."""
     try:
-        record = read_json(folder / CONFIG_FILE)
+        return has_parts(read_json(folder / CONFIG_FILE))
     except (OSError, FusiqaError):
         return False
+
+
+def has_parts(record: Mapping[str, Any]) -> bool:
     return all(isinstance(record.get(part), dict) for part in PARTS)
 
 
@@ -197,19 +202,23 @@ def read_record(folder: Path) -> dict[str, Any]:
     Raises FusiqaError for a value of another type than a run writes: the folder may be somebody else's.
     """
     file = folder / CONFIG_FILE
-    record = read_json(file)
-    if not is_run(folder):
-        raise FusiqaError(f"{file} is not of a training run")
+    return by_todays_names(read_json(file), where=str(file))
+
+
+def by_todays_names(record: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """A config.json as `read_record` returns it, with its values checked."""
+    if not has_parts(record):
+        raise FusiqaError(f"{where} is not of a training run")
     settings: dict[str, Any] = record["settings"]
     if grouped := isinstance(settings.get("data"), dict):  # version 0.1.0 had no groups
-        refuse(*((not isinstance(each, dict), f"{file}: `{name}` is no table") for name, each in settings.items()))
+        refuse(*((not isinstance(each, dict), f"{where}: `{name}` is no table") for name, each in settings.items()))
     now = {RENAMED.get(name, name): value for name, value in (flat(settings) if grouped else settings).items()}
     by_group: dict[str, dict[str, Any]] = {group: {} for group in groups().values()}
     for name in set(now) & set(groups()):
         by_group[groups()[name]][name] = now[name]
-    from_plain(TrainConfig, by_group, where=str(file))
+    from_plain(TrainConfig, by_group, where=where)
     resolved = {name: value for name, value in record["resolved"].items() if name in hints(Resolved)}
-    known = asdict(from_plain(Resolved, resolved, where=str(file)))
+    known = asdict(from_plain(Resolved, resolved, where=where))
     return {**record, "settings": flat(TrainConfig().to_json()) | now, "resolved": {**record["resolved"], **known}}
 
 

@@ -112,6 +112,17 @@ def test_overwrite_never_removes_what_the_run_reads(tmp_path):
     assert len(list(run.iterdir())) == 5
 
 
+def test_a_run_is_resumed_however_its_paths_are_spelled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {"data_root": Path("sets"), "data_dir": Path("sets/a"), "start_from": "other", "dataset": "ratings.csv"}
+    start_run(tmp_path / "run", TrainConfig.of(**given), resolved={"precision": "32"})
+    again = {name: type(path)(f"{tmp_path}/run/../{path}") for name, path in given.items()}
+    resumed = TrainConfig.of(**again, run_dir=tmp_path / "run", resume=True)
+    check_run_dir(tmp_path / "run", resumed, precision="32")
+    with pytest.raises(FusiqaError, match="has other settings: `start_from` other -> another"):
+        check_run_dir(tmp_path / "run", resumed.replace(start_from="another"), precision="32")
+
+
 def test_settings_of_an_earlier_version_are_read_by_their_new_names(tmp_path):
     settings = {"dataset": "spaq", "validation_share": 0.25, "devices": 2}
     record = {"settings": settings, "resolved": {}, "provenance": {}}
