@@ -127,9 +127,15 @@ def build(network: NetworkSettings, recipe: Recipe, ratings: Ratings) -> Quality
     if network.start_from is None:
         return build_model(config, network.backbone_weights, resize=ratings.resize)
     source = load_checkpoint(find(network.start_from)[0])
-    model = QualityModel(replace(config, mean=source.config.mean, std=source.config.std), resize=ratings.resize)
+    same = {name: getattr(source.config, name) for name in ("mean", "std")}
+    same["gates_on_pools"] = config.gates_on_pools or source.config.gates_on_pools
+    model = QualityModel(replace(config, **same), resize=ratings.resize)
     own = model.state_dict()
-    model.load_state_dict({name: each for name, each in source.state_dict().items() if name in own})  # but for flaws
+    try:  # all but the head that names flaws
+        model.load_state_dict({name: each for name, each in source.state_dict().items() if name in own})
+    except RuntimeError as reason:
+        why = f"its weights do not fit `crop_size` {config.crop_size}; leave it out"
+        raise FusiqaError(f"`start_from` {network.start_from}: {why}") from reason
     return model
 
 

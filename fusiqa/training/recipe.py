@@ -81,7 +81,8 @@ def inherit(config: TrainConfig) -> TrainConfig:
         raise FusiqaError(f"`start_from` {name} has another {listed([f'`{each}`' for each in given])}: leave it out")
     if config.data.resize == "auto":
         stated["resize"] = resize
-    stated |= {each: getattr(model, each) for each in ("view", "crop_size") if network.view == usual.view}
+    own = [each for each in ("view", "crop_size") if getattr(network, each) == getattr(usual, each)]
+    stated |= {each: getattr(model, each) for each in own}
     return config.replace(**stated, fusion=model.fusion, attention_fusion=False, multiscale=True)
 
 
@@ -99,7 +100,7 @@ def resolve(config: TrainConfig) -> Recipe:
 
 def choose_hyperparameters(network: NetworkSettings, optimiser: OptimiserSettings) -> Hyperparameters:
     """What was asked for, else what suits the backbone's kind, size and weights, or heads on a frozen one."""
-    frozen, pretrained = optimiser.freeze_backbone, network.backbone_weights != "none"
+    frozen, pretrained = optimiser.freeze_backbone, bool(network.start_from) or network.backbone_weights != "none"
     transformer = takes_image_size(network.backbone)
     (lr, ratio), usual = ((1e-6, 10.0) if transformer else (2e-4, 5.0)), ELSEWHERE
     if frozen or not pretrained:

@@ -9,14 +9,15 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats
-from tiny_models import TINY_RUN
+from tiny_models import TINY_RUN, make_model
 
 from fusiqa.cli import main, parse
-from fusiqa.config import FUSIONS, ScaleWeighing, TrainConfig
+from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing, TrainConfig
+from fusiqa.data.catalog import read
 from fusiqa.errors import FusiqaError
-from fusiqa.models.quality import load_checkpoint
-from fusiqa.runs.train import ignored, train
-from fusiqa.training.recipe import inherit
+from fusiqa.models.quality import QualityModel, load_checkpoint
+from fusiqa.runs.train import build, ignored, train
+from fusiqa.training.recipe import inherit, resolve
 
 RUN_FILES = {
     "attention.png", "config.json", "history.csv", "last.ckpt", "logs", "model.json", "model.safetensors",
@@ -62,6 +63,23 @@ def test_the_architecture_of_a_packaged_model_is_taken():
     network = inherit(TrainConfig.of(start_from="fusiqa-fast")).network
     assert (network.backbone, network.chosen_fusion, network.view) == ("tf_efficientnet_lite0", "attention", "whole")
     assert inherit(TrainConfig.of(start_from="fusiqa-fast")).data.resize == "max512"
+    for own in ({"crop_size": 160}, {"view": "whole"}, {"view": "whole", "crop_size": 160}):
+        network = inherit(TrainConfig.of(start_from="biq2021", **own)).network
+        assert {name: getattr(network, name) for name in own} == own
+
+
+def test_a_run_begins_with_the_function_of_the_model_that_it_starts_from(tmp_path, biq2021):
+    """Gates that a frozen run trained stay on the pools; a size that the weights are not made for is refused."""
+    make_model(tmp_path / "gates", fusion="spatial", gates_on_pools=True)
+    config = inherit(TrainConfig.of(start_from=str(tmp_path / "gates"), device="cpu"))
+    ratings = read("biq2021", data_dir=biq2021)
+    assert build(config.network, resolve(config), ratings).config.gates_on_pools
+    small = (("depths", (1, 1, 1, 1)), ("embed_dim", (32, 32, 32, 32)), ("stem_width", 8))
+    tables = ModelConfig(backbone="maxvit_tiny_tf_224", fusion="single", crop_size=64, timm_args=small)
+    QualityModel(tables, resize="64").save_pretrained(tmp_path / "tables")
+    config = inherit(TrainConfig.of(start_from=str(tmp_path / "tables"), crop_size=96, device="cpu"))
+    with pytest.raises(FusiqaError, match="tables: its weights do not fit `crop_size` 96; leave it out"):
+        build(config.network, resolve(config), ratings)
 
 
 def test_figures_of_the_test_are_those_of_the_predictions(finished):

@@ -78,6 +78,11 @@ def test_the_floor_is_relative_to_each_groups_own_rate(model):
         ({"backbone": "mobilenetv2_100"}, {}, (2e-4, 1e-3, 0.1, 0.0)),
         ({"backbone": "mobilenetv2_100", "backbone_weights": "none"}, {}, (1e-3, 1e-3, 0.1, 0.0)),
         (
+            {"backbone": "mobilenetv2_100", "backbone_weights": "none", "start_from": "run"},
+            {},
+            (2e-4, 1e-3, 0.1, 0.0),
+        ),
+        (
             {"backbone": "resnet50", "backbone_weights": "none", "dropout": 0.0, "drop_path": 0.15},
             {"lr": 3e-4, "head_lr_ratio": 7.0},
             (3e-4, 21e-4, 0.0, 0.15),
