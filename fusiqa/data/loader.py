@@ -42,6 +42,7 @@ class DistortedCrops(NamedTuple):
     better: Int64[Tensor, " pairs"]
     worse: Int64[Tensor, " pairs"]
     fall: Float[Tensor, " pairs"]  # of viewers' mean opinion by the distortion that the worse one has besides, 0-1
+    sets: Int64[Tensor, " pairs"]  # the places of their data sets
 
 
 class TrainingBatch(NamedTuple):
@@ -173,16 +174,15 @@ def training_loader(dataset: Dataset, order: TrainingOrder, *, batch_size: int, 
 def _training_batch(items: list[TrainingItem]) -> TrainingBatch:
     crops, mos, sets, *_ = zip(*items, strict=True)
     numbers = torch.tensor(mos, dtype=torch.float32), torch.tensor(sets)
-    orders, made = list[tuple[int, int, float]](), list[Tensor]()
+    orders, made = list[tuple[int, int, float, int]](), list[Tensor]()
     for row, item in enumerate(items):
         places = [row, *range(len(items) + len(made), len(items) + len(made) + len(item.versions))]
-        orders += [(places[better], places[worse], fall) for better, worse, fall in item.orders]
+        orders += [(places[better], places[worse], fall, item.set) for better, worse, fall in item.orders]
         made += item.versions
     if not made:
         return TrainingBatch(_stacked(crops), *numbers)
-    better, worse, fall = zip(*orders, strict=True)
-    distorted = DistortedCrops(_stacked(made), torch.tensor(better), torch.tensor(worse), torch.tensor(fall))
-    return TrainingBatch(_stacked(crops), *numbers, distorted)
+    pairs = DistortedCrops(_stacked(made), *map(torch.tensor, zip(*orders, strict=True)))
+    return TrainingBatch(_stacked(crops), *numbers, pairs)
 
 
 def _stacked(crops: Sequence[Tensor]) -> Tensor:

@@ -170,7 +170,7 @@ class QualityModule(lightning.LightningModule):
             weights = None if both.scale_weights is None else both.scale_weights[:count]
             loss, error = self.loss(Prediction(both.score[:count], weights), batch.mos, batch.sets)
             of = batch.distorted
-            loss = loss + self.loss.of_order(both.score[of.better], both.score[of.worse], of.fall)
+            loss = loss + self.loss.of_order(both.score[of.better], both.score[of.worse], of.fall, of.sets)
         self.errors.append(error)
         self.log("train_mae", error, prog_bar=True)
         return loss

@@ -48,7 +48,7 @@ class TrainingLoss(nn.Module):
         score_range: of predictions and ratings.
         kind: l1, fidelity or both.
         entropy_weight: of 1 - entropy of the scale weights / log 4, where there are any.
-        weights: of the crops of each data set.
+        weights: of each data set, in every term.
     """
 
     weights: Tensor
@@ -78,14 +78,16 @@ class TrainingLoss(nn.Module):
             pairs = fidelity(above(wanted[i] - wanted[j]), scores[i] - scores[j])
             total = total + (weights[i] * pairs).sum() / max(1, len(i))
         if self.entropy_weight and prediction.scale_weights is not None:
-            total = total + self.entropy_weight * missing_entropy(prediction.scale_weights)
+            total = total + self.entropy_weight * missing_entropy(prediction.scale_weights, weights)
         return total, errors.mean().detach() * self.score_range.width
 
     def of_order(
-        self, better: Float[Tensor, " pairs"], worse: Float[Tensor, " pairs"], fall: Float[Tensor, " pairs"]
-    ) -> Float[Tensor, ""]:
+        self, better: Float[Tensor, " pairs"], worse: Float[Tensor, " pairs"], fall: Float[Tensor, " pairs"],
+        sets: Int[Tensor, " pairs"],
+    ) -> Float[Tensor, ""]:  # fmt: skip
         """The fidelity loss of crops and their distorted versions; `fall`: what viewers' mean opinion falls by, 0-1."""
-        return fidelity(above(fall), self.score_range.to_unit(better) - self.score_range.to_unit(worse)).mean()
+        differences = self.score_range.to_unit(better) - self.score_range.to_unit(worse)
+        return (self.weights[sets] * fidelity(above(fall), differences)).mean()
 
 
 def above(differences: Float[Tensor, "*pairs"], spread: float = SPREAD) -> Float[Tensor, "*pairs"]:
@@ -109,7 +111,10 @@ def fidelity(
     return 1 - sum(given.sqrt() * root for given, root in zip((expected, 1 - expected), roots, strict=True))
 
 
-def missing_entropy(scale_weights: Float[Tensor, "batch scales"]) -> Float[Tensor, ""]:
-    """1 - entropy / log(scales), 0-1, averaged over images: 0 for equal weights."""
+def missing_entropy(
+    scale_weights: Float[Tensor, "batch scales"], weights: Float[Tensor, " batch"] | None = None
+) -> Float[Tensor, ""]:
+    """1 - entropy / log(scales), 0-1: 0 for equal scale weights; the mean over images, weighted if asked."""
     entropy = -(scale_weights * scale_weights.clamp_min(1e-9).log()).sum(dim=1)
-    return 1 - entropy.mean() / math.log(scale_weights.shape[1])
+    weights = torch.ones_like(entropy) if weights is None else weights
+    return weights.mean() - (weights * entropy).mean() / math.log(scale_weights.shape[1])

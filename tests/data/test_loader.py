@@ -136,7 +136,8 @@ def test_a_batch_puts_every_version_after_the_crops_and_names_its_pairs(ratings)
         for better, worse, fall in item.orders
     ]
     assert len(batch.distorted.better) == len(wanted) > 0
-    for better, worse, fall, each in zip(*batch.distorted[1:], wanted, strict=True):
+    assert torch.equal(batch.distorted.sets, torch.zeros(len(wanted), dtype=torch.int64))
+    for better, worse, fall, each in zip(*batch.distorted[1:4], wanted, strict=True):
         assert torch.equal(together[better], each[0])
         assert torch.equal(together[worse], each[1])
         assert fall == pytest.approx(each[2])

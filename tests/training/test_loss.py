@@ -69,7 +69,7 @@ def test_fidelity_is_least_where_the_order_is_right():
 
 
 def test_pairs_are_of_one_set():
-    """Turned between the sets, right within each: nothing to mend."""
+    """Reversed between the sets, right within each: no loss."""
     mos, sets = torch.tensor([0.9, 0.1, 0.9, 0.1]), torch.tensor([0, 0, 1, 1])
     loss, _ = TrainingLoss(UNIT_RANGE, "fidelity", weights=(1, 1))(predicted(0.5, 0.0, 1.0, 0.5), mos, sets)
     assert loss.item() == pytest.approx(0, abs=1e-3)
@@ -99,11 +99,13 @@ def test_a_calibration_is_the_identity_at_first_and_always_for_the_first_set():
 
 
 def test_the_order_of_a_crop_and_its_distorted_version():
-    loss, low, high = TrainingLoss(ScoreRange(0, 100)), torch.tensor([30.0]), torch.tensor([80.0])
-    clear, unseen = torch.tensor([0.5]), torch.tensor([0.0])
-    assert loss.of_order(high, low, clear).item() == pytest.approx(0, abs=1e-3)
-    assert loss.of_order(low, high, clear).item() > 0.9
-    assert loss.of_order(low, low, unseen).item() == pytest.approx(0, abs=1e-6)
+    loss, low, high = TrainingLoss(ScoreRange(0, 100), weights=(1, 3)), torch.tensor([30.0]), torch.tensor([80.0])
+    clear, unseen, sets = torch.tensor([0.5]), torch.tensor([0.0]), torch.tensor([0])
+    assert loss.of_order(high, low, clear, sets).item() == pytest.approx(0, abs=1e-3)
+    assert loss.of_order(low, high, clear, sets).item() > 0.9
+    assert loss.of_order(low, low, unseen, sets).item() == pytest.approx(0, abs=1e-6)
+    of_each = [loss.of_order(low, high, clear, torch.tensor([place])).item() for place in (0, 1)]
+    assert of_each[1] == pytest.approx(3 * of_each[0])
 
 
 def test_a_step_repeats_its_dropout_and_no_other_has_it():
@@ -118,9 +120,12 @@ def test_a_step_repeats_its_dropout_and_no_other_has_it():
 @pytest.mark.parametrize("kind", ["l1", "fidelity", "both"])
 def test_a_set_of_weight_0_moves_nothing(kind):
     scores, mos = torch.tensor([0.1, 0.7, 0.2, 0.9], requires_grad=True), torch.tensor([0.6, 0.3, 0.8, 0.4])
-    loss, _ = TrainingLoss(UNIT_RANGE, kind, weights=(1.0, 0.0))(
-        Prediction(scores, None), mos, torch.tensor([0, 0, 1, 1])
-    )
+    scale_weights, sets = torch.tensor([[0.7, 0.1, 0.1, 0.1]] * 4, requires_grad=True), torch.tensor([0, 0, 1, 1])
+    measure = TrainingLoss(UNIT_RANGE, kind, entropy_weight=0.5, weights=(1.0, 0.0))
+    loss, _ = measure(Prediction(scores, scale_weights), mos, sets)
+    better, worse = torch.tensor([1, 3]), torch.tensor([0, 2])  # also of crops and their distorted versions
+    loss = loss + measure.of_order(scores[better], scores[worse], torch.tensor([0.5, 0.5]), sets[better])
     loss.backward()
-    assert scores.grad[:2].abs().min() > 0  # also where a pair is far out of order
-    assert scores.grad[2:].tolist() == [0, 0]
+    for given in (scores, scale_weights):
+        assert given.grad[:2].abs().min() > 0  # also where a pair is far out of order
+        assert given.grad[2:].abs().max() == 0
