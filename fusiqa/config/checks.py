@@ -98,6 +98,7 @@ def from_plain(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
         raise FusiqaError(f"{where}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(known)}")
     found = {name: _from_plain(known[name], value, where=f"{where}: {name}") for name, value in values.items()}
     try:
+        # Before `cls` does it: not every class does, and a runtime type checker, as the tests have, would come first.
         check_values(cls, found, prefix=getattr(cls, "prefix", ""))
         return cls(**found)
     except (FusiqaError, TypeError) as reason:  # a TypeError names a missing field

@@ -28,7 +28,7 @@ from fusiqa.scoring.image import DECODING, ORIGINAL_SIZE, Pixels, Resize
 
 logger = logging.getLogger(__name__)
 
-KEPT_FREE = (0.05, 2 * 10**9)  # of the disk, the smaller of this fraction and these bytes, whatever the limit
+LEFT_FREE = (0.05, 2 * 10**9)  # of the disk, the smaller of this fraction and these bytes, whatever the limit
 CHECKSUM_BYTES = 4  # CRC-32 of all that stands before
 RECENT_SECONDS = 60  # before a run starts, since which used arrays stay: clocks differ, and runs start together
 STORED_BETWEEN_SCANS = 64  # arrays that a process stores before it looks again at what others have stored
@@ -72,9 +72,20 @@ class Store:
                 self._unseen += 1
                 return True
         except OSError as error:
-            logger.warning("nothing more is cached in %s: %s", self.folder, error)
-            self.limit = 0
+            self._stop(error)
         return False
+
+    def check(self) -> None:
+        """End the caching where the disk is full or cannot be written to: here, not in every worker of every epoch."""
+        try:
+            if self.limit > 0:
+                self._check_disk(0)
+        except OSError as error:
+            self._stop(error)
+
+    def _stop(self, error: OSError) -> None:
+        logger.warning("nothing more is cached in %s: %s", self.folder, error)
+        self.limit = 0
 
     def touch(self, keys: Iterable[str]) -> None:
         """Mark arrays as used now."""
@@ -120,11 +131,15 @@ class Store:
                         break
                     path.unlink(missing_ok=True)
                     self._taken -= taken
+        self._check_disk(size)
+        return self._taken + size <= self.limit
+
+    def _check_disk(self, size: int) -> None:
+        """Raise OSError where so many more bytes would leave too few free, or nothing can be written."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        disk, (fraction, most) = shutil.disk_usage(self.folder), KEPT_FREE
+        disk, (fraction, most) = shutil.disk_usage(self.folder), LEFT_FREE
         if disk.free - size < min(fraction * disk.total, most):
             raise OSError(f"the disk is nearly full, {disk.free / 1e9:.1f} GB are free")
-        return self._taken + size <= self.limit
 
 
 @dataclass(frozen=True)
@@ -168,4 +183,6 @@ def cached(
 
 def open_store(folder: Path | None, gigabytes: float) -> Store:
     """The store of a cache, with its limit in GB (1e9 bytes)."""
-    return Store((folder or cache_folder()).expanduser() / "arrays", int(gigabytes * 10**9))
+    store = Store((folder or cache_folder()).expanduser() / "arrays", int(gigabytes * 10**9))
+    store.check()
+    return store

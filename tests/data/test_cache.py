@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import pickle
 import shutil
 import time
 from contextlib import contextmanager
@@ -162,6 +163,20 @@ def test_a_disk_that_is_nearly_full_is_not_filled(tmp_path, monkeypatch, caplog,
     assert [record.message.endswith("the disk is nearly full, 0.4 GB are free") for record in caplog.records] == (
         [] if stored else [True]
     )
+
+
+@pytest.mark.parametrize("reason", ["full", "a file"])
+def test_where_nothing_can_be_cached_the_main_process_says_so_and_no_worker(tmp_path, monkeypatch, caplog, reason):
+    folder = tmp_path / "cache"
+    if reason == "full":
+        monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 10**10, 0))
+    else:
+        folder.write_text("in the way")
+    store = cache.open_store(folder, 1)
+    assert len(caplog.records) == 1
+    for worker in (pickle.loads(pickle.dumps(store)) for _ in range(3)):
+        assert not worker.put("a", ARRAY)
+    assert len(caplog.records) == 1
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_once_and_stops_nothing(tmp_path, caplog):
