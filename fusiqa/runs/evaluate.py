@@ -132,7 +132,8 @@ def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say) -> Non
     flaws reliability.png shows how well its probabilities are calibrated.
     """
     assert config.data_dir is not None, "a folder of sharp images, as the settings demand"
-    sharp = catalog.read_images([config.data_dir], say=say)
+    images = catalog.read_images([config.data_dir], say=say)
+    sharp = usable(images, rated=False, progress=config.progress, say=say).ratings
     if len(sharp) < 2:
         raise FusiqaError(f"{config.data_dir}: expected a folder of at least two sharp images")
     scorer = Scorer(config.model, device=config.device, readers=1)  # `DistortedImages` keeps the image read last

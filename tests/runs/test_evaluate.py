@@ -189,9 +189,12 @@ def test_evaluate_measures_a_folder_of_sharp_images(tmp_path, capsys, refused):
     sharp.mkdir()
     for seed in range(2):
         Image.fromarray(noise(64, 96, seed)).save(sharp / f"{seed}.png")
+    (sharp / "broken.png").write_text("no image")
     words = ["evaluate", str(tmp_path / "run"), "--dataset", "distorted", "--no_progress", "--data_dir"]
     assert not main([*words, str(sharp)])
-    assert "SRCC of cells" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "notice: skipped broken.png: not an image" in said
+    assert "SRCC of cells" in said
     folder = tmp_path / "run" / "evaluation"
     assert len(pd.read_csv(folder / "distorted.csv")) == 2 * 126
     assert "flaw named" in (folder / "distorted.md").read_text()
