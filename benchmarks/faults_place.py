@@ -98,8 +98,12 @@ class Place:
         return subprocess.Popen(command, cwd=self.folder, env=os.environ | own | more, **pipes)
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str]:
-        """Exit code and what was said of a process that ends by itself."""
-        out, err = process.communicate(timeout=HANGS_AFTER)
+        """Exit code and output of a process that ends by itself; one that hangs is killed, and says so."""
+        try:
+            out, err = process.communicate(timeout=HANGS_AFTER)
+        except subprocess.TimeoutExpired:
+            kill(process.pid, *descendants(process.pid))
+            return process.wait(), f"hung for {HANGS_AFTER:.0f} s"
         return process.returncode, out + err
 
     def run(self, words: str, **more: str) -> tuple[int, str]:
