@@ -145,7 +145,6 @@ def download(place: Place) -> Outcomes:
 
     content = b"\x1f\x8b" + random.Random(0).randbytes(40_000_000)  # as an archive begins
     hub = Slow(f"/datasets/{REPOSITORY}/resolve/main/koniq10k.tgz", content)
-    hub.start()
     code = "import sys; from pathlib import Path; from fusiqa.data.download import fetch;"
     code += "fetch('koniq10k.tgz', Path(sys.argv[1]), progress=False)"
     more = {"code": code, "HF_ENDPOINT": hub.address, "NO_PROXY": "127.0.0.1,localhost"}
