@@ -240,7 +240,7 @@ def _valid_range(dataset: str, low: float, high: float) -> ScoreRange:
 
 
 def short_names(datasets: Sequence[str]) -> dict[str, str]:
-    """A name of each data set that files can end in: its own, or its table's; the second of one name has a number.
+    """A distinct short name of each data set, for files and columns: its own, or its table's, numbered where taken.
 
     Example:
         >>> short_names(["koniq-10k", "a/ratings.csv", "b/ratings.csv"])
@@ -249,9 +249,12 @@ def short_names(datasets: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for dataset in datasets:
         info = find_dataset(dataset)
-        stem = info.name if info else Path(dataset).stem
-        same = sum(each == stem or each.startswith(f"{stem}-") for each in found.values())
-        found.setdefault(dataset, f"{stem}-{same + 1}" if same else stem)
+        name = stem = info.name if info else Path(dataset).stem
+        number = 1
+        while name in found.values():
+            number += 1
+            name = f"{stem}-{number}"
+        found.setdefault(dataset, name)
     return found
 
 

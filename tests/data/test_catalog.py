@@ -8,7 +8,16 @@ import pytest
 
 from fusiqa.config import ScoreRange
 from fusiqa.data import catalog
-from fusiqa.data.catalog import CATALOG, dataset_names, find_dataset, info_text, list_text, read, read_images
+from fusiqa.data.catalog import (
+    CATALOG,
+    dataset_names,
+    find_dataset,
+    info_text,
+    list_text,
+    read,
+    read_images,
+    short_names,
+)
 from fusiqa.data.readers import READERS
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.image import Resize
@@ -192,6 +201,14 @@ def test_the_built_in_set_is_described_as_it_is():
     text = info_text("synthetic")
     assert f"{len(table):,}, generated" in text
     assert "training {train:,}, validation {validation:,}, test {test:,}".format(**counts) in text
+
+
+def test_no_two_data_sets_have_one_short_name():
+    paths = ["x/a-2.csv", "y/a.csv", "z/a.csv", "u/a-2.csv", "koniq-10k.csv", "koniq-10k", "koniq.csv", "y/a.csv"]
+    names = short_names(paths)
+    assert list(names) == paths[:-1]
+    assert len(set(names.values())) == len(names)
+    assert names["koniq-10k"].startswith("koniq-10k")
 
 
 def test_names_start_from_the_common_folder_and_can_be_read(holiday, tmp_path):
