@@ -15,7 +15,7 @@ from fusiqa.config import ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.io import MARK, check_output, write_atomically
 from fusiqa.scoring.image import Pixels, Resize
-from fusiqa.scoring.inputs import file_image
+from fusiqa.scoring.inputs import file_image, printable
 from fusiqa.scoring.result import described, weights_in
 
 CELL, GAP, CAPTION = 240, 12, 40  # pixels; a caption is two lines of text
@@ -46,7 +46,7 @@ def contact_sheet(shown: Sequence[Shown | None], path: Path, *, columns: int = 4
     sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, head + rows * (CELL + CAPTION + GAP) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     small, large = ImageFont.load_default(13), ImageFont.load_default(17)
-    draw.text((GAP, 8), title, TEXT_COLOUR, large)
+    draw.text((GAP, 8), printable(title), TEXT_COLOUR, large)
     for place, each in enumerate(shown):
         if each is None:
             continue
@@ -59,7 +59,7 @@ def contact_sheet(shown: Sequence[Shown | None], path: Path, *, columns: int = 4
         if each.framed:
             box = corner[0] - FRAME, corner[1] - FRAME, corner[0] + picture.width, corner[1] + picture.height
             draw.rectangle((*box[:2], box[2] + FRAME - 1, box[3] + FRAME - 1), outline=FRAME_COLOUR, width=FRAME)
-        for number, line in enumerate(each.lines[:2]):
+        for number, line in enumerate(map(printable, each.lines[:2])):  # names may have line breaks
             start = 0  # a line that is too wide loses its start: the ends of file names differ
             while draw.textlength(text := "..." * (start > 0) + line[start:], small) > CELL:
                 start += 1

@@ -24,6 +24,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.scoring.inputs import listed_names
 from fusiqa.scoring.result import COLUMNS
+from fusiqa.scoring.sheet import Shown, contact_sheet
 from fusiqa.scoring.table import read_rows, recording
 
 PROGRAM = [sys.executable, "-m", "fusiqa", "score"]
@@ -239,6 +240,14 @@ def test_the_sheet_shows_the_worst_and_the_best(folder, model, tmp_path):
         assert picture.height > 3 * 240
     again = ("--model", model, "--output", tmp_path / "a.csv", "--sheet", sheet)
     assert score(folder, *again, "--resume") == 0
+
+
+def test_a_caption_of_a_sheet_is_one_line_whatever_is_in_it(tmp_path):
+    pixels, odd = noise(48, 60), "a\nb\u2028\x07.jpg"
+    contact_sheet([Shown(pixels, [odd, "score 3"]), Shown(pixels, ["c" * 999])], tmp_path / "a.png", title=odd)
+    contact_sheet([Shown(pixels, ["", "score 3"])] * 2, tmp_path / "b.png", title="b")
+    with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "b.png") as other:
+        assert one.size == other.size
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
