@@ -20,7 +20,7 @@ def ask(url: str) -> HfFileMetadata:
 
     Raises:
         TimeoutError: no answer in time.
-        Exception: whatever the hub's client raises.
+        Exception: what the hub's client raises.
     """
     import huggingface_hub
 

@@ -20,14 +20,14 @@ def progress_bar(
     unit: str = "images",
     shown: bool,
 ) -> tqdm[Any]:
-    """A bar that counts the items as they are taken, or is moved by its `update`.
+    """A bar that advances with the items that are taken, or by its `update`.
 
     Args:
-        items: what is gone through; None for a bar that is moved by hand.
-        what: is done with them.
-        total: their number, where it is known and they do not tell.
+        items: to iterate over; None for a bar that `update` advances.
+        what: is done with them, shown before the bar.
+        total: their number, where it is known and they have no length.
         initial: how many were done before.
-        unit: what they are.
-        shown: whether a bar is wanted; it is shown on a terminal alone.
+        unit: plural noun of the items.
+        shown: whether to show it; it is shown on a terminal only.
     """
     return tqdm(items, desc=what, total=total, initial=initial, unit=f" {unit}", disable=None if shown else True)

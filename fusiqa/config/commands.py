@@ -274,7 +274,7 @@ class CompareConfig(Settings):
 
 @dataclass(frozen=True)
 class EvaluateConfig(Settings):
-    """Measure a finished model on data sets: one table, and of each its kinds, its scatter and its worst errors."""
+    """Evaluate a trained model on data sets: metrics, scatter plots, errors by distortion, the worst errors."""
 
     model: ModelArgument
     dataset: tuple[str, ...] = ()

@@ -66,7 +66,7 @@ class ScaleWeighing(Settings):
     prefix = "weighing."
 
 
-SEED_WEIGHING = ScaleWeighing()  # of the published design: a plain softmax onto the maps as they are
+SEED_WEIGHING = ScaleWeighing()  # of the published design: a plain softmax on unscaled maps
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class NetworkSettings(Architecture):
     backbone_weights: str = "imagenet"
     """imagenet (timm's, downloaded), a safetensors file, or none: random."""
     start_from: str | None = None
-    """Model to go on from, and its architecture: fusiqa-fast, a run folder."""
+    """Model to start from, with its architecture: fusiqa-fast, a run folder."""
     attention_fusion: Annotated[bool, "Weigh the four scales of every image by an attention network."] = False
     multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use_multiscale", "--use-multiscale"))] = True
     """Feed all four scales to the hypernetwork, not the last one alone."""

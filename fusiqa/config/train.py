@@ -39,7 +39,7 @@ class DataSettings(Settings):
     384."""
     validation_fraction: Annotated[float, FRACTION] = 0.1
     """Fraction of training images for validation, if none is given."""
-    split_seed: Annotated[int, SEED, "Seed of splits that are drawn, whatever the `--seed`."] = 0
+    split_seed: Annotated[int, SEED, "Seed of splits that are drawn, independent of `--seed`."] = 0
     split_file: Path | None = None
     """CSV of image and split to use instead, such as a run's split.csv."""
     skip_broken: Annotated[bool, "Leave out rows that cannot be used; by default they are an error."] = False
@@ -100,9 +100,9 @@ class OptimiserSettings(Settings):
     loss: Literal["l1", "fidelity", "both"] = "l1"
     """l1: errors of scores, fidelity: order of pairs, or both."""
     dataset_weights: Annotated[tuple[float, ...], NOT_NEGATIVE] = ()
-    """Weight in the loss of each of several data sets, or 0; by default 1."""
+    """Loss weight of each of several data sets; 0: not trained on; default 1."""
     augment_distortions: Annotated[float, FRACTION] = 0.0
-    """Fraction of crops also shown distorted, where nothing is frozen."""
+    """Fraction of crops also shown distorted (fine-tuning only)."""
     entropy_weight: Annotated[float, NOT_NEGATIVE] = 0.0
     """Weight of the loss 1 - entropy / log 4 of the scale weights."""
     freeze_backbone: bool = False

@@ -33,7 +33,7 @@ class JointImages:
 
 
 def join(sets: Mapping[str, Ratings]) -> Ratings:
-    """Data sets, or the same part of each, as one, by the names that images and the column `set` shall have.
+    """Data sets, or the same split of each, as one, by the names that images and the column `set` get.
 
     The range is that of the first; the table states each image's data set and resize protocol.
     """
@@ -48,7 +48,7 @@ def join(sets: Mapping[str, Ratings]) -> Ratings:
 
 
 def join_checked(sets: Mapping[str, Checked]) -> Checked:
-    """Checked data sets as one. Raises FusiqaError for an image that is on several sides, under whatever name."""
+    """Checked data sets as one. Raises FusiqaError for an image in several splits, under any name."""
     joined = join({name: each.ratings for name, each in sets.items()})
     contents = {f"{name}/{i}": content for name, each in sets.items() for i, content in each.contents.items()}
     broken = [row._replace(image=f"{name}/{row.image}") for name, each in sets.items() for row in each.broken]

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fusiqa.data.distortions import DISTORTIONS, KIND_OF_DISTORTION, LEVELS, distort
 from fusiqa.data.opinions import fall
-from fusiqa.data.ratings import Ratings, set_places
+from fusiqa.data.ratings import Ratings, set_indices
 from fusiqa.machine import cores
 from fusiqa.scoring.views import Views, pad_to, random_corner, views_of
 
@@ -26,7 +26,7 @@ UNDONE = ({"noise", "blur"}, {"brightness", "sharpness and contrast"}, {"blur", 
 
 
 class TrainingItem(NamedTuple):
-    """A crop, or feature maps of one, the rating of its image, and the place of its data set, from 0."""
+    """A crop, or feature maps of one, the rating of its image, and the index of its data set."""
 
     crop: UInt8[Tensor, "crop crop 3"] | Float[Tensor, " numbers"]
     mos: float
@@ -42,11 +42,11 @@ class DistortedCrops(NamedTuple):
     better: Int64[Tensor, " pairs"]
     worse: Int64[Tensor, " pairs"]
     fall: Float[Tensor, " pairs"]  # of viewers' mean opinion by the distortion that the worse one has besides, 0-1
-    sets: Int64[Tensor, " pairs"]  # the places of their data sets
+    sets: Int64[Tensor, " pairs"]  # the indices of their data sets
 
 
 class TrainingBatch(NamedTuple):
-    """Crops, or feature maps of them in one row each, the ratings of their images, the places of their data sets."""
+    """Crops, or feature maps of them in one row each, the ratings of their images, the indices of their data sets."""
 
     crops: UInt8[Tensor, "batch 3 crop crop"] | Float[Tensor, "batch numbers"]
     mos: Float[Tensor, " batch"]
@@ -55,7 +55,7 @@ class TrainingBatch(NamedTuple):
 
 
 class EvaluationBatch(NamedTuple):
-    """The parts of some images that they are scored on, or the maps of these, and the images' rows."""
+    """The views of some images, or the feature maps of these, and the images' rows."""
 
     views: list[Views | np.ndarray]
     rows: list[int]
@@ -128,14 +128,14 @@ class TrainingCrops(Dataset):
 
     @cached_property
     def columns(self) -> tuple[list[float], list[int]]:
-        """The rating of each image, and the place of its data set."""
-        return self.ratings.table["mos"].astype(float).tolist(), set_places(self.ratings)
+        """The rating of each image, and the index of its data set."""
+        return self.ratings.table["mos"].astype(float).tolist(), set_indices(self.ratings)
 
 
 def versions_of(crop: UInt8[Tensor, "crop crop 3"], random: np.random.Generator) -> dict[str, Any]:
-    """A crop under one distortion, under another, and under both: worse than under each alone, and so than the crop.
+    """A crop under one distortion, under another, and under both, which is worse than each alone.
 
-    Two that may undo each other, such as noise and blur or brightening and darkening, are not put together.
+    Two that may undo each other, such as noise and blur or brightening and darkening, are not combined.
     """
     pixels, seed = crop.numpy(), int(random.integers(2**31))
     first, second = (list(DISTORTIONS)[each] for each in random.choice(len(DISTORTIONS), 2, replace=False))
@@ -151,7 +151,7 @@ def versions_of(crop: UInt8[Tensor, "crop crop 3"], random: np.random.Generator)
 
 @dataclass(frozen=True)
 class EvaluationCrops(Dataset):
-    """The parts of each image that its score is the average of: the same ones each time."""
+    """The views of each image over which its score is averaged; the same ones each time."""
 
     ratings: Ratings
     crop_size: int
@@ -205,7 +205,7 @@ def _evaluation_batch(items: list[tuple[Views | np.ndarray, int]]) -> Evaluation
 
 
 def choose_workers(asked: int | None, ratings: Ratings, *, devices: int = 1) -> int:
-    """Processes that read images: as asked, none for images held in memory, else the cores to spare."""
+    """Processes that read images: as set, none for images held in memory, else the spare cores."""
     if asked is not None:
         return asked
     in_memory = getattr(ratings.images, "in_memory", False)

@@ -90,8 +90,8 @@ class Ratings:
         return replace(self, table=self.table[~self.table["image"].isin(list(images))].reset_index(drop=True))
 
 
-def set_places(ratings: Ratings) -> list[int]:
-    """The place, from 0, of the data set of each image."""
+def set_indices(ratings: Ratings) -> list[int]:
+    """The index of the data set of each image."""
     table = ratings.table
     return pd.factorize(table[SET])[0].tolist() if SET in table else [0] * len(table)
 

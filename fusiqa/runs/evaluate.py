@@ -93,8 +93,8 @@ def evaluate_set(
         table = table.assign(group=ratings.table["group"])
     scores, mos = table["score"].to_numpy(float), table["mos"].to_numpy(float)
     agreement = measure(scores, mos)
-    if turned := direction(agreement.srcc.value):
-        say(f"warning: SRCC {agreement.srcc.value:.3f} on {ratings.name}{turned}")
+    if warning := direction(agreement.srcc.value):
+        say(f"warning: SRCC {agreement.srcc.value:.3f} on {ratings.name}{warning}")
     write_csv(table, folder / f"predictions_{stem}.csv")
     score_scatter(scores, mos, folder / f"scatter_{stem}.png")
     for column in {"kind", "group"} & set(table):

@@ -95,7 +95,7 @@ def check_run_dir(folder: Path, config: TrainConfig, *, precision: str) -> None:
 
 
 def changed_settings(folder: Path, config: TrainConfig, *, precision: str) -> str:
-    """The settings, with the resolved precision, that differ from those of a run and would change its numbers."""
+    """The settings, with the resolved precision, that differ from those of a run and would change its results."""
     record, now = read_record(folder), flat(config.to_json())
     pairs = {name: (record["settings"][name], now[name]) for name in now if name not in MAY_VARY}
     pairs["precision"] = record["resolved"]["precision"], precision
@@ -117,12 +117,12 @@ def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any]) ->
             left.unlink()
     if config.run.resume and path.is_file():
         record = read_json(path)
-        known = by_todays_names(record, where=str(path))["resolved"]
+        known = with_current_names(record, where=str(path))["resolved"]
         for name in ("data_fingerprint", "split_fingerprint"):
             before, now = known[name], resolved[name]
             if before != now:
-                words = f"{folder}: the {name.replace('_', ' ')} was {before} and is {now} now"
-                raise FusiqaError(f"{words}, which would change its numbers; it cannot be continued")
+                changed = f"{folder}: the {name.replace('_', ' ')} was {before} and is now {now}"
+                raise FusiqaError(f"{changed}, which would change its results; it cannot be resumed")
         earlier = record.get("resumed")
         record["resumed"] = [*(earlier if isinstance(earlier, list) else ()), provenance]
     else:
@@ -170,7 +170,7 @@ def has_parts(record: Mapping[str, Any]) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The table in a JSON file. Raises FusiqaError if it is missing or broken."""
+    """The object in a JSON file. Raises FusiqaError if it is missing or broken."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
     except FileNotFoundError as reason:
@@ -178,12 +178,12 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as reason:
         raise FusiqaError(f"{path} is not JSON: {reason}") from reason
     if not isinstance(found, dict):
-        raise FusiqaError(f"{path} holds no table, but {found!r:.40}")
+        raise FusiqaError(f"{path} must hold a JSON object, got {found!r:.40}")
     return found
 
 
 def refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def read_run_table(path: Path) -> pd.DataFrame:
@@ -197,21 +197,21 @@ def read_run_table(path: Path) -> pd.DataFrame:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """config.json of a run folder: `resolved`, `provenance`, and `settings` by today's names, without their groups.
+    """config.json of a run folder: `resolved`, `provenance`, and `settings` by their current names, not in groups.
 
     Raises FusiqaError for a value of another type than a run writes: the folder may be somebody else's.
     """
     file = folder / CONFIG_FILE
-    return by_todays_names(read_json(file), where=str(file))
+    return with_current_names(read_json(file), where=str(file))
 
 
-def by_todays_names(record: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+def with_current_names(record: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     """A config.json as `read_record` returns it, with its values checked."""
     if not has_parts(record):
         raise FusiqaError(f"{where} is not of a training run")
     settings: dict[str, Any] = record["settings"]
     if grouped := isinstance(settings.get("data"), dict):  # version 0.1.0 had no groups
-        refuse(*((not isinstance(each, dict), f"{where}: `{name}` is no table") for name, each in settings.items()))
+        refuse(*((not isinstance(each, dict), f"{where}: `{name}` is no object") for name, each in settings.items()))
     now = {RENAMED.get(name, name): value for name, value in (flat(settings) if grouped else settings).items()}
     by_group: dict[str, dict[str, Any]] = {group: {} for group in groups().values()}
     for name in set(now) & set(groups()):
@@ -229,7 +229,7 @@ def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The place of a model, and what its run folder records of its training, if it is in one."""
+    """The folder of a model, and, if it is a run folder, its record of the training."""
 
     folder: Path
     record: Mapping[str, Any] = field(default_factory=dict)  # as `read_record`
@@ -249,12 +249,12 @@ class TrainedModel:
 
     @property
     def trained_on(self) -> str:
-        """The data sets of its training, by their names in the catalog where they are there."""
+        """The data sets of its training, by their names in the catalog where they have one."""
         infos = [find_dataset(dataset) or dataset for dataset in self.datasets]
         return " + ".join(info if isinstance(info, str) else info.name for info in infos) or "unknown"
 
     def own_name(self, dataset: str) -> str | None:
-        """The data set of its training that a name, alias or path means, as it was given then; None for others."""
+        """The training data set that a name, alias or path refers to, as it was given then; None for others."""
         info = find_dataset(dataset)
         same = [own for own in self.datasets if (info == find_dataset(own) if info else same_place(dataset, own))]
         return next(iter(same), None)

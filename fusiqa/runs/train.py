@@ -36,7 +36,7 @@ from fusiqa.training.predict import predict
 from fusiqa.training.recipe import Recipe, inherit, resolve
 
 SPAQ = "spaq"
-USUAL_BATCH = 32  # of the published recipe, and of the runs that the other default rates were chosen by
+USUAL_BATCH = 32  # of the published recipe, and of the runs by which the other default rates were chosen
 USUAL_FROZEN_BATCH = 64  # the smallest batch that the default rate of heads on a frozen backbone was tried with
 # Settings that only some fusions use:
 READ_BY = {"single_scale": ("single",), "weighing": ("attention",), "attention_dropout": ("attention", "cross-scale")}
@@ -162,14 +162,14 @@ def parameters(model: QualityModel) -> int:
 def name_flaws(
     trained: QualityModel, checked: Checked, recipe: Recipe, config: TrainConfig, run_dir: Path, say: Say
 ) -> dict[str, Any]:
-    """Add the head that names flaws to the model of the best epoch, in the run folder too; its figures on the test."""
+    """Add the flaw head to the model of the best epoch, in memory and in the run folder; returns its test figures."""
     run = recipe.run
     own: dict[str, Any] = {"device": recipe.device, "seed": run.seed, "progress": run.progress}
     trained.flaws, figures = learn_flaws(trained, checked.ratings, num_workers=config.data.num_workers, **own)
     trained.cpu().config = replace(trained.config, flaws=True)
     trained.save_pretrained(run_dir)
     error = f"expected calibration error {figures['calibration_error']:.3f}"
-    say(f"flaws: {figures['named']:.3f} of the clear ones of the test split named rightly, {error}")
+    say(f"flaws: {figures['named']:.3f} of the clear ones in the test split named correctly, {error}")
     return {"flaws": figures}
 
 

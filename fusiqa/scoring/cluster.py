@@ -46,8 +46,8 @@ def score_on_cluster(config: ScoreConfig) -> int:
         except ConnectionError as reason:
             advice = "check $RAY_ADDRESS (and $RAY_AUTH_MODE, for a token), or unset it to use this machine alone"
             raise FusiqaError(f"no Ray cluster answers at {address}: {advice}") from reason
-        there = ray.cluster_resources()
-        gpus, cores = int(there.get("GPU", 0)), there.get("CPU", 1)
+        resources = ray.cluster_resources()
+        gpus, cores = int(resources.get("GPU", 0)), resources.get("CPU", 1)
         workers = config.workers or gpus or max(1, int(cores) // CORES_EACH)
         wanted = rows_to_score(config, done, blocks=2 * workers)
         expected = stored(output).count_rows() + (asked := wanted.count())

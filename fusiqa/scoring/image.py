@@ -24,7 +24,7 @@ from fusiqa.errors import FusiqaError, needing
 from fusiqa.scoring.raw import LEAST_SIDE, RAW_ENDINGS, is_raw, preview_of
 from fusiqa.scoring.srgb import Coding, coding_in_boxes, in_srgb
 
-DECODING = 4  # incremented with every change of the decoded pixels, so that no cache keeps the old ones
+DECODING = 4  # version, incremented when decoded pixels change, so that no cache keeps the old ones
 Pixels = UInt8[np.ndarray, "height width 3"]  # an image: 0-255, sRGB
 OtherSize = UInt8[np.ndarray, "new_height new_width 3"]
 LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue in the luminance (ITU-R BT.601)
@@ -60,9 +60,9 @@ class Decoded(NamedTuple):
 def decode(content: bytes) -> Pixels:
     """An image: the first frame, upright, in sRGB, transparency over white; of a raw file its preview.
 
-    Raises whatever Pillow does for what is truncated, no image, or too large (twice Image.MAX_IMAGE_PIXELS: 179
-    million); FusiqaError for pixels without a standard range (floating point, 32 bits), for HEIC and raw files without
-    their extras, and for a raw file without a preview of 400 pixels and more.
+    Raises what Pillow raises for a file that is truncated, not an image, or too large (twice Image.MAX_IMAGE_PIXELS,
+    179 million); FusiqaError for pixels without a standard range (floating point, 32 bits), for HEIC and raw files
+    without their extras, and for a raw file without a preview of 400 pixels and more.
     """
     return decode_resized(content, ORIGINAL_SIZE).pixels
 
@@ -77,10 +77,10 @@ def decode_resized(content: bytes, resize: Resize, *, tolerate_truncated: bool =
     with opened(content + JPEG_END if torn else content) as image:
         size = None
         if resize.reduced and image.format in JPEG:
-            lies = _orientation(image) >= 5  # on its side
-            size = image.size if lies else image.size[::-1]
+            rotated = _orientation(image) >= 5  # by 90 degrees
+            size = image.size if rotated else image.size[::-1]
             high, wide = (SPARE * side for side in resize.size(*size))
-            image.draft(None, (high, wide) if lies else (wide, high))
+            image.draft(None, (high, wide) if rotated else (wide, high))
         pixels = upright_pixels(image)
         size = size or pixels.shape[:2]
         note = PREVIEW if is_raw(content) else ""
@@ -127,7 +127,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def size_of(content: bytes) -> tuple[int, int]:
-    """(height, width) that an encoded image states, before it is turned upright. Raises what `decode` does."""
+    """(height, width) in the header of an encoded image, before it is turned upright. Raises what `decode` does."""
     with opened(content) as image:
         return image.height, image.width
 
@@ -167,7 +167,7 @@ def opened(content: bytes) -> Iterator[Image.Image]:
 
 @contextmanager
 def _opened_preview(content: bytes) -> Iterator[Image.Image]:
-    """The preview in a raw file, and with it how it is turned."""
+    """The preview in a raw file, with its orientation."""
     preview = preview_of(content)
     with Image.open(BytesIO(preview.content), formats=("JPEG", "PPM")) as image:
         if min(image.size) < LEAST_SIDE:
@@ -193,7 +193,7 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _coding(content: bytes, image: Image.Image) -> Coding | None:
-    """What a file says that its samples mean, other than by a profile, which goes first but in a PNG."""
+    """The coding that a file states. An ICC profile takes precedence over it except in a PNG."""
     if content.startswith(PNG):
         kind, chunk = next((each for each in _chunks(content) if each[0] in (b"cICP", b"IDAT")), (b"", b""))
         return Coding(chunk[8], chunk[9], chunk[11] != 0) if kind == b"cICP" and len(chunk) == 16 else None
@@ -204,7 +204,7 @@ def _coding(content: bytes, image: Image.Image) -> Coding | None:
 def _without_oversized(content: bytes) -> bytes:
     """A PNG without texts and profiles that are too large, for which Pillow refuses the whole image.
 
-    Raises FusiqaError for a damaged chunk beside the pixels, which Pillow takes for no image at all.
+    Raises FusiqaError for a damaged chunk other than of pixels, which Pillow reports as not an image.
     """
     kept = [PNG]
     for kind, chunk in _chunks(content):
@@ -280,7 +280,7 @@ _readers: list[None] = []  # one entry for each thread that is opening an image
 
 @contextmanager
 def pillow_warnings_ignored() -> Iterator[None]:
-    """Keep Pillow's warnings about odd files from the user, in any number of threads.
+    """Suppress Pillow's warnings about malformed files, in any number of threads.
 
     Overlapping `warnings.catch_warnings` restore each other's filters: the first thread puts one in, the last takes it.
     """
@@ -298,7 +298,7 @@ def pillow_warnings_ignored() -> Iterator[None]:
 
 
 def content_of(path: Path | str) -> bytes:
-    """The bytes of a file; anything else is refused (FusiqaError) before it is opened: a pipe would never answer."""
+    """The bytes of a file; anything else is refused (FusiqaError) before it is opened: reading a pipe could block."""
     path = Path(path)
     size = path.stat().st_size
     if path.is_file() and size > LARGEST_FILE:
@@ -311,10 +311,10 @@ def content_of(path: Path | str) -> bytes:
 
 @contextmanager
 def naming(image: str, root: Path | None = None) -> Iterator[None]:
-    """Turn whatever reading an image raises into a FusiqaError with its name and the reason."""
+    """Turn any exception of reading an image into a FusiqaError with its name and the reason."""
     try:
         yield
-    except Exception as error:  # Pillow's readers raise whatever a malformed file leads them to
+    except Exception as error:  # malformed files make Pillow raise almost anything
         raise FusiqaError(f"{image}: {reason_of(error, root)}") from error
 
 
@@ -350,7 +350,7 @@ class Resize:
 
     @classmethod
     def parse(cls, text: str, *, view: str = "crops") -> Resize:
-        """Read the words of `resize`: none, the short side in pixels, max512 (at most), or WIDTHxHEIGHT; up to 16384.
+        """Parse `resize`: none, the short side in pixels, max512 (at most), or WIDTHxHEIGHT; sides up to 16384.
 
         Anything else raises FusiqaError.
 
@@ -360,8 +360,8 @@ class Resize:
         """
         if text == "none":
             return cls()
-        words = re.fullmatch(r"\d{1,5}x\d{1,5}|(max)?\d{1,5}", text, re.ASCII)
-        sides = [int(side) for side in text.removeprefix("max").split("x")] if words else [0]
+        sound = re.fullmatch(r"\d{1,5}x\d{1,5}|(max)?\d{1,5}", text, re.ASCII)
+        sides = [int(side) for side in text.removeprefix("max").split("x")] if sound else [0]
         if min(sides) < 1 or max(sides) > LARGEST_SIDE:
             raise FusiqaError(
                 "`resize` must be none, the short side in pixels (384), max384 (never enlarge) or WIDTHxHEIGHT "
@@ -371,7 +371,7 @@ class Resize:
         return cls(short_side, exact, reduced=view == "whole", enlarge=not text.startswith("max"))
 
     def __str__(self) -> str:
-        """The words that `parse` reads back."""
+        """The text that `parse` reads back."""
         if self.exact is not None:
             return f"{self.exact[1]}x{self.exact[0]}"
         return "none" if self.short_side is None else f"{'' if self.enlarge else 'max'}{self.short_side}"

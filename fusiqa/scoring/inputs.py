@@ -37,7 +37,7 @@ CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
 ALLOWED = "a path, bytes, a file object, a PIL image, an array (height, width, 3) or a tensor (3, height, width)"
 STANDARD_INPUT = "-"
 HELD_BACK = 10  # lines of a list at most, until it is known what ends a name
-EXECUTED = ("=", "+", "-", "@")  # begins of cells that a spreadsheet runs as a formula; with ./ before they are a path
+EXECUTED = ("=", "+", "-", "@")  # first characters of a formula in a spreadsheet; such names get ./ in front
 ESCAPE = re.compile(r"\\(\\|[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})")  # as `printable` writes them
 UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories that no line of a table can hold
 
@@ -124,10 +124,10 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def printable(path: str) -> str:
-    r"""A path as text that any table can hold in one line, and that no other path has.
+    r"""A path as one line of text, which no other path has.
 
-    Where there are control characters or bytes that are not UTF-8, they and backslashes are written as Python does, and
-    a double slash at the beginning, which no path in a folder has, says so.
+    Control characters and bytes that are not UTF-8 are escaped as in Python, and with them backslashes; a double slash
+    at the beginning, which no path in a folder has, marks such a name.
 
     Example:
         >>> print(printable("two\nlines.jpg"))

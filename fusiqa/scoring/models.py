@@ -32,7 +32,7 @@ Batch = UInt8[np.ndarray, "views height width 3"]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model before it is run."""
+    """The metadata of a model."""
 
     name: str  # and fingerprint of the weights, as in rows of tables
     score_range: ScoreRange  # higher is better
@@ -48,7 +48,7 @@ class ModelInfo:
 
     @classmethod
     def from_json(cls, stated: Mapping[str, Any]) -> ModelInfo:
-        """What the metadata of an ONNX file states. Raises FusiqaError for others."""
+        """From the metadata of an ONNX file. Raises FusiqaError for values of another type or out of bounds."""
         known = {name: stated[name] for name in cls.__dataclass_fields__ if name in stated}
         info = from_plain(cls, known, where="its metadata")
         check_range(info.score_range)
@@ -142,7 +142,7 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
 
 
 class Description(NamedTuple):
-    """What model.json says: the network, how images are resized for it, and where its weights come from."""
+    """The content of model.json: the network, the resize protocol, and the provenance of the weights."""
 
     config: ModelConfig
     resize: str
@@ -150,7 +150,7 @@ class Description(NamedTuple):
 
 
 def describe(path: Path, name: str) -> ModelInfo:
-    """What is known of a run folder or a model.safetensors without its network. FusiqaError as `read_description`."""
+    """The metadata of a run folder or a model.safetensors; its network is not built. Raises as `read_description`."""
     config, resize, provenance = read_description(path)
     same = {each: getattr(config, each) for each in ("score_range", "crop_size", "view", "backbone", "fusion")}
     own = {"name": f"{name}@{fingerprint_of(path)}", "resize": resize, **same}

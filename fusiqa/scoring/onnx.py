@@ -66,7 +66,7 @@ class OnnxNetwork:
 
 
 def _providers(device: str, available: list[str]) -> list[Any]:
-    """The execution providers of a device. Raises FusiqaError for one that is not there."""
+    """The execution providers of a device. Raises FusiqaError for one that is not available."""
     kind, _, number = device.partition(":")
     cuda = "CUDAExecutionProvider" in available
     if kind not in ("auto", "cpu") and not (cuda and kind == "cuda"):

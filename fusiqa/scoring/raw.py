@@ -19,7 +19,7 @@ TURNED = {3: 3, 5: 8, 6: 6}  # LibRaw's `flip` -> orientation in EXIF
 
 
 class Preview(NamedTuple):
-    """The largest preview of a raw file: an encoded image, and how it is to be turned (EXIF) if it does not say."""
+    """The largest preview of a raw file: an encoded image, and its EXIF orientation where it has none of its own."""
 
     content: bytes
     orientation: int
@@ -62,6 +62,6 @@ def tags_in_raw(content: bytes) -> dict[int, Any]:
         try:
             (exif := Image.Exif()).load(part)
             tags |= dict(exif) | exif.get_ifd(ExifTags.IFD.Exif)
-        except Exception:  # Pillow's reader raises whatever malformed tags lead to
+        except Exception:  # malformed tags make Pillow raise almost anything
             continue
     return tags

@@ -73,9 +73,9 @@ def score_views(network: Network, images: Sequence[Views | OtherViews]) -> Itera
 
 
 def in_parts(network: Callable[[Any], Any], stack: Any) -> Iterator[Any]:
-    """What a network gives for views: for all at once, or for halves of them where the memory does not suffice.
+    """The outputs of a network for views: of all at once, or out of memory of halves, recursively, with one notice.
 
-    That is said once. Raises FusiqaError where it does not suffice for one view.
+    Raises FusiqaError where the memory does not suffice for a single view.
     """
     try:
         made = [network(stack)]

@@ -36,7 +36,7 @@ from fusiqa.config import DataSettings
 from fusiqa.data import loader
 from fusiqa.data.audit import Checked
 from fusiqa.data.loader import EvaluationBatch, TrainingBatch
-from fusiqa.data.ratings import SET, Ratings, set_places
+from fusiqa.data.ratings import SET, Ratings, set_indices
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically, write_csv
 from fusiqa.models.backbone import to_unit_range
@@ -79,7 +79,7 @@ class TrainingData:
 
 
 def whole_network(model: QualityModel, checked: Checked, data: DataSettings, recipe: Recipe) -> TrainingData:
-    """Images after the model's resize, read anew in every epoch, for training the whole network."""
+    """Resized images, read again in every epoch, for training the whole network."""
     ratings, run = checked.ratings, recipe.run
     model.to(memory_format=torch.channels_last)
     return TrainingData(
@@ -127,7 +127,7 @@ class QualityModule(lightning.LightningModule):
         validated = data.ratings.part("validation").table
         self.mos = validated["mos"].to_numpy(float)
         self.sets = validated[SET].to_numpy(str) if SET in validated else np.array([], str)
-        optimiser, sets = recipe.optimiser, 1 + max(set_places(data.ratings))
+        optimiser, sets = recipe.optimiser, 1 + max(set_indices(data.ratings))
         self.loss = TrainingLoss(
             model.config.score_range, optimiser.loss, entropy_weight=optimiser.entropy_weight,
             weights=optimiser.dataset_weights or (1.0,) * sets,
@@ -176,9 +176,9 @@ class QualityModule(lightning.LightningModule):
         return loss
 
     def predict(self, crops: Tensor) -> Prediction:
-        """The scores of a batch, in `parts` of two crops or more, each computed again for its gradient.
+        """The scores of a batch, in `parts` micro-batches of two crops or more with gradient checkpointing.
 
-        So the memory holds one part, and the loss is still that of the batch. Batch normalisation is by part.
+        The memory holds the activations of one, and the loss is still that of the batch. Batch normalisation sees one.
         """
         parts = min(self.parts, max(1, len(crops) // 2))
         if parts == 1:
@@ -264,8 +264,8 @@ def fit(model: QualityModel, data: TrainingData, recipe: Recipe, run_dir: Path, 
     """Train in place, from a training state if there is one; whether this is the first of the processes that train.
 
     The best epoch (model.safetensors, model.json), history.csv, last.ckpt to resume from and the logs go to `run_dir`;
-    `say` receives each epoch's figures where no progress bar is shown. Where the memory does not suffice, batches are
-    halved, and halved again, with the same steps.
+    `say` receives each epoch's figures where no progress bar is shown. Out of memory, a batch is computed in 2, 4 or
+    more micro-batches; the optimiser's steps stay the same.
     """
     start, parts, last = {k: v.cpu().clone() for k, v in model.state_dict().items()}, 1, run_dir / LAST_FILE
     resume, batch_size = recipe.run.resume, recipe.optimiser.batch_size
@@ -279,10 +279,10 @@ def fit(model: QualityModel, data: TrainingData, recipe: Recipe, run_dir: Path, 
         except Exception as fault:
             if not is_out_of_memory(fault):
                 raise
-            if trainer.world_size > 1 or parts > batch_size // 4:  # others would wait; a part needs two crops
+            if trainer.world_size > 1 or parts > batch_size // 4:  # others would wait; a micro-batch needs two crops
                 raise FusiqaError(f"out of memory in training; use a smaller `batch_size` than {batch_size}") from fault
         if parts == 1:
-            say(f"notice: out of memory; the network takes fewer crops at once, a step is still of {batch_size}")
+            say(f"notice: out of memory; using micro-batches, the effective batch size is still {batch_size}")
         parts, resume = 2 * parts, True  # from the last finished epoch, if there is one
         model.load_state_dict(start)
         model.train()
@@ -419,7 +419,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
             state = torch.load(path, map_location="cpu", weights_only=True)
             shapes = {name: tensor.shape for name, tensor in state["state_dict"].items()}
             missing = {"loops", "callbacks", "optimizer_states", "lr_schedulers"} - set(state)
-        except Exception as reason:  # whatever hostile bytes make torch raise
+        except Exception as reason:  # malformed files make torch raise almost anything
             raise FusiqaError(f"{path} is not a training state, or a damaged one; `overwrite` starts anew") from reason
         if missing or not shapes.items() <= self.shapes.items():
             raise FusiqaError(f"{path} is the training state of another network; `overwrite` starts anew")

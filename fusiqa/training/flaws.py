@@ -25,8 +25,8 @@ from fusiqa.models.quality import QualityModel
 from fusiqa.scoring.torch import choose_device
 from fusiqa.training.predict import crops_of, run_on_crops
 
-SEEN_FALL = 0.05  # what viewers' mean opinion, 0-1, must fall by for a distortion to be called a flaw
-CLEAR_FALL = 0.2  # and for a measured one to be named
+SEEN_FALL = 0.05  # of viewers' mean opinion, 0-1, from which a distortion counts as a flaw
+CLEAR_FALL = 0.2  # and from which it counts in the figures of the test split
 TOWARDS_IDENTITY = 1e-4  # weight of a penalty without which the fit diverges where a flaw is always recognised
 EPOCHS, BATCH, RATE, DECAY = 40, 64, 1e-3, 0.05
 FlawLabels = Float[Tensor, "views flaws"]
@@ -57,19 +57,19 @@ def learn_flaws(
     }
     parts = read["train"], read["validation"]
     both, labels = (torch.cat([part[place] for part in parts]) for place in (0, 1))
-    check = torch.arange(len(both)) >= len(read["train"][0])
-    head = fit_head(model.pyramid.channels, both, labels, check, seed=seed)
+    held_out = torch.arange(len(both)) >= len(read["train"][0])
+    head = fit_head(model.pyramid.channels, both, labels, held_out, seed=seed)
     tested, labels, falls = read["test"]
     with torch.no_grad():
-        stated = head.layers((tested - head.mean) / head.scale).sigmoid()
+        probabilities = head.layers((tested - head.mean) / head.scale).sigmoid()
     clear = (falls > CLEAR_FALL) & (labels[:, :-1].sum(dim=1) > 0)
-    named = stated[clear, :-1].argmax(dim=1) == labels[clear, :-1].argmax(dim=1)
-    error = binary_calibration_error(stated.flatten(), labels.flatten().long(), n_bins=10)
+    named = probabilities[clear, :-1].argmax(dim=1) == labels[clear, :-1].argmax(dim=1)
+    error = binary_calibration_error(probabilities.flatten(), labels.flatten().long(), n_bins=10)
     return head, {"named": float(named.float().mean()), "calibration_error": float(error)}
 
 
 def check_flaws_known(ratings: Ratings) -> None:
-    """Refuse data sets that tell no flaw of any image, before the training."""
+    """Refuse data sets whose images have no known flaws, before the training."""
     if len({flaw for flaw, _ in flaws_of(ratings).values()}) < 2:
         raise FusiqaError(f"{ratings.name}: no flaw is known; `flaws` needs {DISTORTED}, {SYNTHETIC} or kadid-10k")
 
@@ -96,7 +96,7 @@ def known_views(
 
 
 def flaws_of(ratings: Ratings) -> dict[str, tuple[str, float]]:
-    """The flaw of each image where it is known, and what it lowers viewers' mean opinion by, 0-1."""
+    """The flaw of each image where it is known, and the decrease of viewers' mean opinion by it, 0-1."""
     table, found = ratings.table, dict[str, tuple[str, float]]()
     for name, part in table.groupby(table[SET] if SET in table else np.full(len(table), ratings.name), sort=False):
         treated = {image: treatment_in(str(name), image.removeprefix(f"{name}/")) for image in part["image"]}
@@ -111,7 +111,7 @@ def flaws_of(ratings: Ratings) -> dict[str, tuple[str, float]]:
 
 
 def treatment_in(dataset: str, image: str) -> tuple[str, float] | None:
-    """The distortion and level of an image, ("", 0) of an undistorted one; None where its name does not say it.
+    """The distortion and level of an image, ("", 0) of an undistorted one; None where its name does not state it.
 
     Example:
         >>> treatment_in("kadid-10k", "I01_10_05.png"), treatment_in("spaq", "1.jpg")
@@ -129,38 +129,38 @@ def treatment_in(dataset: str, image: str) -> tuple[str, float] | None:
 
 def fit_head(
     channels: Sequence[int],
-    read: Float[Tensor, "views statistics"],
+    features: Float[Tensor, "views statistics"],
     labels: FlawLabels,
-    check: Bool[Tensor, " views"],
+    held_out: Bool[Tensor, " views"],
     *,
     seed: int,
 ) -> FlawHead:
-    """A head that learned from all views but those to `check`, on which its probabilities are calibrated.
+    """A head trained on all views but those `held_out`, on which its probabilities are calibrated.
 
     Calibration: a slope and an offset for each flaw (Platt, Probabilistic outputs for support vector machines, 1999).
     """
     torch.manual_seed(seed)
     head = FlawHead(channels)
-    head.mean.copy_(read[~check].mean(dim=0))
-    head.scale.copy_(read[~check].std(dim=0) + 1e-4)
-    given = (read - head.mean) / head.scale
+    head.mean.copy_(features[~held_out].mean(dim=0))
+    head.scale.copy_(features[~held_out].std(dim=0) + 1e-4)
+    standardised = (features - head.mean) / head.scale
     optimiser = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
-    learned = (~check).nonzero()[:, 0]
+    training = (~held_out).nonzero()[:, 0]
     for _ in range(EPOCHS):
-        for rows in learned[torch.randperm(len(learned))].split(BATCH):
-            loss = F.binary_cross_entropy_with_logits(head.layers(given[rows]), labels[rows])
+        for rows in training[torch.randperm(len(training))].split(BATCH):
+            loss = F.binary_cross_entropy_with_logits(head.layers(standardised[rows]), labels[rows])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
     head.eval()
     with torch.no_grad():
-        stated, wanted = head.layers(given[check]), labels[check]
+        logits, targets = head.layers(standardised[held_out]), labels[held_out]
     slope, offset = nn.Parameter(torch.ones(len(FLAWS))), nn.Parameter(torch.zeros(len(FLAWS)))
     fit = torch.optim.LBFGS([slope, offset], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         fit.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(stated * slope + offset, wanted)
+        loss = F.binary_cross_entropy_with_logits(logits * slope + offset, targets)
         loss = loss + TOWARDS_IDENTITY * ((slope - 1).square().sum() + offset.square().sum())
         loss.backward()
         return loss

@@ -28,7 +28,7 @@ from fusiqa.config import DataSettings
 from fusiqa.data.audit import Checked
 from fusiqa.data.cache import Store, open_store
 from fusiqa.data.loader import IMAGES_AT_ONCE, Draw, TrainingItem
-from fusiqa.data.ratings import Split, set_places
+from fusiqa.data.ratings import Split, set_indices
 from fusiqa.errors import FusiqaError
 from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.fusion import GRID, averages, pool
@@ -131,7 +131,7 @@ class PackedCrops(Dataset):
 
     images: PackedImages
     mos: list[float]
-    sets: list[int]  # places of the images' data sets
+    sets: list[int]  # indices of the images' data sets
     seed: int
 
     def __getitem__(self, draw: Draw) -> TrainingItem:
@@ -195,7 +195,7 @@ def frozen_backbone(model: QualityModel, checked: Checked, data: DataSettings, r
 
     return TrainingData(
         ratings=ratings,
-        training=PackedCrops(train, learned.table["mos"].tolist(), set_places(learned), recipe.run.seed),
+        training=PackedCrops(train, learned.table["mos"].tolist(), set_indices(learned), recipe.run.seed),
         validation=validation,
         predict=partial(score_packed, model),
         network=Heads(model),

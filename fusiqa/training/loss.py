@@ -1,4 +1,4 @@
-"""What training minimises: errors of scores, orders of pairs, and how evenly scales are weighed; all in 0-1."""
+"""The training loss: errors of scores, order of pairs, entropy of the scale weights; all on 0-1."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Calibration(nn.Module):
 
 
 class TrainingLoss(nn.Module):
-    """mean |score - mos|, the fidelity loss of all pairs, or both, and how uneven the scales of each image are weighed.
+    """mean |score - mos|, the fidelity loss of all pairs, or both, plus the missing entropy of the scale weights.
 
     Of several data sets, scores are calibrated to each, and pairs are of one set.
 
@@ -65,7 +65,7 @@ class TrainingLoss(nn.Module):
     def forward(
         self, prediction: Prediction, mos: Float[Tensor, " batch"], sets: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The loss and, detached, the mean error on the score range. `sets` are the data sets' places, from 0."""
+        """The loss and, detached, the mean error on the score range. `sets` are the data sets' indices."""
         scores, wanted = self.score_range.to_unit(prediction.score), self.score_range.to_unit(mos)
         if self.calibration is not None:
             scores = self.calibration(scores, sets)

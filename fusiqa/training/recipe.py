@@ -63,7 +63,7 @@ class Recipe:
 
 
 def inherit(config: TrainConfig) -> TrainConfig:
-    """With `start_from` the architecture and the resize of that model, where others were not given; else unchanged.
+    """The settings with the architecture and resize of the `start_from` model, if there is one, where not given.
 
     Raises FusiqaError where its weights would not fit what was given, and where there is no such model.
     """
@@ -99,7 +99,7 @@ def resolve(config: TrainConfig) -> Recipe:
 
 
 def choose_hyperparameters(network: NetworkSettings, optimiser: OptimiserSettings) -> Hyperparameters:
-    """What was asked for, else what suits the backbone's kind, size and weights, or heads on a frozen one."""
+    """As set, else the defaults for the backbone's kind, size and weights, or for heads on a frozen one."""
     frozen, pretrained = optimiser.freeze_backbone, bool(network.start_from) or network.backbone_weights != "none"
     transformer = takes_image_size(network.backbone)
     (lr, ratio), usual = ((1e-6, 10.0) if transformer else (2e-4, 5.0)), ELSEWHERE

@@ -57,7 +57,7 @@ def head():
     labels = torch.nn.functional.one_hot(flaw, len(FLAWS)).float()
     read = torch.randn(2500, 32) + 3 * torch.nn.functional.pad(labels, (0, 24))
     check = (torch.arange(2500) >= 1500) & (torch.arange(2500) < 2000)
-    return fit_head((4, 4, 4, 4), read[:2000], labels[:2000], check=check[:2000], seed=0), read[2000:], flaw[2000:]
+    return fit_head((4, 4, 4, 4), read[:2000], labels[:2000], held_out=check[:2000], seed=0), read[2000:], flaw[2000:]
 
 
 def test_the_likeliest_flaw_is_mostly_right(head):
@@ -75,5 +75,5 @@ def test_probabilities_are_calibrated_on_views_that_nothing_was_fitted_to(head):
 
 def test_a_flaw_that_is_always_told_leaves_finite_weights():
     labels = torch.eye(len(FLAWS)).repeat(10, 1)
-    head = fit_head((1, 1, 1, 1), labels, labels, check=torch.arange(80) >= 40, seed=0)
+    head = fit_head((1, 1, 1, 1), labels, labels, held_out=torch.arange(80) >= 40, seed=0)
     assert all(torch.isfinite(parameter).all() for parameter in head.parameters())

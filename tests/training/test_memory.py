@@ -12,7 +12,7 @@ from fusiqa.cli import USER_MISTAKE, main
 from fusiqa.training import fit, frozen
 
 FULL = RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
-NOTICE = "notice: out of memory; the network takes fewer crops at once, a step is still of 8"
+NOTICE = "notice: out of memory; using micro-batches, the effective batch size is still 8"
 # Without batch normalisation and what is drawn, parts of a batch have the gradient of the whole.
 SETTINGS = [
     *TINY_RUN, "--backbone", "test_convnext", "--precision", "32", "--attention_fusion", "--attention_dropout", "0",
