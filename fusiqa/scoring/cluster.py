@@ -16,7 +16,7 @@ from fusiqa.config import ScoreConfig
 from fusiqa.errors import FusiqaError, needing
 from fusiqa.io import hold
 from fusiqa.scoring.image import ENDINGS
-from fusiqa.scoring.inputs import ImageInput, file_image, nothing_in, printable, walk
+from fusiqa.scoring.inputs import ImageInput, file_image, is_url, nothing_in, printable, walk
 from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import SCORER_SETTINGS, Scorer
 from fusiqa.scoring.table import check_model, is_parquet, parquet_columns, parquet_schema, pyarrow
@@ -136,10 +136,8 @@ def named(paths: list[str]) -> Iterator[str]:
         found = found or bool(images)
         yield from map(files.unstrip_protocol, images)
     if here := [path for path in paths if not is_url(path)]:
-        yield from (
-            printable(os.path.abspath(image.path or image.name))
-            for image in walk(here, say=partial(print, file=sys.stderr))
-        )
+        files_and_urls = (image.path or image.name for image in walk(here, say=partial(print, file=sys.stderr)))
+        yield from (each if is_url(each) else printable(os.path.abspath(each)) for each in files_and_urls)
     elif not found:
         raise FusiqaError(nothing_in(paths))
 
@@ -201,7 +199,3 @@ def stored(output: str) -> Any:
 
     files, root = files_at(output)
     return dataset.dataset(tables_below(files, root), parquet_schema(), format="parquet", filesystem=files)
-
-
-def is_url(path: str) -> bool:
-    return "://" in path

@@ -112,11 +112,16 @@ def image_of(given: Any, *, place: int = 0) -> ImageInput:
 
 def file_image(path: str) -> ImageInput:
     """An image in a file, also by its name in a table. A URL is refused when it is read: nothing here opens one."""
-    if path.startswith(("http://", "https://")):
+    if is_url(path):
         return ImageInput(path, partial(_refuse, "URLs are not read; download the image and give its path"), path)
     path = path_of(path)
     name = printable(path)
     return ImageInput(f"./{name}" if name.startswith(EXECUTED) else name, partial(content_of, path), path)
+
+
+def is_url(path: str) -> bool:
+    """Whether a path begins as a URL does: s3://bucket, also chained as fsspec does, simplecache::s3://bucket."""
+    return re.match(r"[a-z][\w+.:-]*://", path, re.ASCII | re.IGNORECASE) is not None
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -1,5 +1,6 @@
 """What `fusiqa score --engine ray` keeps, refuses and removes in its output, without Ray."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from tiny_models import make_model
 
 from fusiqa.config import ScoreConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.cluster import UNFINISHED, earlier
+from fusiqa.scoring.cluster import UNFINISHED, earlier, named
 from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.table import write_rows
@@ -57,6 +58,12 @@ def test_a_store_is_written_to_as_a_folder_is(output, model_folder):
     with pytest.raises(FusiqaError, match=r"a\.parquet is a file; `engine` ray writes Parquet files into a folder"):
         earlier(f"{output}/a.parquet", settings(output / "a.parquet", model_folder, overwrite=True))
     assert (output / "a.parquet").is_file()
+
+
+def test_a_list_may_name_files_and_urls(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("s3://bucket/a.jpg\nb.jpg\nsimplecache::memory://c.jpg\n"))
+    assert list(named(["-"])) == ["s3://bucket/a.jpg", f"{tmp_path}/b.jpg", "simplecache::memory://c.jpg"]
 
 
 def test_rows_are_neither_added_to_nor_removed_unasked(output, model_folder):
