@@ -216,6 +216,8 @@ class QualityModule(lightning.LightningModule):
         if self.trainer.world_size > 1:
             rows = torch.cat(gather_all_tensors(rows.to(self.device)))
         table = np.array(sorted(rows.tolist()))
+        if not np.isfinite(table[:, 1]).all():
+            raise FusiqaError("training diverged: the network no longer gives finite scores; use a lower `lr`")
         places = table[:, 0].astype(int)
         sets = self.sets[places].tolist() if len(self.sets) else []
         figures = validation_figures(table[:, 1].copy(), self.mos[places], sets)

@@ -82,6 +82,11 @@ def test_a_run_begins_with_the_function_of_the_model_that_it_starts_from(tmp_pat
         build(config.network, resolve(config), ratings)
 
 
+def test_a_training_that_diverges_is_an_error_in_a_line(refused, biq2021, tmp_path):
+    said = refused("train", *TINY_RUN, "--lr", "1e30", "--data_dir", biq2021, "--run_dir", tmp_path / "run")
+    assert "training diverged: the network no longer gives finite scores; use a lower --lr" in said
+
+
 def test_figures_of_the_test_are_those_of_the_predictions(finished):
     result = json.loads((finished / "test.json").read_text())
     predictions = pd.read_csv(finished / "predictions.csv")
