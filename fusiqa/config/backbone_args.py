@@ -1,4 +1,4 @@
-"""Arguments of a timm backbone: which may be given, and as they are typed, NAME=VALUE."""
+"""Arguments of a timm backbone: those that are allowed, and their form on the command line, NAME=VALUE."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def parse_backbone_args(words: Sequence[str]) -> tuple[TimmArg, ...]:
 
 
 def _scalar(word: str) -> Scalar:
-    """A number where it is one, true or false, else the word."""
+    """An int, float or bool where the text is one, else the text."""
     for number in (int, float):
         try:
             return number(word)
@@ -78,5 +78,5 @@ def _scalar(word: str) -> Scalar:
 
 
 def format_backbone_args(arguments: Sequence[TimmArg]) -> str:
-    """As they are typed: (("depths", (2, 2, 6, 2)), ("embed_dim", 48)) is "depths=2,2,6,2 embed_dim=48"."""
+    """As on the command line: (("depths", (2, 2, 6, 2)), ("embed_dim", 48)) is "depths=2,2,6,2 embed_dim=48"."""
     return " ".join(f"{name}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for name, v in arguments)

@@ -86,7 +86,7 @@ def check_values(cls: type, values: Mapping[str, Any], *, prefix: str = "") -> N
 
 
 def from_plain(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
-    """A dataclass of settings from what JSON or TOML can hold: lists become tuples, words paths, tables dataclasses.
+    """A dataclass of settings from what JSON or TOML can hold: lists become tuples, strings paths, tables dataclasses.
 
     Fields that are not given have their default. Raises FusiqaError, with the file as `where`, for no table, an unknown
     or missing name, and a value of another type or out of bounds.
@@ -162,7 +162,7 @@ def is_a(value: Any, hint: Any) -> bool:
 
 
 def words_of(hint: Any) -> str:
-    """A type in words.
+    """A type as errors name it.
 
     Example:
         >>> words_of(Literal["a", "b"] | None), words_of(tuple[float, float])

@@ -35,7 +35,7 @@ def has(path: str | Path | None, endings: str) -> bool:
 
 @dataclass(frozen=True)
 class TableSettings(Settings):
-    """What commands that make a table of images have in common."""
+    """Settings of all commands that write a table of images."""
 
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Files, folders, patterns such as 'holiday/**/*.jpg', or - for a list on standard input: one path a line, or each

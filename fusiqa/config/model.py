@@ -1,4 +1,4 @@
-"""What a network is: its sizes, its fusion, the scale of its scores. All that is needed to build it again."""
+"""The configuration of a network: architecture, fusion, score range; all that is needed to build it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ SEED_WEIGHING = ScaleWeighing()  # of the published design: a plain softmax on u
 
 @dataclass(frozen=True)
 class Architecture(Settings):
-    """What a network is, trained or not."""
+    """The architecture of a network."""
 
     backbone: Annotated[str, "Name of a timm model with four or more feature stages."] = DEFAULT_BACKBONE
     crop_size: Annotated[int, Bounds(at_least=1, below=16_385)] = 224

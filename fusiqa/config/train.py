@@ -151,7 +151,7 @@ class TrainConfig:
 
     @classmethod
     def of(cls, **settings: Any) -> TrainConfig:
-        """The defaults but for these settings, by the names of their flags.
+        """The defaults with these settings, by the names of their flags.
 
         Example:
             >>> TrainConfig.of(dataset="koniq-10k", epochs=7).optimiser.epochs
@@ -160,7 +160,7 @@ class TrainConfig:
         return cls().replace(**settings)
 
     def replace(self, **settings: Any) -> TrainConfig:
-        """These settings but for some, by the names of their flags. Raises FusiqaError for one that there is not."""
+        """A copy with these settings, by the names of their flags. Raises FusiqaError for an unknown one."""
         by_group: dict[str, dict[str, Any]] = {}
         for name, value in settings.items():
             by_group.setdefault(group_of(name), {})[name] = value

@@ -36,7 +36,7 @@ class TrainingItem(NamedTuple):
 
 
 class DistortedCrops(NamedTuple):
-    """Some crops of a batch under distortions, and which are worse than which of the batch and these, put together."""
+    """Distorted versions of some crops of a batch, and ordered pairs of the batch and these, concatenated."""
 
     crops: UInt8[Tensor, "versions 3 crop crop"]
     better: Int64[Tensor, " pairs"]
@@ -62,7 +62,7 @@ class EvaluationBatch(NamedTuple):
 
     @property
     def counts(self) -> list[int]:
-        """Views of each image."""
+        """Number of views of each image."""
         return [len(views) for views in self.views]
 
 
@@ -167,7 +167,7 @@ class EvaluationCrops(Dataset):
 
 
 def training_loader(dataset: Dataset, order: TrainingOrder, *, batch_size: int, num_workers: int) -> DataLoader:
-    """Batches of random crops in the order drawn, whatever the number of workers; the last one may be smaller."""
+    """Batches of random crops in the order drawn, for any number of workers; the last one may be smaller."""
     return DataLoader(dataset, batch_size, sampler=order, num_workers=num_workers, collate_fn=_training_batch)
 
 
@@ -186,7 +186,7 @@ def _training_batch(items: list[TrainingItem]) -> TrainingBatch:
 
 
 def _stacked(crops: Sequence[Tensor]) -> Tensor:
-    """Crops with their channels first, stored channels last, as convolutions like them; feature maps as they are."""
+    """Crops as (batch, 3, height, width) in channels-last memory format; feature maps unchanged."""
     batch = torch.stack(list(crops))
     return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
 

@@ -37,7 +37,7 @@ def read_one(dataset: str, data: DataSettings) -> Ratings:
 
 
 def prepare(data: DataSettings, sets: Sequence[Ratings], *, view: str, say: Say, progress: bool) -> Checked:
-    """Look at every image and rating, split, and put the cache before what is left: each data set, then as one."""
+    """Check every image and rating, split, and cache the usable images of each data set; then join the sets."""
     custom = [catalog.is_custom(dataset) for dataset in data.datasets]
     checked = [
         prepare_one(data, ratings, Resize.parse(ratings.resize, view=view), custom=own, say=say, progress=progress)
@@ -77,7 +77,7 @@ def prepare_one(
 
 
 def own_part(model: TrainedModel, split: Split, *, dataset: str | None = None, data_dir: Path | None = None) -> Ratings:
-    """One split of what a run was trained on, from `data_dir`, by default from where it lay then.
+    """One split of what a run was trained on, from `data_dir`, by default from its folder then.
 
     Of a run on several data sets, that of one, or of all where none is named.
     """

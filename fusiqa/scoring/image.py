@@ -180,9 +180,9 @@ def _opened_preview(content: bytes) -> Iterator[Image.Image]:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The kind of each chunk of a PNG, and all of it: length, kind, data, checksum; the last may be cut short.
+    """The type and the bytes (length, type, data, checksum) of each chunk of a PNG; the last one may be truncated.
 
-    What follows the last chunk by the standard, IEND, is no part of the image.
+    It ends with IEND, as in the standard: what follows is no part of the image.
     """
     place, kind = len(PNG), b""
     while place < len(content) and kind != b"IEND":

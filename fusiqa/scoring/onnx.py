@@ -22,7 +22,7 @@ OTHER_FILE = b"\n\x08location\x12"  # how the name of a file with weights begins
 
 
 class OnnxNetwork:
-    """A `Network` in ONNX Runtime; pickled, it is its path, and a process that was forked opens the file again.
+    """A `Network` in ONNX Runtime. It is pickled as its path, and opened again in a forked process.
 
     Args:
         path: a file that `fusiqa export` wrote; FusiqaError for another.

@@ -174,7 +174,7 @@ def _pictures(result: Result) -> str:
 
 
 def as_data(picture: Image.Image, *, quality: int) -> str:
-    """A picture as the address of an `img` element: WebP within the address itself."""
+    """A picture as a data URL of WebP, for an `img` element."""
     picture.save(file := BytesIO(), "WEBP", quality=quality)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 

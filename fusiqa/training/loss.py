@@ -85,7 +85,7 @@ class TrainingLoss(nn.Module):
         self, better: Float[Tensor, " pairs"], worse: Float[Tensor, " pairs"], fall: Float[Tensor, " pairs"],
         sets: Int[Tensor, " pairs"],
     ) -> Float[Tensor, ""]:  # fmt: skip
-        """The fidelity loss of crops and their distorted versions; `fall`: what viewers' mean opinion falls by, 0-1."""
+        """The fidelity loss of crops and their distorted versions; `fall`: decrease of viewers' mean opinion, 0-1."""
         differences = self.score_range.to_unit(better) - self.score_range.to_unit(worse)
         return (self.weights[sets] * fidelity(above(fall), differences)).mean()
 

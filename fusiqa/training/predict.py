@@ -52,7 +52,7 @@ def predict(
 
 
 def crops_of(model: QualityModel, ratings: Ratings, *, overlap: float = OVERLAP) -> EvaluationCrops:
-    """The parts of each image that a model scores it by."""
+    """The views of each image that a model scores."""
     return EvaluationCrops(ratings, model.config.crop_size, overlap, model.config.view)
 
 
