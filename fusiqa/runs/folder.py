@@ -31,7 +31,7 @@ from fusiqa.io import same_place, write_json
 CONFIG_FILE, TEST_FILE = "config.json", "test.json"
 PARTS = ("settings", "resolved", "provenance")  # of config.json
 SPLIT_FILE, PREDICTIONS_FILE, ATTENTION_FILE = "split.csv", "predictions.csv", "attention.png"
-SHARED_NAME = "FUSIQA_RUN_DIR"  # tells the other processes of a distributed run the name that the first one chose
+SHARED_NAME = "FUSIQA_RUN_DIR"  # for the other processes of a distributed run: the first one's id and the name it chose
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.\w+")  # what `write_atomically` leaves when it is killed
 MAY_VARY = {"resume", "overwrite", "progress", "num_workers", "cache_dir", "cache_gb", "run_dir", "precision", "export"}
 """Settings that may change when a run is resumed; the precision is compared as resolved."""
@@ -66,7 +66,12 @@ def choose_run_dir(config: TrainConfig) -> Path:
         return config.run.run_dir
     network = f"{config.network.backbone}-{config.network.chosen_fusion}"
     stem = "-".join([*(Path(dataset).stem for dataset in config.data.datasets), network, f"seed{config.run.seed}"])
-    return Path(os.environ.setdefault(SHARED_NAME, f"runs/{stem}-{datetime.now():%Y%m%d-%H%M%S}"))
+    own = str(os.getpid())
+    chooser, _, name = (os.environ.get(SHARED_NAME) or own).partition(" ")
+    if chooser == own:  # also where an earlier run of this process chose one
+        name = f"runs/{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+        os.environ[SHARED_NAME] = f"{own} {name}"
+    return Path(name)
 
 
 def check_run_dir(folder: Path, config: TrainConfig, *, precision: str) -> None:

@@ -12,7 +12,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.runs import folder
 from fusiqa.runs.ablation.report import conditions_of
 from fusiqa.runs.data import own_part
-from fusiqa.runs.folder import TrainedModel, check_run_dir, is_run, read_record, start_run
+from fusiqa.runs.folder import TrainedModel, check_run_dir, choose_run_dir, is_run, read_record, start_run
 
 
 def run_on(folder: Path, dataset: str) -> Path:
@@ -96,6 +96,15 @@ def test_a_run_is_replaced_only_when_asked(tmp_path):
     check_run_dir(tmp_path, config, precision="32")
     start_run(tmp_path, config, resolved={})
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_every_run_has_a_name_of_its_own_that_its_other_processes_share(monkeypatch):
+    monkeypatch.setenv(folder.SHARED_NAME, "")
+    configs = [TrainConfig.of(dataset=dataset) for dataset in ("spaq", "biq2021")]
+    first, second = map(choose_run_dir, configs)
+    assert (first.name[:5], second.name[:8]) == ("spaq-", "biq2021-")
+    monkeypatch.setattr(folder.os, "getpid", lambda: -1)  # in a process that the second run starts
+    assert choose_run_dir(configs[1]) == second
 
 
 def test_overwrite_never_removes_what_the_run_reads(tmp_path):
