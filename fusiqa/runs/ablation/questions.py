@@ -17,7 +17,7 @@ from fusiqa.config.train import groups
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.runs.folder import CONFIG_FILE, TEST_FILE, changed_settings
 from fusiqa.runs.train import ignored
-from fusiqa.training.recipe import Recipe, resolve
+from fusiqa.training.recipe import Recipe, inherit, resolve
 
 QUESTION_FORM = 'expected question = "..." and two or more tables [variants."NAME"] of settings'
 EDITABLE = {"network": NetworkSettings, "optimiser": OptimiserSettings, "run": RunSettings}
@@ -142,12 +142,14 @@ def plan_runs(config: AblateConfig, variants: Mapping[str, Edits], folder: Path)
         edited |= FUSION_SWITCHES
     if given := sorted(f"`{name}`" for name in edited if base[name] != default[name]):
         raise FusiqaError(f"the variants of this question set {' and '.join(given)}; leave it out")
+    if base.data.resize == "auto" and any("start_from" in edits for edits in variants.values()):
+        raise FusiqaError("a variant with `start_from` needs a `resize` that all runs share, such as 384")
     check_distinct({name: base.replace(**edits) for name, edits in variants.items()})
     runs = []
     for seed, (variant, edits) in product(range(base.run.seed, base.run.seed + config.seeds), variants.items()):
         run_dir = folder / f"{folder_name(variant)}-seed{seed}"
         # No cross-test and no export of every run: they take long, and the report does not use them.
-        own = base.replace(**edits, seed=seed, run_dir=run_dir, spaq=False, export=False)
+        own = inherit(base.replace(**edits, seed=seed, run_dir=run_dir, spaq=False, export=False))
         run = Run(variant, seed, run_dir, own, resolve(own))
         if run.begun and (changed := changed_settings(run_dir, own, precision=run.recipe.precision)):
             raise FusiqaError(f"{run_dir} has other settings: {changed}; choose another `run_dir`, or remove it")

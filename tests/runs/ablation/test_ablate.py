@@ -262,6 +262,18 @@ def test_a_narrower_report_leaves_nothing_of_the_wider_one(biq2021, finished, tm
     assert "The reference has not been run yet" in (folder / "report.md").read_text()
 
 
+def test_a_variant_may_start_from_a_model(tmp_path):
+    """Its network and its learning rates are those of that model; images are resized the same for all."""
+    base = TrainConfig.of(backbone_weights="none", resize="96")
+    variants = {"scratch": {"backbone": "mobilenetv2_100"}, "fast": {"start_from": "fusiqa-fast"}}
+    with pytest.raises(FusiqaError, match="with `start_from` needs a `resize` that all runs share"):
+        plan_runs(AblateConfig("own.toml", base.replace(resize="auto"), seeds=1), variants, tmp_path)
+    scratch, fast = plan_runs(AblateConfig("own.toml", base, seeds=1), variants, tmp_path)
+    assert (fast.config.network.backbone, fast.config.network.view) == ("tf_efficientnet_lite0", "whole")
+    assert (scratch.recipe.chosen.lr_backbone, fast.recipe.chosen.lr_backbone) == pytest.approx((1e-3, 2e-4))
+    assert scratch.config.data == fast.config.data
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_run_of_a_preset_has_its_folder(preset, tmp_path):
     runs = plan_runs(AblateConfig(preset, seeds=3), PRESETS[preset].variants, tmp_path)
