@@ -10,7 +10,7 @@ import os
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names and numbers of glibc's malloc.h
 LARGEST_FROM_THE_HEAP = 32 * 2**20  # bytes; glibc takes no higher threshold
-KEPT_FREE = 2**30  # bytes
+KEPT_FREE = 2**27  # bytes; with 2**30 a training step took 3 to 6 % more memory, and no less time
 
 
 def prepare_cpu() -> None:
@@ -26,7 +26,7 @@ def prepare_cpu() -> None:
 
 
 def keep_memory() -> bool:
-    """Let malloc keep what is freed, up to a gigabyte. Returns whether this system's malloc can (glibc)."""
+    """Let malloc keep what is freed, up to 128 MiB. Returns whether this system's malloc can (glibc)."""
     mallopt = getattr(ctypes.CDLL(None) if os.name == "posix" else None, "mallopt", None)
     if mallopt is None:
         return False
