@@ -37,7 +37,7 @@ from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_calibration_error
 
 from fusiqa.config import ModelConfig, ScoreRange
-from fusiqa.config.model import FLAWS
+from fusiqa.config.model import FLAWS, FusionName
 from fusiqa.data import catalog, splits
 from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, distort
 from fusiqa.data.opinions import OPINION_RANGE, mean_opinions
@@ -102,7 +102,7 @@ class Options:
     """Folder of the model."""
     backbone: str = "tf_efficientnet_lite0"
     backbone_weights: str = "imagenet"
-    fusion: str = "attention"
+    fusion: FusionName = "attention"
     scale: float = 1.0
     """Of the steps of each stage, to try the program out."""
     seed: int = 0
@@ -320,7 +320,7 @@ class Maps:
                 print(f"maps of {name}: {row} of {len(table)}", time.strftime("%H:%M:%S"), flush=True)
 
     def _compute(self, row: int, network: Network, random: np.random.Generator) -> None:
-        entry = self.table.loc[row]
+        entry = self.table.loc[row].to_dict()
         pixels = decode(Path(entry["path"]).read_bytes())
         if entry["distortion"]:
             pixels = distort(pixels, entry["distortion"], float(entry["level"]), seed=int(random.integers(2**31)))
@@ -608,8 +608,8 @@ def pooled(name: str, network: Network, maps: Maps, work: Path) -> np.ndarray:
     for row in maps.rows:
         stored[row, 0] = network.pooled(*maps.whole(row)).numpy()
         fine, coarse = maps.window(row, np.random.default_rng((0, row)), WINDOW)
-        pools = [F.adaptive_avg_pool2d(fine[None], grid)[0] for grid in (7, 8)]
-        stored[row, 1] = network.pooled(*pools, coarse).numpy()
+        seven, eight = (F.adaptive_avg_pool2d(fine[None], grid)[0] for grid in (7, 8))
+        stored[row, 1] = network.pooled(seven, eight, coarse).numpy()
         if row % 500 == 0:
             print(f"pools of {name}: {row} of {len(maps.table)}", time.strftime("%H:%M:%S"), flush=True)
     stored.flush()
@@ -650,8 +650,8 @@ def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict
     sets = [flawed(network, data.sharp), flawed(network, data.own), flawed(network, data.rated, good_photographs(data))]
     contents = torch.cat([data.content, torch.arange(len(data.own.table)) // 2, torch.arange(len(sets[2][0]))])
     read, labels, known = (torch.cat(parts) for parts in zip(*sets, strict=True))
-    check = (contents.remainder(6) == 0)[known]
-    head = fit_head(network.model.pyramid.channels, read[known], labels[known], check=check, seed=seed)
+    held_out = (contents.remainder(6) == 0)[known]
+    head = fit_head(network.model.pyramid.channels, read[known], labels[known], held_out, seed=seed)
     with torch.no_grad():
         read, labels, known = flawed(network, data.sharp_validation)
         probabilities = head.layers((read - head.mean) / head.scale).sigmoid()
