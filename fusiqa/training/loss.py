@@ -78,7 +78,7 @@ class TrainingLoss(nn.Module):
             pairs = fidelity(above(wanted[i] - wanted[j]), scores[i] - scores[j])
             total = total + (weights[i] * pairs).sum() / max(1, len(i))
         if self.entropy_weight and prediction.scale_weights is not None:
-            total = total + self.entropy_weight * missing_entropy(prediction.scale_weights, weights)
+            total = total + self.entropy_weight * (weights * missing_entropy(prediction.scale_weights)).mean()
         return total, errors.mean().detach() * self.score_range.width
 
     def of_order(
@@ -111,10 +111,7 @@ def fidelity(
     return 1 - sum(given.sqrt() * root for given, root in zip((expected, 1 - expected), roots, strict=True))
 
 
-def missing_entropy(
-    scale_weights: Float[Tensor, "batch scales"], weights: Float[Tensor, " batch"] | None = None
-) -> Float[Tensor, ""]:
-    """1 - entropy / log(scales), 0-1: 0 for equal scale weights; the mean over images, weighted if asked."""
+def missing_entropy(scale_weights: Float[Tensor, "batch scales"]) -> Float[Tensor, " batch"]:
+    """1 - entropy / log(scales) of each image's scale weights, 0-1: 0 for equal weights."""
     entropy = -(scale_weights * scale_weights.clamp_min(1e-9).log()).sum(dim=1)
-    weights = torch.ones_like(entropy) if weights is None else weights
-    return weights.mean() - (weights * entropy).mean() / math.log(scale_weights.shape[1])
+    return 1 - entropy / math.log(scale_weights.shape[1])
