@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence, Sized
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,7 @@ from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import is_out_of_memory, score_views
 from fusiqa.scoring.torch import TorchNetwork
 from fusiqa.stats.metrics import direction, plcc, srcc
+from fusiqa.training.depthwise import FastDepthwise
 from fusiqa.training.loss import TrainingLoss
 from fusiqa.training.predict import NO_WEIGHTS, crops_of, predict
 from fusiqa.training.recipe import Recipe, create_optimizer, rate_factor
@@ -82,6 +84,12 @@ def whole_network(model: QualityModel, checked: Checked, data: DataSettings, rec
     """Resized images, read again in every epoch, for training the whole network."""
     ratings, run = checked.ratings, recipe.run
     model.to(memory_format=torch.channels_last)
+    faster = FastDepthwise if (recipe.device.type, recipe.precision) == ("cpu", "bf16") else nullcontext
+
+    def predict_crops(crops: Tensor) -> Prediction:
+        with faster():
+            return model(to_unit_range(crops))
+
     return TrainingData(
         ratings=ratings,
         training=loader.TrainingCrops(
@@ -92,7 +100,7 @@ def whole_network(model: QualityModel, checked: Checked, data: DataSettings, rec
             view=model.config.view,
         ),
         validation=crops_of(model, ratings.part("validation"), overlap=0.0),
-        predict=lambda crops: model(to_unit_range(crops)),
+        predict=predict_crops,
         network=TorchNetwork(model),
         predict_test=partial(predict, ratings=ratings.part("test"), device=recipe.device, progress=run.progress),
         num_workers=data.num_workers,

@@ -85,3 +85,9 @@ def test_memory_that_does_not_suffice_for_two_crops_is_one_line(biq2021, tmp_pat
         trained(biq2021, tmp_path / "run")
     assert end.value.code == USER_MISTAKE
     assert "out of memory in training; use a smaller --batch_size than 8" in capsys.readouterr().err
+
+
+def test_micro_batches_in_bfloat16_repeat_the_forward_pass_with_the_faster_gradients(biq2021, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "to_unit_range", Small(fit.to_unit_range, most=4, backward=True))
+    trained(biq2021, tmp_path / "run", "--backbone", "test_efficientnet", "--precision", "bf16")
+    assert pd.read_csv(tmp_path / "run" / "history.csv")["epoch"].tolist() == [1, 2]
