@@ -16,7 +16,15 @@ from fusiqa.data.distortions import EVERY, PRISTINE, SEPARATOR, distorted, group
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain import weights
-from fusiqa.explain.hypothesis import Assessment, assess, assess_runs, describe_model, describe_runs, runs_table
+from fusiqa.explain.discriminant import Separation, describe_separation, tell_flaws
+from fusiqa.explain.hypothesis import (
+    Assessment,
+    assess,
+    assess_runs,
+    describe_model,
+    describe_runs,
+    runs_table,
+)
 from fusiqa.explain.plots.scales import ImageGates, gate_maps, matrix_panels, scale_bars, scale_heatmap, shift_map
 from fusiqa.explain.shifts import SIGNIFICANT_BELOW, distortion_shifts, format_shifts, scale_shifts, with_treatments
 from fusiqa.io import claim, to_markdown, write_csv, write_text
@@ -138,6 +146,7 @@ def explain_every_distortion(
 ) -> None:
     """Score images under all distortions; write the shifts of the first model and the test of the hypothesis."""
     runs: dict[str, list[Assessment]] = {}
+    told: dict[str, Separation | None] = {}
     for name, model in models.items():
         scored = predict(model, ratings, device=config.device, progress=config.progress)
         table = with_treatments(scored)
@@ -148,9 +157,9 @@ def explain_every_distortion(
             shift_map(shifts, scale_sizes=model.pyramid.scale_sizes(), title=title, path=folder / SHIFTS_FIGURE)
             write_csv(table, folder / SCALE_WEIGHTS_FILE)
             write_csv(shifts, folder / SHIFTS_FILE)
-        runs[name] = assess(table)
+        runs[name], told[name] = assess(table), tell_flaws(table)
     first, *others = runs
-    page = describe_model(runs[first], model=first)
+    page = f"{describe_model(runs[first], model=first)}{describe_separation(told)}"
     if others:
         write_csv(runs_table(runs), folder / "hypothesis_runs.csv")
         page = f"{page}\n{describe_runs(assess_runs(list(runs.values())))}"
