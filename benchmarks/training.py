@@ -20,6 +20,7 @@ import fusiqa
 from fusiqa.config import FUSIONS, ModelConfig, NetworkSettings, OptimiserSettings
 from fusiqa.machine import prepare_cpu
 from fusiqa.models.quality import Prediction, QualityModel
+from fusiqa.training.depthwise import fast_depthwise
 from fusiqa.training.frozen import pack, score_packed
 from fusiqa.training.loss import TrainingLoss
 from fusiqa.training.recipe import choose_hyperparameters, choose_precision, create_optimizer
@@ -48,11 +49,11 @@ def images_per_second(model: QualityModel, predict: Callable[[], Prediction], ba
     optimizer = create_optimizer(model, chosen, optimiser.weight_decay, fused=True)
     mos = torch.rand(batch) * model.config.score_range.width + model.config.score_range.low
     loss_of, sets = TrainingLoss(model.config.score_range), torch.zeros(batch, dtype=torch.long)
-    bf16 = choose_precision("auto", "cpu", frozen=False) == "bf16"
+    precision = choose_precision("auto", "cpu", frozen=False)
     seconds = []
     for _ in range(settings.steps + 1):
         started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"), fast_depthwise("cpu", precision):
             prediction = predict()
         loss, _ = loss_of(prediction, mos, sets)
         loss.backward()

@@ -10,7 +10,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence, Sized
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,7 +47,7 @@ from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.scorer import is_out_of_memory, score_views
 from fusiqa.scoring.torch import TorchNetwork
 from fusiqa.stats.metrics import direction, plcc, srcc
-from fusiqa.training.depthwise import FastDepthwise
+from fusiqa.training.depthwise import fast_depthwise
 from fusiqa.training.loss import TrainingLoss
 from fusiqa.training.predict import NO_WEIGHTS, crops_of, predict
 from fusiqa.training.recipe import Recipe, create_optimizer, rate_factor
@@ -84,10 +83,9 @@ def whole_network(model: QualityModel, checked: Checked, data: DataSettings, rec
     """Resized images, read again in every epoch, for training the whole network."""
     ratings, run = checked.ratings, recipe.run
     model.to(memory_format=torch.channels_last)
-    faster = FastDepthwise if (recipe.device.type, recipe.precision) == ("cpu", "bf16") else nullcontext
 
     def predict_crops(crops: Tensor) -> Prediction:
-        with faster():
+        with fast_depthwise(recipe.device.type, recipe.precision):
             return model(to_unit_range(crops))
 
     return TrainingData(
