@@ -3,19 +3,21 @@
     python examples/train_packaged.py --biq2021 BIQ2021 --sharp SHARP --work WORK --output MODEL
 
 `train_packaged.sh` clones what it reads: BIQ2021 (its official test split is not opened) and sharp photographs
-under free licences. WORK keeps maps (11 GB) and the state of training; the same command continues where it stopped.
+under free licences. WORK keeps maps (9 GB) and the state of training; the same command continues where it stopped.
 
 The backbone down to stride 8 stays as ImageNet left it, so its maps are computed once; the rest of it and the heads
-learn from random windows of these maps, then from larger ones; at last the heads alone, from whole images. A step sees
+learn from random windows of these maps, then from larger ones, once for each seed; then the heads alone learn, on the
+mean of these networks (Wortsman et al., ICML 2022, "Model soups"), from whole images. A step sees
 - photographs with their ratings, which an affine calibration relates to the common scale: absolute error, and the
   fidelity loss of all pairs (Tsai et al., SIGIR 2007, doi:10.1145/1277741.1277808);
 - distorted versions of a sharp image, labelled by what KADID-10k's viewers thought of that distortion at that level on
-  average: the same two losses, and a sharper fidelity between levels of one distortion;
+  average: the same two losses, and a sharper fidelity between an image and the levels of one distortion of it;
 - a photograph beside two distorted versions of its own, of which the order alone is known.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -49,9 +51,11 @@ from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.scoring.duplicates import perceptual_hash
 from fusiqa.scoring.image import Resize, decode
 from fusiqa.scoring.views import views_of
+from fusiqa.training.depthwise import fast_depthwise
 from fusiqa.training.flaws import fit_head
 from fusiqa.training.frozen import score_packed
 from fusiqa.training.loss import above, fidelity
+from fusiqa.training.recipe import choose_precision
 
 SIDE = 64  # cells of a stored map at stride 8
 WINDOW = 48  # cells of the window by which the heads see an image that they do not see whole
@@ -82,10 +86,11 @@ class Stage:
     warmup: int  # steps
     late: int = 0  # steps before the backbone learns too
     window: int = 0  # cells of a side at stride 8
-    rated: int = 18  # photographs a step
+    rated: int = 24  # photographs a step
     pairs: int = 3  # photographs that come with two distorted versions
-    contents: int = 2
-    kinds: int = 3  # distortions of a content
+    contents: int = 3
+    kinds: int = 2  # distortions of a content
+    ladders: int = 1  # contents that come under one distortion at all five levels
 
 
 @dataclass
@@ -105,15 +110,16 @@ class Options:
     fusion: FusionName = "attention"
     scale: float = 1.0
     """Of the steps of each stage, to try the program out."""
-    seed: int = 0
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of what a network sees, and in which order: they start alike, and the mean of their weights is kept."""
     decay: float = 0.998
     """Of the moving average of the weights, which is what is kept."""
 
     def stages(self) -> list[Stage]:
         stages = [
-            Stage("windows", 2800, 2.5e-4, 1e-3, 3e-3, warmup=100, late=150, window=36),
-            Stage("large windows", 1200, 1.2e-4, 4e-4, 1e-3, warmup=60, window=WINDOW),
-            Stage("whole", 1000, 0.0, 3e-4, 3e-3, warmup=50, rated=64, pairs=8, contents=6, kinds=4),
+            Stage("windows", 2000, 2.5e-4, 1e-3, 3e-3, warmup=100, late=150, window=36),
+            Stage("large windows", 1000, 1.2e-4, 4e-4, 1e-3, warmup=60, window=WINDOW),
+            Stage("whole", 1600, 0.0, 3e-4, 3e-3, warmup=50, rated=64, pairs=8, contents=6, kinds=4, ladders=4),
         ]
         return [replace(stage, steps=max(2, round(self.scale * stage.steps))) for stage in stages]
 
@@ -216,6 +222,15 @@ def distorted(table: pd.DataFrame, *, kinds: int, clean: bool, seed: int) -> pd.
     return pd.DataFrame(rows)
 
 
+def ladders(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Rows of every image at all five levels of Gaussian blur, and of three of `RARELY_SEEN`."""
+    random, rows = np.random.default_rng(seed), []
+    for row in table.to_dict("records"):
+        for name in ("gaussian_blur", *random.choice(RARELY_SEEN, 3, replace=False)):
+            rows += [{**row, "distortion": name, "level": float(level), "ladder": True} for level in range(1, 6)]
+    return pd.DataFrame(rows)
+
+
 def every_cell(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of every image, and of it in each of the 125 cells of distortion and level."""
     cells = [("", 0.0), *((name, float(level)) for name in DISTORTIONS for level in range(1, 6))]
@@ -264,8 +279,10 @@ class Network(nn.Module):
 
     def deeper(self, coarse: Tensor) -> list[Tensor]:
         """The maps at stride 8, which is given, 16 and 32."""
-        x = self.tail[1](self.tail[0](coarse.contiguous(memory_format=torch.channels_last)))
-        return [coarse, x, self.tail[3](self.tail[2](x))]
+        precision = choose_precision("auto", "cpu", frozen=False) if self.training else "32"
+        with fast_depthwise("cpu", precision), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            x = self.tail[1](self.tail[0](coarse.contiguous(memory_format=torch.channels_last)))
+            return [coarse, x.float(), self.tail[3](self.tail[2](x)).float()]
 
     def pooled(self, seven: Tensor, eight: Tensor, coarse: Tensor) -> Tensor:
         """What the heads read of the maps of one image, in the order of `fusiqa.training.frozen.pack`; 16 bits."""
@@ -424,7 +441,10 @@ class Data:
         kinds, names = pd.factorize(table["distortion"])
         self.kind, self.often = torch.tensor(kinds), np.array([2.0 if name in RARELY_SEEN else 1.0 for name in names])
         self.content = torch.tensor(pd.factorize(table["path"])[0])
-        self.contents = [np.flatnonzero(self.content.numpy() == c) for c in range(int(self.content.max()) + 1)]
+        self.clean = torch.tensor((table["distortion"] == "").to_numpy())
+        places = pd.Series(range(len(table))).groupby([self.content.numpy(), table["ladder"].to_numpy()])
+        rows = {key: part.to_numpy(copy=True) for key, part in places}
+        self.contents, self.ladders = ([rows[c, kind] for c in range(len(rows) // 2)] for kind in (False, True))
         place = {path: row for row, path in enumerate(self.rated.table["path"])}
         self.original = np.array([place[path] for path in self.own.table["path"]])
 
@@ -436,12 +456,16 @@ class Data:
         sharp: list[int] = []
         for content in random.choice(len(self.contents), min(stage.contents, len(self.contents)), replace=False):
             rows = self.contents[content]
-            clean = rows[(self.sharp.table["distortion"].to_numpy()[rows] == "")][0]
+            clean = rows[self.clean[rows]][0]
             kinds = np.unique(self.kind[rows[rows != clean]])
             chosen = random.choice(
                 kinds, min(stage.kinds, len(kinds)), replace=False, p=self.often[kinds] / self.often[kinds].sum()
             )
             sharp += [*(row for kind in chosen for row in rows if self.kind[row] == kind), clean]
+        for content in random.choice(len(self.contents), min(stage.ladders, len(self.contents)), replace=False):
+            rows, undistorted = self.ladders[content], self.contents[content]
+            kind = random.choice(np.unique(self.kind[rows]))
+            sharp += [*rows[self.kind[rows] == kind], *undistorted[self.clean[undistorted]]]
         versions = [row for pair in pairs for row in (pair, pair + 1)]
         return Batch(list(order[place * size :][:size]), list(self.original[pairs]), versions, sharp), random
 
@@ -455,7 +479,8 @@ def loss_of(scores: Tensor, calibration: Calibration, data: Data, batch: Batch) 
     mine, labels = scores[second:], data.sharp.labels[sharp]
     loss = loss + (mine - labels).abs().mean() + pairwise(mine, labels)
     i, j = torch.triu_indices(len(sharp), len(sharp), 1)
-    same = (data.content[sharp][i] == data.content[sharp][j]) & (data.kind[sharp][i] == data.kind[sharp][j])
+    of_one = (data.kind[sharp][i] == data.kind[sharp][j]) | data.clean[sharp][i] | data.clean[sharp][j]
+    same = (data.content[sharp][i] == data.content[sharp][j]) & of_one
     if same.any():
         expected = above((labels[i] - labels[j])[same], 0.01)
         loss = loss + 0.6 * fidelity(expected, (mine[i] - mine[j])[same], 0.04).mean()
@@ -495,31 +520,41 @@ def train(options: Options) -> None:
         backbone=options.backbone, fusion=options.fusion, view="whole", dropout=0.1, drop_path=0.0,
         score_range=ScoreRange(0, 1),
     )  # fmt: skip
-    torch.manual_seed(options.seed)
+    torch.manual_seed(0)
     network = Network(build_model(config, options.backbone_weights, resize="max512")).train()
     photos, contents = photographs(options.biq2021), sharp_contents(options.sharp, options.work)
     training, held_out = photos[photos["split"] == "train"], contents[contents["split"] == "validation"]
-    learned_from, subset = (
-        contents[contents["split"] == "train"],
-        training.sample(min(1500, len(training)), random_state=3),
-    )
+    learned_from = contents[contents["split"] == "train"]
+    subset = training.sample(min(1500, len(training)), random_state=3)
+    drawn = distorted(learned_from, kinds=14, clean=True, seed=11).assign(ladder=False)
+    sharp = pd.concat([drawn, ladders(learned_from, seed=13)], ignore_index=True)
     data = Data(
         Maps("photographs", training, network, options.work),
         Maps("validation", photos[photos["split"] == "validation"], network, options.work),
-        Maps("sharp", distorted(learned_from, kinds=14, clean=True, seed=11), network, options.work),
+        Maps("sharp", sharp, network, options.work),
         Maps("sharp_validation", every_cell(held_out.drop_duplicates("source")[:10]), network, options.work),
         Maps("own", distorted(subset, kinds=1, clean=False, seed=12), network, options.work),
     )  # fmt: skip
+    *of_windows, whole = options.stages()
     calibration = Calibration()
-    for stage in options.stages():
-        fit(network, calibration, data, stage, options)
-    flaws, named = learn_flaws(network, data, options.seed)
+    parts = nn.ModuleList([network, calibration])
+    start, ends = copy.deepcopy(parts.state_dict()), []
+    for seed in options.seeds:
+        parts.load_state_dict(start)
+        for stage in of_windows:
+            fit(network, calibration, data, stage, options, seed)
+        ends.append(copy.deepcopy(parts.state_dict()))
+    parts.load_state_dict({name: torch.stack([end[name] for end in ends]).float().mean(dim=0) for name in start})
+    fit(network, calibration, data, whole, options, options.seeds[0])
+    flaws, named = learn_flaws(network, data, options.seeds[0])
     figures = validate(network, data) | named
     print(json.dumps(figures))
     save(network.model, flaws, figures, options)
 
 
-def fit(network: Network, calibration: Calibration, data: Data, stage: Stage, options: Options) -> None:
+def fit(
+    network: Network, calibration: Calibration, data: Data, stage: Stage, options: Options, seed: int
+) -> None:  # fmt: skip
     """One stage, from its own state where there is one; the average of the weights is what is kept."""
     tail, heads = list(network.tail.parameters()), list(network.heads.parameters())
     learned = [*(tail if stage.backbone_rate else []), *heads]
@@ -539,7 +574,7 @@ def fit(network: Network, calibration: Calibration, data: Data, stage: Stage, op
     of_tail = [partial(rate_at, late=stage.late)] * 2 if stage.backbone_rate else []
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, [*of_tail, *[rate_at] * 3])
     average = [p.detach().clone() for p in learned]
-    state_file, start = options.work / f"{stage.name}-{options.fusion}-{options.seed}.pt", 0
+    state_file, start = options.work / f"{stage.name}-{options.fusion}-{seed}.pt", 0
     parts: dict[str, Any] = {
         "network": network, "calibration": calibration, "optimiser": optimiser, "schedule": schedule,
     }  # fmt: skip
@@ -550,8 +585,8 @@ def fit(network: Network, calibration: Calibration, data: Data, stage: Stage, op
         average, start = state["average"], state["step"]
     scores_of = scores_of_windows if stage.window else Pools(network, data, options.work).scores
     for step in range(start, stage.steps):
-        batch, random = data.batch(step, options.seed, stage)
-        torch.manual_seed(options.seed * 100_003 + step)
+        batch, random = data.batch(step, seed, stage)
+        torch.manual_seed(seed * 100_003 + step)
         loss = loss_of(scores_of(network, data, batch, random, stage), calibration, data, batch)
         optimiser.zero_grad()
         loss.backward()
@@ -564,7 +599,11 @@ def fit(network: Network, calibration: Calibration, data: Data, stage: Stage, op
                 kept.lerp_(p, 1 - min(options.decay, (1 + step) / (10 + step)))
         if (step + 1) % 50 == 0 or step + 1 == stage.steps:
             clock = time.strftime("%H:%M:%S")
-            print(f"{stage.name}: step {step + 1} of {stage.steps}, loss {loss.item():.3f}", clock, flush=True)
+            print(
+                f"{stage.name}, seed {seed}: step {step + 1} of {stage.steps}, loss {loss.item():.3f}",
+                clock,
+                flush=True,
+            )
             state = {name: part.state_dict() for name, part in parts.items()}
             torch.save({**state, "average": average, "step": step + 1}, state_file.with_suffix(".part"))
             os.replace(state_file.with_suffix(".part"), state_file)
@@ -665,7 +704,7 @@ def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict
 def save(model: QualityModel, flaws: FlawHead, figures: dict[str, float], options: Options) -> None:
     """The model with scores on 0 to 100, its weights rounded so that bytes hold them."""
     config = ModelConfig(**{**vars(model.config), "score_range": ScoreRange(0.0, 100.0), "flaws": True})
-    provenance = {"dataset": "biq2021 and distorted", "seed": options.seed, **figures}
+    provenance = {"dataset": "biq2021 and distorted", "seeds": list(options.seeds), **figures}
     final = QualityModel(config, resize=model.resize, provenance={**provenance, "licence": "Apache-2.0"})
     weights = {f"flaws.{name}": tensor for name, tensor in flaws.state_dict().items()}
     final.load_state_dict({**model.state_dict(), **weights})
