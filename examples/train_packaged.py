@@ -552,9 +552,7 @@ def train(options: Options) -> None:
     save(network.model, flaws, figures, options)
 
 
-def fit(
-    network: Network, calibration: Calibration, data: Data, stage: Stage, options: Options, seed: int
-) -> None:  # fmt: skip
+def fit(network: Network, calibration: Calibration, data: Data, stage: Stage, options: Options, seed: int) -> None:
     """One stage, from its own state where there is one; the average of the weights is what is kept."""
     tail, heads = list(network.tail.parameters()), list(network.heads.parameters())
     learned = [*(tail if stage.backbone_rate else []), *heads]

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Train the packaged model from public files: sh examples/train_packaged.sh FOLDER
 # Needs git, fusiqa[train,onnx], 18 GB of disk and 10 GB of memory. On two cores with AVX-512 and bfloat16 (AMD EPYC) maps take
-# half an hour, each of three seeds 21 and 18 minutes, pools 13, the heads 4, the flaws 7. FOLDER/model is the result,
+# half an hour, each of three seeds 21 and 18 minutes, pools 13, the heads 5, the flaws 7. FOLDER/model is the result,
 # FOLDER/work/contents.csv has the licence of every sharp image.
 set -e
 folder=${1:?usage: train_packaged.sh FOLDER}
