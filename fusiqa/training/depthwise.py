@@ -35,7 +35,11 @@ class FastDepthwise(TorchFunctionMode):
     ) -> Any:
         if func is F.conv2d and not kwargs and len(args) == 7 and torch.is_grad_enabled():
             x, weight, bias, stride, padding, dilation, groups = args
-            if groups == x.shape[1] == weight.shape[0] > 1 and _covered(weight, stride, padding, dilation):
+            if (
+                x.ndim == 4
+                and groups == x.shape[1] == weight.shape[0] > 1
+                and _covered(weight, stride, padding, dilation)
+            ):
                 dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
                 bias = bias if bias is None else bias.to(dtype)
                 return _Depthwise.apply(x.to(dtype), weight.to(dtype), bias, stride[0], padding[0])
