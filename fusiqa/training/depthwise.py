@@ -34,23 +34,18 @@ class FastDepthwise(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is F.conv2d and not kwargs and len(args) == 7 and torch.is_grad_enabled():
-            x, weight, bias, stride, padding, dilation, groups = args
-            if (
-                x.ndim == 4
-                and groups == x.shape[1] == weight.shape[0] > 1
-                and _covered(weight, stride, padding, dilation)
-            ):
+            x, weight, bias, stride, padding, _, _ = args
+            if _covered(x, weight, *args[3:]):
                 dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
                 bias = bias if bias is None else bias.to(dtype)
                 return _Depthwise.apply(x.to(dtype), weight.to(dtype), bias, stride[0], padding[0])
         return func(*args, **(kwargs or {}))
 
 
-def _covered(
-    weight: Tensor, stride: tuple[int, int], padding: tuple[int, int] | str, dilation: tuple[int, int]
-) -> bool:
-    square = weight.shape[2] == weight.shape[3] in (3, 5) and stride[0] == stride[1]
-    return square and not isinstance(padding, str) and padding[0] == padding[1] and dilation == (1, 1)
+def _covered(x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
+    depthwise = x.ndim == 4 and groups == x.shape[1] == weight.shape[0] > 1
+    square = weight.shape[2] == weight.shape[3] in (3, 5) and stride[0] == stride[1] and tuple(dilation) == (1, 1)
+    return depthwise and square and not isinstance(padding, str) and padding[0] == padding[1] < weight.shape[2]
 
 
 class _Depthwise(torch.autograd.Function):
