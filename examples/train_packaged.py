@@ -44,6 +44,7 @@ from fusiqa.data import catalog, splits
 from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, distort
 from fusiqa.data.opinions import OPINION_RANGE, mean_opinions
 from fusiqa.data.opinions import opinion as opinion_at
+from fusiqa.errors import FusiqaError
 from fusiqa.models.export import round_to_bytes
 from fusiqa.models.fusion import pool
 from fusiqa.models.head import FlawHead, statistics, target_network
@@ -515,7 +516,19 @@ def validate(network: Network, data: Data) -> dict[str, float]:
     }
 
 
+def check_settings(options: Options) -> None:
+    """Raise FusiqaError where the work folder holds what other settings made."""
+    file = options.work / "settings.json"
+    stages = list(map(repr, options.stages()))
+    stated = json.dumps([options.backbone, options.fusion, options.seeds, options.decay, stages], indent=1)
+    if file.exists() and file.read_text() != stated:
+        raise FusiqaError(f"{options.work} holds the state of other settings or another version: use another folder")
+    options.work.mkdir(parents=True, exist_ok=True)
+    file.write_text(stated)
+
+
 def train(options: Options) -> None:
+    check_settings(options)
     config = ModelConfig(
         backbone=options.backbone, fusion=options.fusion, view="whole", dropout=0.1, drop_path=0.0,
         score_range=ScoreRange(0, 1),
@@ -637,9 +650,10 @@ class Pools:
 @torch.inference_mode()
 def pooled(name: str, network: Network, maps: Maps, work: Path) -> np.ndarray:
     """(rows, 2, numbers): `fusiqa.training.frozen.pack` of the whole image and of a window, kept in a file."""
-    file, network = work / "maps" / f"{name}.pooled.npy", network.eval()
+    file = work / "maps" / f"{name}.pooled.npy"
     if file.exists():
         return np.load(file, mmap_mode="r")
+    network.eval()
     shape = len(maps.table), 2, len(network.pooled(*maps.whole(0)))
     stored = np.lib.format.open_memmap(file.with_suffix(".part"), "w+", np.float16, shape)
     for row in maps.rows:

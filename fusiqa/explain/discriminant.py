@@ -59,7 +59,8 @@ def describe_separation(runs: Mapping[str, Separation | None]) -> str:
 ## Whether the weights tell flaws apart
 
 A linear discriminant on the four weights alone, with equal priors, tested on the versions of each image in turn and
-fitted to those of the others. Where it is near chance, scale weights do not say what is wrong with an image.
+fitted to those of the others. Near chance, weights taken by themselves do not say, in this way, what is wrong with an
+image.
 
 {items}"""
     )

@@ -36,16 +36,19 @@ class FastDepthwise(TorchFunctionMode):
         if func is F.conv2d and not kwargs and len(args) == 7 and torch.is_grad_enabled():
             x, weight, bias, stride, padding, _, _ = args
             if _covered(x, weight, *args[3:]):
-                dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-                bias = bias if bias is None else bias.to(dtype)
-                return _Depthwise.apply(x.to(dtype), weight.to(dtype), bias, stride[0], padding[0])
+                if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:  # which autocast leaves as it is
+                    dtype = torch.get_autocast_dtype("cpu")
+                    x, weight, bias = x.to(dtype), weight.to(dtype), bias if bias is None else bias.to(dtype)
+                return _Depthwise.apply(x, weight, bias, stride[0], padding[0])
         return func(*args, **(kwargs or {}))
 
 
 def _covered(x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
     depthwise = x.ndim == 4 and groups == x.shape[1] == weight.shape[0] > 1
-    square = weight.shape[2] == weight.shape[3] in (3, 5) and stride[0] == stride[1] and tuple(dilation) == (1, 1)
-    return depthwise and square and not isinstance(padding, str) and padding[0] == padding[1] < weight.shape[2]
+    if not depthwise or not all(isinstance(each, tuple) for each in (stride, padding, dilation)):
+        return False
+    square = weight.shape[2] == weight.shape[3] in (3, 5) and stride[0] == stride[1] and dilation == (1, 1)
+    return square and padding[0] == padding[1] < weight.shape[2]
 
 
 class _Depthwise(torch.autograd.Function):

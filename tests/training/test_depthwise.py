@@ -51,6 +51,7 @@ def test_gradients_are_those_of_torch(size, stride, padding, shape, bias):
         ((6, 1, 3, 3), (2, 1), (1, 1), 6),
         ((6, 1, 3, 3), (1, 1), "same", 6),
         ((6, 1, 3, 3), (1, 1), (3, 3), 6),
+        ((6, 1, 3, 3), 1, 1, 6),
     ],
 )
 def test_any_other_convolution_is_left_to_torch(weight, stride, padding, groups):
