@@ -17,14 +17,7 @@ from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain import weights
 from fusiqa.explain.discriminant import Separation, describe_separation, tell_flaws
-from fusiqa.explain.hypothesis import (
-    Assessment,
-    assess,
-    assess_runs,
-    describe_model,
-    describe_runs,
-    runs_table,
-)
+from fusiqa.explain.hypothesis import Assessment, assess, assess_runs, describe_model, describe_runs, runs_table
 from fusiqa.explain.plots.scales import ImageGates, gate_maps, matrix_panels, scale_bars, scale_heatmap, shift_map
 from fusiqa.explain.shifts import SIGNIFICANT_BELOW, distortion_shifts, format_shifts, scale_shifts, with_treatments
 from fusiqa.io import claim, to_markdown, write_csv, write_text

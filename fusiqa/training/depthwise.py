@@ -81,17 +81,15 @@ def _of_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding:
 def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
     if weight.shape[2] == 3:
         return _of_three(gradient, x, weight, stride, padding)
-    padded, result = F.pad(x, (padding,) * 4), torch.empty_like(weight)
+    padded, result, three = F.pad(x, (padding,) * 4), torch.empty_like(weight), weight[:, :, :3, :3]
     rows, columns = ((side - 1) * stride + 3 for side in gradient.shape[2:])
     for top in (0, 2):
         for left in (0, 2):
             part = padded[:, :, top : top + rows, left : left + columns].contiguous(memory_format=torch.channels_last)
-            three = weight[:, :, :3, :3]
             result[:, :, top : top + 3, left : left + 3] = _of_three(gradient, part, three, stride, 0)
     return result
 
 
 def _of_three(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    zero, one, pads = [0, 0], [1, 1], [padding, padding]
-    arguments = (gradient, x, weight, None, [stride, stride], pads, one, False, zero, len(weight))
-    return torch.ops.aten.convolution_backward(*arguments, [False, True, False])[1]
+    sizes: tuple[Any, ...] = ([stride] * 2, [padding] * 2, [1, 1], False, [0, 0], len(weight))
+    return torch.ops.aten.convolution_backward(gradient, x, weight, None, *sizes, [False, True, False])[1]
