@@ -63,6 +63,26 @@ def test_where_one_of_two_processes_is_killed_the_other_ends_with_a_line(biq2021
     assert "Traceback" not in said
 
 
+def test_where_another_process_failed_and_this_one_waits_it_ends_with_a_line():
+    waiting = """if True:
+        import subprocess, sys, time
+        from types import SimpleNamespace
+        from fusiqa.training import fit
+        fit.PATIENCE_S = 0.1
+        failed = subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"])
+        stays = subprocess.Popen(["sleep", "600"])
+        print(stays.pid, flush=True)
+        launcher = SimpleNamespace(procs=[failed, stays])
+        fit.WatchProcesses().setup(SimpleNamespace(strategy=SimpleNamespace(launcher=launcher)), None, "fit")
+        time.sleep(600)
+    """
+    ended = subprocess.run([sys.executable, "-c", waiting], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == USER_MISTAKE
+    assert "error: another process of this training ended; run the same command with --resume" in ended.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(ended.stdout), 0)
+
+
 def test_a_batch_that_the_devices_cannot_share_is_refused(biq2021, tmp_path, refused):
     own = "--data_dir", biq2021, "--num_devices", 4, "--run_dir", tmp_path / "run"
     assert "--batch_size must be a multiple of the 4 devices, got 6" in refused("train", *SETTINGS, *own)
