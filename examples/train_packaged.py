@@ -22,7 +22,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,8 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
-from PIL import Image
+from packaged_images import RARELY_SEEN, distorted, every_cell, ladders, opinion, photographs, sharp_contents
+from packaged_maps import Maps, Network
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,39 +41,21 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from fusiqa.config import ModelConfig, ScoreRange
 from fusiqa.config.model import FLAWS, FusionName
-from fusiqa.data import catalog, splits
-from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, distort
-from fusiqa.data.opinions import OPINION_RANGE, mean_opinions
-from fusiqa.data.opinions import opinion as opinion_at
+from fusiqa.data.distortions import FLAW_OF_DISTORTION
+from fusiqa.data.opinions import mean_opinions
 from fusiqa.errors import FusiqaError
 from fusiqa.models.export import round_to_bytes
-from fusiqa.models.fusion import pool
-from fusiqa.models.head import FlawHead, statistics, target_network
+from fusiqa.models.head import FlawHead
 from fusiqa.models.quality import QualityModel, build_model
-from fusiqa.scoring.duplicates import perceptual_hash
-from fusiqa.scoring.image import Resize, decode
-from fusiqa.scoring.views import views_of
-from fusiqa.training.depthwise import fast_depthwise
 from fusiqa.training.flaws import fit_head
 from fusiqa.training.frozen import score_packed
 from fusiqa.training.loss import above, fidelity
-from fusiqa.training.recipe import choose_precision
 
-SIDE = 64  # cells of a stored map at stride 8
 WINDOW = 48  # cells of the window by which the heads see an image that they do not see whole
-CLEAN = 4.62  # the mean opinion, 1-5, of cells whose distortion nobody sees
 OPINIONS = mean_opinions()
 COMMON = ("jpeg", "white_noise", "gaussian_blur", "pixelate")
-RARELY_SEEN = (
-    "color_diffusion", "color_shift", "color_saturation_hsv", "color_saturation_lab", "color_block",
-    "brighten", "darken", "mean_shift", "contrast_change", "non_eccentricity_patch", "high_sharpen",
-)  # fmt: skip
-"""Distortions of colour and exposure, which ImageNet's features see least: made half as often again, drawn twice as
-often."""
-RESIZE = Resize.parse("max512", view="whole")
 SEEN = 0.05  # of 0-1, that the mean opinion must fall for a flaw to be known
 GOOD_PHOTOGRAPHS = 1500  # drawn from the third that is rated best, as images without a flaw
-ALIKE = 8  # of the 64 bits of two perceptual hashes, that differ at most where two photographs are one
 
 
 @dataclass(frozen=True)
@@ -123,279 +106,6 @@ class Options:
             Stage("whole", 1600, 0.0, 3e-4, 3e-3, warmup=50, rated=64, pairs=8, contents=6, kinds=4, ladders=4),
         ]
         return [replace(stage, steps=max(2, round(self.scale * stage.steps))) for stage in stages]
-
-
-# --- the images ------------------------------------------------------------------------------------------------------
-
-
-def photographs(folder: Path) -> pd.DataFrame:
-    """BIQ2021's official training split: path, mos (0-1), split (train or validation, as `fusiqa train` draws it)."""
-    ratings = splits.assign(catalog.read("biq2021", data_dir=folder), validation_fraction=0.1, seed=0)
-    table = ratings.table[ratings.table["split"] != "test"]
-    return table.assign(path=[str(folder / "Images" / name) for name in table["image"]], distortion="", level=0.0)
-
-
-def sharp_sources(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The files of sharp photographs whose licences allow it, and the licence."""
-    for name, licence in (("kodak", "unrestricted use"), ("clic2025", "Unsplash License")):
-        for path in sorted((folder / "codec-corpus" / name).rglob("*.png")):
-            yield path, licence
-    free = folder / "quantette" / "img" / "CQ100"
-    stated = pd.read_csv(free / "metadata.csv")
-    stated = stated[~stated["License"].str.contains("SA")]
-    for name, licence in zip(stated["Modified Filename"], stated["License"], strict=True):
-        if name not in ("color_chart", "color_checker"):
-            yield free / "img" / f"{name}.png", str(licence)
-    for path in sorted((folder / "gb82-image-set" / "png").glob("*.png")):
-        if path.name.split("-")[0] not in ("mc1", "mc2", "mc3", "pixel"):  # renderings
-            yield path, "CC0 1.0"
-    for path in sorted((folder / "budgie-backgrounds" / "backgrounds").glob("*.jpg")):
-        if path.name != "abstract-spiral.jpg":
-            yield path, "CC0 1.0"
-    for path in sorted((folder / "wallpapers" / "original").glob("*.jpg")):
-        yield path, "public domain"
-
-
-def sharp_contents(folder: Path, work: Path) -> pd.DataFrame:
-    """Contents of some 512x384 pixels, as PNG below `work`: path, source, licence, split by source."""
-    table_file = work / "contents.csv"
-    if table_file.exists():
-        return pd.read_csv(table_file)
-    (work / "contents").mkdir(parents=True, exist_ok=True)
-    random, rows, hashes = np.random.default_rng(14), [], list[int]()
-    for path, licence in sharp_sources(folder):
-        pixels = decode(path.read_bytes())
-        own = perceptual_hash(pixels)
-        if any((own ^ other).bit_count() <= ALIKE for other in hashes):
-            continue
-        hashes.append(own)
-        for number, content in enumerate(contents_of(pixels, random)):
-            file = work / "contents" / f"{len(hashes):03d}_{number}.png"
-            Image.fromarray(content).save(file)
-            rows.append({"path": str(file), "source": f"{path.parent.name}/{path.stem}", "licence": licence})
-    table = pd.DataFrame(rows)
-    sources = np.random.default_rng(5).permutation(table["source"].unique())
-    table["split"] = np.where(table["source"].isin(sources[: len(sources) // 5]), "validation", "train")
-    table.to_csv(table_file, index=False)
-    return table
-
-
-def contents_of(pixels: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
-    """The image with a short side of about 384, and two windows of a large one at half to a quarter of its size."""
-
-    def scaled(factor: float) -> np.ndarray:
-        size = (round(pixels.shape[1] / factor), round(pixels.shape[0] / factor))
-        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
-
-    longest, shortest = max(pixels.shape[:2]), min(pixels.shape[:2])
-    whole = scaled(shortest / int(random.choice([352, 384, 384, 416])))
-    if longest < 2000:
-        return [whole]
-    large = scaled(2 if longest < 3000 else 3 if longest < 4500 else 4)
-    height, width = (384, 512) if large.shape[1] >= large.shape[0] else (512, 384)
-    corners = [
-        (int(random.integers(large.shape[0] - height + 1)), int(random.integers(large.shape[1] - width + 1)))
-        for _ in range(24)
-    ]
-    detail = np.abs(np.diff(large.mean(axis=2), axis=1))
-    corners.sort(key=lambda at: -detail[at[0] : at[0] + height, at[1] : at[1] + width].mean())
-    first = corners[0]
-    apart = [at for at in corners if abs(at[0] - first[0]) > height / 2 or abs(at[1] - first[1]) > width / 2]
-    return [whole, *(large[top : top + height, left : left + width] for top, left in [first, *apart[:1]])]
-
-
-def two_levels(random: np.random.Generator) -> list[float]:
-    """Two strengths of one distortion, 1-5, in order; two in five times the first lies between levels."""
-    first = random.uniform(1, 5) if random.random() < 0.4 else float(random.integers(1, 6))
-    second = float(random.integers(1, 6))
-    return sorted((first, second if abs(first - second) >= 0.4 else second % 5 + 1))
-
-
-def distorted(table: pd.DataFrame, *, kinds: int, clean: bool, seed: int) -> pd.DataFrame:
-    """Rows of every image under `kinds` distortions at two levels each, after the image itself where `clean`."""
-    random, rows = np.random.default_rng(seed), []
-    weights = np.array([1.5 if name in RARELY_SEEN else 1.0 for name in DISTORTIONS])
-    for row in table.to_dict("records"):
-        if clean:
-            rows.append({**row, "distortion": "", "level": 0.0})
-        for name in random.choice(list(DISTORTIONS), kinds, replace=False, p=weights / weights.sum()):
-            rows += [{**row, "distortion": name, "level": level} for level in two_levels(random)]
-    return pd.DataFrame(rows)
-
-
-def ladders(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Rows of every image at all five levels of Gaussian blur, and of three of `RARELY_SEEN`."""
-    random, rows = np.random.default_rng(seed), []
-    for row in table.to_dict("records"):
-        for name in ("gaussian_blur", *random.choice(RARELY_SEEN, 3, replace=False)):
-            rows += [{**row, "distortion": name, "level": float(level), "ladder": True} for level in range(1, 6)]
-    return pd.DataFrame(rows)
-
-
-def every_cell(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of every image, and of it in each of the 125 cells of distortion and level."""
-    cells = [("", 0.0), *((name, float(level)) for name in DISTORTIONS for level in range(1, 6))]
-    return pd.DataFrame(
-        [{**row, "distortion": name, "level": level} for row in table.to_dict("records") for name, level in cells]
-    )
-
-
-def opinion(name: str, level: float) -> float:
-    """What viewers thought on average, on 0-1; linear between levels."""
-    if not name:
-        return OPINION_RANGE.to_unit(CLEAN)
-    return OPINION_RANGE.to_unit(opinion_at(name, level))
-
-
-# --- maps of the stem ------------------------------------------------------------------------------------------------
-
-
-class Network(nn.Module):
-    """A `QualityModel` in two parts: a stem that is kept as it is, and the tail and head that learn."""
-
-    def __init__(self, model: QualityModel) -> None:
-        super().__init__()
-        self.model, self.body = model, model.pyramid.body
-        self.tail = nn.ModuleList(self.body.blocks[3:]).to(memory_format=torch.channels_last)
-        self.heads = nn.ModuleList([model.fusion, model.distortion, model.hypernetwork])
-        model.requires_grad_(False)
-        self.tail.requires_grad_(True)
-        self.heads.requires_grad_(True)
-
-    @torch.no_grad()
-    def stem(self, pixels: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The maps at stride 4 and 8 of an image whose sides are multiples of 32."""
-        image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-        x = self.body.bn1(self.body.conv_stem((image - self.model.pyramid.mean) / self.model.pyramid.std))
-        fine = self.body.blocks[1](self.body.blocks[0](x))
-        return fine[0], self.body.blocks[2](fine)[0]
-
-    def forward(self, fine: Sequence[Tensor], coarse: Tensor) -> Tensor:
-        """Scores on 0-1 from the pools of the first map on 7x7 and 8x8 cells, and the second map."""
-        maps = self.deeper(coarse)
-        seven, eight = fine
-        weights = self.model.hypernetwork(self.model.fusion([seven, *maps]).map)
-        vector = self.model.distortion([eight, *maps])
-        return target_network(vector, weights, dropout=self.model.config.dropout, training=self.training)
-
-    def deeper(self, coarse: Tensor) -> list[Tensor]:
-        """The maps at stride 8, which is given, 16 and 32."""
-        precision = choose_precision("auto", "cpu", frozen=False) if self.training else "32"
-        with fast_depthwise("cpu", precision), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            x = self.tail[1](self.tail[0](coarse.contiguous(memory_format=torch.channels_last)))
-            return [coarse, x.float(), self.tail[3](self.tail[2](x)).float()]
-
-    def pooled(self, seven: Tensor, eight: Tensor, coarse: Tensor) -> Tensor:
-        """What the heads read of the maps of one image, in the order of `fusiqa.training.frozen.pack`; 16 bits."""
-        *middle, last = self.deeper(coarse[None])
-        local = [F.adaptive_avg_pool2d(m, grid) for m, grid in zip(middle, (4, 2), strict=True)]
-        ends = torch.cat([pool(last).flatten(2), last.mean(dim=(2, 3)).unsqueeze(2)], dim=2)
-        return torch.cat([m.flatten() for m in (seven, *map(pool, middle), eight, *local, ends)]).half()
-
-    def train(self, mode: bool = True) -> Network:
-        """The statistics of batch normalisation stay those of ImageNet."""
-        super().train(mode)
-        self.body.eval()
-        return self
-
-
-class Maps:
-    """The stem's maps of rows of images, in a folder; what is missing is computed.
-
-    Of each row: the map at stride 8, the map at stride 4 averaged to stride 16, and of the latter the exact pools, and
-    mean and standard deviation of every channel.
-    """
-
-    def __init__(self, name: str, table: pd.DataFrame, network: Network, work: Path, *, seed: int = 0) -> None:
-        self.table = table.reset_index(drop=True)
-        self.labels = torch.tensor(
-            table["mos"].to_numpy() if "mos" in table and not table["distortion"].any()
-            else [opinion(*pair) for pair in zip(table["distortion"], table["level"], strict=True)],
-            dtype=torch.float32,
-        )  # fmt: skip
-        self.channels = network.model.pyramid.channels[:2]
-        fine, coarse = self.channels
-        sizes = {
-            "coarse": coarse * SIDE**2,
-            "fine": fine * SIDE**2 // 4,
-            "pools": fine * (49 + 64),
-            "spread": 2 * fine,
-            "cells": 2,
-        }
-        (work / "maps").mkdir(parents=True, exist_ok=True)
-        files = {part: work / "maps" / f"{name}.{part}.npy" for part in sizes}
-        made = {part: file.exists() for part, file in files.items()}
-        self.parts = {
-            part: np.lib.format.open_memmap(
-                files[part], "r+" if made[part] else "w+", np.int16 if part == "cells" else np.float16,
-                None if made[part] else (len(table), size),
-            )
-            for part, size in sizes.items()
-        }  # fmt: skip
-        for row in np.flatnonzero(self.parts["cells"][:, 0] == 0):
-            self._compute(int(row), network, np.random.default_rng((seed, int(row))))
-            if row % 200 == 0:
-                print(f"maps of {name}: {row} of {len(table)}", time.strftime("%H:%M:%S"), flush=True)
-
-    def _compute(self, row: int, network: Network, random: np.random.Generator) -> None:
-        entry = self.table.loc[row].to_dict()
-        pixels = decode(Path(entry["path"]).read_bytes())
-        if entry["distortion"]:
-            pixels = distort(pixels, entry["distortion"], float(entry["level"]), seed=int(random.integers(2**31)))
-        (pixels,) = views_of(RESIZE.apply(pixels), 32, view="whole")
-        fine, coarse = network.stem(pixels)
-        height, width = coarse.shape[1:]
-        if height * width > SIDE**2:  # a window of it, without a border of its own
-            size = min(height, SIDE) // 4 * 4, min(width, SIDE) // 4 * 4
-            top, left = (
-                int(random.integers((s - part) // 4 + 1)) * 4 for s, part in zip((height, width), size, strict=True)
-            )
-            coarse = coarse[:, top : top + size[0], left : left + size[1]]
-            fine = fine[:, 2 * top : 2 * (top + size[0]), 2 * left : 2 * (left + size[1])]
-            height, width = size
-        pools = [F.adaptive_avg_pool2d(fine, grid).flatten() for grid in (7, 8)]
-        thin = F.avg_pool2d(fine, 4)
-        self.parts["coarse"][row, : coarse.numel()] = coarse.flatten().numpy()
-        self.parts["fine"][row, : thin.numel()] = thin.flatten().numpy()
-        self.parts["pools"][row] = torch.cat(pools).numpy()
-        self.parts["spread"][row] = statistics([fine[None]])[0].numpy()
-        self.parts["cells"][row] = height, width
-
-    def whole(self, row: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The pools of the first map on 7x7 and 8x8 cells, and the second map."""
-        height, width = (int(side) for side in self.parts["cells"][row])
-        fine, coarse = self.channels
-        stored = torch.from_numpy(self.parts["coarse"][row][: coarse * height * width].astype(np.float32))
-        pools = torch.from_numpy(self.parts["pools"][row].astype(np.float32))
-        seven, eight = pools[: fine * 49].view(fine, 7, 7), pools[fine * 49 :].view(fine, 8, 8)
-        return seven, eight, stored.view(coarse, height, width)
-
-    def statistics(self, row: int, network: Network) -> Tensor:
-        """What the flaw head reads, of the trained network."""
-        maps = network.deeper(self.whole(row)[2][None])
-        first = torch.from_numpy(self.parts["spread"][row].astype(np.float32)).chunk(2)
-        others = statistics(maps)[0].chunk(2)
-        return torch.cat([first[0], others[0], first[1], others[1]])
-
-    @property
-    def rows(self) -> range:
-        return range(len(self.table))
-
-    def window(self, row: int, random: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
-        """A random square of the first map, averaged to stride 16, and of the second; mirrored half of the time."""
-        height, width = (int(side) for side in self.parts["cells"][row])
-        fine, coarse = self.channels
-        rows, columns = (min(size, side // 4 * 4) for side in (height, width))
-        top, left = (int(random.integers((s - part) // 2 + 1)) * 2 for s, part in ((height, rows), (width, columns)))
-        second = self.parts["coarse"][row][: coarse * height * width].reshape(coarse, height, width)
-        first = self.parts["fine"][row][: fine * height * width // 4].reshape(fine, height // 2, width // 2)
-        second = second[:, top : top + rows, left : left + columns]
-        first = first[:, top // 2 : (top + rows) // 2, left // 2 : (left + columns) // 2]
-        missing = [(0, 0), (0, size - rows), (0, size - columns)]
-        second = np.pad(second, missing, mode="symmetric")
-        first = np.pad(first, [(0, after // 2) for _, after in missing], mode="symmetric")
-        fine_map, coarse_map = (torch.from_numpy(each.astype(np.float32)) for each in (first, second))
-        return (fine_map.flip(2), coarse_map.flip(2)) if random.random() < 0.5 else (fine_map, coarse_map)
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------

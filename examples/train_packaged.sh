@@ -1,10 +1,11 @@
 #!/bin/sh
-# Train the packaged model from public files: sh examples/train_packaged.sh FOLDER
+# Train the packaged model from public files: sh examples/train_packaged.sh FOLDER [BACKBONE]
 # Needs git, fusiqa[train,onnx], 18 GB of disk and 10 GB of memory. On two cores with AVX-512 and bfloat16 (AMD EPYC) maps take
-# half an hour, each of three seeds 21 and 18 minutes, pools 13, the heads 5, the flaws 7. FOLDER/model is the result,
-# FOLDER/work/contents.csv has the licence of every sharp image.
+# half an hour, each of three seeds 21 and 18 minutes, pools 13, the heads 5, the flaws 7. FOLDER/BACKBONE is the
+# result, FOLDER/work-BACKBONE/contents.csv has the licence of every sharp image.
 set -e
-folder=${1:?usage: train_packaged.sh FOLDER}
+folder=${1:?usage: train_packaged.sh FOLDER [BACKBONE]}
+backbone=${2:-tf_efficientnet_lite0}
 get() {  # repository, commit, name
     [ -d "$folder/$3" ] && return
     git clone --quiet --filter=blob:none --no-checkout "https://github.com/$1" "$folder/$3.part"
@@ -18,6 +19,6 @@ get Ivordir/quantette aa93bb69a193a4d7d98126fa2d8c14158d52ce6a sharp/quantette
 get gianni-rosato/gb82-image-set 502f9f94cb73d1ad5c89ce06fe6b100d0a27df8f sharp/gb82-image-set
 get BuddiesOfBudgie/budgie-backgrounds 82067426f1dde366e9c9038fdbe457c2527525dd sharp/budgie-backgrounds
 get pop-os/wallpapers 03a25a14a76eaf3825b980ab50aad6698c1c5a35 sharp/wallpapers
-python "$(dirname "$0")/train_packaged.py" --biq2021 "$folder/BIQ2021" --sharp "$folder/sharp" --work "$folder/work" \
-    --output "$folder/model"
-fusiqa export "$folder/model" --output "$folder/model/model.onnx"
+python "$(dirname "$0")/train_packaged.py" --biq2021 "$folder/BIQ2021" --sharp "$folder/sharp" --backbone "$backbone" \
+    --work "$folder/work-$backbone" --output "$folder/$backbone"
+fusiqa export "$folder/$backbone" --output "$folder/$backbone/model.onnx"
