@@ -6,8 +6,8 @@
 under free licences. WORK keeps maps (9 GB) and the state of training; the same command continues where it stopped.
 
 The backbone down to stride 8 stays as ImageNet left it, so its maps are computed once; the rest of it and the heads
-learn from random windows of these maps, then from larger ones, once for each seed; then the heads alone learn, on the
-mean of these networks (Wortsman et al., ICML 2022, "Model soups"), from whole images. A step sees
+learn from random windows of these maps; from there on larger ones, once for each seed; then the heads alone learn, on
+the mean of these networks (Wortsman et al., ICML 2022, "Model soups"), from whole images. A step sees
 - photographs with their ratings, which an affine calibration relates to the common scale: absolute error, and the
   fidelity loss of all pairs (Tsai et al., SIGIR 2007, doi:10.1145/1277741.1277808);
 - distorted versions of a sharp image, labelled by what KADID-10k's viewers thought of that distortion at that level on
@@ -95,7 +95,7 @@ class Options:
     scale: float = 1.0
     """Of the steps of each stage, to try the program out."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Of what a network sees, and in which order: they start alike, and the mean of their weights is kept."""
+    """Of what a network sees, and in which order: the first windows by the first seed, the larger ones by each."""
     decay: float = 0.998
     """Of the moving average of the weights, which is what is kept."""
 
@@ -258,14 +258,14 @@ def train(options: Options) -> None:
         Maps("sharp_validation", every_cell(held_out.drop_duplicates("source")[:10]), network, options.work),
         Maps("own", distorted(subset, kinds=1, clean=False, seed=12), network, options.work),
     )  # fmt: skip
-    *of_windows, whole = options.stages()
+    windows, large_windows, whole = options.stages()
     calibration = Calibration()
     parts = nn.ModuleList([network, calibration])
+    fit(network, calibration, data, windows, options, options.seeds[0])
     start, ends = copy.deepcopy(parts.state_dict()), []
     for seed in options.seeds:
         parts.load_state_dict(start)
-        for stage in of_windows:
-            fit(network, calibration, data, stage, options, seed)
+        fit(network, calibration, data, large_windows, options, seed)
         ends.append(copy.deepcopy(parts.state_dict()))
     parts.load_state_dict({name: torch.stack([end[name] for end in ends]).float().mean(dim=0) for name in start})
     fit(network, calibration, data, whole, options, options.seeds[0])

@@ -124,6 +124,7 @@ def test_models_are_listed_with_what_is_known_of_them():
     assert info.score_range == ScoreRange(0, 1)
     assert info.licence in card
     assert f"{info.figures['test_srcc']:.4f}" in card
+    assert all({"val_srcc", "test_srcc", "seconds_per_photograph"} <= each.figures.keys() for each in (info, default))
     assert (info.crop_size, info.resize, info.view) == (224, "320", "crops")
 
 
