@@ -26,7 +26,7 @@ ONNX_FILE = "model.onnx"
 FORMAT = 1  # of model.json
 MOST_BYTES = 1_000_000  # of a model.json, which has some 1,000: reading a huge one could exhaust the memory
 HUB_FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
-STATED = ("val_", "test_", "seconds_")  # beginnings of what model.json states of accuracy and speed
+FIGURE_PREFIXES = ("val_", "test_", "seconds_")  # of what model.json states of accuracy and speed
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
 Batch = UInt8[np.ndarray, "views height width 3"]
 
@@ -156,7 +156,7 @@ def describe(path: Path, name: str) -> ModelInfo:
     same = {each: getattr(config, each) for each in ("score_range", "crop_size", "view", "backbone", "fusion")}
     own = {"name": f"{name}@{fingerprint_of(path)}", "resize": resize, **same}
     own |= {"data": provenance.get("dataset", ""), "licence": provenance.get("licence", "")}
-    figures = {k: v for k, v in provenance.items() if k.startswith(STATED) and isinstance(v, float)}
+    figures = {k: v for k, v in provenance.items() if k.startswith(FIGURE_PREFIXES) and isinstance(v, float)}
     return from_plain(ModelInfo, {**own, "figures": figures}, where=str(path))
 
 
