@@ -5,11 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import os
-import re
-import subprocess
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence, Sized
@@ -53,16 +49,13 @@ from fusiqa.stats.metrics import direction, plcc, srcc
 from fusiqa.training.depthwise import fast_depthwise
 from fusiqa.training.loss import TrainingLoss
 from fusiqa.training.predict import NO_WEIGHTS, crops_of, predict
+from fusiqa.training.processes import LOST, PROCESS_LOST, WatchProcesses
 from fusiqa.training.recipe import Recipe, create_optimizer, rate_factor
 
 HISTORY_FILE, LAST_FILE, LOG_FOLDER = "history.csv", "last.ckpt", "logs"
 KEPT_OF_THE_BEST = ("epoch", "val_srcc", "val_plcc", "val_mae")
 PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # what Lightning calls them
 FROZEN_PART = "model.pyramid."
-PROCESS_LOST = re.compile("connection (reset|closed|refused)|broken pipe|remote process exited|NCCL", re.IGNORECASE)
-"""What gloo and NCCL say where another process of the training is gone."""
-LOST = "another process of this training ended; run the same command with `resume` to continue"
-PATIENCE_S = 30.0  # after the end of another process, for this one to fail by itself
 CALIBRATION_RATE = 3e-3  # learning rate of how data sets relate to the common scale
 WAITING = "[_TrainingEpochLoop].train_dataloader_next"  # what Lightning calls waiting for a training batch
 EpochRow = dict[str, float]
@@ -414,28 +407,6 @@ class KeepBest(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = state_dict["rows"]
-
-
-class WatchProcesses(Callback):
-    """End this process with a line where one that it started failed and this one waits for it, as NCCL does."""
-
-    # Lightning's own watch kills this process within five seconds, before it has said why.
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        launcher = trainer.strategy.launcher
-        if watched := list(getattr(launcher, "procs", [])):
-            launcher.procs.clear()  # the list that Lightning watches
-            launcher.procs = watched  # what it ends where this process fails
-            threading.Thread(target=self.watch, args=[watched], daemon=True).start()
-
-    def watch(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
-        while not any(each.poll() for each in processes):
-            time.sleep(1)
-        time.sleep(PATIENCE_S)
-        print(f"error: {LOST.replace('`resume`', '--resume')}", file=sys.stderr, flush=True)
-        for each in processes:
-            each.kill()
-            each.wait()
-        os._exit(2)  # the only way out of a call that waits
 
 
 class SafeCheckpointIO(TorchCheckpointIO):

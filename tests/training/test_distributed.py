@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from fusiqa.cli import USER_MISTAKE, main
+from fusiqa.training.processes import WatchProcesses
 
 ROOT = Path(__file__).parents[2]
 # Without batch normalisation and dropout, whose draws differ, two halves of a batch have the gradient of the whole.
@@ -67,13 +68,13 @@ def test_where_another_process_failed_and_this_one_waits_it_ends_with_a_line():
     waiting = """if True:
         import subprocess, sys, time
         from types import SimpleNamespace
-        from fusiqa.training import fit
-        fit.PATIENCE_S = 0.1
+        from fusiqa.training import processes
+        processes.PATIENCE_S = 0.1
         failed = subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"])
         stays = subprocess.Popen(["sleep", "600"])
         print(stays.pid, flush=True)
         launcher = SimpleNamespace(procs=[failed, stays])
-        fit.WatchProcesses().setup(SimpleNamespace(strategy=SimpleNamespace(launcher=launcher)), None, "fit")
+        processes.WatchProcesses().setup(SimpleNamespace(strategy=SimpleNamespace(launcher=launcher)), None, "fit")
         time.sleep(600)
     """
     ended = subprocess.run([sys.executable, "-c", waiting], capture_output=True, text=True, timeout=60)
@@ -81,6 +82,16 @@ def test_where_another_process_failed_and_this_one_waits_it_ends_with_a_line():
     assert "error: another process of this training ended; run the same command with --resume" in ended.stderr
     with pytest.raises(ProcessLookupError):
         os.kill(int(ended.stdout), 0)
+
+
+def test_a_process_that_failed_by_itself_is_not_ended(monkeypatch):
+    ended = []
+    monkeypatch.setattr("os._exit", ended.append)
+    monkeypatch.setattr("fusiqa.training.processes.PATIENCE_S", 0.1)
+    watch = WatchProcesses()
+    watch.on_exception(None, None, ValueError())
+    watch.watch([subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"])])
+    assert ended == []
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(biq2021, tmp_path, refused):
