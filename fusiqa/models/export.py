@@ -153,10 +153,14 @@ def fits_half(values: np.ndarray) -> bool:
 def round_to_bytes(model: QualityModel) -> None:
     """Round matrices and kernels, in place, to whole numbers of -127 to 127 times a scale of each output channel.
 
-    The scales have four significant bits, so that 16 bits hold every product exactly: a file of halves and an ONNX file
-    of bytes are the same model, which computes in 32 bits. Activations are not rounded.
+    Depthwise kernels, few and the most sensitive ones, are rounded to 16 bits. The scales have four significant bits,
+    so that 16 bits hold every product exactly: a file of halves and an ONNX file of bytes are the same model, which
+    computes in 32 bits. Activations are not rounded.
     """
     for weights in (each.data for each in model.parameters() if each.ndim > 1):
+        if weights.ndim == 4 and weights.shape[1] == 1:
+            weights.copy_(weights.half())
+            continue
         rows = weights.flatten(1).double()
         least = (rows.abs().amax(dim=1, keepdim=True) / BYTE).clamp_min(SMALLEST)
         power = 2.0 ** torch.floor(torch.log2(least))
