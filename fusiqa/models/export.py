@@ -155,17 +155,19 @@ def round_to_bytes(model: QualityModel) -> None:
 
     Depthwise kernels, few and the most sensitive ones, are rounded to 16 bits. The scales have four significant bits,
     so that 16 bits hold every product exactly: a file of halves and an ONNX file of bytes are the same model, which
-    computes in 32 bits. Activations are not rounded.
+    computes in 32 bits. Activations are not rounded. Raises FusiqaError for weights that 16 bits cannot hold.
     """
-    for weights in (each.data for each in model.parameters() if each.ndim > 1):
-        if weights.ndim == 4 and weights.shape[1] == 1:
-            weights.copy_(weights.half())
-            continue
-        rows = weights.flatten(1).double()
-        least = (rows.abs().amax(dim=1, keepdim=True) / BYTE).clamp_min(SMALLEST)
-        power = 2.0 ** torch.floor(torch.log2(least))
-        scale = torch.ceil(least / power * 8) / 8 * power
-        weights.copy_(((rows / scale).round() * scale).view_as(weights))
+    for name, weights in ((name, each.data) for name, each in model.named_parameters() if each.ndim > 1):
+        rounded = weights.half().float()
+        if weights.ndim != 4 or weights.shape[1] > 1:
+            rows = weights.flatten(1).double()
+            least = (rows.abs().amax(dim=1, keepdim=True) / BYTE).clamp_min(SMALLEST)
+            power = 2.0 ** torch.floor(torch.log2(least))
+            scale = torch.ceil(least / power * 8) / 8 * power
+            rounded = ((rows / scale).round() * scale).float().view_as(weights)
+        if not rounded.half().isfinite().all():
+            raise FusiqaError(f"{name} has values of 65,504 and more, or no numbers: 16 bits cannot hold them")
+        weights.copy_(rounded)
 
 
 def as_bytes(values: Float[np.ndarray, ...]) -> tuple[Int8[np.ndarray, ...], Float[np.ndarray, ...]] | None:

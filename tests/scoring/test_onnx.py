@@ -16,7 +16,7 @@ from PIL import Image
 from tiny_models import RANGE, make_model, noise
 
 from fusiqa.cli import main
-from fusiqa.config import FUSIONS, ScaleWeighing
+from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing
 from fusiqa.errors import FusiqaError
 from fusiqa.models import export as exporting
 from fusiqa.models.export import TOLERANCE, as_bytes, load_exported, round_to_bytes
@@ -236,19 +236,37 @@ def test_weights_that_were_rounded_are_stored_in_bytes_and_score_the_same(tmp_pa
     plain = tmp_path / "plain.onnx"
     export(folder, plain)
     model = QualityModel.from_pretrained(folder)
-    before = {name: weights.detach().clone() for name, weights in model.named_parameters()}
     round_to_bytes(model)
-    for name, weights in model.named_parameters():
-        if weights.ndim > 1:
-            rows = before[name].flatten(1).abs().amax(dim=1)
-            moved = (weights.detach() - before[name]).abs().flatten(1).amax(dim=1)
-            depthwise = weights.ndim == 4 and weights.shape[1] == 1
-            assert (moved <= rows * (1 / 2048 if depthwise else (1 + 1 / 8) / 127) / 2 + 1e-7).all()
-            assert torch.equal(weights, weights.half().float())
     model.save_pretrained(folder, half=True)
     rounded = tmp_path / "rounded.onnx"
     assert export(folder, rounded) < 1e-5
     assert rounded.stat().st_size < plain.stat().st_size / 3
+
+
+def test_rounded_weights_move_by_half_a_step_and_depthwise_kernels_by_that_of_16_bits():
+    torch.manual_seed(0)
+    model = QualityModel(ModelConfig(backbone="test_efficientnet"))
+    before = {name: weights.detach().clone() for name, weights in model.named_parameters()}
+    round_to_bytes(model)
+    kinds = set()
+    for name, weights in model.named_parameters():
+        if weights.ndim > 1:
+            depthwise = weights.ndim == 4 and weights.shape[1] == 1
+            steps = before[name].abs().flatten(1).amax(dim=1) * (2**-10 if depthwise else (1 + 1 / 8) / 127)
+            assert ((weights.detach() - before[name]).abs().flatten(1).amax(dim=1) <= steps / 2 + 1e-7).all()
+            assert torch.equal(weights, weights.half().float())
+            kinds.add(depthwise)
+    assert kinds == {False, True}
+
+
+@pytest.mark.parametrize("value", [1e6, float("nan")])
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_weights_that_16_bits_cannot_hold_are_refused(value, depthwise):
+    model = QualityModel(ModelConfig(backbone="test_efficientnet"))
+    kernels = [each for each in model.parameters() if each.ndim == 4 and (each.shape[1] == 1) == depthwise]
+    kernels[0].data[0, 0, 0, 0] = value
+    with pytest.raises(FusiqaError, match="16 bits cannot hold them"):
+        round_to_bytes(model)
 
 
 def test_bytes_and_scales_are_found_along_rows_and_columns_and_only_where_they_are_exact():
