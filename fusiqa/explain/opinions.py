@@ -12,12 +12,13 @@ from jaxtyping import Float, Int
 from fusiqa.config.model import FLAWS
 from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, LEVELS
 from fusiqa.data.opinions import mean_opinions
-from fusiqa.scoring.result import FLAW_COLUMNS
+from fusiqa.scoring.result import FLAW_COLUMNS, LIKELY
 from fusiqa.stats.intervals import Estimate, bootstrap_interval
 from fusiqa.stats.metrics import srcc
 
 COMMON = ("jpeg", "white_noise", "gaussian_blur", "pixelate")
 CLEAR = 3  # level from which a flaw is to be named
+SEEN = 2  # level that an undistorted image must be better than
 BINS = 10  # of probability, for calibration
 CELLS = [(name, level) for name in DISTORTIONS for level in LEVELS]
 
@@ -33,9 +34,11 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
 
     - SRCC between the mean score of each cell of distortion and level, and the viewers' mean opinion of it;
     - fraction of neighbouring levels of one image in the right order, of each of four distortions and of all four;
+    - fraction of images that score higher undistorted than at level 2 of each of the four;
     - fraction of pairs of a sharp image and another one at level 4 or 5, in which the sharp one scores higher;
-    - with a flaw head, fraction of images at level 3 and up whose likeliest flaw is the one that was made, and the
-      expected calibration error of the probabilities, over these and the undistorted images.
+    - with a flaw head, fraction of images at level 3 and up whose likeliest flaw is the one that was made, the
+      fraction of undistorted images without a named flaw, and the expected calibration error of the probabilities, over
+      both.
     """
     scores = table["score"].to_numpy(float).reshape(-1, 1 + len(CELLS))
     clean, cells = scores[:, 0], scores[:, 1:].reshape(len(scores), len(DISTORTIONS), len(LEVELS))
@@ -58,6 +61,8 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
     for name, place in zip(COMMON, common, strict=True):
         found[f"levels in order, {name}"] = mean_of(right[:, place])
     found["levels in order, all four"] = mean_of(right[:, common].mean(axis=1))
+    better = clean[:, None] > cells[:, common, LEVELS.index(SEEN)]
+    found[f"undistorted above level {SEEN}, all four"] = mean_of(better.mean(axis=1))
     found["sharp above level 4 or 5 of another"] = over(sharp_above)
     if "flaw_none" in table:
         made = table["distortion"].map(FLAW_OF_DISTORTION)
@@ -65,6 +70,8 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
         clear = table[made.notna() & (table["level"] >= CLEAR)]
         right = (named == made)[clear.index].groupby(clear["image"], sort=False).mean()
         found["flaw named, level 3 and up"] = mean_of(right.to_numpy(float))
+        clean_ones = table.loc[table["distortion"] == "", list(FLAW_COLUMNS)].drop(columns="flaw_none")
+        found["no flaw named, undistorted"] = mean_of((clean_ones.to_numpy(float) < LIKELY).all(axis=1).astype(float))
         binned = calibration(table)
         found["expected calibration error of flaws"] = over(lambda drawn: calibration_error(binned[drawn].sum(axis=0)))
     return found

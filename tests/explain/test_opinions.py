@@ -25,6 +25,7 @@ def test_scores_like_the_viewers_opinions_are_right_in_everything():
     found = measures(table_of(scores))
     assert found["SRCC of cells"].value == pytest.approx(1)
     assert found["levels in order, all four"].value == 1
+    assert found["undistorted above level 2, all four"].value == 1
     assert found["sharp above level 4 or 5 of another"].value == 1
     assert "flaw named, level 3 and up" not in found
     worse = measures(table_of(-scores))
@@ -41,6 +42,8 @@ def test_one_image_in_three_has_its_noise_in_the_wrong_order():
     found = measures(table_of(scores))
     assert found["levels in order, white_noise"].value == pytest.approx(2 / 3)
     assert found["levels in order, all four"].value == pytest.approx(11 / 12)
+    scores[0, 0] = scores[0, 1 + CELLS.index(("jpeg", 2))]  # and below weak blur
+    assert measures(table_of(scores))["undistorted above level 2, all four"].value == pytest.approx(10 / 12)
     assert 0 <= found["levels in order, white_noise"].low < 2 / 3 < found["levels in order, white_noise"].high <= 1
 
 
@@ -49,6 +52,9 @@ def test_a_flaw_is_named_rightly_where_the_likeliest_is_the_one_that_was_made():
     for flaw in FLAWS:
         table[f"flaw_{flaw}"] = [0.9 if FLAW_OF_DISTORTION.get(name) == flaw else 0.1 for name in table["distortion"]]
     assert measures(table)["flaw named, level 3 and up"].value == 1
+    assert measures(table)["no flaw named, undistorted"].value == 1
+    table.loc[(table["image"] == "0.png") & (table["distortion"] == ""), "flaw_colour"] = 0.5
+    assert measures(table)["no flaw named, undistorted"].value == 0.5
     table.loc[table["distortion"] == "jpeg", "flaw_noise"] = 0.95
     assert measures(table)["flaw named, level 3 and up"].value == pytest.approx(23 / 24)
 
