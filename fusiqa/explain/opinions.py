@@ -18,7 +18,7 @@ from fusiqa.stats.metrics import srcc
 
 COMMON = ("jpeg", "white_noise", "gaussian_blur", "pixelate")
 CLEAR = 3  # level from which a flaw is to be named
-SEEN = 2  # level that an undistorted image must be better than
+VISIBLE = 2  # level that an undistorted image must be better than
 BINS = 10  # of probability, for calibration
 CELLS = [(name, level) for name in DISTORTIONS for level in LEVELS]
 
@@ -61,8 +61,8 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
     for name, place in zip(COMMON, common, strict=True):
         found[f"levels in order, {name}"] = mean_of(right[:, place])
     found["levels in order, all four"] = mean_of(right[:, common].mean(axis=1))
-    better = clean[:, None] > cells[:, common, LEVELS.index(SEEN)]
-    found[f"undistorted above level {SEEN}, all four"] = mean_of(better.mean(axis=1))
+    better = clean[:, None] > cells[:, common, LEVELS.index(VISIBLE)]
+    found[f"undistorted above level {VISIBLE}, all four"] = mean_of(better.mean(axis=1))
     found["sharp above level 4 or 5 of another"] = over(sharp_above)
     if "flaw_none" in table:
         made = table["distortion"].map(FLAW_OF_DISTORTION)
