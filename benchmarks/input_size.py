@@ -20,8 +20,8 @@ from torch import Tensor
 
 from fusiqa.config import ModelConfig, ScoreRange
 from fusiqa.data import catalog, splits
-from fusiqa.data.distortions import DISTORTIONS, EVERY, LEVELS, PRISTINE, distorted, treatment_of
-from fusiqa.data.opinions import OPINION_RANGE, opinion
+from fusiqa.data.distorted import label_distorted
+from fusiqa.data.distortions import DISTORTIONS, EVERY, LEVELS, distorted
 from fusiqa.data.ratings import Ratings
 from fusiqa.explain.opinions import measures
 from fusiqa.models.quality import QualityModel, build_model
@@ -32,8 +32,6 @@ from fusiqa.stats.intervals import mean_interval
 from fusiqa.stats.metrics import srcc
 from fusiqa.training.frozen import pack, score_packed
 from fusiqa.training.loss import TrainingLoss
-
-CLEAN = 4.62  # mean opinion, 1-5, of cells whose distortion nobody sees
 
 
 @dataclass
@@ -54,28 +52,16 @@ class Options:
     """Short sides at most, pixels; the first is the reference, and the first and last are also read together."""
     photographs: int = 3000
     """To train on."""
-    treatments: int = 20
-    """Of each sharp image to train on, beside the undistorted one."""
+    distorted: int = 1500
+    """Versions of the sharp images to train on, of those that `--dataset distorted` draws."""
     seeds: int = 3
     epochs: int = 10
     batch_size: int = 128
 
 
-def draw(ratings: Ratings, options: Options) -> Ratings:
-    """Sharp images under treatments drawn for each, rated by what viewers thought on average, 1-5."""
-    random, keep = np.random.default_rng(1), list[str]()
-    made = distorted(ratings, EVERY)
-    for image in ratings.table["image"]:
-        names = random.choice([each for each in EVERY if each != PRISTINE], options.treatments, replace=False)
-        keep += [f"{image}::{name}" for name in (PRISTINE, *names)]
-    return made.without(sorted(set(made.table["image"]) - set(keep)))
-
-
-def opinions_of(ratings: Ratings) -> Tensor:
-    """On 0-1."""
-    made = [treatment_of(image) for image in ratings.table["image"]]
-    rated = [opinion(name, level) if name else CLEAN for _, name, level in made]
-    return torch.tensor([OPINION_RANGE.to_unit(each) for each in rated], dtype=torch.float32)
+def some(ratings: Ratings, count: int) -> Ratings:
+    kept = ratings.table["image"].sample(count, random_state=0)
+    return ratings.without(sorted(set(ratings.table["image"]) - set(kept)))
 
 
 def maps_of(name: str, ratings: Ratings, model: QualityModel, size: int, options: Options) -> np.ndarray:
@@ -145,11 +131,10 @@ def main(options: Options) -> None:
     model.pyramid.requires_grad_(False)
     photos = splits.assign(catalog.read("biq2021", data_dir=options.biq2021), validation_fraction=0.1, seed=0)
     training, held_out = photos.part("train"), photos.part("validation")
-    names = training.table["image"].sample(options.photographs, random_state=0)
     sharp, unseen = (catalog.read_images([folder], say=print) for folder in (options.sharp, options.unseen))
     sets = {
-        "photographs": training.without(sorted(set(training.table["image"]) - set(names))),
-        "sharp": draw(sharp, options),
+        "photographs": some(training, options.photographs),
+        "sharp": some(label_distorted(sharp, resize="max512"), options.distorted),
         "validation": held_out,
         "cells": distorted(unseen, EVERY),
     }
@@ -157,16 +142,15 @@ def main(options: Options) -> None:
         size: {name: maps_of(name, ratings, model, size, options) for name, ratings in sets.items()}
         for size in options.sizes
     }
-    mos = torch.tensor(sets["photographs"].table["mos"].to_numpy(), dtype=torch.float32)
-    labels = torch.cat([mos, opinions_of(sets["sharp"])])
-    of_set = torch.cat([torch.zeros(len(mos), dtype=torch.long), torch.ones(len(labels) - len(mos), dtype=torch.long)])
+    shown = [sets["photographs"], sets["sharp"]]
+    labels = torch.cat([torch.tensor(each.score_range.to_unit(each.table["mos"].to_numpy())).float() for each in shown])
+    of_set = torch.arange(len(shown)).repeat_interleave(torch.tensor([len(each) for each in shown]))
     learned = {size: np.concatenate([each["photographs"], each["sharp"]]) for size, each in maps.items()}
     first, ends = options.sizes[0], (options.sizes[0], options.sizes[-1])
     variants = {f"{size}": ([size], [size]) for size in options.sizes}
     variants |= {f"random, scored at {size}": (list(options.sizes), [size]) for size in (first, options.sizes[1])}
     variants["both {} and {}".format(*ends)] = list(ends), list(ends)
-    cells = pd.DataFrame([treatment_of(name) for name in sets["cells"].table["image"]])
-    assert len(cells) == len(unseen) * (1 + len(DISTORTIONS) * len(LEVELS))
+    assert len(sets["cells"]) == len(unseen) * (1 + len(DISTORTIONS) * len(LEVELS))
     found: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
     for seed in range(options.seeds):
         for name, (seen, scored) in variants.items():
