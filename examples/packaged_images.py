@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from fusiqa.data import catalog, splits
-from fusiqa.data.distortions import DISTORTIONS
+from fusiqa.data.distortions import DISTORTIONS, distort
 from fusiqa.data.opinions import OPINION_RANGE
 from fusiqa.data.opinions import opinion as opinion_at
 from fusiqa.scoring.duplicates import perceptual_hash
@@ -23,7 +24,39 @@ RARELY_SEEN = (
 )  # fmt: skip
 """Distortions of colour and exposure, which ImageNet's features see least: made half as often again, drawn twice as
 often."""
+LIGHT = {"jpeg": (0.1, 0.3, 0.55, 1.0), "gaussian_blur": (1.5, 2.0, 2.5, 3.0)}
+"""Levels that viewers hardly saw: JPEG of quality 94, 83, 69 and 43, blur of 0.3, 0.5, 0.75 and 1 pixels."""
+REDUCED = 2000  # photographs that are learned from in a smaller size too, as sharp images
 ALIKE = 8  # of the 64 bits of two perceptual hashes, that differ at most where two photographs are one
+
+
+def tables(biq2021: Path, sharp: Path, work: Path) -> dict[str, pd.DataFrame]:
+    """Rows of all images: what is learned from (photographs, sharp, own) and what validates, in turn of computing."""
+    rated, contents = photographs(biq2021), sharp_contents(sharp, work)
+    further = cuts(contents, sharp, work)
+    (learned, cuts_learned), (held_out, cuts_held_out) = (
+        [table[table["split"] == part] for table in (contents, further)] for part in ("train", "validation")
+    )
+    training = rated[rated["split"] == "train"]
+    smaller = reduced(training, work)
+    made_of_sharp = [
+        distorted(learned, kinds=14, clean=True, seed=11).assign(ladder=False),
+        ladders(learned, seed=13),
+        distorted(cuts_learned, kinds=3, clean=True, seed=41).assign(ladder=False),
+        lightly("jpeg", cuts_learned),
+        distorted(smaller, kinds=2, clean=True, seed=51).assign(ladder=False),
+        lightly("jpeg", smaller[::2]),
+        lightly("gaussian_blur", smaller[1::2]),
+    ]
+    undistorted = cuts_held_out.assign(distortion="", level=0.0)
+    return {
+        "photographs": training,
+        "validation": rated[rated["split"] == "validation"],
+        "sharp": pd.concat(made_of_sharp, ignore_index=True),
+        "sharp_validation": every_cell(held_out.drop_duplicates("source")[:10]),
+        "light": pd.concat([undistorted, lightly("jpeg", cuts_held_out)], ignore_index=True),
+        "own": distorted(training.sample(min(1500, len(training)), random_state=3), kinds=1, clean=False, seed=12),
+    }
 
 
 def photographs(folder: Path) -> pd.DataFrame:
@@ -89,7 +122,7 @@ def contents_of(pixels: np.ndarray, random: np.random.Generator) -> list[np.ndar
     whole = scaled(shortest / int(random.choice([352, 384, 384, 416])))
     if longest < 2000:
         return [whole]
-    large = scaled(2 if longest < 3000 else 3 if longest < 4500 else 4)
+    large = scaled(least_reduction(longest))
     height, width = (384, 512) if large.shape[1] >= large.shape[0] else (512, 384)
     corners = [
         (int(random.integers(large.shape[0] - height + 1)), int(random.integers(large.shape[1] - width + 1)))
@@ -100,6 +133,62 @@ def contents_of(pixels: np.ndarray, random: np.random.Generator) -> list[np.ndar
     first = corners[0]
     apart = [at for at in corners if abs(at[0] - first[0]) > height / 2 or abs(at[1] - first[1]) > width / 2]
     return [whole, *(large[top : top + height, left : left + width] for top, left in [first, *apart[:1]])]
+
+
+def least_reduction(longest: int) -> float:
+    """By what a photograph must be reduced so that what camera and compression left at its pixels is gone."""
+    return 1.33 if longest < 1000 else 2 if longest < 3000 else 3 if longest < 4500 else 4
+
+
+def cuts(contents: pd.DataFrame, folder: Path, work: Path) -> pd.DataFrame:
+    """More windows of the sources of the contents, at random sizes, some mirrored or turned, as `sharp_contents` are.
+
+    Four of each source to learn from, one of each to validate.
+    """
+    table_file = work / "cuts.csv"
+    if table_file.exists():
+        return pd.read_csv(table_file)
+    (work / "cuts").mkdir(parents=True, exist_ok=True)
+    random, rows = np.random.default_rng(31), list[dict[str, str]]()
+    parts = dict(zip(contents["source"], contents["split"], strict=True))
+    for path, licence in sharp_sources(folder):
+        source = f"{path.parent.name}/{path.stem}"
+        if source not in parts:
+            continue
+        image = Image.fromarray(decode(path.read_bytes()))
+        least = least_reduction(max(image.size))
+        for _ in range(4 if parts[source] == "train" else 1):
+            factor = np.exp(random.uniform(np.log(least), np.log(max(1.01 * least, min(image.size) / 320))))
+            scaled = image.resize([round(side / factor) for side in image.size], Image.Resampling.LANCZOS)
+            width, height = (min(int(random.integers(320, 513)), side) for side in scaled.size)
+            left = int(random.integers(scaled.width - width + 1))
+            top = int(random.integers(scaled.height - height + 1))
+            cut = scaled.crop((left, top, left + width, top + height))
+            if random.random() < 0.5:
+                cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            if random.random() < 0.25:
+                cut = cut.transpose(random.choice([Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270]))
+            file = work / "cuts" / f"{len(rows):04d}.png"
+            cut.save(file)
+            rows.append({"path": str(file), "source": source, "licence": licence, "split": parts[source]})
+    table = pd.DataFrame(rows)
+    table.to_csv(table_file, index=False)
+    return table
+
+
+def reduced(training: pd.DataFrame, work: Path) -> pd.DataFrame:
+    """`REDUCED` photographs of the third that is rated best, at half to 0.7 of their size: what compression left in
+    them is gone, so they are sharp images of many more contents than there are sharp photographs."""
+    (work / "reduced").mkdir(parents=True, exist_ok=True)
+    best = training.sort_values("mos", ascending=False, kind="stable")[: len(training) // 3]
+    random, rows = np.random.default_rng(61), list[dict[str, str]]()
+    for path in best["path"].sample(min(REDUCED, len(best)), random_state=61):
+        file, factor = work / "reduced" / f"{Path(path).stem}.png", random.uniform(1.4, 2)
+        if not file.exists():
+            image = Image.fromarray(decode(Path(path).read_bytes()))
+            image.resize([round(side / factor) for side in image.size], Image.Resampling.LANCZOS).save(file)
+        rows.append({"path": str(file), "source": f"biq2021/{Path(path).stem}", "split": "train"})
+    return pd.DataFrame(rows)
 
 
 def two_levels(random: np.random.Generator) -> list[float]:
@@ -130,6 +219,14 @@ def ladders(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def lightly(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of every image under a distortion at all of its `LIGHT` levels."""
+    rows = table.to_dict("records")
+    return pd.DataFrame(
+        [{**row, "distortion": name, "level": level, "ladder": True} for row in rows for level in LIGHT[name]]
+    )
+
+
 def every_cell(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of every image, and of it in each of the 125 cells of distortion and level."""
     cells = [("", 0.0), *((name, float(level)) for name in DISTORTIONS for level in range(1, 6))]
@@ -138,8 +235,18 @@ def every_cell(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def made(pixels: np.ndarray, name: str, level: float, *, seed: int) -> np.ndarray:
+    """`fusiqa.data.distortions.distort`, and JPEG compression between quality 100 and that of level 1."""
+    if level >= 1:
+        return distort(pixels, name, level, seed=seed)
+    file, best, first = BytesIO(), 100, DISTORTIONS[name].parameters[0]
+    Image.fromarray(pixels).save(file, "JPEG", quality=round(best - (best - first) * level))
+    return decode(file.getvalue())
+
+
 def opinion(name: str, level: float) -> float:
-    """What viewers thought on average, on 0-1; linear between levels."""
+    """What viewers thought on average, on 0-1; linear between levels, and from 0, undistorted, to 1."""
     if not name:
         return OPINION_RANGE.to_unit(CLEAN)
-    return OPINION_RANGE.to_unit(opinion_at(name, level))
+    first = opinion_at(name, max(level, 1))
+    return OPINION_RANGE.to_unit(CLEAN + (first - CLEAN) * min(level, 1))

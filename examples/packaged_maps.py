@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from packaged_images import opinion
+from packaged_images import made, opinion
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusiqa.data.distortions import distort
 from fusiqa.models.fusion import pool
 from fusiqa.models.head import statistics, target_network
 from fusiqa.models.quality import QualityModel
@@ -117,7 +116,7 @@ class Maps:
         entry = self.table.loc[row].to_dict()
         pixels = decode(Path(entry["path"]).read_bytes())
         if entry["distortion"]:
-            pixels = distort(pixels, entry["distortion"], float(entry["level"]), seed=int(random.integers(2**31)))
+            pixels = made(pixels, entry["distortion"], float(entry["level"]), seed=int(random.integers(2**31)))
         (pixels,) = views_of(RESIZE.apply(pixels), 32, view="whole")
         fine, coarse = network.stem(pixels)
         height, width = coarse.shape[1:]

@@ -3,15 +3,16 @@
     python examples/train_packaged.py --biq2021 BIQ2021 --sharp SHARP --work WORK --output MODEL
 
 `train_packaged.sh` clones what it reads: BIQ2021 (its official test split is not opened) and sharp photographs
-under free licences. WORK keeps maps (9 GB) and the state of training; the same command continues where it stopped.
+under free licences. WORK keeps maps (19 GB) and the state of training; the same command continues where it stopped.
 
 The backbone down to stride 8 stays as ImageNet left it, so its maps are computed once; the rest of it and the heads
 learn from random windows of these maps; from there on larger ones, once for each seed; then the heads alone learn, on
 the mean of these networks (Wortsman et al., ICML 2022, "Model soups"), from whole images. A step sees
 - photographs with their ratings, which an affine calibration relates to the common scale: absolute error, and the
   fidelity loss of all pairs (Tsai et al., SIGIR 2007, doi:10.1145/1277741.1277808);
-- distorted versions of a sharp image, labelled by what KADID-10k's viewers thought of that distortion at that level on
-  average: the same two losses, and a sharper fidelity between an image and the levels of one distortion of it;
+- distorted versions of a sharp image (a photograph under a free licence, or one of BIQ2021's best made smaller),
+  labelled by what KADID-10k's viewers thought of that distortion at that level on average: the same two losses, and a
+  sharper fidelity between an image and the levels of one distortion of it;
 - a photograph beside two distorted versions of its own, of which the order alone is known.
 """
 
@@ -32,7 +33,7 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
-from packaged_images import RARELY_SEEN, distorted, every_cell, ladders, opinion, photographs, sharp_contents
+from packaged_images import RARELY_SEEN, opinion, tables
 from packaged_maps import Maps, Network
 from scipy.stats import spearmanr
 from torch import Tensor, nn
@@ -55,6 +56,7 @@ WINDOW = 48  # cells of the window by which the heads see an image that they do 
 OPINIONS = mean_opinions()
 COMMON = ("jpeg", "white_noise", "gaussian_blur", "pixelate")
 SEEN = 0.05  # of 0-1, that the mean opinion must fall for a flaw to be known
+UNDISTORTED_TIMES = 15  # that the flaw head sees an undistorted sharp image where it sees a distorted one once
 GOOD_PHOTOGRAPHS = 1500  # drawn from the third that is rated best, as images without a flaw
 
 
@@ -74,7 +76,7 @@ class Stage:
     pairs: int = 3  # photographs that come with two distorted versions
     contents: int = 3
     kinds: int = 2  # distortions of a content
-    ladders: int = 1  # contents that come under one distortion at all five levels
+    ladders: int = 2  # contents that come under one distortion at all five levels, or at four light ones
 
 
 @dataclass
@@ -94,7 +96,7 @@ class Options:
     fusion: FusionName = "attention"
     scale: float = 1.0
     """Of the steps of each stage, to try the program out."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1)
     """Of what a network sees, and in which order: the first windows by the first seed, the larger ones by each."""
     decay: float = 0.998
     """Of the moving average of the weights, which is what is kept."""
@@ -103,7 +105,7 @@ class Options:
         stages = [
             Stage("windows", 2000, 2.5e-4, 1e-3, 3e-3, warmup=100, late=150, window=36),
             Stage("large windows", 1000, 1.2e-4, 4e-4, 1e-3, warmup=60, window=WINDOW),
-            Stage("whole", 1600, 0.0, 3e-4, 3e-3, warmup=50, rated=64, pairs=8, contents=6, kinds=4, ladders=4),
+            Stage("whole", 600, 0.0, 3e-4, 3e-3, warmup=50, rated=64, pairs=8, contents=6, kinds=4, ladders=6),
         ]
         return [replace(stage, steps=max(2, round(self.scale * stage.steps))) for stage in stages]
 
@@ -141,10 +143,13 @@ class Batch(NamedTuple):
 
 @dataclass
 class Data:
-    rated: Maps
+    """Maps of `packaged_images.tables`."""
+
+    photographs: Maps
     validation: Maps
     sharp: Maps
     sharp_validation: Maps
+    light: Maps
     own: Maps
 
     def __post_init__(self) -> None:
@@ -156,16 +161,21 @@ class Data:
         places = pd.Series(range(len(table))).groupby([self.content.numpy(), table["ladder"].to_numpy()])
         rows = {key: part.to_numpy(copy=True) for key, part in places}
         self.contents, self.ladders = ([rows[c, kind] for c in range(len(rows) // 2)] for kind in (False, True))
-        place = {path: row for row, path in enumerate(self.rated.table["path"])}
+        place = {path: row for row, path in enumerate(self.photographs.table["path"])}
         self.original = np.array([place[path] for path in self.own.table["path"]])
 
     def batch(self, step: int, seed: int, stage: Stage) -> tuple[Batch, np.random.Generator]:
-        random, size = np.random.default_rng((seed, step)), min(stage.rated, len(self.rated.table))
-        epoch, place = divmod(step, len(self.rated.table) // size)
-        order = np.random.default_rng((seed, 7, epoch)).permutation(len(self.rated.table))
+        random, size = np.random.default_rng((seed, step)), min(stage.rated, len(self.photographs.table))
+        epoch, place = divmod(step, len(self.photographs.table) // size)
+        order = np.random.default_rng((seed, 7, epoch)).permutation(len(self.photographs.table))
         pairs = 2 * random.choice(len(self.own.table) // 2, min(stage.pairs, len(self.own.table) // 2), replace=False)
         sharp: list[int] = []
-        for content in random.choice(len(self.contents), min(stage.contents, len(self.contents)), replace=False):
+
+        def drawn(versions: list[np.ndarray], number: int) -> np.ndarray:
+            share = np.array([len(rows) for rows in versions])
+            return random.choice(len(share), min(number, len(share)), replace=False, p=share / share.sum())
+
+        for content in drawn(self.contents, stage.contents):
             rows = self.contents[content]
             clean = rows[self.clean[rows]][0]
             kinds = np.unique(self.kind[rows[rows != clean]])
@@ -173,7 +183,7 @@ class Data:
                 kinds, min(stage.kinds, len(kinds)), replace=False, p=self.often[kinds] / self.often[kinds].sum()
             )
             sharp += [*(row for kind in chosen for row in rows if self.kind[row] == kind), clean]
-        for content in random.choice(len(self.contents), min(stage.ladders, len(self.contents)), replace=False):
+        for content in drawn(self.ladders, stage.ladders):
             rows, undistorted = self.ladders[content], self.contents[content]
             kind = random.choice(np.unique(self.kind[rows]))
             sharp += [*rows[self.kind[rows] == kind], *undistorted[self.clean[undistorted]]]
@@ -185,7 +195,7 @@ def loss_of(scores: Tensor, calibration: Calibration, data: Data, batch: Batch) 
     """The loss of scores, 0-1, of the rows of a batch, in their order."""
     rated, originals, versions, sharp = batch
     first, second = len(rated) + len(originals), len(rated) + len(originals) + len(versions)
-    labels, shown = data.rated.labels[rated + originals], calibration(scores[:first])
+    labels, shown = data.photographs.labels[rated + originals], calibration(scores[:first])
     loss = 1.5 * ((shown - labels).abs().mean() + pairwise(shown, labels))
     mine, labels = scores[second:], data.sharp.labels[sharp]
     loss = loss + (mine - labels).abs().mean() + pairwise(mine, labels)
@@ -213,16 +223,20 @@ def predict(network: Network, maps: Maps) -> np.ndarray:
 
 
 def validate(network: Network, data: Data) -> dict[str, float]:
-    """SRCC on photographs, SRCC of the cells' mean scores, and neighbouring levels of `COMMON` in the right order."""
+    """SRCC of photographs and of the cells' means, shares of neighbouring levels of `COMMON` in order and of light JPEG
+    compression that lowers the score."""
     scored = data.sharp_validation.table.assign(score=predict(network, data.sharp_validation))
     scored = scored[scored["distortion"] != ""]
     cells = scored.groupby(["distortion", "level"])["score"].mean()
     common = scored[scored["distortion"].isin(COMMON)]
     levels = common.pivot_table(index=["path", "distortion"], columns="level", values="score").to_numpy()
+    light = data.light.table.assign(score=predict(network, data.light))
+    first, *compressed = light.pivot_table(index="path", columns="level", values="score").to_numpy().T
     return {
         "val_srcc": float(spearmanr(predict(network, data.validation), data.validation.labels)[0]),
         "val_cells_srcc": float(spearmanr(cells, [OPINIONS[name, int(level)] for name, level in cells.index])[0]),
         "val_levels_in_order": float((levels[:, :-1] > levels[:, 1:]).mean()),
+        "val_above_light_jpeg": float(np.mean([first > each for each in compressed])),
     }
 
 
@@ -245,19 +259,8 @@ def train(options: Options) -> None:
     )  # fmt: skip
     torch.manual_seed(0)
     network = Network(build_model(config, options.backbone_weights, resize="max512")).train()
-    photos, contents = photographs(options.biq2021), sharp_contents(options.sharp, options.work)
-    training, held_out = photos[photos["split"] == "train"], contents[contents["split"] == "validation"]
-    learned_from = contents[contents["split"] == "train"]
-    subset = training.sample(min(1500, len(training)), random_state=3)
-    drawn = distorted(learned_from, kinds=14, clean=True, seed=11).assign(ladder=False)
-    sharp = pd.concat([drawn, ladders(learned_from, seed=13)], ignore_index=True)
-    data = Data(
-        Maps("photographs", training, network, options.work),
-        Maps("validation", photos[photos["split"] == "validation"], network, options.work),
-        Maps("sharp", sharp, network, options.work),
-        Maps("sharp_validation", every_cell(held_out.drop_duplicates("source")[:10]), network, options.work),
-        Maps("own", distorted(subset, kinds=1, clean=False, seed=12), network, options.work),
-    )  # fmt: skip
+    rows = tables(options.biq2021, options.sharp, options.work)
+    data = Data(**{name: Maps(name, table, network, options.work) for name, table in rows.items()})
     windows, large_windows, whole = options.stages()
     calibration = Calibration()
     parts = nn.ModuleList([network, calibration])
@@ -335,7 +338,7 @@ def fit(network: Network, calibration: Calibration, data: Data, stage: Stage, op
 
 def scores_of_windows(network: Network, data: Data, batch: Batch, random: np.random.Generator, stage: Stage) -> Tensor:
     """Scores of random windows of the stem's maps."""
-    drawn = [data.rated.window(row, random, stage.window) for row in batch.rated + batch.originals]
+    drawn = [data.photographs.window(row, random, stage.window) for row in batch.rated + batch.originals]
     drawn += [data.own.window(row, random, stage.window) for row in batch.versions]
     drawn += [data.sharp.window(row, random, stage.window) for row in batch.sharp]
     fine, coarse = (torch.stack(each) for each in zip(*drawn, strict=True))
@@ -346,11 +349,11 @@ class Pools:
     """What the heads read of the finished backbone's maps: of each whole image, and of a random window of it."""
 
     def __init__(self, network: Network, data: Data, work: Path) -> None:
-        self.of = {name: pooled(name, network, getattr(data, name), work) for name in ("rated", "sharp", "own")}
+        self.of = {name: pooled(name, network, getattr(data, name), work) for name in ("photographs", "sharp", "own")}
 
     def scores(self, network: Network, data: Data, batch: Batch, random: np.random.Generator, stage: Stage) -> Tensor:
         """Half of the images are seen whole, the others by their window."""
-        rows = {"rated": batch.rated + batch.originals, "own": batch.versions, "sharp": batch.sharp}
+        rows = {"photographs": batch.rated + batch.originals, "own": batch.versions, "sharp": batch.sharp}
         read = []
         for name, chosen in rows.items():
             read.append(self.of[name][chosen, random.integers(2, size=len(chosen))])
@@ -398,7 +401,7 @@ def flawed(network: Network, maps: Maps, rows: Sequence[int] | None = None) -> t
 
 def good_photographs(data: Data) -> list[int]:
     """Rows of photographs that their raters thought well of: without a flaw, as far as is known."""
-    best = np.argsort(-data.rated.labels.numpy(), kind="stable")[: len(data.rated.table) // 3]
+    best = np.argsort(-data.photographs.labels.numpy(), kind="stable")[: len(data.photographs.table) // 3]
     return np.random.default_rng(21).permutation(best)[:GOOD_PHOTOGRAPHS].tolist()
 
 
@@ -408,11 +411,19 @@ def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict
     Its probabilities are calibrated, one slope and offset a flaw (Platt, 1999), on a sixth of the contents, from which
     it does not learn.
     """
-    sets = [flawed(network, data.sharp), flawed(network, data.own), flawed(network, data.rated, good_photographs(data))]
-    contents = torch.cat([data.content, torch.arange(len(data.own.table)) // 2, torch.arange(len(sets[2][0]))])
+    sets = [
+        flawed(network, data.sharp),
+        flawed(network, data.own),
+        flawed(network, data.photographs, good_photographs(data)),
+    ]
+    sources = torch.tensor(pd.factorize(data.sharp.table["source"])[0])
+    contents = torch.cat([sources, torch.arange(len(data.own.table)) // 2, torch.arange(len(sets[2][0]))])
     read, labels, known = (torch.cat(parts) for parts in zip(*sets, strict=True))
-    held_out = (contents.remainder(6) == 0)[known]
-    head = fit_head(network.model.pyramid.channels, read[known], labels[known], held_out, seed=seed)
+    times = known.long()
+    times[: len(data.clean)][data.clean] = UNDISTORTED_TIMES
+    rows = torch.arange(len(times)).repeat_interleave(times)
+    held_out = contents[rows].remainder(6) == 0
+    head = fit_head(network.model.pyramid.channels, read[rows], labels[rows], held_out, seed=seed)
     with torch.no_grad():
         read, labels, known = flawed(network, data.sharp_validation)
         probabilities = head.layers((read - head.mean) / head.scale).sigmoid()
