@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from fusiqa.data import catalog, splits
-from fusiqa.data.distortions import DISTORTIONS, distort
+from fusiqa.data.distortions import DISTORTIONS, distort, to_bytes, to_unit
 from fusiqa.data.opinions import OPINION_RANGE
 from fusiqa.data.opinions import opinion as opinion_at
 from fusiqa.scoring.duplicates import perceptual_hash
@@ -114,15 +113,12 @@ def sharp_contents(folder: Path, work: Path) -> pd.DataFrame:
 def contents_of(pixels: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
     """The image with a short side of about 384, and two windows of a large one at half to a quarter of its size."""
 
-    def scaled(factor: float) -> np.ndarray:
-        size = (round(pixels.shape[1] / factor), round(pixels.shape[0] / factor))
-        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
-
     longest, shortest = max(pixels.shape[:2]), min(pixels.shape[:2])
-    whole = scaled(shortest / int(random.choice([352, 384, 384, 416])))
+    image = Image.fromarray(pixels)
+    whole = np.asarray(shrink(image, shortest / int(random.choice([352, 384, 384, 416]))))
     if longest < 2000:
         return [whole]
-    large = scaled(least_reduction(longest))
+    large = np.asarray(shrink(image, least_reduction(longest)))
     height, width = (384, 512) if large.shape[1] >= large.shape[0] else (512, 384)
     corners = [
         (int(random.integers(large.shape[0] - height + 1)), int(random.integers(large.shape[1] - width + 1)))
@@ -133,6 +129,10 @@ def contents_of(pixels: np.ndarray, random: np.random.Generator) -> list[np.ndar
     first = corners[0]
     apart = [at for at in corners if abs(at[0] - first[0]) > height / 2 or abs(at[1] - first[1]) > width / 2]
     return [whole, *(large[top : top + height, left : left + width] for top, left in [first, *apart[:1]])]
+
+
+def shrink(image: Image.Image, factor: float) -> Image.Image:
+    return image.resize([round(side / factor) for side in image.size], Image.Resampling.LANCZOS)
 
 
 def least_reduction(longest: int) -> float:
@@ -159,7 +159,7 @@ def cuts(contents: pd.DataFrame, folder: Path, work: Path) -> pd.DataFrame:
         least = least_reduction(max(image.size))
         for _ in range(4 if parts[source] == "train" else 1):
             factor = np.exp(random.uniform(np.log(least), np.log(max(1.01 * least, min(image.size) / 320))))
-            scaled = image.resize([round(side / factor) for side in image.size], Image.Resampling.LANCZOS)
+            scaled = shrink(image, factor)
             width, height = (min(int(random.integers(320, 513)), side) for side in scaled.size)
             left = int(random.integers(scaled.width - width + 1))
             top = int(random.integers(scaled.height - height + 1))
@@ -176,17 +176,21 @@ def cuts(contents: pd.DataFrame, folder: Path, work: Path) -> pd.DataFrame:
     return table
 
 
+def best_third(rated: pd.DataFrame) -> pd.DataFrame:
+    return rated.sort_values("mos", ascending=False, kind="stable")[: len(rated) // 3]
+
+
 def reduced(training: pd.DataFrame, work: Path) -> pd.DataFrame:
     """`REDUCED` photographs of the third that is rated best, at half to 0.7 of their size: what compression left in
     them is gone, so they are sharp images of many more contents than there are sharp photographs."""
     (work / "reduced").mkdir(parents=True, exist_ok=True)
-    best = training.sort_values("mos", ascending=False, kind="stable")[: len(training) // 3]
+    best = best_third(training)
     random, rows = np.random.default_rng(61), list[dict[str, str]]()
     for path in best["path"].sample(min(REDUCED, len(best)), random_state=61):
         file, factor = work / "reduced" / f"{Path(path).stem}.png", random.uniform(1.4, 2)
         if not file.exists():
             image = Image.fromarray(decode(Path(path).read_bytes()))
-            image.resize([round(side / factor) for side in image.size], Image.Resampling.LANCZOS).save(file)
+            shrink(image, factor).save(file)
         rows.append({"path": str(file), "source": f"biq2021/{Path(path).stem}", "split": "train"})
     return pd.DataFrame(rows)
 
@@ -239,9 +243,8 @@ def made(pixels: np.ndarray, name: str, level: float, *, seed: int) -> np.ndarra
     """`fusiqa.data.distortions.distort`, and JPEG compression between quality 100 and that of level 1."""
     if level >= 1:
         return distort(pixels, name, level, seed=seed)
-    file, best, first = BytesIO(), 100, DISTORTIONS[name].parameters[0]
-    Image.fromarray(pixels).save(file, "JPEG", quality=round(best - (best - first) * level))
-    return decode(file.getvalue())
+    quality = 100 + (DISTORTIONS[name].parameters[0] - 100) * level
+    return to_bytes(DISTORTIONS[name].apply(to_unit(pixels), quality, np.random.default_rng(seed)))
 
 
 def opinion(name: str, level: float) -> float:

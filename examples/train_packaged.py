@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
-from packaged_images import RARELY_SEEN, opinion, tables
+from packaged_images import RARELY_SEEN, best_third, opinion, tables
 from packaged_maps import Maps, Network
 from scipy.stats import spearmanr
 from torch import Tensor, nn
@@ -45,6 +45,7 @@ from fusiqa.config.model import FLAWS, FusionName
 from fusiqa.data.distortions import FLAW_OF_DISTORTION
 from fusiqa.data.opinions import mean_opinions
 from fusiqa.errors import FusiqaError
+from fusiqa.explain.opinions import COMMON
 from fusiqa.models.export import round_to_bytes
 from fusiqa.models.head import FlawHead
 from fusiqa.models.quality import QualityModel, build_model
@@ -54,7 +55,6 @@ from fusiqa.training.loss import above, fidelity
 
 WINDOW = 48  # cells of the window by which the heads see an image that they do not see whole
 OPINIONS = mean_opinions()
-COMMON = ("jpeg", "white_noise", "gaussian_blur", "pixelate")
 SEEN = 0.05  # of 0-1, that the mean opinion must fall for a flaw to be known
 UNDISTORTED_TIMES = 15  # that the flaw head sees an undistorted sharp image where it sees a distorted one once
 GOOD_PHOTOGRAPHS = 1500  # drawn from the third that is rated best, as images without a flaw
@@ -161,6 +161,8 @@ class Data:
         places = pd.Series(range(len(table))).groupby([self.content.numpy(), table["ladder"].to_numpy()])
         rows = {key: part.to_numpy(copy=True) for key, part in places}
         self.contents, self.ladders = ([rows[c, kind] for c in range(len(rows) // 2)] for kind in (False, True))
+        versions = (np.array([len(rows) for rows in each]) for each in (self.contents, self.ladders))
+        self.shares = [each / each.sum() for each in versions]  # a content is drawn as often as it has versions
         place = {path: row for row, path in enumerate(self.photographs.table["path"])}
         self.original = np.array([place[path] for path in self.own.table["path"]])
 
@@ -170,12 +172,8 @@ class Data:
         order = np.random.default_rng((seed, 7, epoch)).permutation(len(self.photographs.table))
         pairs = 2 * random.choice(len(self.own.table) // 2, min(stage.pairs, len(self.own.table) // 2), replace=False)
         sharp: list[int] = []
-
-        def drawn(versions: list[np.ndarray], number: int) -> np.ndarray:
-            share = np.array([len(rows) for rows in versions])
-            return random.choice(len(share), min(number, len(share)), replace=False, p=share / share.sum())
-
-        for content in drawn(self.contents, stage.contents):
+        count, (of_contents, of_ladders) = len(self.contents), self.shares
+        for content in random.choice(count, min(stage.contents, count), replace=False, p=of_contents):
             rows = self.contents[content]
             clean = rows[self.clean[rows]][0]
             kinds = np.unique(self.kind[rows[rows != clean]])
@@ -183,7 +181,7 @@ class Data:
                 kinds, min(stage.kinds, len(kinds)), replace=False, p=self.often[kinds] / self.often[kinds].sum()
             )
             sharp += [*(row for kind in chosen for row in rows if self.kind[row] == kind), clean]
-        for content in drawn(self.ladders, stage.ladders):
+        for content in random.choice(count, min(stage.ladders, count), replace=False, p=of_ladders):
             rows, undistorted = self.ladders[content], self.contents[content]
             kind = random.choice(np.unique(self.kind[rows]))
             sharp += [*rows[self.kind[rows] == kind], *undistorted[self.clean[undistorted]]]
@@ -401,7 +399,7 @@ def flawed(network: Network, maps: Maps, rows: Sequence[int] | None = None) -> t
 
 def good_photographs(data: Data) -> list[int]:
     """Rows of photographs that their raters thought well of: without a flaw, as far as is known."""
-    best = np.argsort(-data.photographs.labels.numpy(), kind="stable")[: len(data.photographs.table) // 3]
+    best = best_third(data.photographs.table).index
     return np.random.default_rng(21).permutation(best)[:GOOD_PHOTOGRAPHS].tolist()
 
 

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Train the packaged model from public files: sh examples/train_packaged.sh FOLDER [BACKBONE]
-# Needs git, fusiqa[train,onnx] and 22 GB of disk; it ran with 24 GB of memory. On two cores with AVX-512 and bfloat16 (AMD EPYC) maps take
-# half an hour, windows 24 minutes, larger ones 26 for each of two seeds, pools and flaws about half an hour, the heads 3.
+# Needs git, fusiqa[train,onnx] and 22 GB of disk; it ran with 24 GB of memory. On two cores with AVX-512 and bfloat16 (AMD
+# EPYC) maps take half an hour, windows 24 minutes, larger ones 26 for each of two seeds, pools and flaws about half an hour,
+# the heads 3.
 # FOLDER/BACKBONE is the result, FOLDER/work-BACKBONE/contents.csv has the licence of every sharp image.
 set -e
 folder=${1:?usage: train_packaged.sh FOLDER [BACKBONE]}
