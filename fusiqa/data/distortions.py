@@ -5,7 +5,8 @@ may leave 0-1; `distort` clips them. Parameters may lie between those of two lev
 
 Source of the parameters: Lin, Hosu and Saupe, KADID-10k: A large-scale artificially distorted IQA database, QoMEX 2019,
 https://doi.org/10.1109/QoMEX.2019.8743252, and public re-implementations of its generator. Where the publication leaves
-a formula or a parameter open, the function's docstring states the choice made here.
+a formula or a parameter open, the function's docstring states the choice made here. Brighten, darken, color diffusion,
+high sharpen, contrast change and color shift differ from the generator's formulas (LOG.md compares them).
 """
 
 from __future__ import annotations
