@@ -3,10 +3,10 @@
 A distortion is a function of (float32 pixels in 0-1, parameter, random generator) and a row of `DISTORTIONS`. Results
 may leave 0-1; `distort` clips them. Parameters may lie between those of two levels; counts are rounded.
 
-Source of the parameters: Lin, Hosu and Saupe, KADID-10k: A large-scale artificially distorted IQA database, QoMEX 2019,
-https://doi.org/10.1109/QoMEX.2019.8743252, and public re-implementations of its generator. Where the publication leaves
-a formula or a parameter open, the function's docstring states the choice made here. Brighten, darken, color diffusion,
-high sharpen, contrast change and color shift differ from the generator's formulas (LOG.md compares them).
+Source: Lin, Hosu and Saupe, KADID-10k: A large-scale artificially distorted IQA database, QoMEX 2019,
+https://doi.org/10.1109/QoMEX.2019.8743252, the formulas of its MATLAB generator as public repositories hold them, and
+ARNIQA's re-implementation. Where a function differs from the generator, its docstring says so. The generator stretches
+every image to 0-1 before and after; here only `mean_shift` does, since of the others little is lost without it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 from scipy import ndimage
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import CubicSpline
 
 from fusiqa.data.colour import FROM_YCBCR, TO_YCBCR, Unit, lab_to_rgb, rgb_to_lab
 from fusiqa.data.ratings import ImageReader, Ratings
@@ -31,7 +31,7 @@ from fusiqa.scoring.image import ORIGINAL_SIZE, Pixels, Resize
 SEPARATOR = "::"  # between an image's name and the group of its version
 PRISTINE = "Pristine"
 LEVELS = (1, 2, 3, 4, 5)
-PATCH = 16  # side of a patch that is moved, and the farthest that it moves along each axis, pixels
+PATCH = 16  # side of a patch that is moved, pixels; along each axis it moves by half of that at most
 BLOCK = 32  # side of a block of colour, pixels
 
 
@@ -85,21 +85,30 @@ def convolve(image: Unit, kernel: Float[np.ndarray, "rows columns"]) -> Unit:
     return whole[up : up + height, left : left + width]
 
 
-def color_diffusion(image: Unit, sd: float, _: np.random.Generator) -> Unit:
-    """Blur a and b of CIELAB with a Gaussian of `sd` pixels, at constant lightness."""
-    lab = rgb_to_lab(image)
-    blurred = ndimage.gaussian_filter(lab[..., 1:], (sd, sd, 0), mode="reflect")
-    return lab_to_rgb(np.concatenate([lab[..., :1], blurred], axis=2))
+def color_diffusion(image: Unit, strength: float, _: np.random.Generator) -> Unit:
+    """Blur a and b of CIELAB with a Gaussian of 1.5 x `strength` + 2 pixels, and multiply them by `strength`."""
+    lab, sd = rgb_to_lab(image), 1.5 * strength + 2
+    lab[..., 1:] = strength * ndimage.gaussian_filter(lab[..., 1:], (sd, sd, 0), mode="nearest")
+    return lab_to_rgb(lab)
 
 
 def color_shift(image: Unit, distance: float, random: np.random.Generator) -> Unit:
-    """Move the green channel by `distance` pixels in a random direction, blended in by the strength of edges."""
-    angle = random.uniform(0, 2 * np.pi)
-    moved = ndimage.shift(image[..., 1], (distance * np.sin(angle), distance * np.cos(angle)), order=1, mode="nearest")
-    edges = ndimage.gaussian_gradient_magnitude(image.mean(axis=2), 1.5)
-    blend = np.clip(edges / (np.percentile(edges, 90) + 1e-6), 0, 1)
+    """Move green by `distance` pixels down and to the right, at a random angle, blended in by the strength of edges."""
+    direction = random.random(2)
+    down, right = np.round(distance * direction / np.hypot(*direction)).astype(int)
+    height, width, _ = image.shape
+    moved = np.pad(image[..., 1], ((down, 0), (right, 0)), mode="symmetric")[:height, :width]
+    grey = image @ TO_YCBCR[0]
+    edges = ndimage.gaussian_filter(np.hypot(ndimage.sobel(grey, 0), ndimage.sobel(grey, 1)), 4)
+    blend = stretch(np.clip(edges, *np.percentile(edges, (1, 99)).astype(np.float32)))
     green = blend * moved + (1 - blend) * image[..., 1]
     return np.stack([image[..., 0], green, image[..., 2]], axis=2)
+
+
+def stretch(values: np.ndarray, low: float = 0, high: float = 1) -> np.ndarray:
+    """Values on `low` to `high`, linearly; as they are where they are all the same."""
+    least, most = values.min(), values.max()
+    return low + (high - low) * (values - least) / (most - least) if most > least else values
 
 
 def color_quantization(image: Unit, colors: float, _: np.random.Generator) -> Unit:
@@ -154,35 +163,60 @@ def gaussian(image: Unit, variance: float, random: np.random.Generator) -> Unit:
     return np.sqrt(np.float32(variance)) * random.standard_normal(image.shape, np.float32)
 
 
-def contrast_change(image: Unit, strength: float, _: np.random.Generator) -> Unit:
-    """Move the quarter points of CIELAB's lightness away from the middle by strength / 4; black, middle, white stay."""
-    curve = PchipInterpolator((0, 0.25, 0.5, 0.75, 1), (0, 0.25 - strength / 4, 0.5, 0.75 + strength / 4, 1))
-    return map_lightness(image, curve)
-
-
-def map_lightness(image: Unit, curve: Callable[[np.ndarray], np.ndarray]) -> Unit:
-    """Apply a function from 0-1 to 0-1 to the lightness of CIELAB."""
+def high_sharpen(image: Unit, amount: float, _: np.random.Generator) -> Unit:
+    """Unsharp masking of CIELAB's lightness with a Gaussian of 3 pixels."""
     lab = rgb_to_lab(image)
-    lab[..., 0] = 100 * curve(np.clip(lab[..., 0] / 100, 0, 1))
+    lab[..., 0] += amount * (lab[..., 0] - ndimage.gaussian_filter(lab[..., 0], 3, mode="nearest"))
     return lab_to_rgb(lab)
 
 
+def contrast_change(image: Unit, strength: float, _: np.random.Generator) -> Unit:
+    """A spline of each channel: 0.3 becomes 0.25 - strength / 4, 0.7 0.75 + strength / 4; 0, 0.5 and 1 stay."""
+    curve = CubicSpline((0, 0.3, 0.5, 0.7, 1), (0, 0.25 - strength / 4, 0.5, 0.75 + strength / 4, 1))
+    return np.clip(curve(image), 0, 1).astype(np.float32)
+
+
+def brighten(image: Unit, strength: float, _: np.random.Generator) -> Unit:
+    """Two parts of `parabola` of each channel and one of CIELAB's lightness, middle raised by strength / 2."""
+    lab = rgb_to_lab(image)
+    lab[..., 0] = 100 * parabola(lab[..., 0] / 100, strength / 2)
+    return (2 * parabola(image, strength / 2) + lab_to_rgb(lab)) / 3
+
+
+def darken(image: Unit, strength: float, _: np.random.Generator) -> Unit:
+    """`parabola` of each channel, middle lowered by strength / 2."""
+    return parabola(image, -strength / 2)
+
+
+def parabola(values: np.ndarray, middle: float) -> np.ndarray:
+    """The parabola that keeps 0 and 1 and adds `middle` to 0.5, clipped to 0-1."""
+    return np.clip(values + 4 * middle * values * (1 - values), 0, 1)
+
+
+def mean_shift(image: Unit, shift: float, _: np.random.Generator) -> Unit:
+    """Add `shift` and clip; then, as the generator does, stretch to the range that the image had."""
+    shifted = np.clip(stretch(image) + np.float32(shift), 0, 1)
+    return stretch(shifted, float(image.min()), float(image.max()))
+
+
 def jitter(image: Unit, strength: float, random: np.random.Generator) -> Unit:
-    """Displace each pixel by a Gaussian of 5 x `strength` pixels along each axis."""
+    """Five times displace each pixel by a Gaussian of `strength` pixels along each axis, linearly interpolated."""
     places = np.indices(image.shape[:2], dtype=np.float32)
-    moved = places + 5 * strength * random.standard_normal(places.shape, np.float32)
-    channels = [ndimage.map_coordinates(image[..., k], moved, order=1, mode="nearest") for k in range(3)]
-    return np.stack(channels, axis=2)
+    for _ in range(5):
+        moved = places + strength * random.standard_normal(places.shape, np.float32)
+        channels = [ndimage.map_coordinates(image[..., k], moved, order=1, mode="nearest") for k in range(3)]
+        image = np.stack(channels, axis=2)
+    return image
 
 
 def non_eccentricity_patch(image: Unit, patches: float, random: np.random.Generator) -> Unit:
-    """Copy patches of 16 x 16 pixels to places up to 16 pixels away."""
+    """Copy patches of 16 x 16 pixels to places up to 8 pixels away along each axis."""
     result = image.copy()
     size = np.minimum(PATCH, image.shape[:2])
     room = np.array(image.shape[:2]) - size
     for _ in range(round(patches)):
         top, left = start = random.integers(room + 1)
-        to_top, to_left = np.clip(start + random.integers(-PATCH, PATCH + 1, 2), 0, room)
+        to_top, to_left = np.clip(start + random.integers(-PATCH // 2, PATCH // 2 + 1, 2), 0, room)
         patch = image[top : top + size[0], left : left + size[1]]
         result[to_top : to_top + size[0], to_left : to_left + size[1]] = patch
     return result
@@ -198,10 +232,22 @@ def pixelate(image: Unit, strength: float, _: np.random.Generator) -> Unit:
 
 
 def quantization(image: Unit, levels: float, _: np.random.Generator) -> Unit:
-    """Round each channel to `levels` values, evenly spaced from its lowest to its highest."""
-    low, high = image.min(axis=(0, 1)), image.max(axis=(0, 1))
-    step = np.maximum(high - low, 1e-6) / (round(levels) - 1)
-    return (low + step * np.round((image - low) / step)).astype(np.float32)
+    """Set values to the next of `levels` thresholds above; to 0 below the second, to 1 above the last.
+
+    The thresholds, the same for all channels, are Otsu's: those of the least variance between two of them, found from
+    evenly spaced ones by Lloyd's algorithm, where the generator searches with MATLAB's `multithresh`.
+    """
+    values, counts = np.unique(to_bytes(image), return_counts=True)
+    thresholds = np.linspace(values[0], values[-1], round(levels) + 2)[1:-1]
+    for _iteration in range(50):
+        part = np.searchsorted(thresholds, values)
+        size = np.bincount(part, counts, len(thresholds) + 1)
+        edges = np.concatenate([values[:1], thresholds, values[-1:]])
+        means = (edges[1:] + edges[:-1]) / 2  # of a part without a value
+        np.divide(np.bincount(part, counts * values, len(size)), size, out=means, where=size > 0)
+        thresholds = (means[1:] + means[:-1]) / 2
+    steps = np.concatenate([[0], thresholds[1:] / 255, [1]]).astype(np.float32)
+    return steps[np.searchsorted(thresholds, 255 * image)]
 
 
 def color_block(image: Unit, blocks: float, random: np.random.Generator) -> Unit:
@@ -241,19 +287,15 @@ DISTORTIONS = {  # in the order of KADID-10k's numbers
     "multiplicative_noise": Distortion("noise", "noise", (0.001, 0.005, 0.01, 0.02, 0.05),  # of a variance, around 1
         lambda image, variance, random: image * (1 + gaussian(image, variance, random))),
     "denoise": Distortion("noise", "blur", (0.002, 0.005, 0.015, 0.04, 0.08), denoise),
-    "brighten": Distortion("brightness", "exposure", (0.1, 0.2, 0.4, 0.7, 1.1),  # black and white stay
-        lambda image, strength, _: map_lightness(image, lambda light: light ** (1 / (1 + strength)))),
-    "darken": Distortion("brightness", "exposure", (0.05, 0.1, 0.2, 0.4, 0.8),
-        lambda image, strength, _: map_lightness(image, lambda light: light ** (1 + 2 * strength))),
-    "mean_shift": Distortion("brightness", "exposure", (0.15, 0.08, 0.0, -0.08, -0.15),
-        lambda image, shift, _: image + shift),
+    "brighten": Distortion("brightness", "exposure", (0.1, 0.2, 0.4, 0.7, 1.1), brighten),
+    "darken": Distortion("brightness", "exposure", (0.05, 0.1, 0.2, 0.4, 0.8), darken),
+    "mean_shift": Distortion("brightness", "exposure", (0.15, 0.08, 0.0, -0.08, -0.15), mean_shift),
     "jitter": Distortion("spatial", None, (0.05, 0.1, 0.2, 0.5, 1.0), jitter),
     "non_eccentricity_patch": Distortion("spatial", "blocks", (20, 40, 60, 80, 100), non_eccentricity_patch),
     "pixelate": Distortion("spatial", "blocks", (0.01, 0.05, 0.1, 0.2, 0.5), pixelate),
     "quantization": Distortion("spatial", "colour", (20, 16, 13, 10, 7), quantization),
     "color_block": Distortion("spatial", "blocks", (2, 4, 6, 8, 10), color_block),
-    "high_sharpen": Distortion("sharpness and contrast", "sharpening", (1, 2, 3, 6, 12),  # unsharp masking
-        lambda image, amount, random: image + amount * (image - gaussian_blur(image, 1, random))),
+    "high_sharpen": Distortion("sharpness and contrast", "sharpening", (1, 2, 3, 6, 12), high_sharpen),
     "contrast_change": Distortion("sharpness and contrast", "exposure", (0.3, 0.15, 0.0, -0.4, -0.6), contrast_change),
 }  # fmt: skip
 KIND_OF_DISTORTION = {name: distortion.kind for name, distortion in DISTORTIONS.items()}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import special
 
 from fusiqa.data.colour import TO_YCBCR, lab_to_rgb, rgb_to_lab
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, convolve, distort, to_bytes
@@ -16,14 +17,13 @@ from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 
 STATED = resources.files("fusiqa.data") / "kadid10k_mean_dmos.csv"
-UNCHANGED = [("mean_shift", 3), ("contrast_change", 3), ("color_saturation_lab", 1), ("gaussian_blur", 1)]
+UNCHANGED = [("mean_shift", 3), ("color_saturation_lab", 1), ("gaussian_blur", 1)]
 DRAWN = {
     "motion_blur", "color_shift", "white_noise", "white_noise_ycbcr", "impulse_noise", "multiplicative_noise",
     "denoise", "jitter", "non_eccentricity_patch", "color_block",
 }  # fmt: skip
 NOT_BY_LEVEL = {"mean_shift", "contrast_change", "color_shift", "denoise", "non_eccentricity_patch", "color_block"}
 STRONGER = [name for name in DISTORTIONS if name not in NOT_BY_LEVEL]
-BOTH_WAYS = ["mean_shift", "contrast_change"]
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +92,8 @@ def test_a_stronger_level_is_further_from_the_original(name, leaves):
     assert 0.99 * errors[3] <= between <= 1.01 * errors[4]
 
 
-@pytest.mark.parametrize("name", BOTH_WAYS)
-def test_a_larger_parameter_is_further_from_the_original_in_both_directions(name, leaves):
-    errors = {level: error(distort(leaves, name, level, seed=0), leaves) for level in LEVELS}
+def test_a_larger_shift_is_further_from_the_original_in_both_directions(leaves):
+    errors = {level: error(distort(leaves, "mean_shift", level, seed=0), leaves) for level in LEVELS}
     assert errors[3] < 1 < errors[2] < errors[1]
     assert errors[3] < errors[4] < errors[5]
 
@@ -222,12 +221,19 @@ def test_lab_saturation_keeps_lightness_and_multiplies_chroma_within_the_gamut(f
     assert came == pytest.approx(lab * np.array([1, factor, factor]), abs=0.02)
 
 
-@pytest.mark.parametrize("strength", [0.3, 0.15, -0.4, -0.6])
-def test_contrast_moves_the_quarter_points_and_keeps_black_middle_and_white(strength):
-    lightness = np.array([0, 25, 50, 75, 100], np.float32)
-    lab = np.stack([lightness, np.zeros(5), np.zeros(5)], axis=1).astype(np.float32)[None]
-    came = rgb_to_lab(apply("contrast_change", lab_to_rgb(lab), strength))[0, :, 0]
-    assert came == pytest.approx([0, 25 - 25 * strength, 50, 75 + 25 * strength, 100], abs=0.05)
+@pytest.mark.parametrize("strength", [0.3, 0.15, 0.0, -0.4, -0.6])
+def test_contrast_moves_two_greys_and_keeps_black_middle_and_white(strength):
+    """Between them a cubic spline: through five points it is one polynomial of degree 3 at most below 0.5."""
+    levels = np.array([0, 0.3, 0.5, 0.7, 1], np.float32)
+    came = apply("contrast_change", levels.repeat(3).reshape(1, 5, 3), strength)[0, :, 1]
+    expected = [0, 0.25 - strength / 4, 0.5, 0.75 + strength / 4, 1]
+    assert came == pytest.approx(expected, abs=1e-6)
+    between = np.linspace(0.02, 0.48, 24, dtype=np.float32)
+    curve = apply("contrast_change", between.repeat(3).reshape(1, 24, 3), strength)[0, :, 0]
+    inside = (curve > 0) & (curve < 1)
+    fitted = np.polynomial.Polynomial.fit(between[inside], curve[inside], 3)
+    np.testing.assert_allclose(fitted(between[inside]), curve[inside], atol=1e-5)
+    assert fitted(0.3) == pytest.approx(expected[1], abs=1e-4)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -238,27 +244,44 @@ def test_contrast_never_puts_a_lighter_grey_below_a_darker_one(level):
     assert (after[0], after[-1]) == (0, 255)
 
 
+@pytest.mark.parametrize("shift", [0.15, -0.15])
+def test_mean_shift_clips_one_end_and_keeps_the_range(shift):
+    """Of 0-1 with 0.15 added, 0.15 to 1 is left, and stretched again: x / 0.85, clipped; lost shadows likewise."""
+    image = np.linspace(0, 1, 21, dtype=np.float32).repeat(3).reshape(1, 21, 3)
+    values = image[0, :, 0]
+    expected = np.minimum(values / 0.85, 1) if shift > 0 else np.maximum(values - 0.15, 0) / 0.85
+    assert apply("mean_shift", image, shift)[0, :, 2] == pytest.approx(expected, abs=1e-6)
+    pale = apply("mean_shift", 0.25 + image / 2, shift)[0, :, 0]
+    assert pale == pytest.approx(0.25 + expected / 2, abs=1e-6)
+
+
 @pytest.mark.parametrize(("level", "expected"), [(1, 128 + 38), (2, 128 + 20), (4, 128 - 20), (5, 128 - 38)])
-def test_mean_shift_adds_and_clips(level, expected):
-    """0.15 and 0.08 of 255 are 38.25 and 20.4."""
+def test_mean_shift_of_a_flat_image_adds_and_clips(level, expected):
+    """0.15 and 0.08 of 255 are 38.25 and 20.4; there is no range to keep."""
     assert np.unique(distort(np.full((3, 5, 3), 128, np.uint8), "mean_shift", level, seed=0)) == expected
-    assert apply("mean_shift", np.ones((1, 1, 3), np.float32), 0.15).max() > 1
     assert np.unique(distort(np.full((3, 5, 3), 250, np.uint8), "mean_shift", 1, seed=0)) == 255
     assert np.unique(distort(np.full((3, 5, 3), 5, np.uint8), "mean_shift", 5, seed=0)) == 0
 
 
-@pytest.mark.parametrize("distance", [3.0, 8.0])
-def test_color_shift_moves_green_alone_by_the_distance_in_the_drawn_direction(distance):
-    """A field of dense noise is edges everywhere; the share of the moved green is largest at the place it moved to."""
+@pytest.mark.parametrize("distance", [3.0, 8.0, 12.0])
+def test_color_shift_moves_green_alone_down_and_to_the_right_by_the_distance(distance):
+    """On dense noise every place is an edge: what is added to green is the moved green less the original."""
     image = np.random.default_rng(8).uniform(0, 1, (97, 101, 3)).astype(np.float32)
     came = apply("color_shift", image, distance, np.random.default_rng(9))
-    angle = np.random.default_rng(9).uniform(0, 2 * np.pi)
     assert (came[..., [0, 2]] == image[..., [0, 2]]).all()
     added = came[..., 1] - image[..., 1]
     spectrum = np.fft.fft2(added - added.mean()) * np.conj(np.fft.fft2(image[..., 1] - image[..., 1].mean()))
-    place = np.unravel_index(np.argmax(np.fft.ifft2(spectrum).real), added.shape)
-    moved = [(int(at) + side // 2) % side - side // 2 for at, side in zip(place, added.shape, strict=True)]
-    assert moved == pytest.approx([distance * np.sin(angle), distance * np.cos(angle)], abs=0.75)
+    down, right = np.unravel_index(np.argmax(np.fft.ifft2(spectrum).real), added.shape)
+    assert down <= distance >= right
+    assert np.hypot(down, right) == pytest.approx(distance, abs=0.75)
+
+
+def test_color_shift_moves_green_at_the_edge_alone():
+    image = np.zeros((61, 80, 3), np.float32)
+    image[:, 40:] = 1
+    changed = np.abs(apply("color_shift", image, 6.0, np.random.default_rng(2)) - image).max(axis=(0, 2))
+    assert changed[40:46].max() > 0.5
+    assert changed[:20].max() == changed[62:].max() == 0
 
 
 def test_color_shift_leaves_flat_images_alone():
@@ -297,11 +320,15 @@ def test_motion_blur_spreads_a_point_along_a_line(length):
     assert np.sqrt(12 * spread[1]) == pytest.approx(length + 1, abs=1)
 
 
-def test_color_diffusion_keeps_the_lightness(leaves):
-    pale = 0.5 + 0.2 * (unit(leaves) - 0.5)  # within the gamut
-    before, after = rgb_to_lab(pale), rgb_to_lab(apply("color_diffusion", pale, 6.0))
-    np.testing.assert_allclose(after[..., 0], before[..., 0], atol=0.3)
-    assert after[..., 1].std() < 0.8 * before[..., 1].std()
+@pytest.mark.parametrize("strength", [1, 3])
+def test_color_diffusion_blurs_and_multiplies_the_colours_at_constant_lightness(strength):
+    """A step of chroma becomes a Gaussian's error function of sd 1.5 x strength + 2, times the strength."""
+    lab = np.full((5, 81, 3), 50, np.float32)
+    lab[..., 1:] = np.where(np.arange(81) < 41, -4, 4)[:, None]
+    after = rgb_to_lab(apply("color_diffusion", lab_to_rgb(lab), strength))[2]
+    expected = 4 * strength * special.erf((np.arange(81) - 40.5) / (1.5 * strength + 2) / np.sqrt(2))
+    np.testing.assert_allclose(after[:, 0], 50, atol=0.3)
+    np.testing.assert_allclose(after[:, 1], expected, atol=0.1)
 
 
 @pytest.mark.parametrize("colors", [64, 16, 8])
@@ -351,21 +378,42 @@ def test_denoising_takes_most_of_the_noise_away_again():
     assert 0.02 < left < 0.4 * np.sqrt(0.04)
 
 
-@pytest.mark.parametrize("curve", ["brighten", "darken"])
-def test_brightness_keeps_black_white_and_the_order_of_greys(curve):
+def test_darkening_is_a_parabola_through_black_white_and_the_lowered_middle():
     greys = np.linspace(0, 1, 101, dtype=np.float32).reshape(1, 101, 1).repeat(3, axis=2)
-    seen = apply(curve, greys, 0.7)[0, :, 0]
-    assert seen[0] == pytest.approx(0, abs=1e-3)
-    assert seen[-1] == pytest.approx(1, abs=1e-3)
-    assert (np.diff(seen) > -1e-6).all()
-    assert (seen[50] > 0.5) == (curve == "brighten")
+    seen = apply("darken", greys, 0.8)[0, :, 1]
+    curve = np.polynomial.Polynomial.fit([0, 0.5, 1], [0, 0.5 - 0.8 / 2, 1], 2)
+    np.testing.assert_allclose(seen, np.clip(curve(greys[0, :, 0]), 0, 1), atol=1e-5)
+    assert (seen[:37] == 0).all()  # the parabola is negative below 0.375
 
 
-def test_jitter_displaces_by_the_sd_that_is_stated():
+def test_brightening_mixes_the_parabola_of_each_channel_with_that_of_lightness():
+    greys = np.linspace(0, 1, 101, dtype=np.float32).reshape(1, 101, 1).repeat(3, axis=2)
+    curve = np.polynomial.Polynomial.fit([0, 0.5, 1], [0, 0.5 + 0.4 / 2, 1], 2)
+    lab = rgb_to_lab(greys)
+    lab[..., 0] = 100 * curve(lab[..., 0] / 100)
+    expected = (2 * curve(greys) + lab_to_rgb(lab)) / 3
+    np.testing.assert_allclose(apply("brighten", greys, 0.4), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["brighten", "darken"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_brightness_keeps_black_white_and_the_order_of_greys(name, level):
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    after = distort(ramp, name, level, seed=0)[0, :, 0].astype(int)
+    assert (after[0], after[-1]) == (0, 255)
+    assert (np.diff(after) >= 0).all()
+    assert (after[128] > 128) == (name == "brighten")
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0])
+def test_jitter_displaces_five_times_by_at_most_the_sd_that_is_stated(strength):
+    """Of five displacements the variances add up; interpolation between pixels of different ones takes some away."""
     rows, columns = np.mgrid[:201, :203].astype(np.float32)
     places = np.stack([rows, columns, rows], axis=2)
-    moved = apply("jitter", places, 0.4, np.random.default_rng(1))[20:-20, 20:-20] - places[20:-20, 20:-20]
-    np.testing.assert_allclose(moved[..., :2].std(axis=(0, 1)), 2.0, rtol=0.05)
+    moved = apply("jitter", places, strength, np.random.default_rng(1))[20:-20, 20:-20] - places[20:-20, 20:-20]
+    assert (moved.std(axis=(0, 1)) < 5**0.5 * strength).all()
+    assert (moved.std(axis=(0, 1)) > 0.55 * 5**0.5 * strength).all()
+    assert moved.mean() == pytest.approx(0, abs=0.03 * strength)
 
 
 def test_patches_come_from_the_image_itself(leaves):
@@ -375,6 +423,18 @@ def test_patches_come_from_the_image_itself(leaves):
     assert (moved != unit(leaves)).any(axis=2).mean() > 0.2
 
 
+def test_a_patch_moves_by_half_its_side_at_most():
+    rows, columns = np.mgrid[:61, :67].astype(np.float32)
+    places = np.stack([rows, columns, rows], axis=2)
+    moves = set()
+    for seed in range(200):
+        moved = apply("non_eccentricity_patch", places, 1, np.random.default_rng(seed)) - places
+        changed = moved[(moved != 0).any(axis=2)]
+        assert len(np.unique(changed, axis=0)) <= 1
+        moves |= set(changed[:, :2].astype(int).ravel().tolist())
+    assert (min(moves), max(moves)) == (-8, 8)
+
+
 def test_pixelating_leaves_blocks_of_the_stated_size():
     ramp = np.arange(200, dtype=np.float32).reshape(1, 200, 1).repeat(60, axis=0).repeat(3, axis=2) / 255
     columns = len(np.unique(apply("pixelate", ramp, 0.5)[0, :, 0]))
@@ -382,9 +442,21 @@ def test_pixelating_leaves_blocks_of_the_stated_size():
 
 
 @pytest.mark.parametrize("levels", [20, 7])
-def test_quantization_leaves_as_many_levels_as_stated(levels, leaves):
-    few = apply("quantization", unit(leaves), levels)
-    assert max(len(np.unique(few[..., channel].round(5))) for channel in range(3)) <= levels
+def test_quantization_leaves_as_many_levels_as_stated_from_black_to_white(levels, leaves):
+    few = np.unique(apply("quantization", unit(leaves), levels))
+    assert 2 < len(few) <= levels + 1
+    assert (few[0], few[-1]) == (0, 1)
+
+
+def test_quantization_thresholds_lie_between_the_clusters():
+    """Values around 0.1, 0.4 and 0.8 with 2 thresholds, halfway between their means: 0.25 and 0.6."""
+    random = np.random.default_rng(3)
+    centres = random.choice([0.1, 0.4, 0.8], (40, 50, 3))
+    image = np.clip(centres + random.normal(0, 0.01, centres.shape), 0, 1).astype(np.float32)
+    came = apply("quantization", image, 2)
+    assert (came[centres == 0.1] == 0).all()
+    assert came[centres == 0.4] == pytest.approx(0.6, abs=0.005)
+    assert (came[centres == 0.8] == 1).all()
 
 
 def test_color_blocks_are_as_many_and_as_large_as_stated():
@@ -393,7 +465,12 @@ def test_color_blocks_are_as_many_and_as_large_as_stated():
     assert 2 * 32**2 < covered <= 4 * 32**2
 
 
-def test_sharpening_adds_the_difference_to_a_blur():
-    image = impulse()
-    sharper = apply("high_sharpen", image, 3.0)
-    np.testing.assert_allclose(sharper, image + 3 * (image - apply("gaussian_blur", image, 1.0)), atol=1e-6)
+def test_sharpening_adds_the_difference_to_a_blur_of_the_lightness():
+    lab = np.full((41, 41, 3), 50, np.float32)
+    lab[20, 20, 0] = 56
+    came = rgb_to_lab(apply("high_sharpen", lab_to_rgb(lab * np.array([1, 0.1, 0.1], np.float32)), 3.0))
+    rows, columns = np.mgrid[-20:21, -20:21]
+    gaussian = np.exp(-(rows**2 + columns**2) / 18)
+    expected = lab[..., 0] + 3 * (lab[..., 0] - 50 - 6 * gaussian / gaussian.sum())
+    np.testing.assert_allclose(came[..., 0], expected, atol=0.05)
+    np.testing.assert_allclose(came[..., 1:], 5, atol=0.05)
