@@ -3,7 +3,7 @@
     python examples/train_packaged.py --biq2021 BIQ2021 --sharp SHARP --work WORK --output MODEL
 
 `train_packaged.sh` clones what it reads: BIQ2021 (its official test split is not opened) and sharp photographs
-under free licences. WORK keeps maps (19 GB) and the state of training; the same command continues where it stopped.
+under free licences. WORK keeps maps and pools (25 GB) and the state of training; the same command continues where it stopped.
 
 The backbone down to stride 8 stays as ImageNet left it, so its maps are computed once; the rest of it and the heads
 learn from random windows of these maps; from there on larger ones, once for each seed; then the heads alone learn, on
@@ -91,12 +91,14 @@ class Options:
     """Folder of maps and state."""
     output: Path
     """Folder of the model."""
+    start: Path | None = None
+    """Folder of a model made by this program, to go on from with the larger windows; else it starts from ImageNet."""
     backbone: str = "tf_efficientnet_lite0"
     backbone_weights: str = "imagenet"
     fusion: FusionName = "attention"
     scale: float = 1.0
     """Of the steps of each stage, to try the program out."""
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: tuple[int, ...] = (0,)
     """Of what a network sees, and in which order: the first windows by the first seed, the larger ones by each."""
     decay: float = 0.998
     """Of the moving average of the weights, which is what is kept."""
@@ -104,7 +106,7 @@ class Options:
     def stages(self) -> list[Stage]:
         stages = [
             Stage("windows", 2000, 2.5e-4, 1e-3, 3e-3, warmup=100, late=150, window=36),
-            Stage("large windows", 1000, 1.2e-4, 4e-4, 1e-3, warmup=60, window=WINDOW),
+            Stage("large windows", 800, 1.2e-4, 4e-4, 1e-3, warmup=60, window=WINDOW),
             Stage("whole", 600, 0.0, 3e-4, 3e-3, warmup=50, rated=64, pairs=8, contents=6, kinds=4, ladders=6),
         ]
         return [replace(stage, steps=max(2, round(self.scale * stage.steps))) for stage in stages]
@@ -242,7 +244,8 @@ def check_settings(options: Options) -> None:
     """Raise FusiqaError where the work folder holds what other settings made."""
     file = options.work / "settings.json"
     stages = list(map(repr, options.stages()))
-    stated = json.dumps([options.backbone, options.fusion, options.seeds, options.decay, stages], indent=1)
+    settings = [options.backbone, options.fusion, options.seeds, options.decay, str(options.start), stages]
+    stated = json.dumps(settings, indent=1)
     if file.exists() and file.read_text() != stated:
         raise FusiqaError(f"{options.work} holds the state of other settings or another version: use another folder")
     options.work.mkdir(parents=True, exist_ok=True)
@@ -262,7 +265,12 @@ def train(options: Options) -> None:
     windows, large_windows, whole = options.stages()
     calibration = Calibration()
     parts = nn.ModuleList([network, calibration])
-    fit(network, calibration, data, windows, options, options.seeds[0])
+    if options.start:
+        before = Network(QualityModel.from_pretrained(options.start))
+        network.tail.load_state_dict(before.tail.state_dict())
+        network.heads.load_state_dict(before.heads.state_dict())
+    else:
+        fit(network, calibration, data, windows, options, options.seeds[0])
     start, ends = copy.deepcopy(parts.state_dict()), []
     for seed in options.seeds:
         parts.load_state_dict(start)
