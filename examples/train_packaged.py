@@ -3,11 +3,12 @@
     python examples/train_packaged.py --biq2021 BIQ2021 --sharp SHARP --work WORK --output MODEL
 
 `train_packaged.sh` clones what it reads: BIQ2021 (its official test split is not opened) and sharp photographs
-under free licences. WORK keeps maps and pools (25 GB) and the state of training; the same command continues where it stopped.
+under free licences. WORK keeps maps, pools (25 GB) and the state of training; the same command goes on from there.
 
 The backbone down to stride 8 stays as ImageNet left it, so its maps are computed once; the rest of it and the heads
-learn from random windows of these maps; from there on larger ones, once for each seed; then the heads alone learn, on
-the mean of these networks (Wortsman et al., ICML 2022, "Model soups"), from whole images. A step sees
+learn from random windows of these maps; from there, or from a model made before, on larger ones, once for each seed;
+then the heads alone learn, on the mean of these networks (Wortsman et al., ICML 2022, "Model soups"), from whole
+images. A step sees
 - photographs with their ratings, which an affine calibration relates to the common scale: absolute error, and the
   fidelity loss of all pairs (Tsai et al., SIGIR 2007, doi:10.1145/1277741.1277808);
 - distorted versions of a sharp image (a photograph under a free licence, or one of BIQ2021's best made smaller),
