@@ -6,9 +6,9 @@
 under free licences. WORK keeps maps, pools (25 GB) and the state of training; the same command goes on from there.
 
 The backbone down to stride 8 stays as ImageNet left it, so its maps are computed once; the rest of it and the heads
-learn from random windows of these maps; from there, or from a model made before, on larger ones, once for each seed;
-then the heads alone learn, on the mean of these networks (Wortsman et al., ICML 2022, "Model soups"), from whole
-images. A step sees
+learn from random windows of these maps; from there, or from a model made before, on larger ones, once for each seed (by
+default one); then the heads alone learn, on the mean of these networks (Wortsman et al., ICML 2022, "Model soups"),
+from whole images. A step sees
 - photographs with their ratings, which an affine calibration relates to the common scale: absolute error, and the
   fidelity loss of all pairs (Tsai et al., SIGIR 2007, doi:10.1145/1277741.1277808);
 - distorted versions of a sharp image (a photograph under a free licence, or one of BIQ2021's best made smaller),
@@ -93,7 +93,8 @@ class Options:
     output: Path
     """Folder of the model."""
     start: Path | None = None
-    """Folder of a model made by this program, to go on from with the larger windows; else it starts from ImageNet."""
+    """Folder of a model made by this program: its backbone and heads go on with the larger windows, the calibration
+    begins anew. Without it everything starts from ImageNet's weights."""
     backbone: str = "tf_efficientnet_lite0"
     backbone_weights: str = "imagenet"
     fusion: FusionName = "attention"
@@ -268,6 +269,8 @@ def train(options: Options) -> None:
     parts = nn.ModuleList([network, calibration])
     if options.start:
         before = Network(QualityModel.from_pretrained(options.start))
+        if (before.model.config.backbone, before.model.config.fusion) != (options.backbone, options.fusion):
+            raise FusiqaError(f"--start {options.start} has another backbone or fusion than --backbone and --fusion")
         network.tail.load_state_dict(before.tail.state_dict())
         network.heads.load_state_dict(before.heads.state_dict())
     else:

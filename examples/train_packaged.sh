@@ -1,10 +1,10 @@
 #!/bin/sh
 # Train the packaged model from public files: sh examples/train_packaged.sh FOLDER [BACKBONE]
-# Needs a full clone of fusiqa, fusiqa[train,onnx] and 26 GB of disk; it ran with 24 GB of memory. On two cores with AVX-512 and bfloat16 (AMD
-# EPYC) maps take an hour, larger windows half an hour (from ImageNet the windows before them 45 minutes), pools and flaws half
-# an hour, the heads 4.
-# FOLDER/BACKBONE is the result, FOLDER/work-BACKBONE/contents.csv has the licence of every sharp image.
-# The packaged model goes on from the packaged model before it, another backbone starts from ImageNet's weights.
+# Needs a full clone of fusiqa, fusiqa[train,onnx] and 26 GB of disk; it ran with 24 GB of memory. On two cores with
+# AVX-512 and bfloat16 (AMD EPYC) maps take an hour, larger windows half an hour, pools and flaws half an hour, the heads
+# 4 minutes. FOLDER/BACKBONE is the result, FOLDER/work-BACKBONE/contents.csv has the licence of every sharp image.
+# The packaged model goes on from the packaged model before it; another backbone starts from ImageNet's weights, with
+# smaller windows first (45 minutes).
 set -e
 folder=${1:?usage: train_packaged.sh FOLDER [BACKBONE]}
 backbone=${2:-tf_efficientnet_lite0}
@@ -15,22 +15,23 @@ get() {  # repository, commit, name
     mv "$folder/$3.part" "$folder/$3"
 }
 mkdir -p "$folder"
+here=$(dirname "$0")
+if [ "$backbone" = tf_efficientnet_lite0 ]; then
+    mkdir -p "$folder/start"
+    for file in model.safetensors model.json; do
+        git -C "$here" show "06f8f38:fusiqa/pretrained/fusiqa-fast/$file" > "$folder/start/$file" ||
+            { echo "commit 06f8f38 is missing: run this in a full clone of fusiqa" >&2; exit 1; }
+    done
+    set -- --start "$folder/start"
+else
+    set --
+fi
 get nisarahmedrana/BIQ2021 62c7b40c036b68ee280626409699aa5c1a37fe57 BIQ2021
 get imazen/codec-corpus 55decfe826d350815e3af3b5ac69b882fb2943d3 sharp/codec-corpus
 get Ivordir/quantette aa93bb69a193a4d7d98126fa2d8c14158d52ce6a sharp/quantette
 get gianni-rosato/gb82-image-set 502f9f94cb73d1ad5c89ce06fe6b100d0a27df8f sharp/gb82-image-set
 get BuddiesOfBudgie/budgie-backgrounds 82067426f1dde366e9c9038fdbe457c2527525dd sharp/budgie-backgrounds
 get pop-os/wallpapers 03a25a14a76eaf3825b980ab50aad6698c1c5a35 sharp/wallpapers
-here=$(dirname "$0")
-if [ "$backbone" = tf_efficientnet_lite0 ]; then
-    mkdir -p "$folder/start"
-    for file in model.safetensors model.json; do
-        git -C "$here" show "06f8f38:fusiqa/pretrained/fusiqa-fast/$file" > "$folder/start/$file"
-    done
-    set -- --start "$folder/start"
-else
-    set --
-fi
 # Without these a sixth of the time of training went into giving memory back and asking for it again.
 export THP_MEM_ALLOC_ENABLE=1 MALLOC_MMAP_THRESHOLD_=17179869184 MALLOC_TRIM_THRESHOLD_=17179869184
 python "$here/train_packaged.py" --biq2021 "$folder/BIQ2021" --sharp "$folder/sharp" --backbone "$backbone" \

@@ -6,7 +6,7 @@ may leave 0-1; `distort` clips them. Parameters may lie between those of two lev
 Source: Lin, Hosu and Saupe, KADID-10k: A large-scale artificially distorted IQA database, QoMEX 2019,
 https://doi.org/10.1109/QoMEX.2019.8743252, the formulas of its MATLAB generator as public repositories hold them, and
 ARNIQA's re-implementation. Where a function differs from the generator, its docstring says so. The generator stretches
-every image to 0-1 before and after; here only `mean_shift` does, since of the others little is lost without it.
+every image to 0-1 before and after it is distorted; here only `mean_shift` depends on the range.
 """
 
 from __future__ import annotations
@@ -93,7 +93,10 @@ def color_diffusion(image: Unit, strength: float, _: np.random.Generator) -> Uni
 
 
 def color_shift(image: Unit, distance: float, random: np.random.Generator) -> Unit:
-    """Move green by `distance` pixels down and to the right, at a random angle, blended in by the strength of edges."""
+    """Move green by `distance` pixels down and to the right, at a random angle, blended in by the strength of edges.
+
+    The generator lets edges weaker than a tenth of the strongest one count as none; here they count as what they are.
+    """
     direction = random.random(2)
     down, right = np.round(distance * direction / np.hypot(*direction)).astype(int)
     height, width, _ = image.shape
@@ -112,7 +115,7 @@ def stretch(values: np.ndarray, low: float = 0, high: float = 1) -> np.ndarray:
 
 
 def color_quantization(image: Unit, colors: float, _: np.random.Generator) -> Unit:
-    """Reduce to `colors` by median cut, with Floyd-Steinberg dithering; their unpublished numbers are chosen here."""
+    """Reduce to `colors` by median cut, with Floyd-Steinberg dithering; the generator has MATLAB's `rgb2ind`."""
     few = to_pillow(image).quantize(round(colors), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     return to_unit(to_pillow(image).quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB"))
 
@@ -154,7 +157,7 @@ def impulse_noise(image: Unit, fraction: float, random: np.random.Generator) -> 
 
 
 def denoise(image: Unit, variance: float, random: np.random.Generator) -> Unit:
-    """Add noise, then a 5 x 5 median filter, both chosen here: KADID-10k's network and levels are unpublished."""
+    """Add noise, then a 5 x 5 median filter, both chosen here: the generator takes stronger noise away with DnCNN."""
     return ndimage.median_filter(np.clip(white_noise(image, variance, random), 0, 1), (5, 5, 1), mode="reflect")
 
 
@@ -171,7 +174,10 @@ def high_sharpen(image: Unit, amount: float, _: np.random.Generator) -> Unit:
 
 
 def contrast_change(image: Unit, strength: float, _: np.random.Generator) -> Unit:
-    """A spline of each channel: 0.3 becomes 0.25 - strength / 4, 0.7 0.75 + strength / 4; 0, 0.5 and 1 stay."""
+    """A spline of each channel: 0.3 becomes 0.25 - strength / 4, 0.7 0.75 + strength / 4; 0, 0.5 and 1 stay.
+
+    So a strength of -0.2, between the third and the fourth level, changes nothing.
+    """
     curve = CubicSpline((0, 0.3, 0.5, 0.7, 1), (0, 0.25 - strength / 4, 0.5, 0.75 + strength / 4, 1))
     return np.clip(curve(image), 0, 1).astype(np.float32)
 
@@ -194,7 +200,11 @@ def parabola(values: np.ndarray, middle: float) -> np.ndarray:
 
 
 def mean_shift(image: Unit, shift: float, _: np.random.Generator) -> Unit:
-    """Add `shift` and clip; then, as the generator does, stretch to the range that the image had."""
+    """Add `shift` to an image stretched to 0-1, clip, and stretch to the range that the image had.
+
+    The generator stretches the result to 0-1. What is lost are lights or shadows; an image of one or two values stays,
+    but that a flat one, which has no range, is shifted.
+    """
     shifted = np.clip(stretch(image) + np.float32(shift), 0, 1)
     return stretch(shifted, float(image.min()), float(image.max()))
 
@@ -232,12 +242,14 @@ def pixelate(image: Unit, strength: float, _: np.random.Generator) -> Unit:
 
 
 def quantization(image: Unit, levels: float, _: np.random.Generator) -> Unit:
-    """Set values to the next of `levels` thresholds above; to 0 below the second, to 1 above the last.
+    """Set values to the next of `levels` thresholds above; to 0 below the first, to 1 above the last.
 
     The thresholds, the same for all channels, are Otsu's: those of the least variance between two of them, found from
     evenly spaced ones by Lloyd's algorithm, where the generator searches with MATLAB's `multithresh`.
     """
     values, counts = np.unique(to_bytes(image), return_counts=True)
+    if len(values) == 1:
+        return image
     thresholds = np.linspace(values[0], values[-1], round(levels) + 2)[1:-1]
     for _iteration in range(50):
         part = np.searchsorted(thresholds, values)

@@ -276,12 +276,15 @@ def test_color_shift_moves_green_alone_down_and_to_the_right_by_the_distance(dis
     assert np.hypot(down, right) == pytest.approx(distance, abs=0.75)
 
 
-def test_color_shift_moves_green_at_the_edge_alone():
-    image = np.zeros((61, 80, 3), np.float32)
-    image[:, 40:] = 1
-    changed = np.abs(apply("color_shift", image, 6.0, np.random.default_rng(2)) - image).max(axis=(0, 2))
-    assert changed[40:46].max() > 0.5
-    assert changed[:20].max() == changed[62:].max() == 0
+def test_color_shift_moves_green_at_the_edge_and_hardly_far_from_it():
+    """Of a faint texture on both sides of an edge, green moves at the edge and stays nearly as it was elsewhere."""
+    image = np.random.default_rng(4).uniform(0, 0.1, (61, 120, 3)).astype(np.float32)
+    image[:, 60:] += 0.9
+    changed = np.abs(apply("color_shift", image, 6.0, np.random.default_rng(2)) - image)[..., 1]
+    assert changed[:, 60:66].max() > 0.5
+    moved = np.abs(np.roll(image[..., 1], 5, axis=1) - image[..., 1])
+    for far in (slice(8, 40), slice(86, 120)):
+        assert changed[:, far].mean() < 0.15 * moved[:, far].mean()
 
 
 def test_color_shift_leaves_flat_images_alone():
@@ -387,12 +390,12 @@ def test_darkening_is_a_parabola_through_black_white_and_the_lowered_middle():
 
 
 def test_brightening_mixes_the_parabola_of_each_channel_with_that_of_lightness():
-    greys = np.linspace(0, 1, 101, dtype=np.float32).reshape(1, 101, 1).repeat(3, axis=2)
+    colours = np.random.default_rng(2).uniform(0, 1, (9, 11, 3)).astype(np.float32)
     curve = np.polynomial.Polynomial.fit([0, 0.5, 1], [0, 0.5 + 0.4 / 2, 1], 2)
-    lab = rgb_to_lab(greys)
+    lab = rgb_to_lab(colours)
     lab[..., 0] = 100 * curve(lab[..., 0] / 100)
-    expected = (2 * curve(greys) + lab_to_rgb(lab)) / 3
-    np.testing.assert_allclose(apply("brighten", greys, 0.4), expected, atol=1e-5)
+    expected = (2 * curve(colours) + lab_to_rgb(lab)) / 3
+    np.testing.assert_allclose(apply("brighten", colours, 0.4), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["brighten", "darken"])
@@ -405,15 +408,14 @@ def test_brightness_keeps_black_white_and_the_order_of_greys(name, level):
     assert (after[128] > 128) == (name == "brighten")
 
 
-@pytest.mark.parametrize("strength", [0.1, 1.0])
-def test_jitter_displaces_five_times_by_at_most_the_sd_that_is_stated(strength):
-    """Of five displacements the variances add up; interpolation between pixels of different ones takes some away."""
+def test_jitter_displaces_five_times_by_the_sd_that_is_stated():
+    """The variances of five displacements add up to 5 x strength^2, of which interpolation between pixels that move
+    differently takes a part away: 0.1755 was measured with five, and 5 % less or more with four or six."""
     rows, columns = np.mgrid[:201, :203].astype(np.float32)
     places = np.stack([rows, columns, rows], axis=2)
-    moved = apply("jitter", places, strength, np.random.default_rng(1))[20:-20, 20:-20] - places[20:-20, 20:-20]
-    assert (moved.std(axis=(0, 1)) < 5**0.5 * strength).all()
-    assert (moved.std(axis=(0, 1)) > 0.55 * 5**0.5 * strength).all()
-    assert moved.mean() == pytest.approx(0, abs=0.03 * strength)
+    moved = apply("jitter", places, 0.1, np.random.default_rng(1))[20:-20, 20:-20] - places[20:-20, 20:-20]
+    assert moved.std(axis=(0, 1)) == pytest.approx(0.1755, rel=0.03)
+    assert moved.mean() == pytest.approx(0, abs=0.003)
 
 
 def test_patches_come_from_the_image_itself(leaves):
@@ -446,6 +448,11 @@ def test_quantization_leaves_as_many_levels_as_stated_from_black_to_white(levels
     few = np.unique(apply("quantization", unit(leaves), levels))
     assert 2 < len(few) <= levels + 1
     assert (few[0], few[-1]) == (0, 1)
+
+
+def test_quantization_leaves_a_flat_image_alone():
+    flat = np.full((5, 7, 3), 200, np.uint8)
+    assert (distort(flat, "quantization", 5, seed=0) == flat).all()
 
 
 def test_quantization_thresholds_lie_between_the_clusters():
