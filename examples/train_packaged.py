@@ -255,25 +255,25 @@ def check_settings(options: Options) -> None:
 
 
 def train(options: Options) -> None:
-    check_settings(options)
     config = ModelConfig(
         backbone=options.backbone, fusion=options.fusion, view="whole", dropout=0.1, drop_path=0.0,
         score_range=ScoreRange(0, 1),
     )  # fmt: skip
     torch.manual_seed(0)
     network = Network(build_model(config, options.backbone_weights, resize="max512")).train()
-    rows = tables(options.biq2021, options.sharp, options.work)
-    data = Data(**{name: Maps(name, table, network, options.work) for name, table in rows.items()})
-    windows, large_windows, whole = options.stages()
-    calibration = Calibration()
-    parts = nn.ModuleList([network, calibration])
     if options.start:
         before = Network(QualityModel.from_pretrained(options.start))
         if (before.model.config.backbone, before.model.config.fusion) != (options.backbone, options.fusion):
             raise FusiqaError(f"--start {options.start} has another backbone or fusion than --backbone and --fusion")
         network.tail.load_state_dict(before.tail.state_dict())
         network.heads.load_state_dict(before.heads.state_dict())
-    else:
+    check_settings(options)
+    rows = tables(options.biq2021, options.sharp, options.work)
+    data = Data(**{name: Maps(name, table, network, options.work) for name, table in rows.items()})
+    windows, large_windows, whole = options.stages()
+    calibration = Calibration()
+    parts = nn.ModuleList([network, calibration])
+    if not options.start:
         fit(network, calibration, data, windows, options, options.seeds[0])
     start, ends = copy.deepcopy(parts.state_dict()), []
     for seed in options.seeds:

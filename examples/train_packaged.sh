@@ -16,6 +16,7 @@ get() {  # repository, commit, name
 }
 mkdir -p "$folder"
 here=$(dirname "$0")
+set --
 if [ "$backbone" = tf_efficientnet_lite0 ]; then
     mkdir -p "$folder/start"
     for file in model.safetensors model.json; do
@@ -23,8 +24,6 @@ if [ "$backbone" = tf_efficientnet_lite0 ]; then
             { echo "commit 06f8f38 is missing: run this in a full clone of fusiqa" >&2; exit 1; }
     done
     set -- --start "$folder/start"
-else
-    set --
 fi
 get nisarahmedrana/BIQ2021 62c7b40c036b68ee280626409699aa5c1a37fe57 BIQ2021
 get imazen/codec-corpus 55decfe826d350815e3af3b5ac69b882fb2943d3 sharp/codec-corpus

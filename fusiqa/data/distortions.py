@@ -202,8 +202,8 @@ def parabola(values: np.ndarray, middle: float) -> np.ndarray:
 def mean_shift(image: Unit, shift: float, _: np.random.Generator) -> Unit:
     """Add `shift` to an image stretched to 0-1, clip, and stretch to the range that the image had.
 
-    The generator stretches the result to 0-1. What is lost are lights or shadows; an image of one or two values stays,
-    but that a flat one, which has no range, is shifted.
+    The generator stretches the result to 0-1. What is lost is highlights or shadows. An image of two values stays as it
+    is; a flat one, which has no range, is shifted.
     """
     shifted = np.clip(stretch(image) + np.float32(shift), 0, 1)
     return stretch(shifted, float(image.min()), float(image.max()))
