@@ -11,12 +11,11 @@ from PIL import Image
 
 from fusiqa.data import catalog, splits
 from fusiqa.data.distortions import DISTORTIONS, distort, to_bytes, to_unit
-from fusiqa.data.opinions import OPINION_RANGE
+from fusiqa.data.opinions import OPINION_RANGE, UNCHANGED
 from fusiqa.data.opinions import opinion as opinion_at
 from fusiqa.scoring.duplicates import perceptual_hash
 from fusiqa.scoring.image import decode
 
-CLEAN = 4.62  # the mean opinion, 1-5, of cells whose distortion nobody sees
 RARELY_SEEN = (
     "color_diffusion", "color_shift", "color_saturation_hsv", "color_saturation_lab", "color_block",
     "brighten", "darken", "mean_shift", "contrast_change", "non_eccentricity_patch", "high_sharpen",
@@ -249,7 +248,8 @@ def made(pixels: np.ndarray, name: str, level: float, *, seed: int) -> np.ndarra
 
 def opinion(name: str, level: float) -> float:
     """What viewers thought on average, on 0-1; linear between levels, and from 0, undistorted, to 1."""
+    clean = opinion_at(*UNCHANGED)
     if not name:
-        return OPINION_RANGE.to_unit(CLEAN)
+        return OPINION_RANGE.to_unit(clean)
     first = opinion_at(name, max(level, 1))
-    return OPINION_RANGE.to_unit(CLEAN + (first - CLEAN) * min(level, 1))
+    return OPINION_RANGE.to_unit(clean + (first - clean) * min(level, 1))

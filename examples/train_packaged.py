@@ -6,7 +6,7 @@
 under free licences. WORK keeps maps, pools (25 GB) and the state of training; the same command goes on from there.
 
 The backbone down to stride 8 stays as ImageNet left it, so its maps are computed once; the rest of it and the heads
-learn from random windows of these maps; from there, or from a model made before, on larger ones, once for each seed (by
+learn from random windows of these maps; from there, or from models made before, on larger ones, once for each seed (by
 default one); then the heads alone learn, on the mean of these networks (Wortsman et al., ICML 2022, "Model soups"),
 from whole images. A step sees
 - photographs with their ratings, which an affine calibration relates to the common scale: absolute error, and the
@@ -28,13 +28,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import tyro
-from packaged_images import RARELY_SEEN, best_third, opinion, tables
+from packaged_batches import Batch, Data, Stage
+from packaged_images import best_third, opinion, tables
 from packaged_maps import Maps, Network
 from scipy.stats import spearmanr
 from torch import Tensor, nn
@@ -43,8 +44,8 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from fusiqa.config import ModelConfig, ScoreRange
 from fusiqa.config.model import FLAWS, FusionName
-from fusiqa.data.distortions import FLAW_OF_DISTORTION
-from fusiqa.data.opinions import mean_opinions
+from fusiqa.data.distortions import FLAW_OF_DISTORTION, FORMULAS
+from fusiqa.data.opinions import SEEN_FALL, mean_opinions
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.opinions import COMMON
 from fusiqa.models.export import round_to_bytes
@@ -56,28 +57,8 @@ from fusiqa.training.loss import above, fidelity
 
 WINDOW = 48  # cells of the window by which the heads see an image that they do not see whole
 OPINIONS = mean_opinions()
-SEEN = 0.05  # of 0-1, that the mean opinion must fall for a flaw to be known
 UNDISTORTED_TIMES = 15  # that the flaw head sees an undistorted sharp image where it sees a distorted one once
 GOOD_PHOTOGRAPHS = 1500  # drawn from the third that is rated best, as images without a flaw
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Steps with one kind of input: random windows of the stem's maps, or what the heads read of finished ones."""
-
-    name: str
-    steps: int
-    backbone_rate: float  # 0 where the backbone is finished
-    rate: float  # of the heads
-    calibration_rate: float
-    warmup: int  # steps
-    late: int = 0  # steps before the backbone learns too
-    window: int = 0  # cells of a side at stride 8
-    rated: int = 24  # photographs a step
-    pairs: int = 3  # photographs that come with two distorted versions
-    contents: int = 3
-    kinds: int = 2  # distortions of a content
-    ladders: int = 2  # contents that come under one distortion at all five levels, or at four light ones
 
 
 @dataclass
@@ -92,9 +73,9 @@ class Options:
     """Folder of maps and state."""
     output: Path
     """Folder of the model."""
-    start: Path | None = None
-    """Folder of a model made by this program: its backbone and heads go on with the larger windows, the calibration
-    begins anew. Without it everything starts from ImageNet's weights."""
+    start: tuple[Path, ...] = ()
+    """Folders of models made by this program, each going on from the one before: the mean of their backbones and heads
+    goes on with the larger windows, the calibration begins anew. Without it all starts from ImageNet's weights."""
     backbone: str = "tf_efficientnet_lite0"
     backbone_weights: str = "imagenet"
     fusion: FusionName = "attention"
@@ -134,63 +115,6 @@ class Calibration(nn.Module):
 
 
 # --- training --------------------------------------------------------------------------------------------------------
-
-
-class Batch(NamedTuple):
-    """Rows of a step: rated photographs, originals, their distorted versions in pairs, versions of sharp contents."""
-
-    rated: list[int]
-    originals: list[int]
-    versions: list[int]
-    sharp: list[int]
-
-
-@dataclass
-class Data:
-    """Maps of `packaged_images.tables`."""
-
-    photographs: Maps
-    validation: Maps
-    sharp: Maps
-    sharp_validation: Maps
-    light: Maps
-    own: Maps
-
-    def __post_init__(self) -> None:
-        table = self.sharp.table
-        kinds, names = pd.factorize(table["distortion"])
-        self.kind, self.often = torch.tensor(kinds), np.array([2.0 if name in RARELY_SEEN else 1.0 for name in names])
-        self.content = torch.tensor(pd.factorize(table["path"])[0])
-        self.clean = torch.tensor((table["distortion"] == "").to_numpy())
-        places = pd.Series(range(len(table))).groupby([self.content.numpy(), table["ladder"].to_numpy()])
-        rows = {key: part.to_numpy(copy=True) for key, part in places}
-        self.contents, self.ladders = ([rows[c, kind] for c in range(len(rows) // 2)] for kind in (False, True))
-        versions = (np.array([len(rows) for rows in each]) for each in (self.contents, self.ladders))
-        self.shares = [each / each.sum() for each in versions]  # a content is drawn as often as it has versions
-        place = {path: row for row, path in enumerate(self.photographs.table["path"])}
-        self.original = np.array([place[path] for path in self.own.table["path"]])
-
-    def batch(self, step: int, seed: int, stage: Stage) -> tuple[Batch, np.random.Generator]:
-        random, size = np.random.default_rng((seed, step)), min(stage.rated, len(self.photographs.table))
-        epoch, place = divmod(step, len(self.photographs.table) // size)
-        order = np.random.default_rng((seed, 7, epoch)).permutation(len(self.photographs.table))
-        pairs = 2 * random.choice(len(self.own.table) // 2, min(stage.pairs, len(self.own.table) // 2), replace=False)
-        sharp: list[int] = []
-        count, (of_contents, of_ladders) = len(self.contents), self.shares
-        for content in random.choice(count, min(stage.contents, count), replace=False, p=of_contents):
-            rows = self.contents[content]
-            clean = rows[self.clean[rows]][0]
-            kinds = np.unique(self.kind[rows[rows != clean]])
-            chosen = random.choice(
-                kinds, min(stage.kinds, len(kinds)), replace=False, p=self.often[kinds] / self.often[kinds].sum()
-            )
-            sharp += [*(row for kind in chosen for row in rows if self.kind[row] == kind), clean]
-        for content in random.choice(count, min(stage.ladders, count), replace=False, p=of_ladders):
-            rows, undistorted = self.ladders[content], self.contents[content]
-            kind = random.choice(np.unique(self.kind[rows]))
-            sharp += [*rows[self.kind[rows] == kind], *undistorted[self.clean[undistorted]]]
-        versions = [row for pair in pairs for row in (pair, pair + 1)]
-        return Batch(list(order[place * size :][:size]), list(self.original[pairs]), versions, sharp), random
 
 
 def loss_of(scores: Tensor, calibration: Calibration, data: Data, batch: Batch) -> Tensor:
@@ -246,7 +170,8 @@ def check_settings(options: Options) -> None:
     """Raise FusiqaError where the work folder holds what other settings made."""
     file = options.work / "settings.json"
     stages = list(map(repr, options.stages()))
-    settings = [options.backbone, options.fusion, options.seeds, options.decay, str(options.start), stages]
+    start = list(map(str, options.start))
+    settings = [options.backbone, options.fusion, options.seeds, options.decay, start, FORMULAS, stages]
     stated = json.dumps(settings, indent=1)
     if file.exists() and file.read_text() != stated:
         raise FusiqaError(f"{options.work} holds the state of other settings or another version: use another folder")
@@ -262,11 +187,12 @@ def train(options: Options) -> None:
     torch.manual_seed(0)
     network = Network(build_model(config, options.backbone_weights, resize="max512")).train()
     if options.start:
-        before = Network(QualityModel.from_pretrained(options.start))
-        if (before.model.config.backbone, before.model.config.fusion) != (options.backbone, options.fusion):
-            raise FusiqaError(f"--start {options.start} has another backbone or fusion than --backbone and --fusion")
-        network.tail.load_state_dict(before.tail.state_dict())
-        network.heads.load_state_dict(before.heads.state_dict())
+        before = [Network(QualityModel.from_pretrained(folder)) for folder in options.start]
+        for folder, each in zip(options.start, before, strict=True):
+            if (each.model.config.backbone, each.model.config.fusion) != (options.backbone, options.fusion):
+                raise FusiqaError(f"--start {folder} has another backbone or fusion than --backbone and --fusion")
+        network.tail.load_state_dict(mean_state([each.tail for each in before]))
+        network.heads.load_state_dict(mean_state([each.heads for each in before]))
     check_settings(options)
     rows = tables(options.biq2021, options.sharp, options.work)
     data = Data(**{name: Maps(name, table, network, options.work) for name, table in rows.items()})
@@ -279,13 +205,18 @@ def train(options: Options) -> None:
     for seed in options.seeds:
         parts.load_state_dict(start)
         fit(network, calibration, data, large_windows, options, seed)
-        ends.append(copy.deepcopy(parts.state_dict()))
-    parts.load_state_dict({name: torch.stack([end[name] for end in ends]).float().mean(dim=0) for name in start})
+        ends.append(copy.deepcopy(parts))
+    parts.load_state_dict(mean_state(ends))
     fit(network, calibration, data, whole, options, options.seeds[0])
     flaws, named = learn_flaws(network, data, options.seeds[0])
     figures = validate(network, data) | named
     print(json.dumps(figures))
     save(network.model, flaws, figures, options)
+
+
+def mean_state(modules: Sequence[nn.Module]) -> dict[str, Tensor]:
+    states = [module.state_dict() for module in modules]
+    return {name: torch.stack([state[name] for state in states]).float().mean(dim=0) for name in states[0]}
 
 
 def fit(network: Network, calibration: Calibration, data: Data, stage: Stage, options: Options, seed: int) -> None:
@@ -405,7 +336,7 @@ def flawed(network: Network, maps: Maps, rows: Sequence[int] | None = None) -> t
     made = [FLAW_OF_DISTORTION[name] if name else "none" for name in table["distortion"]]
     labels = torch.tensor([[name == flaw for flaw in FLAWS] for name in made], dtype=torch.float32)
     distortions = zip(table["distortion"], table["level"], strict=True)
-    seen = [not name or opinion(name, level) < opinion("", 0) - SEEN for name, level in distortions]
+    seen = [not name or opinion(name, level) < opinion("", 0) - SEEN_FALL for name, level in distortions]
     return read, labels, torch.tensor([name is not None for name in made]) & torch.tensor(seen)
 
 
@@ -438,7 +369,7 @@ def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict
         read, labels, known = flawed(network, data.sharp_validation)
         probabilities = head.layers((read - head.mean) / head.scale).sigmoid()
     levels = torch.tensor(data.sharp_validation.table["level"].to_numpy())
-    clear = (labels[:, :-1].sum(dim=1) > 0) & (levels >= 3)
+    clear = (labels[:, :-1].sum(dim=1) > 0) & (levels >= 3) & known
     right = probabilities[clear, :-1].argmax(dim=1) == labels[clear, :-1].argmax(dim=1)
     error = binary_calibration_error(probabilities[known].flatten(), labels[known].flatten().long(), n_bins=10)
     return head, {"val_flaw_named": float(right.float().mean()), "val_flaw_ece": float(error)}

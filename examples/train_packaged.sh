@@ -10,6 +10,7 @@ folder=${1:?usage: train_packaged.sh FOLDER [BACKBONE]}
 backbone=${2:-tf_efficientnet_lite0}
 get() {  # repository, commit, name
     [ -d "$folder/$3" ] && return
+    rm -rf "$folder/$3.part"
     git clone --quiet --filter=blob:none --no-checkout "https://github.com/$1" "$folder/$3.part"
     git -C "$folder/$3.part" checkout --quiet "$2"
     mv "$folder/$3.part" "$folder/$3"
@@ -35,4 +36,4 @@ get pop-os/wallpapers 03a25a14a76eaf3825b980ab50aad6698c1c5a35 sharp/wallpapers
 export THP_MEM_ALLOC_ENABLE=1 MALLOC_MMAP_THRESHOLD_=17179869184 MALLOC_TRIM_THRESHOLD_=17179869184
 python "$here/train_packaged.py" --biq2021 "$folder/BIQ2021" --sharp "$folder/sharp" --backbone "$backbone" \
     --work "$folder/work-$backbone" --output "$folder/$backbone" "$@"
-fusiqa export "$folder/$backbone" --output "$folder/$backbone/model.onnx"
+fusiqa export "$folder/$backbone" --output "$folder/$backbone/model.onnx" --overwrite

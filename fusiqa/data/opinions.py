@@ -18,6 +18,8 @@ from fusiqa.data.distortions import LEVELS
 
 OPINION_RANGE = ScoreRange(1.0, 5.0)
 UNCHANGED = ("mean_shift", 3)  # parameter 0: its viewers saw the undistorted image
+SEEN_FALL = 0.05  # of the mean opinion, 0-1, from which a distortion counts as a flaw
+IDENTITY = {"contrast_change": 3.5}  # between two levels' parameters lies one that changes nothing
 
 
 @lru_cache(maxsize=1)
@@ -29,15 +31,18 @@ def mean_opinions() -> dict[tuple[str, int], float]:
 
 
 def opinion(name: str, level: float) -> float:
-    """The mean opinion of a distortion at a level, linear between levels.
+    """The mean opinion of a distortion at a level, linear between levels; `IDENTITY` leaves the image as it is.
 
     Example:
         >>> [round(opinion("jpeg", level), 2) for level in (1, 1.5, 2)]
         [4.34, 4.29, 4.25]
     """
-    return float(np.interp(level, LEVELS, [mean_opinions()[name, each] for each in LEVELS]))
+    known = {float(each): mean_opinions()[name, each] for each in LEVELS}
+    if name in IDENTITY:
+        known[IDENTITY[name]] = mean_opinions()[UNCHANGED]
+    return float(np.interp(level, sorted(known), [known[each] for each in sorted(known)]))
 
 
 def fall(name: str, level: float) -> float:
-    """The decrease of the mean opinion from that of undistorted images, as a fraction of its range."""
-    return max(0.0, mean_opinions()[UNCHANGED] - opinion(name, level)) / OPINION_RANGE.width
+    """The decrease of the mean opinion from that of undistorted images, as a fraction of its range; "": undistorted."""
+    return max(0.0, mean_opinions()[UNCHANGED] - opinion(name, level)) / OPINION_RANGE.width if name else 0.0

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from fusiqa.data.distortions import FLAW_OF_DISTORTION
-from fusiqa.explain.opinions import CLEAR
+from fusiqa.explain.opinions import CLEAR, flaw_made
 from fusiqa.explain.weights import weights_array
 from fusiqa.stats.intervals import Mean, mean_interval
 
@@ -36,8 +35,7 @@ def tell_flaws(table: pd.DataFrame) -> Separation | None:
 
     Source: Fisher, Annals of Eugenics 7, 1936, https://doi.org/10.1111/j.1469-1809.1936.tb02137.x.
     """
-    table = table.assign(flaw=table["distortion"].map(FLAW_OF_DISTORTION))
-    table = table[table["flaw"].notna() & (table["level"] >= CLEAR)]
+    table = table.assign(flaw=flaw_made(table)).dropna(subset="flaw")
     flaws, originals = table["flaw"].to_numpy(), table["original"].to_numpy()
     if min(len(set(flaws)), len(set(originals))) < 2:
         return None

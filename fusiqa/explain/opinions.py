@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from fusiqa.config.model import FLAWS
 from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, LEVELS
-from fusiqa.data.opinions import mean_opinions
+from fusiqa.data.opinions import SEEN_FALL, fall, mean_opinions
 from fusiqa.scoring.result import FLAW_COLUMNS, LIKELY
 from fusiqa.stats.intervals import Estimate, bootstrap_interval
 from fusiqa.stats.metrics import srcc
@@ -36,9 +36,8 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
     - fraction of neighbouring levels of one image in the right order, of each of four distortions and of all four;
     - fraction of images that score higher undistorted than at level 2 of each of the four;
     - fraction of pairs of a sharp image and another one at level 4 or 5, in which the sharp one scores higher;
-    - with a flaw head, fraction of images at level 3 and up whose likeliest flaw is the one that was made, the
-      fraction of undistorted images without a named flaw, and the expected calibration error of the probabilities, over
-      both.
+    - with a flaw head, fraction of images with a flaw (`flaw_made`) whose likeliest flaw is that one, the fraction of
+      undistorted images without a named flaw, and the expected calibration error of the probabilities, over both.
     """
     scores = table["score"].to_numpy(float).reshape(-1, 1 + len(CELLS))
     clean, cells = scores[:, 0], scores[:, 1:].reshape(len(scores), len(DISTORTIONS), len(LEVELS))
@@ -65,10 +64,9 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
     found[f"undistorted above level {VISIBLE}, all four"] = mean_of(better.mean(axis=1))
     found["sharp above level 4 or 5 of another"] = over(sharp_above)
     if "flaw_none" in table:
-        made = table["distortion"].map(FLAW_OF_DISTORTION)
+        made = flaw_made(table)
         named = table[list(FLAW_COLUMNS)].drop(columns="flaw_none").idxmax(axis=1).astype(str).str.removeprefix("flaw_")
-        clear = table[made.notna() & (table["level"] >= CLEAR)]
-        right = (named == made)[clear.index].groupby(clear["image"], sort=False).mean()
+        right = (named == made)[made.notna()].groupby(table["image"], sort=False).mean()
         found["flaw named, level 3 and up"] = mean_of(right.to_numpy(float))
         clean_ones = table.loc[table["distortion"] == "", list(FLAW_COLUMNS)].drop(columns="flaw_none")
         found["no flaw named, undistorted"] = mean_of((clean_ones.to_numpy(float) < LIKELY).all(axis=1).astype(float))
@@ -77,10 +75,20 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
     return found
 
 
+def flaw_made(table: pd.DataFrame) -> pd.Series:
+    """The flaw of each row that is to be named: of level 3 and up, and seen by viewers. NaN for the others.
+
+    At one such level a distortion leaves the image as it is: `mean_shift` at 3.
+    """
+    cells = zip(table["distortion"], table["level"], strict=True)
+    seen = [level >= CLEAR and fall(name, level) > SEEN_FALL for name, level in cells]
+    return table["distortion"].map(FLAW_OF_DISTORTION).where(np.array(seen))
+
+
 def calibration(table: pd.DataFrame) -> Float[np.ndarray, "images bins 3"]:
     """Of each image and bin of probability: sum of the probabilities, flaws that were there, and number of both."""
-    made = table["distortion"].map(FLAW_OF_DISTORTION).where(table["distortion"] != "", "none")
-    known = table[made.notna() & ((table["distortion"] == "") | (table["level"] >= CLEAR))]
+    made = flaw_made(table).where(table["distortion"] != "", "none")
+    known = table[made.notna()]
     stated = known[list(FLAW_COLUMNS)].to_numpy(float)
     there = made[known.index].to_numpy()[:, None] == np.array(FLAWS)
     images, _ = pd.factorize(known["image"])

@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 from fusiqa.config.model import FLAWS
 from fusiqa.data.catalog import DISTORTED, SYNTHETIC
 from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, treatment_of
-from fusiqa.data.opinions import fall
+from fusiqa.data.opinions import SEEN_FALL, fall
 from fusiqa.data.ratings import SET, Ratings
 from fusiqa.data.synthetic import PRISTINE_WORD, parts_of
 from fusiqa.errors import FusiqaError
@@ -25,8 +25,7 @@ from fusiqa.models.quality import QualityModel
 from fusiqa.scoring.torch import choose_device
 from fusiqa.training.predict import crops_of, run_on_crops
 
-SEEN_FALL = 0.05  # of viewers' mean opinion, 0-1, from which a distortion counts as a flaw
-CLEAR_FALL = 0.2  # and from which it counts in the figures of the test split
+CLEAR_FALL = 0.2  # of viewers' mean opinion, 0-1, from which a flaw counts in the figures of the test split
 TOWARDS_IDENTITY = 1e-4  # weight of a penalty without which the fit diverges where a flaw is always recognised
 EPOCHS, BATCH, RATE, DECAY = 40, 64, 1e-3, 0.05
 FlawLabels = Float[Tensor, "views flaws"]
@@ -104,7 +103,7 @@ def flaws_of(ratings: Ratings) -> dict[str, tuple[str, float]]:
             best = part["mos"] >= part["mos"].quantile(2 / 3)
             found |= dict.fromkeys(part["image"][best], ("none", 0.0))
         for image, (distortion, level) in ((image, made) for image, made in treated.items() if made):
-            flaw, lost = FLAW_OF_DISTORTION.get(distortion, "none"), fall(distortion, level) if distortion else 0.0
+            flaw, lost = FLAW_OF_DISTORTION.get(distortion, "none"), fall(distortion, level)
             if flaw and (lost > SEEN_FALL or not distortion):
                 found[image] = flaw, lost
     return found

@@ -13,11 +13,12 @@ from scipy import special
 
 from fusiqa.data.colour import TO_YCBCR, lab_to_rgb, rgb_to_lab
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, convolve, distort, to_bytes
+from fusiqa.data.opinions import IDENTITY, mean_opinions, opinion
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.errors import FusiqaError
 
 STATED = resources.files("fusiqa.data") / "kadid10k_mean_dmos.csv"
-UNCHANGED = [("mean_shift", 3), ("color_saturation_lab", 1), ("gaussian_blur", 1)]
+UNCHANGED = [("mean_shift", 3), ("color_saturation_lab", 1), ("gaussian_blur", 1), *IDENTITY.items()]
 DRAWN = {
     "motion_blur", "color_shift", "white_noise", "white_noise_ycbcr", "impulse_noise", "multiplicative_noise",
     "denoise", "jitter", "non_eccentricity_patch", "color_block",
@@ -81,6 +82,15 @@ def test_the_noise_of_two_levels_is_not_the_same_noise_scaled():
 def test_a_parameter_that_means_nothing_changes_nothing(name, level, leaves):
     for pixels in (leaves, np.random.default_rng(4).integers(0, 256, (31, 37, 3), dtype=np.uint8)):
         assert np.abs(distort(pixels, name, level, seed=0).astype(int) - pixels).max() <= 1
+
+
+def test_between_two_levels_the_opinion_is_interpolated_through_the_unchanged_image():
+    third, fourth, clean = (
+        mean_opinions()[cell] for cell in (("contrast_change", 3), ("contrast_change", 4), ("mean_shift", 3))
+    )
+    expected = [third, (third + clean) / 2, clean, (clean + fourth) / 2, fourth]
+    assert [opinion("contrast_change", level) for level in (3, 3.25, 3.5, 3.75, 4)] == pytest.approx(expected)
+    assert opinion("brighten", 3.5) == pytest.approx((opinion("brighten", 3) + opinion("brighten", 4)) / 2)
 
 
 @pytest.mark.parametrize("name", STRONGER)

@@ -56,7 +56,10 @@ def test_a_flaw_is_named_rightly_where_the_likeliest_is_the_one_that_was_made():
     table.loc[(table["image"] == "0.png") & (table["distortion"] == ""), "flaw_colour"] = 0.5
     assert measures(table)["no flaw named, undistorted"].value == 0.5
     table.loc[table["distortion"] == "jpeg", "flaw_noise"] = 0.95
-    assert measures(table)["flaw named, level 3 and up"].value == pytest.approx(23 / 24)
+    assert measures(table)["flaw named, level 3 and up"].value == pytest.approx(1 - 3 / 71)
+    unchanged = (table["distortion"] == "mean_shift") & (table["level"] == 3)
+    table.loc[unchanged, "flaw_noise"] = 1.0  # the undistorted image, in which there is no flaw to be named
+    assert measures(table)["flaw named, level 3 and up"].value == pytest.approx(1 - 3 / 71)
 
 
 def test_the_calibration_error_is_that_of_probabilities_and_frequencies():
@@ -67,10 +70,11 @@ def test_the_calibration_error_is_that_of_probabilities_and_frequencies():
     known = [name for name, flaw in FLAW_OF_DISTORTION.items() if flaw]
     for name in known:
         table.loc[table["distortion"] == name, f"flaw_{FLAW_OF_DISTORTION[name]}"] = 0.75
-    statements = len(FLAWS) * (1 + 3 * len(known))
+    flawed = 3 * len(known) - 1  # levels 3 to 5 of each, without the level of mean_shift that changes nothing
+    statements = len(FLAWS) * (1 + flawed)
     binned = calibration(table)
     assert binned.shape == (2, 10, 3)
     assert binned[..., 2].sum() == 2 * statements
-    expected = 3 * len(known) * 0.25 / statements  # levels 3 to 5 of each: it is there, and 0.75 was stated
+    expected = flawed * 0.25 / statements  # it is there, and 0.75 was stated
     assert calibration_error(binned.sum(axis=0)) == pytest.approx(expected)
     assert measures(table)["expected calibration error of flaws"].value == pytest.approx(expected)
