@@ -62,9 +62,10 @@ def recording(
     """
     output = config.table
     in_place = not (is_parquet(output) and pyarrow()) and finish is None
-    path = output if in_place else output.with_name(output.name + RECORD_ENDING)
+    record = output.with_name(output.name + RECORD_ENDING)
+    path = output if in_place else record
     with hold(output):
-        done, failed = _earlier(path, config, model, types)
+        done, failed = _earlier(record, path, config, model, types)
         try:
             with open(path, "a", encoding="utf-8", newline="") as file:
                 write = row_writer(file, path.suffix, header=file.tell() == 0, types=types)
@@ -79,26 +80,31 @@ def recording(
             path.unlink()
 
 
-def _earlier(record: Path, config: TableSettings, model: str, types: Types) -> tuple[set[str], int]:
-    """Paths that have a row already, and how many of those have no score; copies their rows to the record."""
+def _earlier(record: Path, path: Path, config: TableSettings, model: str, types: Types) -> tuple[set[str], int]:
+    """Paths that have a row already, in the record or else in the table, and how many of those have no score.
+
+    Their rows are copied to `path`; the record stays only where it is that.
+    """
     found = [path for path in dict.fromkeys((record, config.table)) if path.exists()]
     how = "`resume` to continue it, or `overwrite` to discard it"
-    for path in found:
-        check_output(path, replace=config.resume or config.overwrite, ours=partial(is_table, types=types), how=how)
+    for each in found:
+        check_output(each, replace=config.resume or config.overwrite, ours=partial(is_table, types=types), how=how)
     if config.overwrite:
-        for path in found:
-            path.unlink()
+        for each in found:
+            each.unlink()
     if config.overwrite or not found:
         return set(), 0
     if not is_parquet(found[0]):
         drop_torn_line(found[0])
-    if found[0] != record:
-        write_rows(record, read_rows(found[0], types), types)
     done, failed = set(), 0
-    for row in read_rows(record, types):
-        check_model(record, row["model"], model)
+    for row in read_rows(found[0], types):
+        check_model(found[0], row["model"], model)
         done.add(row["path"])
         failed += row["score"] is None
+    if found[0] != path:
+        write_rows(path, read_rows(found[0], types), types)
+        if found[0] == record:
+            record.unlink()
     return done, failed
 
 

@@ -232,6 +232,19 @@ def test_rows_that_were_left_out_are_kept_for_a_later_run(folder, model, tmp_pat
     assert len(rows_of(output)) == 2
 
 
+def test_rows_that_were_left_out_come_back_with_the_whole_table_and_go_when_it_is_overwritten(
+    folder, model, tmp_path, capsys
+):
+    output = tmp_path / "scores.csv"
+    for how, rows, had in (("--resume", 11, 11), ("--overwrite", 1, 1)):
+        score(folder, "--model", model, "--output", output, "--bottom", 1, "--overwrite")
+        assert score(folder / "00.png", "--model", model, "--output", output, how) == 0
+        assert len(rows_of(output)) == rows
+        capsys.readouterr()
+        assert score(folder, "--model", model, "--output", output, "--bottom", 1, "--resume") == 0
+        assert f"{11 - had} scored, {had} had a row already" in capsys.readouterr().err
+
+
 def test_the_sheet_shows_the_worst_and_the_best(folder, model, tmp_path):
     sheet = tmp_path / "sheet.png"
     assert score(folder, "--model", model, "--output", tmp_path / "a.csv", "--sheet", sheet) == 0
