@@ -163,8 +163,12 @@ class CachedImages:
         return self.source.verify(image)
 
     def key(self, image: str, resize: Resize) -> str:
-        made_by = f"{resize}{' reduced' * resize.reduced} decoding {DECODING} Pillow {PIL.__version__}"
-        return f"{self.contents[image]} resize {made_by}"
+        return f"{self.contents[image]} resize {made_by(resize)}"
+
+
+def made_by(resize: Resize) -> str:
+    """What the pixels of a resized image depend on besides its content."""
+    return f"{resize}{' reduced' * resize.reduced} decoding {DECODING} Pillow {PIL.__version__}"
 
 
 def cached(

@@ -33,6 +33,7 @@ PRISTINE = "Pristine"
 LEVELS = (1, 2, 3, 4, 5)
 PATCH = 16  # side of a patch that is moved, pixels; along each axis it moves by half of that at most
 BLOCK = 32  # side of a block of colour, pixels
+FORMULAS = 2  # version, incremented when distorted pixels change, so that no cache keeps the old ones
 
 
 def to_bytes(image: Unit) -> Pixels:
@@ -127,7 +128,7 @@ def color_saturation_hsv(image: Unit, factor: float, _: np.random.Generator) -> 
 
 
 def jpeg2000(image: Unit, ratio: float, _: np.random.Generator) -> Unit:
-    """Compress as JPEG 2000 by a factor of `ratio`, and decode."""
+    """Compress as JPEG 2000 by a factor of `ratio`, and decode; the strongest is as published, 400 in one copy."""
     file = io.BytesIO()
     to_pillow(image).save(file, "JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True)
     return to_unit(Image.open(file))
@@ -376,11 +377,13 @@ class DistortedImages:
         return distort(pixels, *treatment, seed=image_seed(name, self.seed))
 
     def verify(self, image: str) -> str:
-        """SHA-256 of the image's content, its treatment and the seed."""
+        """SHA-256 of the image's content and, if it is distorted, its treatment, its seed and `FORMULAS`."""
         name, _, group = image.rpartition(SEPARATOR)
         if name not in self.verified:
             self.verified[name] = self.source.verify(name)
-        return hashlib.sha256(f"{self.verified[name]} {self.treatments[group]} {self.seed}".encode()).hexdigest()
+        treatment = self.treatments[group]
+        made_by = (treatment, image_seed(name, self.seed), FORMULAS) if treatment else None
+        return hashlib.sha256(f"{self.verified[name]} {made_by}".encode()).hexdigest()
 
 
 def image_seed(name: str, seed: int) -> int:

@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 
 from fusiqa.config import DataSettings
 from fusiqa.data.audit import Checked
-from fusiqa.data.cache import Store, open_store
+from fusiqa.data.cache import Store, made_by, open_store
 from fusiqa.data.loader import IMAGES_AT_ONCE, Draw, TrainingItem
 from fusiqa.data.ratings import Split, set_indices
 from fusiqa.errors import FusiqaError
@@ -34,6 +34,7 @@ from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.fusion import GRID, averages, pool
 from fusiqa.models.head import STAGES
 from fusiqa.models.quality import Prediction, QualityModel
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import Outputs
 from fusiqa.scoring.torch import TorchNetwork, in_float32, outputs
 from fusiqa.scoring.views import OVERLAP
@@ -148,13 +149,14 @@ def pack_images(
     ratings, config = checked.ratings.part(split), model.config
     images = ratings.table["image"].tolist()
     parts = "whole images" if config.view == "whole" else f"crop {config.crop_size} overlap {overlap:.3f}"
-    made_by = f"{parts} backbone {backbone_fingerprint(model)}"
-    sized = zip(images, ratings.resizes, strict=True)
-    keys = [f"{checked.contents[image]} {LAYOUT} resize {resize} {made_by}" for image, resize in sized]
+    packed_by = f"{LAYOUT} {parts} backbone {backbone_fingerprint(model)}"
+    resized = [made_by(Resize.parse(resize, view=config.view)) for resize in ratings.resizes]
+    sized = zip(images, resized, strict=True)
+    keys = [f"{checked.contents[image]} resize {resize} {packed_by}" for image, resize in sized]
     packed = PackedImages(keys, store)
     # Also where nothing is missing, because the layout affects how the heads round:
     model.eval().to(recipe.device).to(memory_format=torch.channels_last)
-    with store.alone(made_by):  # otherwise runs that start together would all compute the same maps
+    with store.alone(packed_by):  # otherwise runs that start together would all compute the same maps
         store.touch(packed.keys)
         # With all that shared a batch with them, as the last bits of a map depend on what else was computed with it:
         batches = {row // IMAGES_AT_ONCE for row, key in enumerate(packed.keys) if store.get(key) is None}

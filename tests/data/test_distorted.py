@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 
 from fusiqa.config import ScoreRange
+from fusiqa.data import distortions
 from fusiqa.data.distortions import (
     DISTORTIONS,
     EVERY,
     KIND_OF_DISTORTION,
     LEVELS,
+    DistortedImages,
     distort,
     distorted,
     groups_at,
@@ -91,6 +93,18 @@ def test_the_level_and_the_group_are_in_the_fingerprint(ratings):
     seen = {source.verify(f"c.png::{group}") for source in (weak, strong) for group in GROUPS}
     assert len(seen) == 7  # what is not distorted has no level
     assert pickle.loads(pickle.dumps(weak)).verify("c.png::Pristine") == weak.verify("c.png::Pristine")
+
+
+def test_what_draws_the_distortion_is_in_the_fingerprint_too(ratings, monkeypatch, tmp_path):
+    """Two files of one content have other noise, and a change of the formulas changes what they are."""
+    copy = (tmp_path / "copy.png").write_bytes((tmp_path / "c.png").read_bytes()) and "copy.png"
+    images = DistortedImages(ratings.images, EVERY)
+    assert images.verify(f"{copy}::Pristine") == images.verify("c.png::Pristine")
+    before = images.verify("c.png::white_noise 3")
+    assert images.verify(f"{copy}::white_noise 3") != before
+    monkeypatch.setattr(distortions, "FORMULAS", 0)
+    assert images.verify("c.png::white_noise 3") != before
+    assert images.verify(f"{copy}::Pristine") == images.verify("c.png::Pristine")
 
 
 def test_an_image_that_cannot_be_read_is_refused_by_its_own_name(ratings, tmp_path):
