@@ -278,8 +278,8 @@ class EvaluateConfig(Settings):
 
     model: ModelArgument
     dataset: tuple[str, ...] = ()
-    """Data sets by name, or paths of tables; of the run's own data set its test split is measured, of others all. A
-    published set is resized by its own protocol, a custom table by the model's."""
+    """Data sets by name, or paths of tables; of the run's own data set its test split is measured, of others, and of
+    distorted, all. A published set is resized by its own protocol, a custom table by the model's."""
     data_dir: Path | None = None
     """Folder of the data set, if there is one; for the data set distorted, which measures whether scores follow what
     people think of 25 distortions, a folder of sharp images."""
@@ -295,9 +295,13 @@ class EvaluateConfig(Settings):
         refuse(
             (not self.dataset, "`dataset`: name at least one data set to measure on"),
             (self.data_dir and len(self.dataset) > 1, "`data_dir` is of one data set; several lie below `data_root`"),
-            (self.dataset == (DISTORTED,) and not self.data_dir, "`data_dir`: name a folder of sharp images"),
-            (DISTORTED in self.dataset and len(self.dataset) > 1, f"`dataset` {DISTORTED} is measured alone"),
+            (self.of_distortions and not self.data_dir, "`data_dir`: name a folder of sharp images"),
+            (self.of_distortions and len(self.dataset) > 1, f"`dataset` {DISTORTED} is measured alone"),
         )
+
+    @property
+    def of_distortions(self) -> bool:
+        return DISTORTED in map(str.lower, self.dataset)
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,7 @@ def short_names(datasets: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for dataset in datasets:
         info = find_dataset(dataset)
-        name = stem = info.name if info else Path(dataset).stem
+        name = stem = info.name if info else dataset.lower() if dataset.lower() in BUILT_IN else Path(dataset).stem
         number = 1
         while name in found.values():
             number += 1

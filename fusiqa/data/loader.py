@@ -82,7 +82,7 @@ class TrainingOrder(Sampler[Draw]):
     order wraps where it does not divide evenly.
     """
 
-    images: int  # number of rows
+    images: int | Sequence[int]  # number of rows, or those that are drawn
     crops_per_image: int  # random crops of each image per epoch
     seed: int
     rank: int = 0
@@ -93,13 +93,18 @@ class TrainingOrder(Sampler[Draw]):
         """Called by Lightning at the start of every epoch."""
         self.epoch = epoch
 
+    @property
+    def rows(self) -> Sequence[int]:
+        return range(self.images) if isinstance(self.images, int) else self.images
+
     def __len__(self) -> int:
-        return -(-self.images * self.crops_per_image // self.world_size)
+        return -(-len(self.rows) * self.crops_per_image // self.world_size)
 
     def __iter__(self) -> Iterator[Draw]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.images * self.crops_per_image)
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.rows) * self.crops_per_image)
         for place in np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]:
-            yield Draw(self.epoch, *divmod(int(place), self.crops_per_image))
+            image, crop = divmod(int(place), self.crops_per_image)
+            yield Draw(self.epoch, self.rows[image], crop)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,11 @@ def set_indices(ratings: Ratings) -> list[int]:
     return pd.factorize(table[SET])[0].tolist() if SET in table else [0] * len(table)
 
 
+def weighed_rows(ratings: Ratings, weights: Sequence[float]) -> list[int]:
+    """The rows of data sets with a weight above 0; `weights` has one for each set, or none: all."""
+    return [row for row, index in enumerate(set_indices(ratings)) if not weights or weights[index]]
+
+
 def outside(table: pd.DataFrame, score_range: ScoreRange) -> list[str]:
     """The images, with their ratings, that are rated outside a range."""
     low, high = score_range

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from fusiqa.config import CompareConfig
+from fusiqa.config import CompareConfig, ScoreRange
+from fusiqa.data.catalog import short_names
 from fusiqa.data.ratings import SET
 from fusiqa.errors import FusiqaError
 from fusiqa.io import claim, to_markdown, write_csv, write_text
@@ -24,9 +25,10 @@ MANY = """comparisons with the first run, not corrected for their number: about 
 def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
     """Measure runs on their test images, and each difference from the first with its interval."""
     names = distinct_names(config.runs)
-    predictions = [read_run_table(run / PREDICTIONS_FILE) for run in config.runs]
-    comparison = compare_sets(dict(zip(names, predictions, strict=True)))
-    backbones = {name: TrainedModel.at(run).backbone for name, run in zip(names, config.runs, strict=True)}
+    predictions = {name: read_run_table(run / PREDICTIONS_FILE) for name, run in zip(names, config.runs, strict=True)}
+    trained = {name: TrainedModel.at(run) for name, run in zip(names, config.runs, strict=True)}
+    comparison = compare_sets(predictions, trained, say)
+    backbones = {name: each.backbone for name, each in trained.items()}
     comparison.insert(1, "backbone", comparison["run"].map(backbones))
     measured = {name.upper(): cells(comparison, name, ".3f") for name in COMPARED}
     measured |= {f"{name.upper()} minus first": cells(comparison, f"{name}_difference", "+.4f") for name in COMPARED}
@@ -43,13 +45,30 @@ def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
     return comparison
 
 
-def compare_sets(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """`compare_predictions`, of runs on several data sets within each of them."""
-    if not all(SET in table for table in predictions.values()):
+def compare_sets(predictions: dict[str, pd.DataFrame], trained: Mapping[str, TrainedModel], say: Say) -> pd.DataFrame:
+    """`compare_predictions`; where a run had several data sets, within each that all runs have."""
+    if not any(SET in table for table in predictions.values()):
         return compare_predictions(predictions)
-    sets = next(iter(predictions.values()))[SET].unique()
-    parts = {name: {run: table[table[SET] == name] for run, table in predictions.items()} for name in sets}
+    tables = {run: by_set(table, trained[run]) for run, table in predictions.items()}
+    sets = {run: list(table[SET].unique()) for run, table in tables.items()}
+    common = [name for name in next(iter(sets.values())) if all(name in own for own in sets.values())]
+    if not common:
+        found = "; ".join(f"{run}: {', '.join(own)}" for run, own in sets.items())
+        raise FusiqaError(f"no data set that all runs were tested on ({found})")
+    if left_out := sorted({name for own in sets.values() for name in own} - set(common)):
+        say(f"notice: not compared on {', '.join(left_out)}: not every run has it")
+    parts = {name: {run: table[table[SET] == name] for run, table in tables.items()} for name in common}
     return pd.concat([compare_predictions(part).assign(**{SET: name}) for name, part in parts.items()])
+
+
+def by_set(table: pd.DataFrame, run: TrainedModel) -> pd.DataFrame:
+    """The predictions of a run on one or several data sets, as one on several names images; ratings on 0-1."""
+    score_range = ScoreRange(*run.record["resolved"]["score_range"])
+    table = table.assign(mos=score_range.to_unit(table["mos"]))
+    if SET in table:
+        return table
+    (name,) = short_names(run.datasets).values()
+    return table.assign(image=f"{name}/" + table["image"], **{SET: name})
 
 
 def cells(table: pd.DataFrame, name: str, digits: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,8 @@ import pandas as pd
 
 from fusiqa.config import EvaluateConfig
 from fusiqa.data import catalog
-from fusiqa.data.catalog import DISTORTED, kinds
-from fusiqa.data.distortions import DISTORTIONS, EVERY, distorted, treatment_of
+from fusiqa.data.catalog import kinds
+from fusiqa.data.distortions import DISTORTIONS, EVERY, PRISTINE, SEPARATOR, distorted, treatment_of
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.opinions import calibration, measures, opinions
@@ -38,9 +39,9 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     """Measure on every data set; one that cannot be read is reported and skipped. Returns the folder of the files."""
     trained = TrainedModel.at(config.model)
     folder = config.output or trained.folder / "evaluation"
-    if config.dataset == (DISTORTED,):
+    if config.of_distortions:
         claim(folder, "distorted.csv", "distorted.md", "distorted.png", "reliability.png")
-        evaluate_distorted(config, folder, say=say)
+        evaluate_distorted(config, trained, folder, say=say)
         return folder
     model = load_checkpoint(config.model)
     tables = ("evaluation.csv", "evaluation.md", "predictions_*.csv", "kinds_*.csv", "groups_*.csv")
@@ -80,12 +81,11 @@ def evaluate_set(
     config: EvaluateConfig, say: Say,
 ) -> dict[str, Any]:  # fmt: skip
     """Predict a data set, write its tables and figures, and return its row of the table of all."""
-    resize = model.resize if part == "test" or catalog.is_custom(ratings.name) else ratings.resize
+    resize = model.resize if part == "all" and catalog.is_custom(ratings.name) else ratings.resizes[0]
     checked = usable(ratings, rated=True, progress=config.progress, say=say)
     ratings = replace(checked.ratings, resize=resize)
-    if part == "all" and (seen := trained.seen(checked.contents.values())):
-        why = f"{seen} of the {len(ratings)} images of {ratings.name} are images of training or validation"
-        say(f"warning: {why}, by their content: the figures are too high")
+    if part == "all":
+        warn_of_seen(trained, list(checked.contents.values()), ratings.name, say)
     table = predict(model, ratings, device=config.device, on_range=True, progress=config.progress)
     if (known := kinds(ratings.name, table["image"].tolist())) is not None:
         table = table.assign(kind=known)
@@ -111,6 +111,12 @@ def evaluate_set(
     return {**row, "resize": resize}
 
 
+def warn_of_seen(trained: TrainedModel, contents: Sequence[str], name: str, say: Say) -> None:
+    if seen := trained.seen(contents):
+        why = f"{seen} of the {len(contents)} images of {name} are images of training or validation"
+        say(f"warning: {why}, by their content: the figures are too high")
+
+
 def measure_by(column: str, predictions: pd.DataFrame) -> pd.DataFrame:
     """SRCC with its 95 % interval, NaN where it is undefined, and mean errors within each kind or group of images."""
     rows = []
@@ -125,7 +131,7 @@ def measure_by(column: str, predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say) -> None:
+def evaluate_distorted(config: EvaluateConfig, trained: TrainedModel, folder: Path, *, say: Say) -> None:
     """Score the images of a folder, undistorted and under 25 distortions at 5 levels, and compare with opinions.
 
     Images are resized as the model needs and then distorted. distorted.csv has every score; for a model that names
@@ -138,6 +144,8 @@ def evaluate_distorted(config: EvaluateConfig, folder: Path, *, say: Say) -> Non
         raise FusiqaError(f"{config.data_dir}: expected a folder of at least two sharp images")
     scorer = Scorer(config.model, device=config.device, readers=1)  # `DistortedImages` keeps the image read last
     made, resize = distorted(sharp, EVERY), Resize.parse(scorer.info.resize, view=scorer.info.view)
+    undistorted = [f"{image}{SEPARATOR}{PRISTINE}" for image in sharp.table["image"]]
+    warn_of_seen(trained, [made.images.verify(image) for image in undistorted], sharp.name, say)
     inputs = (ImageInput(name, partial(made.images.read, name, resize)) for name in made.names)
     rows = []
     with progress_bar(what="scoring distorted images", total=len(made), shown=config.progress) as bar:

@@ -15,7 +15,7 @@ from fusiqa.config.model import Architecture
 from fusiqa.data import catalog, splits
 from fusiqa.data.audit import Checked
 from fusiqa.data.catalog import SYNTHETIC
-from fusiqa.data.ratings import SET, SPLITS, Ratings
+from fusiqa.data.ratings import SET, SPLITS, Ratings, weighed_rows
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots.scales import scale_bars
 from fusiqa.explain.weights import collapse_warning, summarise_weights, weights_array, with_groups
@@ -67,7 +67,7 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         checked = prepared or prepare(config.data, sets, view=config.network.view, **shown)
         ratings = checked.ratings
         if config.network.flaws:
-            check_flaws_known(ratings)
+            check_flaws_known(without_weight_0(ratings, config))
         if first:
             origin = folder.start_run(run_dir, config, resolved=resolved_settings(model, recipe, checked))
             splits.save(checked.ratings, run_dir / folder.SPLIT_FILE, checked.contents)
@@ -84,7 +84,7 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
                 test_on_spaq(trained, recipe, run_dir, say)
             if config.run.export:
                 leave_onnx(trained, run_dir, say)
-            test(trained, predictions, recipe, run_dir, ratings.name, say, named)
+            test(trained, predictions, recipe, run_dir, ratings, say, named)
             say(f"everything is in {run_dir}")
     return run_dir
 
@@ -159,13 +159,21 @@ def parameters(model: QualityModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def without_weight_0(ratings: Ratings, config: TrainConfig) -> Ratings:
+    """Without the training images of data sets of weight 0, which are only validated and tested."""
+    training = ratings.part("train")
+    images = training.table["image"].drop(weighed_rows(training, config.optimiser.dataset_weights))
+    return ratings.without(images.tolist())
+
+
 def name_flaws(
     trained: QualityModel, checked: Checked, recipe: Recipe, config: TrainConfig, run_dir: Path, say: Say
 ) -> dict[str, Any]:
     """Add the flaw head to the model of the best epoch, in memory and in the run folder; returns its test figures."""
     run = recipe.run
     own: dict[str, Any] = {"device": recipe.device, "seed": run.seed, "progress": run.progress}
-    trained.flaws, figures = learn_flaws(trained, checked.ratings, num_workers=config.data.num_workers, **own)
+    ratings = without_weight_0(checked.ratings, config)
+    trained.flaws, figures = learn_flaws(trained, ratings, num_workers=config.data.num_workers, **own)
     trained.cpu().config = replace(trained.config, flaws=True)
     trained.save_pretrained(run_dir)
     error = f"expected calibration error {figures['calibration_error']:.3f}"
@@ -174,13 +182,13 @@ def name_flaws(
 
 
 def test(
-    trained: QualityModel, scored: pd.DataFrame, recipe: Recipe, run_dir: Path, dataset: str, say: Say,
+    trained: QualityModel, scored: pd.DataFrame, recipe: Recipe, run_dir: Path, ratings: Ratings, say: Say,
     more: dict[str, Any],
 ) -> None:  # fmt: skip
     """Write attention.png, predictions.csv and, last, test.json, which marks a run as finished."""
     if scored[SCALE_COLUMNS[0]].notna().all():
-        summary, sizes = summarise_weights(with_groups(scored, dataset)), trained.pyramid.scale_sizes()
-        title = f"Scale weights on the test split of {dataset}"
+        summary, sizes = summarise_weights(with_groups(scored, ratings.name)), trained.pyramid.scale_sizes()
+        title = f"Scale weights on the test split of {ratings.name}"
         scale_bars(summary, scale_sizes=sizes, title=title, path=run_dir / folder.ATTENTION_FILE)
         if collapsed := collapse_warning(weights_array(scored)):
             say(f"warning: {collapsed}")
@@ -197,7 +205,7 @@ def test(
         "validation_srcc": trained.provenance["val_srcc"],
         **more,
     }
-    write_test(scored, of_training, run_dir / folder.PREDICTIONS_FILE, run_dir / folder.TEST_FILE, dataset, say)
+    write_test(scored, of_training, run_dir / folder.PREDICTIONS_FILE, run_dir / folder.TEST_FILE, ratings, say)
 
 
 def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say) -> None:
@@ -208,18 +216,22 @@ def test_on_spaq(trained: QualityModel, recipe: Recipe, run_dir: Path, say: Say)
         ratings = usable(published, rated=True, progress=progress, say=say).ratings
         predictions = predict(trained, ratings, device=recipe.device, on_range=True, progress=progress)
         table, record = run_dir / "predictions_spaq.csv", run_dir / "test_spaq.json"
-        write_test(predictions, {"resize": ratings.resize}, table, record, SPAQ, say)
+        write_test(predictions, {"resize": ratings.resize}, table, record, ratings, say)
     except FusiqaError as reason:
         say(f"notice: no test on SPAQ ({reason}); `no_spaq` skips it")
 
 
-def write_test(scored: pd.DataFrame, more: dict[str, Any], table: Path, record: Path, dataset: str, say: Say) -> None:
+def write_test(
+    scored: pd.DataFrame, more: dict[str, Any], table: Path, record: Path, ratings: Ratings, say: Say
+) -> None:
     """Write predictions, then their metrics with 95 % intervals and `more` about the test; of several sets each."""
-    parts = {str(name): part for name, part in scored.groupby(SET, sort=False)} if SET in scored else {dataset: scored}
+    several = scored.groupby(SET, sort=False) if SET in scored else [(ratings.name, scored)]
+    parts = {str(name): part for name, part in several}
     measured = {name: measure(part["score"].to_numpy(), part["mos"].to_numpy()) for name, part in parts.items()}
     result = mean_of_sets(list(measured.values())).to_json() | more
     if len(measured) > 1:
-        result["sets"] = {name: each.to_json() for name, each in measured.items()}
+        resizes = dict(zip(ratings.table[SET], ratings.resizes, strict=True))
+        result["sets"] = {name: each.to_json() | {"resize": resizes[name]} for name, each in measured.items()}
     write_csv(scored, table)
     write_json(record, result)
     for name, each in measured.items():

@@ -35,7 +35,7 @@ from fusiqa.config import DataSettings
 from fusiqa.data import loader
 from fusiqa.data.audit import Checked
 from fusiqa.data.loader import EvaluationBatch, TrainingBatch
-from fusiqa.data.ratings import SET, Ratings, set_indices
+from fusiqa.data.ratings import SET, Ratings, set_indices, weighed_rows
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically, write_csv
 from fusiqa.models.backbone import to_unit_range
@@ -121,13 +121,13 @@ def validation_figures(
 
 
 class QualityModule(lightning.LightningModule):
-    """L1 regression of the ratings; the validation SRCC, on whole images, chooses the epoch."""
+    """Learns with `TrainingLoss`; the validation SRCC, on whole images, chooses the epoch."""
 
     def __init__(self, model: QualityModel, data: TrainingData, recipe: Recipe, *, parts: int = 1) -> None:
         super().__init__()
         self.model, self.data, self.recipe, self.parts = model, data, recipe, parts
-        self.images = len(data.ratings.part("train"))
-        self.crops = self.images * recipe.optimiser.crops_per_image  # of an epoch, in all processes
+        self.drawn = weighed_rows(data.ratings.part("train"), recipe.optimiser.dataset_weights)
+        self.crops = len(self.drawn) * recipe.optimiser.crops_per_image  # of an epoch, in all processes
         validated = data.ratings.part("validation").table
         self.mos = validated["mos"].to_numpy(float)
         self.sets = validated[SET].to_numpy(str) if SET in validated else np.array([], str)
@@ -144,7 +144,7 @@ class QualityModule(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader:
         world, settings = self.trainer.world_size, self.recipe.optimiser
         order = loader.TrainingOrder(
-            images=self.images, crops_per_image=settings.crops_per_image, seed=self.recipe.run.seed,
+            images=self.drawn, crops_per_image=settings.crops_per_image, seed=self.recipe.run.seed,
             rank=self.trainer.global_rank, world_size=world,
         )  # fmt: skip
         sizes = {"batch_size": settings.batch_size // world, "num_workers": self.workers}

@@ -9,7 +9,6 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fusiqa.config import ScoreRange
 from fusiqa.models.quality import Prediction
@@ -19,14 +18,16 @@ LossName = Literal["l1", "fidelity", "both"]
 
 
 class Calibration(nn.Module):
-    """Maps scores to the ratings of each data set: offset + slope * score, slope > 0; the identity for the first.
+    """Maps scores to the ratings of each data set: offset + slope * score, slope > 0; the identity for one of them.
 
     Args:
         sets: number of data sets.
+        common: index of the set whose ratings are on the common scale.
     """
 
-    def __init__(self, sets: int) -> None:
+    def __init__(self, sets: int, common: int = 0) -> None:
         super().__init__()
+        self.common = common
         self.offset, self.log_slope = (nn.Parameter(torch.zeros(sets - 1)) for _ in range(2))
 
     def forward(self, scores: Float[Tensor, " batch"], sets: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
@@ -35,14 +36,15 @@ class Calibration(nn.Module):
 
     def lines(self) -> Float[Tensor, "sets 2"]:
         """Offset and slope of each data set."""
-        offset, log_slope = (F.pad(each, (1, 0)) for each in (self.offset, self.log_slope))
+        at, zero = self.common, self.offset.new_zeros(1)
+        offset, log_slope = (torch.cat([each[:at], zero, each[at:]]) for each in (self.offset, self.log_slope))
         return torch.stack([offset, log_slope.exp()], dim=1)
 
 
 class TrainingLoss(nn.Module):
     """mean |score - mos|, the fidelity loss of all pairs, or both, plus the missing entropy of the scale weights.
 
-    Of several data sets, scores are calibrated to each, and pairs are of one set.
+    Of several data sets, scores are calibrated to each but the first that has a weight, and pairs are of one set.
 
     Args:
         score_range: of predictions and ratings.
@@ -59,7 +61,8 @@ class TrainingLoss(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.score_range, self.kind, self.entropy_weight = score_range, kind, entropy_weight
-        self.calibration = Calibration(len(weights)) if len(weights) > 1 else None
+        common = next((place for place, weight in enumerate(weights) if weight), 0)
+        self.calibration = Calibration(len(weights), common) if len(weights) > 1 else None
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
     def forward(

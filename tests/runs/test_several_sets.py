@@ -11,9 +11,11 @@ from scipy import stats
 from fusiqa import Scorer
 from fusiqa.cli import main, parse
 from fusiqa.config.model import FLAWS
+from fusiqa.data import loader
 from fusiqa.data.synthetic import dead_leaves
 from fusiqa.models.quality import load_checkpoint
 from fusiqa.runs.train import train
+from fusiqa.training import flaws
 
 SMALL = [
     "--backbone", "test_resnet", "--backbone_weights", "none", "--crop_size", "40", "--batch_size", "16",
@@ -61,9 +63,26 @@ def test_each_set_is_tested_by_itself(which, request):
         assert result["sets"][name]["n"] == len(part) == {"biq2021": 9, "distorted": 51}[name]
         ranks = stats.spearmanr(part["score"], part["mos"])[0]
         assert result["sets"][name]["srcc"]["value"] == pytest.approx(ranks)
+    assert [result["sets"][name]["resize"] for name in SETS] == ["48", "48"]
     both = [result["sets"][name]["srcc"]["value"] for name in SETS]
     assert result["srcc"]["value"] == pytest.approx(np.mean(both))
     assert result["srcc"]["low"] < result["srcc"]["value"] < result["srcc"]["high"]
+
+
+def test_a_set_of_weight_0_is_validated_and_tested_but_nothing_is_learned_from_it(places, tmp_path, monkeypatch):
+    orders, order = [], loader.TrainingOrder
+    monkeypatch.setattr(loader, "TrainingOrder", lambda **given: orders.append(given) or order(**given))
+    own = ["--dataset_weights", "0", "1", "--freeze_backbone", "--flaws", "--run_dir", str(tmp_path / "run")]
+    read, known = [], flaws.known_views
+    monkeypatch.setattr(flaws, "known_views", lambda *given: read.append(given[1]) or known(*given))
+    main(["train", "--dataset", *SETS, *places, *SMALL, *own])
+    split = pd.read_csv(tmp_path / "run" / "split.csv")
+    training = split[split["split"] == "train"]["image"].str.startswith("distorted/").to_numpy()
+    assert 0 < training.sum() < len(training)
+    assert {*orders[0]["images"]} == {*np.flatnonzero(training)}
+    assert set(read[0].table["set"]) == {"distorted"}
+    assert set(read[1].table["set"]) == {*SETS}
+    assert list(json.loads((tmp_path / "run" / "test.json").read_text())["sets"]) == SETS
 
 
 @pytest.mark.parametrize("which", ["joint", "frozen"])
@@ -128,6 +147,30 @@ def test_compare_measures_within_each_set(joint, frozen, tmp_path):
     table = pd.read_csv(tmp_path / "comparison.csv")
     assert list(table["set"]) == ["biq2021", "biq2021", "distorted", "distorted"]
     assert list(table["n"]) == [9, 9, 51, 51]
+
+
+def test_evaluate_tells_which_sharp_images_a_run_has_seen(joint, sharp, tmp_path, capsys):
+    words = ["--dataset", "Distorted", "--data_dir", str(sharp), "--output", str(tmp_path), "--no_progress"]
+    main(["evaluate", str(joint), *words])
+    split = pd.read_csv(joint / "split.csv")
+    seen = split[split["image"].str.endswith("::Pristine") & (split["split"] != "test")]
+    said = f"warning: {len(seen)} of the {len(seen) + 1} images of {sharp.name} are images of training or validation"
+    assert said in capsys.readouterr().out
+
+
+def test_compare_measures_the_sets_that_all_runs_have(joint, sharp, biq2021, tmp_path, capsys, refused):
+    alone, others = tmp_path / "alone", tmp_path / "others"
+    main(["train", "--dataset", "biq2021", "--data_dir", str(biq2021), *SMALL, "--run_dir", str(alone)])
+    main(["train", "--dataset", "Distorted", "--data_dir", str(sharp), *SMALL, "--run_dir", str(others)])
+    capsys.readouterr()
+    main(["compare", str(joint), str(alone), "--output", str(tmp_path)])
+    assert "notice: not compared on distorted: not every run has it" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "comparison.csv")
+    assert table["set"].tolist() == ["biq2021"] * 2
+    assert table["n"].tolist() == [9, 9]
+    result = json.loads((alone / "test.json").read_text())["srcc"]["value"]
+    assert table["srcc"].iloc[1] == pytest.approx(result)
+    assert "no data set that all runs were tested on" in refused("compare", joint, alone, others)
 
 
 def test_attention_explains_all_of_them(joint, tmp_path):

@@ -98,6 +98,13 @@ def test_a_calibration_is_the_identity_at_first_and_always_for_the_first_set():
     assert (calibration.lines()[:, 1] > 0).all()
 
 
+def test_the_common_scale_is_that_of_the_first_set_with_a_weight():
+    loss, scores, sets = TrainingLoss(UNIT_RANGE, weights=(0, 2, 1)), torch.rand(3), torch.tensor([0, 1, 2])
+    with torch.no_grad():
+        loss.calibration.offset.copy_(torch.tensor([0.1, 0.2]))
+    assert (loss.calibration(scores, sets) - scores).tolist() == pytest.approx([0.1, 0, 0.2])
+
+
 def test_the_order_of_a_crop_and_its_distorted_version():
     loss, low, high = TrainingLoss(ScoreRange(0, 100), weights=(1, 3)), torch.tensor([30.0]), torch.tensor([80.0])
     clear, unseen, sets = torch.tensor([0.5]), torch.tensor([0.0]), torch.tensor([0])
