@@ -32,7 +32,7 @@ from fusiqa.scoring.sheet import thumbnail
 from fusiqa.scoring.table import Row
 
 STATIC = Path(__file__).parent / "web" / "static"
-ROWS_AT_MOST = 20_000  # of the table in the page: the worst and the best, where there are more
+ROWS_AT_MOST = 20_000  # of the table in the page: the worst and the best, where more have a score; half without one
 CARD, THUMBNAIL, QUALITY = 300, 72, 60  # pixels, the longer sides; of WebP
 
 
@@ -81,7 +81,7 @@ def write_html_report(rows: Sequence[Row], config: ReportConfig) -> None:
         best=_cards(ends["best"], scorer),
         heat="" if scorer else f"<p>Without heat maps: {escape(why)}</p>",
         limits=f"{low:g} to {high:g}",
-        bound=f"<p>{len(rows):,} rows; the page lists the {len(shown):,} worst and best.</p>"
+        bound=f"<p>{len(rows):,} rows; the page lists {len(shown):,}: the worst, the best, and without a score.</p>"
         * (len(shown) < len(rows)),
         # Within a script element, whatever the names of files are:
         data=json.dumps(records, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
@@ -102,16 +102,18 @@ def _scorer(named: str, config: ReportConfig) -> tuple[Scorer | None, str]:
 
 
 def _shown(rows: Sequence[Row]) -> list[Row]:
-    """The rows that the page lists, those without a score last."""
+    """The rows that the page lists: the worst and the best in turn, then those without a score."""
     ranked = sorted(rows, key=lambda row: (row["score"] is None, row["score"] or 0.0, row["path"]))
-    if len(ranked) <= ROWS_AT_MOST:
-        return ranked
-    return ranked[: ROWS_AT_MOST // 2] + ranked[-ROWS_AT_MOST // 2 :]
+    scored = sum(row["score"] is not None for row in rows)
+    half = ROWS_AT_MOST // 2
+    ends = ranked[:scored] if scored <= ROWS_AT_MOST else ranked[:half] + ranked[scored - half : scored]
+    return ends + ranked[scored:][:half]
 
 
 def _records(rows: Sequence[Row], config: ReportConfig, bar: Any) -> list[dict[str, Any]]:
     """The entry of each row in the table of the page; the worst and the best have thumbnails."""
-    with_picture = {*range(config.thumbnails // 2), *range(len(rows) - config.thumbnails // 2, len(rows))}
+    scored, half = sum(row["score"] is not None for row in rows), config.thumbnails // 2
+    with_picture = {*range(half), *range(scored - half, scored)}
     records = []
     for place, row in enumerate(rows):
         picture = thumbnail(row["path"], THUMBNAIL) if place in with_picture and row["score"] is not None else None

@@ -170,7 +170,22 @@ def test_a_page_of_more_rows_than_it_lists_has_the_worst_and_the_best(tmp_path, 
     shown = [row["score"] for row in rows_in(tmp_path / "a.html")]
     ranked = sorted(row["score"] for row in rows)
     assert shown == ranked[:5] + ranked[-5:]
-    assert "31 rows; the page lists the 10 worst and best" in (tmp_path / "a.html").read_text()
+    assert "31 rows; the page lists 10: the worst, the best, and without a score." in (tmp_path / "a.html").read_text()
+
+
+def test_images_without_a_score_displace_none_of_the_best(tmp_path, monkeypatch):
+    monkeypatch.setattr(reporting, "ROWS_AT_MOST", 10)
+    rows = many_rows(31)
+    failed = [{**row, "path": f"broken {row['path']}", "score": None, "error": "not an image"} for row in rows]
+    drawn = []
+    monkeypatch.setattr(reporting, "thumbnail", lambda path, size: drawn.append(path))
+    write_html_report([*failed, *rows], ReportConfig(tmp_path / "a.csv", progress=False, thumbnails=4))
+    ranked = sorted(rows, key=lambda row: row["score"])
+    assert [row["path"] for row in rows_in(tmp_path / "a.html")[:10]] == [
+        row["path"] for row in ranked[:5] + ranked[-5:]
+    ]
+    assert [row["score"] for row in rows_in(tmp_path / "a.html")[10:]] == [None] * 5
+    assert {row["path"] for row in ranked[:2] + ranked[-2:]} <= set(drawn)
 
 
 def test_the_page_has_no_barrier_at_three_widths_in_light_and_dark(made, tmp_path):
