@@ -73,11 +73,11 @@ class ImageInput:
 
 
 def is_many(given: Any) -> bool:
-    """Whether something is several images: a list, a generator, a 4-D array or tensor."""
+    """Whether something is several images: a list, a generator, a column of paths, a 4-D array or tensor."""
     if isinstance(given, str | bytes | bytearray | memoryview | os.PathLike | Image.Image) or hasattr(given, "read"):
         return False
     if hasattr(given, "ndim"):
-        return given.ndim == 4
+        return given.ndim in (1, 4)
     return isinstance(given, Iterable) and not isinstance(given, Mapping)
 
 

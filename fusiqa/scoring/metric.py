@@ -38,6 +38,8 @@ class QualityMetric(Metric):
 
     def update(self, images: Tensor) -> None:
         """Add images: (batch, 3, height, width), uint8 in 0-255 or floats in 0-1. Raises FusiqaError for others."""
+        if images.ndim != 4:
+            raise FusiqaError(f"expected images of shape (batch, 3, height, width), got {tuple(images.shape)}")
         for result in self.scorer.many(images):
             if not result.ok:
                 raise FusiqaError(f"{result.name}: {result.error}")

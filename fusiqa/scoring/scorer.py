@@ -283,15 +283,17 @@ def load_network(model: str | PathLike[str] | None, *, device: str, backend: str
         raise FusiqaError(f"`backend` must be auto, torch or onnx, got {backend!r}")
     path, name = find(model)
     if path.suffix.lower() == ".onnx":
+        if backend == "torch":
+            raise FusiqaError(f"{path}: torch cannot run it; name its folder or its model.safetensors")
         return OnnxNetwork(path, device=device, windows=windows)
-    made, has_torch = path / ONNX_FILE, find_spec("torch") is not None
+    made, has_torch = (path if path.is_dir() else path.parent) / ONNX_FILE, find_spec("torch") is not None
     if made.is_file() and (backend == "onnx" or (backend == "auto" and not (has_torch and _has_gpu(device)))):
         network = OnnxNetwork(made, device=device, windows=windows)
         if network.stated.get("source") == source_of(path):
             return network
         print(f"{made} was exported from another model than the one beside it and is not used", file=sys.stderr)
     if not has_torch:
-        raise FusiqaError(f"{name} needs torch, as it has no {ONNX_FILE}: pip install 'fusiqa[torch]'")
+        raise FusiqaError(f"{name} needs torch, as it has no {ONNX_FILE} that fits it: pip install 'fusiqa[torch]'")
     from fusiqa.scoring.torch import exported_once, load_torch_network
 
     if backend == "onnx":

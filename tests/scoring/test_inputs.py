@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -141,6 +142,13 @@ def test_many_come_one_by_one(many):
     assert len(found) == 2
     for pixels in found:
         np.testing.assert_array_equal(pixels, PIXELS)
+
+
+def test_a_column_of_paths_is_many(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded())
+    for column in (pd.Series([str(tmp_path / "a.png")] * 2, index=[7, 9]), np.array([tmp_path / "a.png"] * 2)):
+        assert is_many(column)
+        assert [image.read().shape for image in images_in(column)] == [PIXELS.shape] * 2
 
 
 def test_names_fit_into_one_line_of_a_table_and_no_two_are_the_same():

@@ -97,6 +97,8 @@ def test_the_metric_is_the_mean_score_of_all_updates_and_of_all_processes(model_
     assert all(metrics[0]._reductions[name] is dim_zero_sum for name in ("total", "count"))
     metrics[0].update(images[1])
     assert metrics[0].compute().item() == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(FusiqaError, match=r"expected images of shape \(batch, 3, height, width\), got \(3, 53, 71\)"):
+        metrics[0].update(images[0][0])
     metrics[0].reset()
     with pytest.warns(UserWarning, match="before the ``update``"), pytest.raises(FusiqaError, match="no images"):
         metrics[0].compute()

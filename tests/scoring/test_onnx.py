@@ -154,7 +154,7 @@ def test_the_packaged_model_scores_without_torch_in_python_and_on_the_command_li
 
 def test_without_torch_a_model_that_needs_it_says_what_to_install(model_folder):
     done = without(HEAVY, f"import fusiqa; fusiqa.Scorer({str(model_folder)!r})")
-    assert "tiny needs torch, as it has no model.onnx: pip install 'fusiqa[torch]'" in done.stderr
+    assert "tiny needs torch, as it has no model.onnx that fits it: pip install 'fusiqa[torch]'" in done.stderr
     assert done.stderr.count("Traceback") == 1
 
 
@@ -165,6 +165,9 @@ def test_a_run_folder_is_scored_by_the_onnx_file_in_it_unless_that_is_stale(tmp_
     assert isinstance(Scorer(folder, device="cpu").network, OnnxNetwork)
     assert isinstance(Scorer(folder, device="cpu", backend="torch").network, TorchNetwork)
     assert Scorer(folder, device="cpu")(image).score == pytest.approx(expected, abs=0.01 * RANGE.width)
+    assert isinstance(Scorer(folder / "model.safetensors", device="cpu").network, OnnxNetwork)
+    with pytest.raises(FusiqaError, match=r"model\.onnx: torch cannot run it; name its folder"):
+        Scorer(folder / "model.onnx", device="cpu", backend="torch")
     stated = json.loads((folder / "model.json").read_text())
     stated["model"]["score_range"] = [10, 50]
     (folder / "model.json").write_text(json.dumps(stated))
@@ -226,8 +229,10 @@ def test_a_file_that_takes_its_weights_from_another_one_is_refused(exported, tmp
 
 
 def test_the_loss_needs_torch(exported):
-    with pytest.raises(FusiqaError, match="only backend='torch' has gradients"):
+    with pytest.raises(FusiqaError, match=r"model\.onnx: torch cannot run it; name its folder"):
         Scorer(exported.path).loss(torch.rand(1, 3, 48, 48))
+    with pytest.raises(FusiqaError, match="only backend='torch' has gradients"):
+        Scorer(device="cpu", backend="onnx").loss(torch.rand(1, 3, 48, 48))
 
 
 def test_weights_that_were_rounded_are_stored_in_bytes_and_score_the_same(tmp_path):
