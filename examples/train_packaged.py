@@ -207,6 +207,7 @@ def train(options: Options) -> None:
         fit(network, calibration, data, large_windows, options, seed)
         ends.append(copy.deepcopy(parts))
     parts.load_state_dict(mean_state(ends))
+    round_to_bytes(network.tail)  # moves scores by a point of 100, to which the heads then adapt
     fit(network, calibration, data, whole, options, options.seeds[0])
     flaws, named = learn_flaws(network, data, options.seeds[0])
     figures = validate(network, data) | named
@@ -376,13 +377,15 @@ def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict
 
 
 def save(model: QualityModel, flaws: FlawHead, figures: dict[str, float], options: Options) -> None:
-    """The model with scores on 0 to 100, its weights rounded so that bytes hold them."""
+    """The model with scores on 0 to 100; bytes hold the weights of tail and heads, 16 bits the others."""
     config = ModelConfig(**{**vars(model.config), "score_range": ScoreRange(0.0, 100.0), "flaws": True})
     provenance = {"dataset": "biq2021 and distorted", "seeds": list(options.seeds), **figures}
     final = QualityModel(config, resize=model.resize, provenance={**provenance, "licence": "Apache-2.0"})
     weights = {f"flaws.{name}": tensor for name, tensor in flaws.state_dict().items()}
     final.load_state_dict({**model.state_dict(), **weights})
-    round_to_bytes(final)
+    for name, part in final.named_children():
+        if name != "pyramid":  # whose tail is rounded already
+            round_to_bytes(part)
     final.save_pretrained(options.output, half=True)
 
 

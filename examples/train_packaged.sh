@@ -3,8 +3,8 @@
 # Needs a full clone of fusiqa, fusiqa[train,onnx] and 26 GB of disk; it ran with 24 GB of memory. On two cores with
 # AVX-512 and bfloat16 (AMD EPYC) maps take an hour, larger windows half an hour, pools and flaws half an hour, the heads
 # 4 minutes. FOLDER/BACKBONE is the result, FOLDER/work-BACKBONE/contents.csv has the licence of every sharp image.
-# The packaged model goes on from the packaged model before it; another backbone starts from ImageNet's weights, with
-# smaller windows first (45 minutes).
+# The packaged model goes on from the mean of the two packaged models before it; another backbone starts from ImageNet's
+# weights, with smaller windows first (45 minutes).
 set -e
 folder=${1:?usage: train_packaged.sh FOLDER [BACKBONE]}
 backbone=${2:-tf_efficientnet_lite0}
@@ -19,12 +19,14 @@ mkdir -p "$folder"
 here=$(dirname "$0")
 set --
 if [ "$backbone" = tf_efficientnet_lite0 ]; then
-    mkdir -p "$folder/start"
-    for file in model.safetensors model.json; do
-        git -C "$here" show "06f8f38:fusiqa/pretrained/fusiqa-fast/$file" > "$folder/start/$file" ||
-            { echo "commit 06f8f38 is missing: run this in a full clone of fusiqa" >&2; exit 1; }
+    for commit in 06f8f38 2a7feb3; do
+        mkdir -p "$folder/$commit"
+        for file in model.safetensors model.json; do
+            git -C "$here" show "$commit:fusiqa/pretrained/fusiqa-fast/$file" > "$folder/$commit/$file" ||
+                { echo "commit $commit is missing: run this in a full clone of fusiqa" >&2; exit 1; }
+        done
     done
-    set -- --start "$folder/start"
+    set -- --start "$folder/06f8f38" "$folder/2a7feb3" --seeds 1
 fi
 get nisarahmedrana/BIQ2021 62c7b40c036b68ee280626409699aa5c1a37fe57 BIQ2021
 get imazen/codec-corpus 55decfe826d350815e3af3b5ac69b882fb2943d3 sharp/codec-corpus

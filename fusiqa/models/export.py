@@ -150,7 +150,7 @@ def fits_half(values: np.ndarray) -> bool:
         return np.array_equal(values, values.astype(np.float16))
 
 
-def round_to_bytes(model: QualityModel) -> None:
+def round_to_bytes(model: nn.Module) -> None:
     """Round matrices and kernels, in place, to whole numbers of -127 to 127 times a scale of each output channel.
 
     Depthwise kernels, few and the most sensitive ones, are rounded to 16 bits. The scales have four significant bits,
