@@ -139,13 +139,15 @@ def evaluate_distorted(config: EvaluateConfig, trained: TrainedModel, folder: Pa
     """
     assert config.data_dir is not None, "a folder of sharp images, as the settings demand"
     images = catalog.read_images([config.data_dir], say=say)
-    sharp = usable(images, rated=False, progress=config.progress, say=say).ratings
+    checked = usable(images, rated=False, progress=config.progress, say=say)
+    sharp = checked.ratings
     if len(sharp) < 2:
         raise FusiqaError(f"{config.data_dir}: expected a folder of at least two sharp images")
     scorer = Scorer(config.model, device=config.device, readers=1)  # `DistortedImages` keeps the image read last
     made, resize = distorted(sharp, EVERY), Resize.parse(scorer.info.resize, view=scorer.info.view)
     undistorted = [f"{image}{SEPARATOR}{PRISTINE}" for image in sharp.table["image"]]
-    warn_of_seen(trained, [made.images.verify(image) for image in undistorted], sharp.name, say)
+    for contents in (list(checked.contents.values()), list(map(made.images.verify, undistorted))):
+        warn_of_seen(trained, contents, sharp.name, say)  # of a set of photographs, of `distorted`
     inputs = (ImageInput(name, partial(made.images.read, name, resize)) for name in made.names)
     rows = []
     with progress_bar(what="scoring distorted images", total=len(made), shown=config.progress) as bar:
