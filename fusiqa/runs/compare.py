@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fusiqa.config import CompareConfig, ScoreRange
+from fusiqa.config import CompareConfig
 from fusiqa.data.catalog import short_names
 from fusiqa.data.ratings import SET
 from fusiqa.errors import FusiqaError
@@ -57,18 +57,24 @@ def compare_sets(predictions: dict[str, pd.DataFrame], trained: Mapping[str, Tra
         raise FusiqaError(f"no data set that all runs were tested on ({found})")
     if left_out := sorted({name for own in sets.values() for name in own} - set(common)):
         say(f"notice: not compared on {', '.join(left_out)}: not every run has it")
-    parts = {name: {run: table[table[SET] == name] for run, table in tables.items()} for name in common}
+    parts = {name: {run: scaled(table[table[SET] == name]) for run, table in tables.items()} for name in common}
     return pd.concat([compare_predictions(part).assign(**{SET: name}) for name, part in parts.items()])
 
 
 def by_set(table: pd.DataFrame, run: TrainedModel) -> pd.DataFrame:
-    """The predictions of a run on one or several data sets, as one on several names images; ratings on 0-1."""
-    score_range = ScoreRange(*run.record["resolved"]["score_range"])
-    table = table.assign(mos=score_range.to_unit(table["mos"]))
+    """The predictions of a run on one or several data sets, with set and names of images as one on several has them."""
     if SET in table:
         return table
+    if not run.record:
+        raise FusiqaError(f"{run.folder} is not a run directory, so its data set is not known")
     (name,) = short_names(run.datasets).values()
-    return table.assign(image=f"{name}/" + table["image"], **{SET: name})
+    return table.assign(image=f"{name}/" + table["image"].astype(str), **{SET: name})
+
+
+def scaled(table: pd.DataFrame) -> pd.DataFrame:
+    """Ratings from 1 to 2, lowest to highest: runs state those of one set on ranges of their own."""
+    low, high = table["mos"].min(), table["mos"].max()
+    return table.assign(mos=1 + (table["mos"] - low) / ((high - low) or 1))
 
 
 def cells(table: pd.DataFrame, name: str, digits: str) -> list[str]:

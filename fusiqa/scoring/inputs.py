@@ -77,7 +77,7 @@ def is_many(given: Any) -> bool:
     if isinstance(given, str | bytes | bytearray | memoryview | os.PathLike | Image.Image) or hasattr(given, "read"):
         return False
     if hasattr(given, "ndim"):
-        return given.ndim in (1, 4)
+        return given.ndim == 4 or (given.ndim == 1 and getattr(given.dtype, "kind", "") in ("O", "U", "S", "T"))
     return isinstance(given, Iterable) and not isinstance(given, Mapping)
 
 

@@ -32,7 +32,7 @@ from fusiqa.scoring.sheet import thumbnail
 from fusiqa.scoring.table import Row
 
 STATIC = Path(__file__).parent / "web" / "static"
-ROWS_AT_MOST = 20_000  # of the table in the page: the worst and the best, where more have a score; half without one
+ROWS_AT_MOST = 20_000  # of the table in the page: the worst and the best, where more have a score
 CARD, THUMBNAIL, QUALITY = 300, 72, 60  # pixels, the longer sides; of WebP
 
 
@@ -107,7 +107,7 @@ def _shown(rows: Sequence[Row]) -> list[Row]:
     scored = sum(row["score"] is not None for row in rows)
     half = ROWS_AT_MOST // 2
     ends = ranked[:scored] if scored <= ROWS_AT_MOST else ranked[:half] + ranked[scored - half : scored]
-    return ends + ranked[scored:][:half]
+    return ends + ranked[scored:][: max(half, ROWS_AT_MOST - len(ends))]
 
 
 def _records(rows: Sequence[Row], config: ReportConfig, bar: Any) -> list[dict[str, Any]]:

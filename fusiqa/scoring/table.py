@@ -7,6 +7,7 @@ import heapq
 import json
 import math
 import mmap
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -81,9 +82,9 @@ def recording(
 
 
 def _earlier(record: Path, path: Path, config: TableSettings, model: str, types: Types) -> tuple[set[str], int]:
-    """Paths that have a row already, in the record or else in the table, and how many of those have no score.
+    """Paths that have a row already, in the record or in the table, and how many of those have no score.
 
-    Their rows are copied to `path`; the record stays only where it is that.
+    Their rows, first those of the record, are then in `path`; the record stays only where it is that.
     """
     found = [path for path in dict.fromkeys((record, config.table)) if path.exists()]
     how = "`resume` to continue it, or `overwrite` to discard it"
@@ -94,17 +95,26 @@ def _earlier(record: Path, path: Path, config: TableSettings, model: str, types:
             each.unlink()
     if config.overwrite or not found:
         return set(), 0
-    if not is_parquet(found[0]):
-        drop_torn_line(found[0])
     done, failed = set(), 0
-    for row in read_rows(found[0], types):
-        check_model(found[0], row["model"], model)
-        done.add(row["path"])
-        failed += row["score"] is None
-    if found[0] != path:
-        write_rows(path, read_rows(found[0], types), types)
-        if found[0] == record:
-            record.unlink()
+
+    def earlier() -> Iterator[Row]:
+        nonlocal failed
+        for each in found:
+            if not is_parquet(each):
+                drop_torn_line(each)
+            for row in read_rows(each, types):
+                check_model(each, row["model"], model)
+                if row["path"] not in done:
+                    done.add(row["path"])
+                    failed += row["score"] is None
+                    yield row
+
+    if found == [path]:
+        deque(earlier(), maxlen=0)
+    else:
+        write_rows(path, earlier(), types)
+    if path != record:
+        record.unlink(missing_ok=True)
     return done, failed
 
 

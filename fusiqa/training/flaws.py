@@ -69,7 +69,7 @@ def learn_flaws(
 
 def check_flaws_known(ratings: Ratings) -> None:
     """Refuse data sets whose images have no known flaws, before the training."""
-    if len({flaw for flaw, _ in flaws_of(ratings).values()}) < 2:
+    if len({flaw for flaw, _ in flaws_of(ratings.part("train")).values()}) < 2:
         raise FusiqaError(f"{ratings.name}: no flaw is known; `flaws` needs {DISTORTED}, {SYNTHETIC} or kadid-10k")
 
 

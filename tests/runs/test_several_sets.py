@@ -160,7 +160,8 @@ def test_evaluate_tells_which_sharp_images_a_run_has_seen(joint, sharp, tmp_path
 
 def test_compare_measures_the_sets_that_all_runs_have(joint, sharp, biq2021, tmp_path, capsys, refused):
     alone, others = tmp_path / "alone", tmp_path / "others"
-    main(["train", "--dataset", "biq2021", "--data_dir", str(biq2021), *SMALL, "--run_dir", str(alone)])
+    on_one = ["--dataset", "biq2021", "--data_dir", str(biq2021), "--score_range", "-1", "3"]
+    main(["train", *on_one, *SMALL, "--run_dir", str(alone)])
     main(["train", "--dataset", "Distorted", "--data_dir", str(sharp), *SMALL, "--run_dir", str(others)])
     capsys.readouterr()
     main(["compare", str(joint), str(alone), "--output", str(tmp_path)])
@@ -171,6 +172,8 @@ def test_compare_measures_the_sets_that_all_runs_have(joint, sharp, biq2021, tmp
     result = json.loads((alone / "test.json").read_text())["srcc"]["value"]
     assert table["srcc"].iloc[1] == pytest.approx(result)
     assert "no data set that all runs were tested on" in refused("compare", joint, alone, others)
+    (alone / "config.json").unlink()
+    assert "so its data set is not known" in refused("compare", joint, alone)
 
 
 def test_attention_explains_all_of_them(joint, tmp_path):
@@ -234,7 +237,9 @@ def test_flaws_change_no_score(naming, places, tmp_path):
     assert Scorer(tmp_path / "run", backend="torch")(dead_leaves(0, size=64)).flaws is None
 
 
-def test_flaws_need_a_data_set_that_tells_them(biq2021, tmp_path, refused):
+def test_flaws_need_a_data_set_that_tells_them(biq2021, places, tmp_path, refused):
     own = ["--dataset", "biq2021", "--data_dir", str(biq2021), "--flaws", "--run_dir", str(tmp_path / "run")]
     assert "--flaws needs distorted" in refused("train", *SMALL, *own)
+    both = ["--dataset", *SETS, *places, "--dataset_weights", "1", "0", "--flaws", "--run_dir", str(tmp_path / "run")]
+    assert "--flaws needs distorted" in refused("train", *SMALL, *both)
     assert not (tmp_path / "run" / "history.csv").exists()

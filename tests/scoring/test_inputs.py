@@ -119,7 +119,13 @@ def test_what_has_no_name_is_called_by_its_place():
         list(images_in([PIXELS, PIXELS, b"no"]))[2].read()
 
 
-@pytest.mark.parametrize("one", ["a.jpg", Path("a.jpg"), b"", io.BytesIO(), Image.new("L", (2, 2)), PIXELS])
+@pytest.mark.parametrize(
+    "one",
+    [
+        "a.jpg", Path("a.jpg"), b"", io.BytesIO(), Image.new("L", (2, 2)), PIXELS,
+        np.frombuffer(encoded(), np.uint8), torch.zeros(9),
+    ],
+)  # fmt: skip
 def test_one_is_not_many(one):
     assert not is_many(one)
 

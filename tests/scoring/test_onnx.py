@@ -21,6 +21,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.models import export as exporting
 from fusiqa.models.export import TOLERANCE, as_bytes, load_exported, round_to_bytes
 from fusiqa.models.quality import QualityModel
+from fusiqa.scoring.models import IN_THE_PACKAGE
 from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.torch import TorchNetwork, load_torch_network
@@ -148,6 +149,9 @@ def test_the_packaged_model_scores_without_torch_in_python_and_on_the_command_li
     expected = Scorer(device="cpu", backend="torch")(path).score
     done = without(HEAVY, f"import fusiqa; print(fusiqa.Scorer()({path!r}).score, len(fusiqa.list_models()))")
     assert float(done.stdout.split()[0]) == pytest.approx(expected, abs=1e-2), done.stderr
+    weights = str(IN_THE_PACKAGE / "fusiqa-fast" / "model.safetensors")  # with the ONNX file beside it
+    done = without(HEAVY, f"import fusiqa; print(fusiqa.Scorer({weights!r})({path!r}).score)")
+    assert float(done.stdout) == pytest.approx(expected, abs=1e-2), done.stderr
     done = without(HEAVY, f"from fusiqa.cli import main; main(['score', {path!r}])")
     assert float(done.stdout.splitlines()[1].split(",")[1]) == pytest.approx(expected, abs=1e-2), done.stderr
 
@@ -165,7 +169,7 @@ def test_a_run_folder_is_scored_by_the_onnx_file_in_it_unless_that_is_stale(tmp_
     assert isinstance(Scorer(folder, device="cpu").network, OnnxNetwork)
     assert isinstance(Scorer(folder, device="cpu", backend="torch").network, TorchNetwork)
     assert Scorer(folder, device="cpu")(image).score == pytest.approx(expected, abs=0.01 * RANGE.width)
-    assert isinstance(Scorer(folder / "model.safetensors", device="cpu").network, OnnxNetwork)
+    assert isinstance(Scorer(folder / "model.safetensors", device="cpu").network, TorchNetwork)
     with pytest.raises(FusiqaError, match=r"model\.onnx: torch cannot run it; name its folder"):
         Scorer(folder / "model.onnx", device="cpu", backend="torch")
     stated = json.loads((folder / "model.json").read_text())

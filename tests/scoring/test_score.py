@@ -245,6 +245,19 @@ def test_rows_that_were_left_out_come_back_with_the_whole_table_and_go_when_it_i
         assert f"{11 - had} scored, {had} had a row already" in capsys.readouterr().err
 
 
+def test_rows_that_only_the_record_or_only_the_table_has_are_all_kept(folder, model, tmp_path, capsys):
+    output, files = tmp_path / "scores.csv", sorted(folder.glob("*.png"))
+    score(*files[:4], "--model", model, "--output", output, "--bottom", 1)
+    record = (tmp_path / "scores.csv.all.jsonl").read_bytes()
+    score(*files[:6], "--model", model, "--output", output, "--resume")
+    (tmp_path / "scores.csv.all.jsonl").write_bytes(record)
+    for more, rows in (([], 7), (["--sort", "worst"], 8)):
+        assert score(*files[:rows], "--model", model, "--output", output, "--resume", *more) == 0
+        assert f"1 scored, {rows - 1} had a row already" in capsys.readouterr().err
+        assert len(rows_of(output)) == rows
+        (tmp_path / "scores.csv.all.jsonl").write_bytes(record)
+
+
 def test_the_sheet_shows_the_worst_and_the_best(folder, model, tmp_path):
     sheet = tmp_path / "sheet.png"
     assert score(folder, "--model", model, "--output", tmp_path / "a.csv", "--sheet", sheet) == 0
