@@ -104,7 +104,7 @@ def loader(kind: Kind, crops_per_image: int, cache: Path, *, gigabytes: float) -
     source = cached(FolderImages(root), contents, resize, folder=cache, gigabytes=gigabytes)
     table = pd.DataFrame({"image": names, "mos": 0.5, "split": "train", "group": names})
     ratings = Ratings(kind.name, table, ScoreRange(0, 1), source, kind.resize)
-    order = TrainingOrder(images=len(names), crops_per_image=crops_per_image, seed=0)
+    order = TrainingOrder(rows=range(len(names)), crops_per_image=crops_per_image, seed=0)
     batches = training_loader(TrainingCrops(ratings, CROP, 0), order, batch_size=BATCH, num_workers=0)
     yield from (len(batch.mos) for batch in batches)
 

@@ -82,7 +82,7 @@ class TrainingOrder(Sampler[Draw]):
     order wraps where it does not divide evenly.
     """
 
-    images: int | Sequence[int]  # number of rows, or those that are drawn
+    rows: Sequence[int]  # of the images that are drawn
     crops_per_image: int  # random crops of each image per epoch
     seed: int
     rank: int = 0
@@ -92,10 +92,6 @@ class TrainingOrder(Sampler[Draw]):
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of every epoch."""
         self.epoch = epoch
-
-    @property
-    def rows(self) -> Sequence[int]:
-        return range(self.images) if isinstance(self.images, int) else self.images
 
     def __len__(self) -> int:
         return -(-len(self.rows) * self.crops_per_image // self.world_size)

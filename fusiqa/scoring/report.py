@@ -103,11 +103,11 @@ def _scorer(named: str, config: ReportConfig) -> tuple[Scorer | None, str]:
 
 def _shown(rows: Sequence[Row]) -> list[Row]:
     """The rows that the page lists: the worst and the best in turn, then those without a score."""
-    ranked = sorted(rows, key=lambda row: (row["score"] is None, row["score"] or 0.0, row["path"]))
-    scored = sum(row["score"] is not None for row in rows)
+    scored = sorted((row for row in rows if row["score"] is not None), key=lambda row: (row["score"], row["path"]))
+    failed = sorted((row for row in rows if row["score"] is None), key=lambda row: row["path"])
     half = ROWS_AT_MOST // 2
-    ends = ranked[:scored] if scored <= ROWS_AT_MOST else ranked[:half] + ranked[scored - half : scored]
-    return ends + ranked[scored:][: max(half, ROWS_AT_MOST - len(ends))]
+    ends = scored if len(scored) <= ROWS_AT_MOST else scored[:half] + scored[-half:]
+    return ends + failed[: max(half, ROWS_AT_MOST - len(ends))]
 
 
 def _records(rows: Sequence[Row], config: ReportConfig, bar: Any) -> list[dict[str, Any]]:

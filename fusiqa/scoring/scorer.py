@@ -287,7 +287,7 @@ def load_network(model: str | PathLike[str] | None, *, device: str, backend: str
             raise FusiqaError(f"{path}: torch cannot run it; name its folder or its model.safetensors")
         return OnnxNetwork(path, device=device, windows=windows)
     made, has_torch = (path if path.is_dir() else path.parent) / ONNX_FILE, find_spec("torch") is not None
-    with_torch = has_torch and (path.is_file() or _has_gpu(device))  # a file of weights is named for what it is
+    with_torch = has_torch and (path.is_file() or _has_gpu(device))  # whoever names the weights means them
     if made.is_file() and (backend == "onnx" or (backend == "auto" and not with_torch)):
         network = OnnxNetwork(made, device=device, windows=windows)
         if network.stated.get("source") == source_of(path):

@@ -144,7 +144,7 @@ class QualityModule(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader:
         world, settings = self.trainer.world_size, self.recipe.optimiser
         order = loader.TrainingOrder(
-            images=self.drawn, crops_per_image=settings.crops_per_image, seed=self.recipe.run.seed,
+            rows=self.drawn, crops_per_image=settings.crops_per_image, seed=self.recipe.run.seed,
             rank=self.trainer.global_rank, world_size=world,
         )  # fmt: skip
         sizes = {"batch_size": settings.batch_size // world, "num_workers": self.workers}

@@ -52,7 +52,7 @@ def ratings():
 
 def batches(ratings, *, workers=0, epoch=0, seed=7, rank=0, world=1, batch_size=3, crops_per_image=2):
     order = TrainingOrder(
-        images=len(ratings),
+        rows=range(len(ratings)),
         crops_per_image=crops_per_image,
         seed=seed,
         rank=rank,
@@ -84,7 +84,7 @@ def test_another_epoch_or_seed_gives_other_crops(ratings):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_hold_the_crops_of_the_order_with_their_ratings(ratings, workers):
-    order = TrainingOrder(images=5, crops_per_image=4, seed=7)
+    order = TrainingOrder(rows=range(5), crops_per_image=4, seed=7)
     dataset = TrainingCrops(ratings, 17, seed=7)
     found = batches(ratings, crops_per_image=4, workers=workers)
     crops, given = torch.cat([batch.crops for batch in found]), torch.cat([batch.mos for batch in found])
@@ -126,7 +126,7 @@ def test_some_crops_come_with_distorted_versions_that_depend_on_the_draw_alone(r
 
 def test_a_batch_puts_every_version_after_the_crops_and_names_its_pairs(ratings):
     crops = TrainingCrops(ratings, 17, seed=0, distorted=0.5)
-    order = TrainingOrder(images=5, crops_per_image=4, seed=7)
+    order = TrainingOrder(rows=range(5), crops_per_image=4, seed=7)
     (batch,) = training_loader(crops, order, batch_size=20, num_workers=0)
     items = [crops[draw] for draw in order]
     together = torch.cat([batch.crops, batch.distorted.crops]).permute(0, 2, 3, 1)
@@ -195,7 +195,7 @@ def test_workers_are_as_asked_and_none_for_images_in_memory(ratings):
 
 
 def order(*, images=50, crops=4, seed=1, epoch=0, rank=0, world=1):
-    drawn = TrainingOrder(images=images, crops_per_image=crops, seed=seed, rank=rank, world_size=world)
+    drawn = TrainingOrder(rows=range(images), crops_per_image=crops, seed=seed, rank=rank, world_size=world)
     drawn.set_epoch(epoch)
     return list(drawn)
 

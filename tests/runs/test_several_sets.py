@@ -79,7 +79,7 @@ def test_a_set_of_weight_0_is_validated_and_tested_but_nothing_is_learned_from_i
     split = pd.read_csv(tmp_path / "run" / "split.csv")
     training = split[split["split"] == "train"]["image"].str.startswith("distorted/").to_numpy()
     assert 0 < training.sum() < len(training)
-    assert {*orders[0]["images"]} == {*np.flatnonzero(training)}
+    assert {*orders[0]["rows"]} == {*np.flatnonzero(training)}
     assert set(read[0].table["set"]) == {"distorted"}
     assert set(read[1].table["set"]) == {*SETS}
     assert list(json.loads((tmp_path / "run" / "test.json").read_text())["sets"]) == SETS
