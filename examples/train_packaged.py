@@ -48,9 +48,9 @@ from fusiqa.data.distortions import FLAW_OF_DISTORTION, FORMULAS
 from fusiqa.data.opinions import SEEN_FALL, mean_opinions
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.opinions import COMMON
-from fusiqa.models.export import round_to_bytes
 from fusiqa.models.head import FlawHead
 from fusiqa.models.quality import QualityModel, build_model
+from fusiqa.models.rounding import round_to_bytes
 from fusiqa.training.flaws import fit_head
 from fusiqa.training.frozen import score_packed
 from fusiqa.training.loss import above, fidelity

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int8, UInt8
+from jaxtyping import UInt8
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically
 from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.quality import SEEN, QualityModel
+from fusiqa.models.rounding import as_bytes, fits_half
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import Batch
 from fusiqa.scoring.onnx import METADATA, OnnxNetwork
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Largest difference to torch, as a fraction of the score range, with which a file is kept."""
 BATCHES = (1, 2, 5)  # sizes of the batches that are compared
-BYTE = 127  # largest whole number of a weight
-SMALLEST = 2.0**-21  # scale whose multiples 16 bits hold exactly
 WHOLE_SIZES = ((224, 288), (64, 64), (160, 96))
 
 
@@ -142,48 +141,6 @@ def write_onnx(network: TorchNetwork, path: Path, description: str) -> None:
     made.save(path, external_data=False)
     if half:
         store_compactly(path)
-
-
-def fits_half(values: np.ndarray) -> bool:
-    """Whether 16 bits hold every value exactly."""
-    with np.errstate(over="ignore"):
-        return np.array_equal(values, values.astype(np.float16))
-
-
-def round_to_bytes(model: nn.Module) -> None:
-    """Round matrices and kernels, in place, to whole numbers of -127 to 127 times a scale of each output channel.
-
-    Depthwise kernels, few and the most sensitive ones, are rounded to 16 bits. The scales have four significant bits,
-    so that 16 bits hold every product exactly: a file of halves and an ONNX file of bytes are the same model, which
-    computes in 32 bits. Activations are not rounded. Raises FusiqaError for weights that 16 bits cannot hold.
-    """
-    for name, weights in ((name, each.data) for name, each in model.named_parameters() if each.ndim > 1):
-        rounded = weights.half().float()
-        if weights.ndim != 4 or weights.shape[1] > 1:
-            rows = weights.flatten(1).double()
-            least = (rows.abs().amax(dim=1, keepdim=True) / BYTE).clamp_min(SMALLEST)
-            power = 2.0 ** torch.floor(torch.log2(least))
-            scale = torch.ceil(least / power * 8) / 8 * power
-            rounded = ((rows / scale).round() * scale).float().view_as(weights)
-        if not rounded.half().isfinite().all():
-            raise FusiqaError(f"{name} has values of 65,504 and more, or no numbers: 16 bits cannot hold them")
-        weights.copy_(rounded)
-
-
-def as_bytes(values: Float[np.ndarray, ...]) -> tuple[Int8[np.ndarray, ...], Float[np.ndarray, ...]] | None:
-    """Whole numbers of -127 to 127 and the scales of the rows or columns that give these values; None where none do."""
-    for axis in (0, 1):
-        rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
-        top = np.abs(rows).max(axis=1)
-        scales = np.where(top > 0, np.nan, 1.0).astype(np.float32)
-        for most in range(BYTE, BYTE * 8 // 9 - 1, -1):
-            scale = np.where(np.isnan(scales), top / np.float32(most), scales)
-            exact = (np.round(rows / scale[:, None]) * scale[:, None] == rows).all(axis=1)
-            scales = np.where(np.isnan(scales) & exact, scale, scales)
-        if not np.isnan(scales).any():
-            along = np.expand_dims(scales, [place for place in range(values.ndim) if place != axis])
-            return np.round(values / along).astype(np.int8), along
-    return None
 
 
 def store_compactly(path: Path) -> None:

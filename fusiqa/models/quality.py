@@ -21,6 +21,7 @@ from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE, write_atomically, write_js
 from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation, to_unit_range
 from fusiqa.models.fusion import BUILDERS, pool_windows
 from fusiqa.models.head import STAGES, FlawHead, HyperNetwork, LocalDistortionVector, target_network
+from fusiqa.models.rounding import restored, stored
 from fusiqa.models.weights import BackboneWeights, find_weights
 from fusiqa.scoring.models import FORMAT, download_model, read_description, weights_of
 from fusiqa.scoring.views import WINDOWS
@@ -157,13 +158,11 @@ class QualityModel(nn.Module, ModelHubMixin):
         """Write what `from_pretrained` reads, model.safetensors and model.json, into a folder, which is made.
 
         Each of the two files is written atomically; neither is a pickle. `half` stores matrices and kernels in 16 bits,
-        which halves the file; they compute in 32 all the same. `card` is what `push_to_hub` passes on: its
-        `model_card_kwargs` ask for a README.md.
+        which halves the file, those that `round_to_bytes` rounded in 8; they compute in 32 all the same. `card` is what
+        `push_to_hub` passes on: its `model_card_kwargs` ask for a README.md.
         """
         folder, seen = Path(folder), SEEN[self.config.view]
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        if half:  # vectors stay: a variance may be too small or too large for 16 bits, and they are few
-            state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
         description = {
             "format": FORMAT,
             "model": asdict(self.config),
@@ -172,7 +171,7 @@ class QualityModel(nn.Module, ModelHubMixin):
             "provenance": self.provenance,
         }
         # Not save_file, whose file only its owner may read: a model is there to be shared.
-        write_atomically(folder / WEIGHTS_FILE, lambda path: path.write_bytes(save(state)))
+        write_atomically(folder / WEIGHTS_FILE, lambda path: path.write_bytes(save(stored(state) if half else state)))
         write_json(folder / DESCRIPTION_FILE, description)
         if card.get("model_card_kwargs"):
             self.generate_model_card(**card["model_card_kwargs"]).save(Path(folder, "README.md"))
@@ -224,7 +223,7 @@ def load_checkpoint(path: str | Path) -> QualityModel:
     config, resize, provenance = read_description(weights.parent)
     model = QualityModel(config, resize=resize, provenance=provenance)
     try:
-        state = load_file(weights)
+        state = restored(load_file(weights))
         model.load_state_dict(state)
     except SafetensorError as reason:
         raise FusiqaError(f"{weights} is not a safetensors file: {str(reason).splitlines()[0]}") from reason

@@ -19,8 +19,9 @@ from fusiqa.cli import main
 from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing
 from fusiqa.errors import FusiqaError
 from fusiqa.models import export as exporting
-from fusiqa.models.export import TOLERANCE, as_bytes, load_exported, round_to_bytes
+from fusiqa.models.export import TOLERANCE, load_exported
 from fusiqa.models.quality import QualityModel
+from fusiqa.models.rounding import round_to_bytes
 from fusiqa.scoring.models import IN_THE_PACKAGE
 from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.scorer import Scorer
@@ -250,41 +251,3 @@ def test_weights_that_were_rounded_are_stored_in_bytes_and_score_the_same(tmp_pa
     rounded = tmp_path / "rounded.onnx"
     assert export(folder, rounded) < 1e-5
     assert rounded.stat().st_size < plain.stat().st_size / 3
-
-
-def test_rounded_weights_move_by_half_a_step_and_depthwise_kernels_by_that_of_16_bits():
-    torch.manual_seed(0)
-    model = QualityModel(ModelConfig(backbone="test_efficientnet"))
-    before = {name: weights.detach().clone() for name, weights in model.named_parameters()}
-    round_to_bytes(model)
-    kinds = set()
-    for name, weights in model.named_parameters():
-        if weights.ndim > 1:
-            depthwise = weights.ndim == 4 and weights.shape[1] == 1
-            steps = before[name].abs().flatten(1).amax(dim=1) * (2**-10 if depthwise else (1 + 1 / 8) / 127)
-            assert ((weights.detach() - before[name]).abs().flatten(1).amax(dim=1) <= steps / 2 + 1e-7).all()
-            assert torch.equal(weights, weights.half().float())
-            kinds.add(depthwise)
-    assert kinds == {False, True}
-
-
-@pytest.mark.parametrize("value", [1e6, float("nan")])
-@pytest.mark.parametrize("depthwise", [False, True])
-def test_weights_that_16_bits_cannot_hold_are_refused(value, depthwise):
-    model = QualityModel(ModelConfig(backbone="test_efficientnet"))
-    kernels = [each for each in model.parameters() if each.ndim == 4 and (each.shape[1] == 1) == depthwise]
-    kernels[0].data[0, 0, 0, 0] = value
-    with pytest.raises(FusiqaError, match="16 bits cannot hold them"):
-        round_to_bytes(model)
-
-
-def test_bytes_and_scales_are_found_along_rows_and_columns_and_only_where_they_are_exact():
-    whole = np.random.default_rng(0).integers(-127, 128, (5, 7))
-    whole[:, 0] = whole[0] = 127
-    scales = np.float32([0.125, 0.25, 0.1875, 1, 0.0625])[:, None]
-    for values in (whole * scales, (whole * scales).T):
-        stored, along = as_bytes(values.astype(np.float32))
-        assert stored.dtype == np.int8
-        assert np.array_equal(stored * along, values)
-    assert as_bytes(np.random.default_rng(1).normal(size=(5, 7)).astype(np.float32)) is None
-    assert np.array_equal(as_bytes(np.zeros((2, 3), np.float32))[0], np.zeros((2, 3)))
