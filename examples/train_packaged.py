@@ -209,6 +209,7 @@ def train(options: Options) -> None:
     parts.load_state_dict(mean_state(ends))
     round_to_bytes(network.tail)  # moves scores by a point of 100, to which the heads then adapt
     fit(network, calibration, data, whole, options, options.seeds[0])
+    round_to_bytes(network.heads)
     flaws, named = learn_flaws(network, data, options.seeds[0])
     figures = validate(network, data) | named
     print(json.dumps(figures))
@@ -366,6 +367,7 @@ def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict
     rows = torch.arange(len(times)).repeat_interleave(times)
     held_out = contents[rows].remainder(6) == 0
     head = fit_head(network.model.pyramid.channels, read[rows], labels[rows], held_out, seed=seed)
+    round_to_bytes(head)
     with torch.no_grad():
         read, labels, known = flawed(network, data.sharp_validation)
         probabilities = head.layers((read - head.mean) / head.scale).sigmoid()
@@ -377,15 +379,12 @@ def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict
 
 
 def save(model: QualityModel, flaws: FlawHead, figures: dict[str, float], options: Options) -> None:
-    """The model with scores on 0 to 100; bytes hold the weights of tail and heads, 16 bits the others."""
+    """The model, which is rounded, with scores on 0 to 100; weights of tail and heads are bytes, the others 16 bits."""
     config = ModelConfig(**{**vars(model.config), "score_range": ScoreRange(0.0, 100.0), "flaws": True})
     provenance = {"dataset": "biq2021 and distorted", "seeds": list(options.seeds), **figures}
     final = QualityModel(config, resize=model.resize, provenance={**provenance, "licence": "Apache-2.0"})
     weights = {f"flaws.{name}": tensor for name, tensor in flaws.state_dict().items()}
     final.load_state_dict({**model.state_dict(), **weights})
-    for name, part in final.named_children():
-        if name != "pyramid":  # whose tail is rounded already
-            round_to_bytes(part)
     final.save_pretrained(options.output, half=True)
 
 

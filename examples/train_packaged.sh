@@ -1,6 +1,6 @@
 #!/bin/sh
 # Train the packaged model from public files: sh examples/train_packaged.sh FOLDER [BACKBONE]
-# Needs a full clone of fusiqa, fusiqa[train,onnx] and 26 GB of disk; it ran with 24 GB of memory. On two cores with
+# Needs a full clone of fusiqa, fusiqa[train] and 26 GB of disk; it ran with 24 GB of memory. On two cores with
 # AVX-512 and bfloat16 (AMD EPYC) maps take an hour, larger windows half an hour, pools and flaws half an hour, the heads
 # 4 minutes. FOLDER/BACKBONE is the result, FOLDER/work-BACKBONE/contents.csv has the licence of every sharp image.
 # The packaged model goes on from the mean of the two packaged models before it; another backbone starts from ImageNet's

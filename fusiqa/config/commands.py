@@ -23,7 +23,7 @@ Model = Annotated[
     "A model of the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub; "
     "by default the model of the package.",
 ]
-ModelArgument = Annotated[Path, tyro.conf.Positional, "A run folder, or a model.safetensors; also as --model MODEL."]
+ModelArgument = Annotated[Path, tyro.conf.Positional, "A run folder, a model.safetensors, or a name as for `score`."]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TABLES, PICTURES, EXPORTS, HTML = ".csv, .jsonl, .parquet", ".png, .jpg, .jpeg", ".onnx or .pt2", ".html, .htm"
 
@@ -253,7 +253,8 @@ class AttentionConfig(Settings):
     limit: Annotated[int | None, COUNT, "Use at most this many images, evenly spaced through the list."] = None
     other_seeds: tuple[Path, ...] = ()
     """With every-distortion: more runs of the same design; the hypothesis is then tested over seeds too."""
-    output: Annotated[Path | None, "Folder for the figures and tables; by default attention/ in the run folder."] = None
+    output: Path | None = None
+    """Folder for the figures and tables; by default attention/ in the run folder, or attention_NAME/ here."""
     device: Device = "auto"
     progress: Progress = True
 
@@ -286,7 +287,8 @@ class EvaluateConfig(Settings):
     data_root: Path | None = None
     """Folder that holds the data sets' folders; by default $FUSIQA_DATA or ./data."""
     worst: Annotated[int, NOT_NEGATIVE, "Images on the sheet of the worst errors of each data set; 0 draws none."] = 12
-    output: Annotated[Path | None, "Folder for tables and figures; by default evaluation/ in the run folder."] = None
+    output: Path | None = None
+    """Folder for tables and figures; by default evaluation/ in the run folder, or evaluation_NAME/ here."""
     device: Device = "auto"
     progress: Progress = True
 

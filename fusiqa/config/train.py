@@ -127,7 +127,7 @@ class RunSettings(Settings):
     export: Annotated[bool, "Write model.onnx too, by which images are scored without torch."] = True
     spaq_dir: Annotated[Path | None, "Folder of SPAQ; by default $FUSIQA_DATA/spaq or ./data/spaq."] = None
     logger: Literal["csv", "tensorboard", "none"] = "csv"
-    """Log of every step, in the run folder; none with `--freeze_backbone`."""
+    """Log of training error and validation, in the run folder; none with `--freeze_backbone`."""
     progress: Progress = True
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fusiqa.config import ScoreRange
-from fusiqa.data.catalog import SYNTHETIC, DatasetInfo, find_dataset, read_labels
+from fusiqa.data.catalog import BUILT_IN, DatasetInfo, find_dataset, read_labels
 from fusiqa.data.ratings import Ratings, fingerprint, outside
 from fusiqa.data.splits import check_no_leak
 from fusiqa.errors import LISTED_AT_MOST, FusiqaError
@@ -153,8 +153,8 @@ def audit(name: str, *, data_dir: Path | None, progress: bool) -> Report:
 
     All faults are reported, not only the first; so is a copy that cannot be read at all.
     """
-    if name.lower() == SYNTHETIC:
-        return Report(name, {"files": "none: it is generated on use, so there is nothing to check"})
+    if name.lower() in BUILT_IN:
+        return Report(name, {"files": "none of its own: it is made on use, so there is nothing to check"})
     info = find_dataset(name)
     try:
         rows, root = read_labels(name, data_dir=data_dir)

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 LEFT_FREE = (0.05, 2 * 10**9)  # of the disk, the smaller of this fraction and these bytes, whatever the limit
 CHECKSUM_BYTES = 4  # CRC-32 of all that stands before
 RECENT_SECONDS = 60  # before a run starts, since which used arrays stay: clocks differ, and runs start together
-STORED_BETWEEN_SCANS = 64  # arrays that a process stores before it looks again at what others have stored
+STORED_BETWEEN_SCANS = 64  # arrays that a process stores, or has no room for, before it looks at the folder again
 
 
 @dataclass
@@ -42,7 +42,8 @@ class Store:
     limit: int  # bytes that the arrays may take; each process may exceed it by `STORED_BETWEEN_SCANS` of them
     since: float = field(default_factory=lambda: time.time() - RECENT_SECONDS)  # what was used later stays
     _taken: int = 0
-    _unseen: int = STORED_BETWEEN_SCANS
+    _tried: int = STORED_BETWEEN_SCANS  # arrays since the last scan
+    _full: bool = False  # then, although all was evicted that could be
     _sound: set[str] = field(default_factory=set)  # keys whose checksum this process has verified
 
     def get(self, key: str) -> np.ndarray | None:
@@ -61,15 +62,13 @@ class Store:
         """Store the array if there is room; returns whether it was stored. A disk that fails only ends the caching."""
         if self.limit <= 0:
             return False
-        file = io.BytesIO()
-        np.save(file, array, allow_pickle=False)
-        file.write(zlib.crc32(file.getbuffer()).to_bytes(CHECKSUM_BYTES))
-        content = file.getvalue()
         try:
-            if self._has_room(len(content)):
-                write_atomically(self.path(key), lambda temporary: temporary.write_bytes(content))
-                self._taken += len(content)
-                self._unseen += 1
+            if self._has_room(array.nbytes):
+                file = io.BytesIO()
+                np.save(file, array, allow_pickle=False)
+                file.write(zlib.crc32(file.getbuffer()).to_bytes(CHECKSUM_BYTES))
+                write_atomically(self.path(key), lambda temporary: temporary.write_bytes(file.getbuffer()))
+                self._taken += file.tell()
                 return True
         except OSError as error:
             self._stop(error)
@@ -121,9 +120,9 @@ class Store:
 
     def _has_room(self, size: int) -> bool:
         """Whether so many more bytes may be stored, after the least recently used arrays are evicted."""
-        if self._unseen >= STORED_BETWEEN_SCANS or self._taken + size > self.limit:
+        if self._tried >= STORED_BETWEEN_SCANS or (self._taken + size > self.limit and not self._full):
             entries = self.entries()
-            self._taken, self._unseen = sum(taken for _, taken, _ in entries), 0
+            self._taken, self._tried = sum(taken for _, taken, _ in entries), 0
             if self._taken + size > self.limit:
                 target = self.limit - size * STORED_BETWEEN_SCANS
                 for used, taken, path in entries:
@@ -131,6 +130,8 @@ class Store:
                         break
                     path.unlink(missing_ok=True)
                     self._taken -= taken
+            self._full = self._taken + size > self.limit
+        self._tried += 1
         self._check_disk(size)
         return self._taken + size <= self.limit
 

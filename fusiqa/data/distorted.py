@@ -37,5 +37,5 @@ def label_distorted(sharp: Ratings, *, resize: str, seed: int = 0) -> Ratings:
 def two_levels(random: np.random.Generator) -> list[float]:
     """Two levels of one distortion, in ascending order; some lie between KADID-10k's five."""
     first = round(random.uniform(1, 5), 1) if random.random() < BETWEEN else float(random.integers(1, 6))
-    others = [float(level) for level in LEVELS if abs(level - first) >= APART]
+    others = [float(level) for level in LEVELS if round(abs(level - first), 1) >= APART]
     return sorted((first, others[random.integers(len(others))]))

@@ -383,7 +383,15 @@ class DistortedImages:
             self.verified[name] = self.source.verify(name)
         treatment = self.treatments[group]
         made_by = (treatment, image_seed(name, self.seed), FORMULAS) if treatment else None
-        return hashlib.sha256(f"{self.verified[name]} {made_by}".encode()).hexdigest()
+        return content_of_version(self.verified[name], made_by)
+
+
+def content_of_version(content: str, made_by: tuple[object, ...] | None = None) -> str:
+    """SHA-256 (hex) that stands for a version of an image in `DistortedImages`, by default the undistorted one.
+
+    It differs from the hash of the image itself, because a version is decoded at full scale and then resized.
+    """
+    return hashlib.sha256(f"{content} {made_by}".encode()).hexdigest()
 
 
 def image_seed(name: str, seed: int) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from fusiqa.data.audit import Checked
+from fusiqa.data.catalog import DISTORTED
+from fusiqa.data.distortions import content_of_version
 from fusiqa.data.ratings import RESIZE, SET, ImageReader, Ratings, fingerprint
 from fusiqa.data.splits import check_no_leak, group_copies
 from fusiqa.scoring.image import ORIGINAL_SIZE, Pixels, Resize
@@ -48,9 +50,15 @@ def join(sets: Mapping[str, Ratings]) -> Ratings:
 
 
 def join_checked(sets: Mapping[str, Checked]) -> Checked:
-    """Checked data sets as one. Raises FusiqaError for an image in several splits, under any name."""
+    """Checked data sets as one. Raises FusiqaError for an image in several splits, under any name or undistorted among
+    distorted versions."""
     joined = join({name: each.ratings for name, each in sets.items()})
     contents = {f"{name}/{i}": content for name, each in sets.items() for i, content in each.contents.items()}
     broken = [row._replace(image=f"{name}/{row.image}") for name, each in sets.items() for row in each.broken]
-    check_no_leak(group_copies(joined, contents))
+    undistorted = {
+        f"{name}/{i}": content if name == DISTORTED else content_of_version(content)
+        for name, each in sets.items()
+        for i, content in each.contents.items()
+    }
+    check_no_leak(group_copies(joined, undistorted))
     return Checked(joined, broken, fingerprint([each.fingerprint for each in sets.values()]), contents)

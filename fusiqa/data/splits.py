@@ -109,7 +109,7 @@ def load(ratings: Ratings, path: Path) -> Ratings:
     FusiqaError: a wrong column, an unknown split, images that the file does not name, or names twice.
     """
     table = read_table(path)
-    split_of = table.column("split").astype(str).set_axis(table.images("image"))
+    split_of = table.column("split").astype(str).set_axis(table.column("image").astype(str))
     unknown = listed([repr(split) for split in sorted(set(split_of) - set(SPLITS))])
     twice = listed(split_of.index[split_of.index.duplicated()].unique().tolist())
     missing = listed([image for image in ratings.table["image"] if image not in split_of.index])

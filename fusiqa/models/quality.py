@@ -21,7 +21,7 @@ from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE, write_atomically, write_js
 from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation, to_unit_range
 from fusiqa.models.fusion import BUILDERS, pool_windows
 from fusiqa.models.head import STAGES, FlawHead, HyperNetwork, LocalDistortionVector, target_network
-from fusiqa.models.rounding import restored, stored
+from fusiqa.models.rounding import compacted, restored
 from fusiqa.models.weights import BackboneWeights, find_weights
 from fusiqa.scoring.models import FORMAT, download_model, read_description, weights_of
 from fusiqa.scoring.views import WINDOWS
@@ -170,8 +170,9 @@ class QualityModel(nn.Module, ModelHubMixin):
             "higher_is_better": True,
             "provenance": self.provenance,
         }
+        content = save(compacted(state) if half else state)
         # Not save_file, whose file only its owner may read: a model is there to be shared.
-        write_atomically(folder / WEIGHTS_FILE, lambda path: path.write_bytes(save(stored(state) if half else state)))
+        write_atomically(folder / WEIGHTS_FILE, lambda path: path.write_bytes(content))
         write_json(folder / DESCRIPTION_FILE, description)
         if card.get("model_card_kwargs"):
             self.generate_model_card(**card["model_card_kwargs"]).save(Path(folder, "README.md"))

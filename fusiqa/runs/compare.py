@@ -34,8 +34,8 @@ def compare_runs(config: CompareConfig, *, say: Say = print) -> pd.DataFrame:
     measured |= {f"{name.upper()} minus first": cells(comparison, f"{name}_difference", "+.4f") for name in COMPARED}
     stated = [name for name in ("set", "run", "backbone", "n") if name in comparison]
     text = to_markdown(comparison[stated].assign(**measured, verdict=comparison["verdict"]))
-    if len(names) > 2:
-        text += f"\n\n{len(names) - 1} {MANY}"
+    if (count := int(comparison["srcc_difference"].notna().sum())) > 1:
+        text += f"\n\n{count} {MANY}"
     say(text)
     if config.output is not None:
         claim(config.output, MARKDOWN_FILE, CSV_FILE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from PIL import Image
@@ -27,9 +28,11 @@ def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
     versions = [(name, level) for name in names for level in config.level]
     ratings = usable(read_images(config.images, say=say), rated=False, progress=False, say=say).ratings
     files, inputs = ratings.table["image"].tolist(), image_files(config.images)
-    for image in files:
-        for each in [()] if config.sheet else versions:
-            check_output(output_path(config, image, *each), replace=True, inputs=inputs)
+    outputs = [output_path(config, image, *each) for image in files for each in ([()] if config.sheet else versions)]
+    if twice := [str(path) for path, count in Counter(outputs).items() if count > 1]:
+        raise FusiqaError(f"two of the images would be written to {twice[0]}; rename one")
+    for path in outputs:
+        check_output(path, replace=True, inputs=inputs)
     resize = Resize.parse(config.resize)
     for image in progress_bar(files, what="distorting", shown=config.progress):
         pixels, seed = resize.apply(ratings.images.read(image)), image_seed(image, config.seed)

@@ -14,7 +14,7 @@ import pandas as pd
 from fusiqa.config import EvaluateConfig
 from fusiqa.data import catalog
 from fusiqa.data.catalog import kinds
-from fusiqa.data.distortions import DISTORTIONS, EVERY, PRISTINE, SEPARATOR, distorted, treatment_of
+from fusiqa.data.distortions import DISTORTIONS, EVERY, distorted, treatment_of
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.opinions import calibration, measures, opinions
@@ -37,13 +37,12 @@ from fusiqa.training.predict import predict
 
 def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     """Measure on every data set; one that cannot be read is reported and skipped. Returns the folder of the files."""
-    trained = TrainedModel.at(config.model)
-    folder = config.output or trained.folder / "evaluation"
+    trained, path, folder = TrainedModel.named(config.model, "evaluation")
+    folder = config.output or folder
     if config.of_distortions:
-        claim(folder, "distorted.csv", "distorted.md", "distorted.png", "reliability.png")
         evaluate_distorted(config, trained, folder, say=say)
         return folder
-    model = load_checkpoint(config.model)
+    model = load_checkpoint(path)
     tables = ("evaluation.csv", "evaluation.md", "predictions_*.csv", "kinds_*.csv", "groups_*.csv")
     claim(folder, *tables, "scatter_*.png", "worst_*.png")
     rows = []
@@ -91,11 +90,11 @@ def evaluate_set(
         table = table.assign(kind=known)
     if ratings.table["group"].nunique() < len(table):
         table = table.assign(group=ratings.table["group"])
+    write_csv(table, folder / f"predictions_{stem}.csv")
     scores, mos = table["score"].to_numpy(float), table["mos"].to_numpy(float)
     agreement = measure(scores, mos)
     if warning := direction(agreement.srcc.value):
         say(f"warning: SRCC {agreement.srcc.value:.3f} on {ratings.name}{warning}")
-    write_csv(table, folder / f"predictions_{stem}.csv")
     score_scatter(scores, mos, folder / f"scatter_{stem}.png")
     for column in {"kind", "group"} & set(table):
         write_csv(measure_by(column, table), folder / f"{column}s_{stem}.csv")
@@ -139,15 +138,14 @@ def evaluate_distorted(config: EvaluateConfig, trained: TrainedModel, folder: Pa
     """
     assert config.data_dir is not None, "a folder of sharp images, as the settings demand"
     images = catalog.read_images([config.data_dir], say=say)
+    scorer = Scorer(config.model, device=config.device, readers=1)  # `DistortedImages` keeps the image read last
+    claim(folder, "distorted.csv", "distorted.md", "distorted.png", "reliability.png")
     checked = usable(images, rated=False, progress=config.progress, say=say)
     sharp = checked.ratings
     if len(sharp) < 2:
         raise FusiqaError(f"{config.data_dir}: expected a folder of at least two sharp images")
-    scorer = Scorer(config.model, device=config.device, readers=1)  # `DistortedImages` keeps the image read last
     made, resize = distorted(sharp, EVERY), Resize.parse(scorer.info.resize, view=scorer.info.view)
-    undistorted = [f"{image}{SEPARATOR}{PRISTINE}" for image in sharp.table["image"]]
-    for contents in (list(checked.contents.values()), list(map(made.images.verify, undistorted))):
-        warn_of_seen(trained, contents, sharp.name, say)  # of a set of photographs, of `distorted`
+    warn_of_seen(trained, list(checked.contents.values()), sharp.name, say)
     inputs = (ImageInput(name, partial(made.images.read, name, resize)) for name in made.names)
     rows = []
     with progress_bar(what="scoring distorted images", total=len(made), shown=config.progress) as bar:
@@ -159,13 +157,15 @@ def evaluate_distorted(config: EvaluateConfig, trained: TrainedModel, folder: Pa
             rows.append({"image": original, "distortion": name, "level": int(level), "score": result.score, **flaws})
             bar.update()
     table = pd.DataFrame(rows)
-    found = measures(table)
     write_csv(table, folder / "distorted.csv")
+    found = measures(table)
     means = table["score"].to_numpy().reshape(len(sharp), -1)[:, 1:].mean(axis=0).reshape(len(DISTORTIONS), -1)
     level_curves(means, opinions(), scorer.score_range, list(DISTORTIONS), folder / "distorted.png")
     if FLAW_COLUMNS[0] in table:
         stated, there, number = calibration(table).sum(axis=0).T
         reliability(stated, there, number, folder / "reliability.png")
+    else:  # of another model
+        (folder / "reliability.png").unlink(missing_ok=True)
     text = to_markdown(pd.DataFrame({"measure": list(found), "value": [f"{value:.3f}" for value in found.values()]}))
     note = f"{len(sharp)} images, {scorer.info.name}; 95 % intervals over images."
     write_text(folder / "distorted.md", f"{text}\n\n{note}\n")

@@ -25,6 +25,7 @@ from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import Say
 from fusiqa.runs.data import own_part, usable
 from fusiqa.runs.folder import TrainedModel
+from fusiqa.scoring.models import find
 from fusiqa.scoring.torch import choose_device, passes
 from fusiqa.scoring.views import views_of
 from fusiqa.training.predict import crops_of, predict, run_on_crops
@@ -41,10 +42,10 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
 
     Returns the folder of scale_weights.csv and, by what is asked for and the fusion, the others of `EXPLANATION_FILES`.
     """
-    trained, models = TrainedModel.at(config.model), load_models(config)
+    (trained, _, folder), models = TrainedModel.named(config.model, "attention"), load_models(config)
     model = models[str(config.model)]
     ratings = images_to_explain(config, trained, resize=model.resize, say=say)
-    folder = config.output or trained.folder / "attention"
+    folder = config.output or folder
     claim(folder, *EXPLANATION_FILES)
     if model.config.fusion == "spatial":
         images = [image_gates(model, ratings, row) for row in range(len(ratings))[:MOST_MAPS]]
@@ -64,10 +65,10 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
 def load_models(config: AttentionConfig) -> dict[str, QualityModel]:
     """The model and the `other_seeds`, by name. Raises FusiqaError for a repeated one, or one of another design."""
     paths = [config.model, *config.other_seeds]
-    places = [path.resolve() for path in paths]
+    places = [find(path)[0].resolve() for path in paths]
     if twice := [path for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
         raise FusiqaError(f"`other_seeds` names {twice[-1]} a second time; every run counts once")
-    models = {str(path): load_checkpoint(path) for path in paths}
+    models = {str(path): load_checkpoint(place) for path, place in zip(paths, places, strict=True)}
     first = models[str(config.model)]
     if first.config.fusion in ("single", "concat"):
         why = f"{config.model} has {first.config.fusion} fusion, which does not weigh its scales"

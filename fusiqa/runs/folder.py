@@ -25,8 +25,10 @@ from fusiqa.config import TrainConfig
 from fusiqa.config.checks import Bounds, Settings, from_plain, hints, refuse
 from fusiqa.config.train import groups
 from fusiqa.data.catalog import find_dataset
+from fusiqa.data.distortions import content_of_version
 from fusiqa.errors import FusiqaError
 from fusiqa.io import same_place, write_json
+from fusiqa.scoring.models import find
 
 CONFIG_FILE, TEST_FILE = "config.json", "test.json"
 PARTS = ("settings", "resolved", "provenance")  # of config.json
@@ -252,6 +254,16 @@ class TrainedModel:
         datasets = (given,) if isinstance(given, str) else tuple(given)
         return cls(folder, record, datasets, record["resolved"]["backbone"])
 
+    @classmethod
+    def named(cls, model: Path, outputs: str) -> tuple[TrainedModel, Path, Path]:
+        """A model by path or name: it, its path, and the usual folder of some outputs: in a run's own, else here.
+
+        Raises FusiqaError as `find`.
+        """
+        path, name = find(model)
+        own = model.exists() and (model if model.is_dir() else model.parent) / outputs
+        return cls.at(path), path, own or Path(f"{outputs}_{name.replace('/', '_')}")
+
     @property
     def trained_on(self) -> str:
         """The data sets of its training, by their names in the catalog where they have one."""
@@ -265,10 +277,10 @@ class TrainedModel:
         return next(iter(same), None)
 
     def seen(self, contents: Collection[str]) -> int:
-        """How many of the contents, as SHA-256 (hex), are those of training or validation images."""
+        """How many of the contents, as SHA-256 (hex), are of images of training or validation, distorted ones too."""
         path = self.folder / SPLIT_FILE
         split = read_run_table(path) if path.is_file() else pd.DataFrame()
         if "sha256" not in split:  # outside a run, or in one of an earlier version
             return 0
         known = set(split.loc[split["split"] != "test", "sha256"])
-        return sum(content in known for content in contents)
+        return sum(not known.isdisjoint((content, content_of_version(content))) for content in contents)

@@ -33,7 +33,7 @@ def score_images(config: ScoreConfig) -> int:
     for path in config.drawn:
         check_output(path, replace=config.resume or config.overwrite, inputs=config.paths)
     chosen: dict[str, Any] = {name: getattr(config, name) for name in SCORER_SETTINGS}
-    scorer = Scorer(config.model, windows=config.windows, **chosen)
+    scorer = Scorer(config.model, **chosen)
     counts: Counter[str] = Counter()
     if config.output is None:
         _draw(config, _print_rows(scorer, config, counts), scorer.score_range)

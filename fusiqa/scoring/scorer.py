@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OtherViews = Shaped[np.ndarray, "_ ..."]  # of a network that sees something else than images
-SCORER_SETTINGS = ("device", "backend", "readers", "tolerate_truncated")  # of `fusiqa score`, by either engine
+SCORER_SETTINGS = ("device", "backend", "readers", "tolerate_truncated", "windows")  # of `score`, by either engine
 OUT_OF_MEMORY = re.compile(
     "out of memory|(can't|failed to) allocate|bad.alloc|alloc_failed|could not create a (memory|primitive)",
     re.IGNORECASE,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_calibration_error
@@ -16,7 +16,7 @@ from fusiqa.config.model import FLAWS
 from fusiqa.data.catalog import DISTORTED, SYNTHETIC
 from fusiqa.data.distortions import DISTORTIONS, FLAW_OF_DISTORTION, treatment_of
 from fusiqa.data.opinions import SEEN_FALL, fall
-from fusiqa.data.ratings import SET, Ratings
+from fusiqa.data.ratings import SET, SPLITS, Ratings
 from fusiqa.data.synthetic import PRISTINE_WORD, parts_of
 from fusiqa.errors import FusiqaError
 from fusiqa.models.backbone import to_unit_range
@@ -58,9 +58,10 @@ def learn_flaws(
     both, labels = (torch.cat([part[place] for part in parts]) for place in (0, 1))
     held_out = torch.arange(len(both)) >= len(read["train"][0])
     head = fit_head(model.pyramid.channels, both, labels, held_out, seed=seed)
-    tested, labels, falls = read["test"]
+    tested, labels, falls, images = read["test"]
     with torch.no_grad():
         probabilities = head.layers((tested - head.mean) / head.scale).sigmoid()
+    probabilities, labels, falls = (by_image(each, images) for each in (probabilities, labels, falls))
     clear = (falls > CLEAR_FALL) & (labels[:, :-1].sum(dim=1) > 0)
     named = probabilities[clear, :-1].argmax(dim=1) == labels[clear, :-1].argmax(dim=1)
     error = binary_calibration_error(probabilities.flatten(), labels.flatten().long(), n_bins=10)
@@ -69,21 +70,30 @@ def learn_flaws(
 
 def check_flaws_known(ratings: Ratings) -> None:
     """Refuse data sets whose images have no known flaws, before the training."""
-    if len({flaw for flaw, _ in flaws_of(ratings.part("train")).values()}) < 2:
+    known = {split: list(flaws_of(ratings.part(split)).values()) for split in SPLITS}
+    if len({flaw for flaw, _ in known["train"]}) < 2:
         raise FusiqaError(f"{ratings.name}: no flaw is known; `flaws` needs {DISTORTED}, {SYNTHETIC} or kadid-10k")
+    if not known["validation"] or not any(flaw != "none" and lost > CLEAR_FALL for flaw, lost in known["test"]):
+        raise FusiqaError(f"{ratings.name}: `flaws` needs known flaws in validation, and clear ones in test, too")
+
+
+def by_image(values: Float[Tensor, "views ..."], images: Int[Tensor, " views"]) -> Float[Tensor, "images ..."]:
+    """The mean over the views of each image."""
+    return torch.stack([values[images == image].mean(dim=0) for image in images.unique()])
 
 
 def known_views(
     model: QualityModel, ratings: Ratings, num_workers: int | None, progress: bool
-) -> tuple[Float[Tensor, "views statistics"], FlawLabels, Float[Tensor, " views"]]:
-    """Statistics of the views of images whose flaw is known, 0 or 1 for each of `FLAWS`, and falls of mean opinion."""
+) -> tuple[Float[Tensor, "views statistics"], FlawLabels, Float[Tensor, " views"], Int[Tensor, " views"]]:
+    """Statistics of the views of images whose flaw is known, 0 or 1 for each of `FLAWS`, falls of mean opinion, and
+    numbers of the images."""
     known = flaws_of(ratings)
     ratings = ratings.without([image for image in ratings.table["image"] if image not in known])
 
     def read(crops: Tensor) -> Tensor:
         return statistics(model.pyramid(to_unit_range(crops)))
 
-    rows, labels, falls = [], [], []
+    rows, labels, falls, images = [], [], [], []
     crops = crops_of(model, ratings, overlap=0.0)
     with torch.inference_mode():
         for row, _, found in run_on_crops(model, crops, read, num_workers=num_workers, what="flaws", progress=progress):
@@ -91,7 +101,8 @@ def known_views(
             rows.append(found.clone())
             labels += [[float(name == flaw) for name in FLAWS]] * len(found)
             falls += [lost] * len(found)
-    return torch.cat(rows), torch.tensor(labels), torch.tensor(falls)
+            images += [row] * len(found)
+    return torch.cat(rows), torch.tensor(labels), torch.tensor(falls), torch.tensor(images)
 
 
 def flaws_of(ratings: Ratings) -> dict[str, tuple[str, float]]:

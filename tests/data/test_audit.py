@@ -244,8 +244,9 @@ def test_the_bars_of_a_report_are_in_proportion():
     ]
 
 
-def test_the_built_in_set_has_no_copy_to_look_at():
-    report = audit("synthetic", data_dir=None, progress=False)
+@pytest.mark.parametrize("name", ["synthetic", "distorted"])
+def test_the_built_in_sets_have_no_copy_to_look_at(name):
+    report = audit(name, data_dir=None, progress=False)
     assert report.ok
     assert "nothing to check" in report.text()
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fusiqa.data import cache
-from fusiqa.data.cache import Store, cached
+from fusiqa.data.cache import STORED_BETWEEN_SCANS, Store, cached
 from fusiqa.scoring.image import ORIGINAL_SIZE, Resize
 
 RESIZE = Resize.parse("13")
@@ -139,6 +139,14 @@ def test_arrays_of_this_run_fill_the_limit_and_no_more(tmp_path):
     assert [kept.put(str(number), ARRAY) for number in range(9)] == [True] * 5 + [False] * 4
     assert [number for number in range(9) if kept.get(str(number)) is not None] == [0, 1, 2, 3, 4]
     assert sum(size for _, size, _ in kept.entries()) <= 5 * ON_DISK
+
+
+def test_a_full_folder_in_use_is_not_scanned_for_every_array(tmp_path, monkeypatch):
+    scans, entries = [], Store.entries
+    monkeypatch.setattr(Store, "entries", lambda self: scans.append(1) or entries(self))
+    kept = Store(tmp_path, 5 * ON_DISK)
+    assert sum(kept.put(str(number), ARRAY) for number in range(300)) == 5
+    assert len(scans) == 2 + (300 - 5) // STORED_BETWEEN_SCANS
 
 
 def test_what_was_used_longest_ago_makes_room(tmp_path):

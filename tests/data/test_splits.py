@@ -141,6 +141,14 @@ def test_a_saved_split_is_loaded_as_it_was(tmp_path: Path):
     assert text.startswith(b"image,split,sha256\n0.jpg,")
 
 
+def test_a_name_that_begins_with_a_space_is_saved_and_loaded(tmp_path: Path):
+    ratings = alone([None] * 9)
+    ratings = replace(ratings, table=ratings.table.assign(image=" " + ratings.table["image"]))
+    drawn = assign(ratings, validation_fraction=0.3, seed=0)
+    save(drawn, tmp_path / "split.csv", {})
+    assert sides(load(ratings, tmp_path / "split.csv")) == sides(drawn)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from fusiqa.config import ModelConfig
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import QualityModel
-from fusiqa.models.rounding import as_bytes, round_to_bytes
+from fusiqa.models.rounding import as_bytes, compacted, restored, round_to_bytes
 
 
 def test_rounded_weights_move_by_half_a_step_and_depthwise_kernels_by_that_of_16_bits():
@@ -69,3 +69,24 @@ def test_weights_that_were_not_rounded_are_stored_in_16_bits(tmp_path):
     model.save_pretrained(tmp_path, half=True)
     kinds = {values.dtype for values in load_file(tmp_path / "model.safetensors").values() if values.ndim > 1}
     assert kinds == {torch.float16}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_every_rounded_matrix_fits_into_bytes_whatever_the_size_of_its_rows(turned):
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        layer = torch.nn.Linear(20, 30)
+        sizes = 10.0 ** random.uniform(-9, 3, (30, 1))
+        layer.weight.data = torch.from_numpy(random.normal(size=(30, 20)) * sizes).float()
+        round_to_bytes(layer)
+        values = layer.weight.detach().numpy()
+        values = values.T if turned else values
+        whole, scale = as_bytes(values)
+        assert np.array_equal(whole * scale, values)
+
+
+def test_no_numbers_are_not_stored_as_bytes_and_whole_numbers_stay_what_they_are():
+    values = np.full((3, 4), np.nan, np.float32)
+    assert as_bytes(values) is None
+    table = torch.arange(8000).view(80, 100)
+    assert torch.equal(restored(compacted({"table": table}))["table"], table)

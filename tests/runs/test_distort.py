@@ -94,3 +94,11 @@ def test_only_files_that_the_command_wrote_are_replaced(sheet, images, tmp_path,
     made.write_bytes(foreign)
     assert f"{made} exists and is not an earlier output" in refused("distort", images / "a.png", *settings)
     assert made.read_bytes() == foreign
+
+
+def test_two_images_with_one_output_are_refused_before_anything_is_written(tmp_path, refused):
+    for name in ("a.jpg", "a.jpg.png"):
+        Image.fromarray(dead_leaves(1, size=64)).save(tmp_path / name)
+    out = tmp_path / "out"
+    assert "two of the images would be written to" in refused("distort", tmp_path, "--output", out, "--no_progress")
+    assert not out.exists()

@@ -366,7 +366,7 @@ def test_a_model_that_does_not_weigh_its_scales_is_refused(fusion, images, tmp_p
 
 
 def test_what_is_not_there_is_named(run, images, tmp_path):
-    with pytest.raises(FusiqaError, match=r"no model at .*/absent"):
+    with pytest.raises(FusiqaError, match=r"no model .*/absent"):
         explain(AttentionConfig(tmp_path / "absent", (images,)))
     with pytest.raises(FusiqaError, match=r"no such file or folder: .*/absent"):
         explain(AttentionConfig(run, (tmp_path / "absent",)))

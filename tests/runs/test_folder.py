@@ -8,11 +8,13 @@ import pytest
 from hostile_values import HOSTILE, places_in, refusal_of, with_value
 
 from fusiqa.config import TrainConfig
+from fusiqa.data.distortions import content_of_version
 from fusiqa.errors import FusiqaError
 from fusiqa.runs import folder
 from fusiqa.runs.ablation.report import conditions_of
 from fusiqa.runs.data import own_part
 from fusiqa.runs.folder import TrainedModel, check_run_dir, choose_run_dir, is_run, read_record, start_run
+from fusiqa.scoring.models import IN_THE_PACKAGE
 
 
 def run_on(folder: Path, dataset: str) -> Path:
@@ -65,9 +67,29 @@ def test_a_model_outside_a_run_has_no_data_set_of_its_own(tmp_path):
     assert model.seen(["0a"]) == 0
 
 
+def test_a_model_is_found_by_name_and_its_outputs_do_not_go_into_the_package(tmp_path):
+    run = run_on(tmp_path / "run", "ratings.csv")
+    weights = run / "model.safetensors"
+    weights.touch()
+    for given in (run, weights):
+        assert TrainedModel.named(given, "evaluation") == (TrainedModel.at(run), given, run / "evaluation")
+    packaged = IN_THE_PACKAGE / "fusiqa-fast"
+    expected = TrainedModel.at(packaged), packaged, Path("evaluation_fusiqa-fast")
+    assert TrainedModel.named(Path("fusiqa-fast"), "evaluation") == expected
+    with pytest.raises(FusiqaError, match="no model nowhere: expected one of"):
+        TrainedModel.named(Path("nowhere"), "evaluation")
+
+
 def test_the_images_that_a_run_has_seen_are_counted_by_their_content(tmp_path):
     run = TrainedModel.at(run_on(tmp_path / "run", "ratings.csv"))
     assert run.seen(["0a", "0b", "0c", "0e", "0d", "a.jpg"]) == 3
+
+
+def test_an_image_that_was_seen_undistorted_among_distorted_ones_is_counted(tmp_path):
+    run = run_on(tmp_path / "run", "distorted")
+    with open(run / "split.csv", "a") as split:
+        split.write(f"d.jpg::Pristine,train,{content_of_version('0d1')}\n")
+    assert TrainedModel.at(run).seen(["0d1", "0d2"]) == 1
 
 
 def test_a_folder_of_something_else_is_never_emptied(tmp_path):

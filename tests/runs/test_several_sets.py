@@ -147,6 +147,17 @@ def test_compare_measures_within_each_set(joint, frozen, tmp_path):
     table = pd.read_csv(tmp_path / "comparison.csv")
     assert list(table["set"]) == ["biq2021", "biq2021", "distorted", "distorted"]
     assert list(table["n"]) == [9, 9, 51, 51]
+    assert "2 comparisons with" in (tmp_path / "comparison.md").read_text()
+
+
+def test_a_photograph_that_is_tested_while_its_distorted_versions_are_learned_from_is_refused(tmp_path, refused):
+    """Undistorted it is the same image, although its content in the set of distorted ones has another hash."""
+    rows = [(f"{number}.png", number / 8, ("train", "validation", "test")[number % 3]) for number in range(9)]
+    for name, *_ in rows:
+        Image.fromarray(dead_leaves(int(name[0]), size=64)).save(tmp_path / name)
+    pd.DataFrame(rows, columns=["image", "mos", "split"]).to_csv(tmp_path / "photos.csv", index=False)
+    given = ["--dataset", tmp_path / "photos.csv", "distorted", "--data_dir", f"distorted={tmp_path}"]
+    assert "the split leaks" in refused("train", *given, *SMALL, "--run_dir", tmp_path / "run")
 
 
 def test_evaluate_tells_which_sharp_images_a_run_has_seen(joint, sharp, tmp_path, capsys):

@@ -105,7 +105,7 @@ def run(tmp_path_factory) -> Run:
     inputs = (folder, f"file://{folder}/below", top / "in.parquet")
     broken, said = {str(path) for path in break_into(folder, BROKEN)}, StringIO()
     with killing_the_first_process() as killed, redirect_stderr(said):
-        code = score(*inputs, "--output", output, workers=2)
+        code = score(*inputs, "--output", output, "--windows", workers=2)
     return Run(folder, inputs, broken, output, killed, code, said.getvalue(), pd.read_parquet(output))
 
 
@@ -117,10 +117,12 @@ def test_a_killed_process_loses_nothing_and_the_numbers_are_those_of_one_process
     assert run.table["path"][run.table["path"].duplicated()].tolist() == ["d"]  # twice in the Parquet file
     assert set(run.table["path"][run.table["error"].notna()]) == {*run.broken, "d"}
     files = run.table[run.table["error"].isna() & run.table["path"].str.startswith("/")].sort_values("path")
-    scorer = Scorer(device="cpu")
+    scorer = Scorer(device="cpu", windows=True)
     alone = sorted(scorer.many(run.folder.rglob("[0-9]*.png")), key=lambda result: result.name)
     assert files["path"].tolist() == [result.name for result in alone]
-    np.testing.assert_allclose(files["score"], [one.score for one in alone], atol=1e-4 * scorer.score_range.width)
+    for column in ("score", "spread"):
+        expected = [getattr(one, column) for one in alone]
+        np.testing.assert_allclose(files[column].astype(float), expected, atol=1e-4 * scorer.score_range.width)
 
 
 def test_images_in_a_parquet_file_and_at_a_url_are_scored_as_files_are(run):

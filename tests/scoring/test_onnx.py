@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 from tiny_models import RANGE, make_model, noise
 
 from fusiqa.cli import main
-from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing
+from fusiqa.config import FUSIONS, ScaleWeighing
 from fusiqa.errors import FusiqaError
 from fusiqa.models import export as exporting
-from fusiqa.models.export import TOLERANCE, load_exported
+from fusiqa.models.export import TOLERANCE, difference, load_exported
 from fusiqa.models.quality import QualityModel
 from fusiqa.models.rounding import round_to_bytes
 from fusiqa.scoring.models import IN_THE_PACKAGE
@@ -251,3 +252,12 @@ def test_weights_that_were_rounded_are_stored_in_bytes_and_score_the_same(tmp_pa
     rounded = tmp_path / "rounded.onnx"
     assert export(folder, rounded) < 1e-5
     assert rounded.stat().st_size < plain.stat().st_size / 3
+    onnx.checker.check_model(onnx.load(rounded), full_check=True)
+
+
+def test_a_file_that_gives_no_numbers_differs_from_torch(tmp_path):
+    network = load_torch_network(make_model(tmp_path / "model"), name="model", device="cpu")
+    assert difference(network, network) == 0
+    assert np.isnan(
+        difference(network, lambda crops: [each if each is None else each * np.nan for each in network(crops)])
+    )

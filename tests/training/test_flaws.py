@@ -1,5 +1,7 @@
 """The head that names flaws: which images it learns from, and that its probabilities hold."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 import torch
@@ -10,7 +12,8 @@ from fusiqa.config.model import FLAWS
 from fusiqa.data.distorted import label_distorted
 from fusiqa.data.ratings import Ratings
 from fusiqa.data.synthetic import read_synthetic
-from fusiqa.training.flaws import fit_head, flaws_of
+from fusiqa.errors import FusiqaError
+from fusiqa.training.flaws import by_image, check_flaws_known, fit_head, flaws_of
 
 
 class NoImages:
@@ -77,3 +80,20 @@ def test_a_flaw_that_is_always_told_leaves_finite_weights():
     labels = torch.eye(len(FLAWS)).repeat(10, 1)
     head = fit_head((1, 1, 1, 1), labels, labels, held_out=torch.arange(80) >= 40, seed=0)
     assert all(torch.isfinite(parameter).all() for parameter in head.parameters())
+
+
+def test_the_views_of_an_image_are_averaged():
+    values, images = torch.tensor([[0.0, 1.0], [4.0, 2.0], [1.0, 1.0], [2.0, 3.0]]), torch.tensor([0, 0, 5, 0])
+    assert torch.equal(by_image(values, images), torch.tensor([[2.0, 2.0], [1.0, 1.0]]))
+
+
+@pytest.mark.parametrize(("split", "kept"), [("train", "none"), ("validation", ""), ("test", "none")])
+def test_flaws_must_be_known_in_every_split(split, kept):
+    """A test split of undistorted images alone, a validation split without any known flaw."""
+    made = label_distorted(rated("sharp", ["a.png", "b.png", "c.png"], [float("nan")] * 3), resize="none")
+    splits = dict(zip(["a.png", "b.png", "c.png"], ["train", "validation", "test"], strict=True))
+    made = dataclasses.replace(made, table=made.table.assign(split=made.table["group"].map(splits)))
+    check_flaws_known(made)
+    gone = [image for image, (flaw, _) in flaws_of(made.part(split)).items() if flaw != kept]
+    with pytest.raises(FusiqaError, match="flaws"):
+        check_flaws_known(made.without(gone))
