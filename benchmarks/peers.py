@@ -30,7 +30,7 @@ WORKER = Path(__file__).resolve()
 ROOT = WORKER.parents[1]
 BATCHES = (1, 8, 32)
 PEERS = {"hyperiqa": "pyiqa, HyperIQA", "topiq_nr": "pyiqa, TOPIQ-NR"}
-PACKAGED = ("fusiqa-fast", "biq2021")
+PACKAGED = ("fusiqa-fast", "fusiqa-accurate", "biq2021")
 SWIN = "swin_tiny_patch4_window7_224"
 NETWORKS = {
     "ResNet-50": ("resnet50", "single", "crops"),

@@ -86,7 +86,7 @@ def list_models() -> list[ModelInfo]:
 
     Example:
         >>> [(info.name.partition("@")[0], info.view, info.score_range.high) for info in list_models()]
-        [('biq2021', 'crops', 1.0), ('fusiqa-fast', 'whole', 100.0)]
+        [('biq2021', 'crops', 1.0), ('fusiqa-accurate', 'whole', 100.0), ('fusiqa-fast', 'whole', 100.0)]
     """
     return [describe(IN_THE_PACKAGE / name, name) for name in names()]
 
