@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from fusiqa.data.audit import Checked
-from fusiqa.data.catalog import DISTORTED
-from fusiqa.data.distortions import content_of_version
+from fusiqa.data.cache import CachedImages
+from fusiqa.data.distortions import DistortedImages, content_of_version
 from fusiqa.data.ratings import RESIZE, SET, ImageReader, Ratings, fingerprint
 from fusiqa.data.splits import check_no_leak, group_copies
 from fusiqa.scoring.image import ORIGINAL_SIZE, Pixels, Resize
@@ -56,9 +56,14 @@ def join_checked(sets: Mapping[str, Checked]) -> Checked:
     contents = {f"{name}/{i}": content for name, each in sets.items() for i, content in each.contents.items()}
     broken = [row._replace(image=f"{name}/{row.image}") for name, each in sets.items() for row in each.broken]
     undistorted = {
-        f"{name}/{i}": content if name == DISTORTED else content_of_version(content)
+        f"{name}/{i}": content if of_versions(each.ratings.images) else content_of_version(content)
         for name, each in sets.items()
         for i, content in each.contents.items()
     }
     check_no_leak(group_copies(joined, undistorted))
     return Checked(joined, broken, fingerprint([each.fingerprint for each in sets.values()]), contents)
+
+
+def of_versions(images: ImageReader) -> bool:
+    """Whether the contents of these images are those of `content_of_version`."""
+    return isinstance(images.source if isinstance(images, CachedImages) else images, DistortedImages)

@@ -51,7 +51,7 @@ def as_bytes(values: Float[np.ndarray, ...]) -> tuple[Int8[np.ndarray, ...], Flo
     """Whole numbers of -127 to 127 and the scales of the rows or columns that give exactly these values, as
     `round_to_bytes` left them; None where none do."""
     for axis in (0, 1):
-        if values.shape[axis] == values.size:
+        if values.shape[axis] == values.size or not values.size:
             continue  # a scale for each value would save nothing
         rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1).astype(np.float64)
         # The largest number of a row, rounded itself, may call for a scale one step below that of the rounding.

@@ -24,13 +24,13 @@ def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
     unknown = [name for name in config.distortion if name not in DISTORTIONS]
     if unknown:
         raise FusiqaError(f"`distortion`: unknown {listed(unknown)}; there are {', '.join(DISTORTIONS)}")
-    names = config.distortion or tuple(DISTORTIONS)
-    versions = [(name, level) for name in names for level in config.level]
+    names, levels = dict.fromkeys(config.distortion or DISTORTIONS), dict.fromkeys(config.level)
+    versions = [(name, level) for name in names for level in levels]
     ratings = usable(read_images(config.images, say=say), rated=False, progress=False, say=say).ratings
     files, inputs = ratings.table["image"].tolist(), image_files(config.images)
     outputs = [output_path(config, image, *each) for image in files for each in ([()] if config.sheet else versions)]
-    if twice := [str(path) for path, count in Counter(outputs).items() if count > 1]:
-        raise FusiqaError(f"two of the images would be written to {twice[0]}; rename one")
+    if twice := [path for path, count in Counter(str(path).casefold() for path in outputs).items() if count > 1]:
+        raise FusiqaError(f"two of the images would be written to {twice[0]}, or differ in case alone; rename one")
     for path in outputs:
         check_output(path, replace=True, inputs=inputs)
     resize = Resize.parse(config.resize)

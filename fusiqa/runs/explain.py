@@ -65,10 +65,11 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
 def load_models(config: AttentionConfig) -> dict[str, QualityModel]:
     """The model and the `other_seeds`, by name. Raises FusiqaError for a repeated one, or one of another design."""
     paths = [config.model, *config.other_seeds]
-    places = [find(path)[0].resolve() for path in paths]
+    found = [find(path)[0] for path in paths]
+    places = [path.resolve() for path in found]
     if twice := [path for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
         raise FusiqaError(f"`other_seeds` names {twice[-1]} a second time; every run counts once")
-    models = {str(path): load_checkpoint(place) for path, place in zip(paths, places, strict=True)}
+    models = {str(path): load_checkpoint(each) for path, each in zip(paths, found, strict=True)}
     first = models[str(config.model)]
     if first.config.fusion in ("single", "concat"):
         why = f"{config.model} has {first.config.fusion} fusion, which does not weigh its scales"

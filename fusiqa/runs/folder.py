@@ -260,6 +260,7 @@ class TrainedModel:
 
         Raises FusiqaError as `find`.
         """
+        model = model.expanduser()
         path, name = find(model)
         own = model.exists() and (model if model.is_dir() else model.parent) / outputs
         return cls.at(path), path, own or Path(f"{outputs}_{name.replace('/', '_')}")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike, fspath
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -102,7 +102,7 @@ def find(model: str | PathLike[str] | None = None) -> tuple[Path, str]:
     An existing path is that path; a name in the package comes next; "owner/name" is downloaded from the hub. Raises
     FusiqaError where there is nothing by that name, for a pickle, and where the hub does not answer.
     """
-    words = fspath(model) if model is not None else DEFAULT
+    words = model.as_posix() if isinstance(model, PurePath) else DEFAULT if model is None else fspath(model)
     path = Path(os.path.expanduser(words))
     if path.suffix in PICKLES:
         raise FusiqaError(

@@ -88,5 +88,6 @@ def test_every_rounded_matrix_fits_into_bytes_whatever_the_size_of_its_rows(turn
 def test_no_numbers_are_not_stored_as_bytes_and_whole_numbers_stay_what_they_are():
     values = np.full((3, 4), np.nan, np.float32)
     assert as_bytes(values) is None
+    assert as_bytes(np.zeros((0, 4), np.float32)) is None
     table = torch.arange(8000).view(80, 100)
     assert torch.equal(restored(compacted({"table": table}))["table"], table)

@@ -102,3 +102,5 @@ def test_two_images_with_one_output_are_refused_before_anything_is_written(tmp_p
     out = tmp_path / "out"
     assert "two of the images would be written to" in refused("distort", tmp_path, "--output", out, "--no_progress")
     assert not out.exists()
+    distort(tmp_path / "a.jpg", "--output", out, "--distortion", "jpeg", "jpeg", "--level", 3, 3)
+    assert [path.name for path in out.rglob("*.png")] == ["a.jpg.png"]

@@ -1,5 +1,6 @@
 """`fusiqa attention`, whole: over images, data sets and a run's own split, with a tiny model of random weights."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -363,6 +364,16 @@ def test_a_model_that_does_not_weigh_its_scales_is_refused(fusion, images, tmp_p
     tiny(fusion).save_pretrained(tmp_path / "run")
     with pytest.raises(FusiqaError, match=rf"run has {fusion} fusion, .*`attention_fusion`"):
         explain(AttentionConfig(tmp_path / "run", (images,), progress=False))
+
+
+def test_files_that_are_links_as_in_the_cache_of_the_hub_are_followed_by_name(run, images, tmp_path):
+    (tmp_path / "linked").mkdir()
+    for number, file in enumerate(("model.safetensors", "model.json")):
+        shutil.copy(run / file, tmp_path / str(number))
+        (tmp_path / "linked" / file).symlink_to(tmp_path / str(number))
+    out = tmp_path / "out"
+    explain(AttentionConfig(tmp_path / "linked" / "model.safetensors", (images,), output=out, progress=False))
+    assert (out / "scale_weights.csv").is_file()
 
 
 def test_what_is_not_there_is_named(run, images, tmp_path):

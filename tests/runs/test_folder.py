@@ -67,7 +67,7 @@ def test_a_model_outside_a_run_has_no_data_set_of_its_own(tmp_path):
     assert model.seen(["0a"]) == 0
 
 
-def test_a_model_is_found_by_name_and_its_outputs_do_not_go_into_the_package(tmp_path):
+def test_a_model_is_found_by_name_and_its_outputs_do_not_go_into_the_package(tmp_path, monkeypatch):
     run = run_on(tmp_path / "run", "ratings.csv")
     weights = run / "model.safetensors"
     weights.touch()
@@ -76,6 +76,8 @@ def test_a_model_is_found_by_name_and_its_outputs_do_not_go_into_the_package(tmp
     packaged = IN_THE_PACKAGE / "fusiqa-fast"
     expected = TrainedModel.at(packaged), packaged, Path("evaluation_fusiqa-fast")
     assert TrainedModel.named(Path("fusiqa-fast"), "evaluation") == expected
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert TrainedModel.named(Path("~/run"), "evaluation")[2] == run / "evaluation"
     with pytest.raises(FusiqaError, match="no model nowhere: expected one of"):
         TrainedModel.named(Path("nowhere"), "evaluation")
 

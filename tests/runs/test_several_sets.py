@@ -150,14 +150,19 @@ def test_compare_measures_within_each_set(joint, frozen, tmp_path):
     assert "2 comparisons with" in (tmp_path / "comparison.md").read_text()
 
 
-def test_a_photograph_that_is_tested_while_its_distorted_versions_are_learned_from_is_refused(tmp_path, refused):
+@pytest.mark.parametrize("table", ["photos", "distorted"])
+def test_a_photograph_that_is_tested_while_versions_of_it_are_learned_from_is_refused(tmp_path, refused, table):
     """Undistorted it is the same image, although its content in the set of distorted ones has another hash."""
     rows = [(f"{number}.png", number / 8, ("train", "validation", "test")[number % 3]) for number in range(9)]
     for name, *_ in rows:
         Image.fromarray(dead_leaves(int(name[0]), size=64)).save(tmp_path / name)
-    pd.DataFrame(rows, columns=["image", "mos", "split"]).to_csv(tmp_path / "photos.csv", index=False)
-    given = ["--dataset", tmp_path / "photos.csv", "distorted", "--data_dir", f"distorted={tmp_path}"]
-    assert "the split leaks" in refused("train", *given, *SMALL, "--run_dir", tmp_path / "run")
+    for name, shift in ((table, 0), ("other", 1)):
+        moved = [(image, mos, rows[(row + shift) % 9][2]) for row, (image, mos, _) in enumerate(rows)]
+        pd.DataFrame(moved, columns=["image", "mos", "split"]).to_csv(tmp_path / f"{name}.csv", index=False)
+    run = [*SMALL, "--run_dir", tmp_path / "run"]
+    with_versions = ["--dataset", tmp_path / f"{table}.csv", "distorted", "--data_dir", f"distorted={tmp_path}"]
+    for given in (with_versions, ["--dataset", tmp_path / f"{table}.csv", tmp_path / "other.csv"]):
+        assert "the split leaks" in refused("train", *given, *run)
 
 
 def test_evaluate_tells_which_sharp_images_a_run_has_seen(joint, sharp, tmp_path, capsys):
