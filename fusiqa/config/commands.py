@@ -23,7 +23,11 @@ Model = Annotated[
     "A model of the package, a run folder, a model.safetensors or model.onnx, or owner/name on the Hugging Face hub; "
     "by default the model of the package.",
 ]
-ModelArgument = Annotated[Path, tyro.conf.Positional, "A run folder, a model.safetensors, or a name as for `score`."]
+ModelArgument = Annotated[
+    Path,
+    tyro.conf.Positional,
+    "A run folder, a model.safetensors, or a name as for `score`; also as --model MODEL.",
+]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TABLES, PICTURES, EXPORTS, HTML = ".csv, .jsonl, .parquet", ".png, .jpg, .jpeg", ".onnx or .pt2", ".html, .htm"
 

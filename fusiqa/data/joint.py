@@ -50,15 +50,17 @@ def join(sets: Mapping[str, Ratings]) -> Ratings:
 
 
 def join_checked(sets: Mapping[str, Checked]) -> Checked:
-    """Checked data sets as one. Raises FusiqaError for an image in several splits, under any name or undistorted among
-    distorted versions."""
+    """Checked data sets as one. Raises FusiqaError for an image in several splits, under any name.
+
+    An image and its undistorted version in a set of distorted ones are one image.
+    """
     joined = join({name: each.ratings for name, each in sets.items()})
     contents = {f"{name}/{i}": content for name, each in sets.items() for i, content in each.contents.items()}
     broken = [row._replace(image=f"{name}/{row.image}") for name, each in sets.items() for row in each.broken]
+    versions = {name for name, each in sets.items() if of_versions(each.ratings.images)}
     undistorted = {
-        f"{name}/{i}": content if of_versions(each.ratings.images) else content_of_version(content)
-        for name, each in sets.items()
-        for i, content in each.contents.items()
+        image: content if image.partition("/")[0] in versions else content_of_version(content)
+        for image, content in contents.items()
     }
     check_no_leak(group_copies(joined, undistorted))
     return Checked(joined, broken, fingerprint([each.fingerprint for each in sets.values()]), contents)

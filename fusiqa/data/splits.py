@@ -108,8 +108,10 @@ def load(ratings: Ratings, path: Path) -> Ratings:
 
     FusiqaError: a wrong column, an unknown split, images that the file does not name, or names twice.
     """
-    table = read_table(path)
-    split_of = table.column("split").astype(str).set_axis(table.column("image").astype(str))
+    table, known = read_table(path), set(ratings.table["image"])
+    written = zip(table.column("image").astype(str), table.images("image"), strict=True)
+    names = [exact if exact in known else stripped for exact, stripped in written]
+    split_of = table.column("split").astype(str).set_axis(names)
     unknown = listed([repr(split) for split in sorted(set(split_of) - set(SPLITS))])
     twice = listed(split_of.index[split_of.index.duplicated()].unique().tolist())
     missing = listed([image for image in ratings.table["image"] if image not in split_of.index])

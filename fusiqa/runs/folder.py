@@ -256,14 +256,16 @@ class TrainedModel:
 
     @classmethod
     def named(cls, model: Path, outputs: str) -> tuple[TrainedModel, Path, Path]:
-        """A model by path or name: it, its path, and the usual folder of some outputs: in a run's own, else here.
+        """Find a model by path or name.
 
-        Raises FusiqaError as `find`.
+        Returns it, its path, and the default folder for `outputs`: in the model's own folder where it is given by path,
+        else in the working directory. Raises FusiqaError as `find` does.
         """
-        model = model.expanduser()
         path, name = find(model)
-        own = model.exists() and (model if model.is_dir() else model.parent) / outputs
-        return cls.at(path), path, own or Path(f"{outputs}_{name.replace('/', '_')}")
+        trained = cls.at(path)
+        if model.expanduser().exists():
+            return trained, path, trained.folder / outputs
+        return trained, path, Path(f"{outputs}_{name.replace('/', '_')}")
 
     @property
     def trained_on(self) -> str:
@@ -278,7 +280,7 @@ class TrainedModel:
         return next(iter(same), None)
 
     def seen(self, contents: Collection[str]) -> int:
-        """How many of the contents, as SHA-256 (hex), are of images of training or validation, distorted ones too."""
+        """How many images, by SHA-256 (hex) of their content, training or validation had, as they are or distorted."""
         path = self.folder / SPLIT_FILE
         split = read_run_table(path) if path.is_file() else pd.DataFrame()
         if "sha256" not in split:  # outside a run, or in one of an earlier version

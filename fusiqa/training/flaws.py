@@ -79,14 +79,16 @@ def check_flaws_known(ratings: Ratings) -> None:
 
 def by_image(values: Float[Tensor, "views ..."], images: Int[Tensor, " views"]) -> Float[Tensor, "images ..."]:
     """The mean over the views of each image."""
-    return torch.stack([values[images == image].mean(dim=0) for image in images.unique()])
+    _, place, views = images.unique(return_inverse=True, return_counts=True)
+    sums = values.new_zeros(len(views), *values.shape[1:]).index_add(0, place, values)
+    return sums / views.view(-1, *[1] * (values.ndim - 1))
 
 
 def known_views(
     model: QualityModel, ratings: Ratings, num_workers: int | None, progress: bool
 ) -> tuple[Float[Tensor, "views statistics"], FlawLabels, Float[Tensor, " views"], Int[Tensor, " views"]]:
-    """Statistics of the views of images whose flaw is known, 0 or 1 for each of `FLAWS`, falls of mean opinion, and
-    numbers of the images."""
+    """Of the views of images whose flaw is known: statistics, 0 or 1 for each of `FLAWS`, decrease of the mean opinion,
+    and row of the image."""
     known = flaws_of(ratings)
     ratings = ratings.without([image for image in ratings.table["image"] if image not in known])
 

@@ -147,6 +147,8 @@ def test_a_name_that_begins_with_a_space_is_saved_and_loaded(tmp_path: Path):
     drawn = assign(ratings, validation_fraction=0.3, seed=0)
     save(drawn, tmp_path / "split.csv", {})
     assert sides(load(ratings, tmp_path / "split.csv")) == sides(drawn)
+    (tmp_path / "padded.csv").write_text("image,split\n" + "".join(f"{row}.jpg ,train\n" for row in range(9)))
+    assert set(sides(load(alone([None] * 9), tmp_path / "padded.csv")).values()) == {"train"}
 
 
 @pytest.mark.parametrize(
@@ -155,6 +157,7 @@ def test_a_name_that_begins_with_a_space_is_saved_and_loaded(tmp_path: Path):
         ("image,side\n0.jpg,train\n", "no column 'split'"),
         ("image,split\n0.jpg,training\n", "unknown split 'training'"),
         ("image,split\n0.jpg,train\n", r"no split for 1\.jpg"),
+        ("image,split\n0.jpg,train\n1.jpg,test\n ,test\n", "no image is named in row 3"),
         ("image,split\n0.jpg,train\n1.jpg,test\n0.jpg,test\n", r"named more than once: 0\.jpg"),
         ("image,split\n0.jpg,train\n1.jpg,test\n", r"leaks: .*: g \(test, train\)"),
     ],

@@ -377,7 +377,7 @@ def test_files_that_are_links_as_in_the_cache_of_the_hub_are_followed_by_name(ru
 
 
 def test_what_is_not_there_is_named(run, images, tmp_path):
-    with pytest.raises(FusiqaError, match=r"no model .*/absent"):
+    with pytest.raises(FusiqaError, match=r"no model .*/absent: expected one of"):
         explain(AttentionConfig(tmp_path / "absent", (images,)))
     with pytest.raises(FusiqaError, match=r"no such file or folder: .*/absent"):
         explain(AttentionConfig(run, (tmp_path / "absent",)))

@@ -54,7 +54,7 @@ def test_they_are_small_and_no_pickles(shipped):
     assert max(path.stat().st_size for path in folder.iterdir()) < LARGEST
     weights = load_file(folder / "model.safetensors")
     types = {each.dtype for name, each in weights.items() if each.ndim > 1 and not name.endswith(SCALE)}
-    assert types <= {torch.float16, torch.int8}
+    assert {torch.float16} <= types <= {torch.float16, torch.int8}
 
 
 def test_it_needs_no_network(monkeypatch):
