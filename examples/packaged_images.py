@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,11 @@ RARELY_SEEN = (
 often."""
 LIGHT = {"jpeg": (0.1, 0.3, 0.55, 1.0), "gaussian_blur": (1.5, 2.0, 2.5, 3.0)}
 """Levels that viewers hardly saw: JPEG of quality 94, 83, 69 and 43, blur of 0.3, 0.5, 0.75 and 1 pixels."""
+DIM = "dim"
+"""No distortion of KADID-10k's: all light divided by the number that leaves the mean of `darken` at the same level, by
+whose opinions it is labelled too. No shadow is lost, so it looks like a photograph that was under-exposed."""
+LABELLED_AS = {DIM: "darken"}
+A_QUARTER = 4.5  # the level of `DIM` that leaves about a quarter of the light
 REDUCED = 2000  # photographs that are learned from in a smaller size too, as sharp images
 ALIKE = 8  # of the 64 bits of two perceptual hashes, that differ at most where two photographs are one
 
@@ -45,14 +51,16 @@ def tables(biq2021: Path, sharp: Path, work: Path) -> dict[str, pd.DataFrame]:
         distorted(smaller, kinds=2, clean=True, seed=51).assign(ladder=False),
         lightly("jpeg", smaller[::2]),
         lightly("gaussian_blur", smaller[1::2]),
+        dimmed(pd.concat([learned, cuts_learned, smaller[::2]]), seed=71),
     ]
     undistorted = cuts_held_out.assign(distortion="", level=0.0)
+    dim = cuts_held_out.assign(distortion=DIM, level=A_QUARTER)
     return {
         "photographs": training,
         "validation": rated[rated["split"] == "validation"],
         "sharp": pd.concat(made_of_sharp, ignore_index=True),
         "sharp_validation": every_cell(held_out.drop_duplicates("source")[:10]),
-        "light": pd.concat([undistorted, lightly("jpeg", cuts_held_out)], ignore_index=True),
+        "light": pd.concat([undistorted, lightly("jpeg", cuts_held_out), dim], ignore_index=True),
         "own": distorted(training.sample(min(1500, len(training)), random_state=3), kinds=1, clean=False, seed=12),
     }
 
@@ -230,6 +238,18 @@ def lightly(name: str, table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def dimmed(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Rows of every image under `DIM` at two levels."""
+    random = np.random.default_rng(seed)
+    return pd.DataFrame(
+        [
+            {**row, "distortion": DIM, "level": level, "ladder": False}
+            for row in table.to_dict("records")
+            for level in two_levels(random)
+        ]
+    )
+
+
 def every_cell(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of every image, and of it in each of the 125 cells of distortion and level."""
     cells = [("", 0.0), *((name, float(level)) for name in DISTORTIONS for level in range(1, 6))]
@@ -238,8 +258,17 @@ def every_cell(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def pixels_of(row: Mapping[Any, Any], *, seed: int = 0) -> np.ndarray:
+    """The image of a row, distorted as it states."""
+    pixels = decode(Path(row["path"]).read_bytes())
+    return made(pixels, row["distortion"], float(row["level"]), seed=seed) if row["distortion"] else pixels
+
+
 def made(pixels: np.ndarray, name: str, level: float, *, seed: int) -> np.ndarray:
-    """`fusiqa.data.distortions.distort`, and JPEG compression between quality 100 and that of level 1."""
+    """`fusiqa.data.distortions.distort`, `DIM`, and JPEG compression between quality 100 and that of level 1."""
+    if name == DIM:
+        darkened = distort(pixels, "darken", level, seed=seed)
+        return to_bytes(to_unit(pixels) * (darkened.mean() / max(1.0, pixels.mean())))
     if level >= 1:
         return distort(pixels, name, level, seed=seed)
     quality = 100 + (DISTORTIONS[name].parameters[0] - 100) * level
@@ -251,5 +280,5 @@ def opinion(name: str, level: float) -> float:
     clean = opinion_at(*UNCHANGED)
     if not name:
         return OPINION_RANGE.to_unit(clean)
-    first = opinion_at(name, max(level, 1))
+    first = opinion_at(LABELLED_AS.get(name, name), max(level, 1))
     return OPINION_RANGE.to_unit(clean + (first - clean) * min(level, 1))

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from packaged_images import made, opinion
+from packaged_images import opinion, pixels_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusiqa.models.fusion import pool
 from fusiqa.models.head import statistics, target_network
 from fusiqa.models.quality import QualityModel
-from fusiqa.scoring.image import Resize, decode
+from fusiqa.scoring.image import Resize
 from fusiqa.scoring.views import views_of
 from fusiqa.training.depthwise import fast_depthwise
 from fusiqa.training.recipe import choose_precision
@@ -114,9 +114,7 @@ class Maps:
 
     def _compute(self, row: int, network: Network, random: np.random.Generator) -> None:
         entry = self.table.loc[row].to_dict()
-        pixels = decode(Path(entry["path"]).read_bytes())
-        if entry["distortion"]:
-            pixels = made(pixels, entry["distortion"], float(entry["level"]), seed=int(random.integers(2**31)))
+        pixels = pixels_of(entry, seed=int(random.integers(2**31)) if entry["distortion"] else 0)
         (pixels,) = views_of(RESIZE.apply(pixels), 32, view="whole")
         fine, coarse = network.stem(pixels)
         height, width = coarse.shape[1:]

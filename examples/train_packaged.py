@@ -3,17 +3,16 @@
     python examples/train_packaged.py --biq2021 BIQ2021 --sharp SHARP --work WORK --output MODEL
 
 `train_packaged.sh` clones what it reads: BIQ2021 (its official test split is not opened) and sharp photographs
-under free licences. WORK keeps maps, pools (25 GB) and the state of training; the same command goes on from there.
+under free licences. WORK keeps maps, pools (26 GB) and the state of training; the same command goes on from there.
 
 The backbone down to stride 8 stays as ImageNet left it, so its maps are computed once; the rest of it and the heads
-learn from random windows of these maps; from there, or from models made before, on larger ones, once for each seed (by
-default one); then the heads alone learn, on the mean of these networks (Wortsman et al., ICML 2022, "Model soups"),
-from whole images. A step sees
+learn from random windows of these maps; from there on larger ones, once for each seed; then the heads alone learn, on
+the mean of these networks (Wortsman et al., ICML 2022, "Model soups"), from whole images. A step sees
 - photographs with their ratings, which an affine calibration relates to the common scale: absolute error, and the
   fidelity loss of all pairs (Tsai et al., SIGIR 2007, doi:10.1145/1277741.1277808);
 - distorted versions of a sharp image (a photograph under a free licence, or one of BIQ2021's best made smaller),
-  labelled by what KADID-10k's viewers thought of that distortion at that level on average: the same two losses, and a
-  sharper fidelity between an image and the levels of one distortion of it;
+  labelled by what KADID-10k's viewers thought of that distortion at that level on average, and dark versions of it: the
+  same two losses, and a sharper fidelity between an image and the levels of one distortion of it;
 - a photograph beside two distorted versions of its own, of which the order alone is known.
 """
 
@@ -24,7 +23,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +34,7 @@ import pandas as pd
 import torch
 import tyro
 from packaged_batches import Batch, Data, Stage
-from packaged_images import best_third, opinion, tables
+from packaged_images import DIM, LABELLED_AS, best_third, opinion, pixels_of, tables
 from packaged_maps import Maps, Network
 from scipy.stats import spearmanr
 from torch import Tensor, nn
@@ -51,6 +50,7 @@ from fusiqa.explain.opinions import COMMON
 from fusiqa.models.head import FlawHead
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.models.rounding import round_to_bytes
+from fusiqa.scoring.scorer import Scorer
 from fusiqa.training.flaws import fit_head
 from fusiqa.training.frozen import score_packed
 from fusiqa.training.loss import above, fidelity
@@ -73,9 +73,6 @@ class Options:
     """Folder of maps and state."""
     output: Path
     """Folder of the model."""
-    start: tuple[Path, ...] = ()
-    """Folders of models made by this program, each going on from the one before: the mean of their backbones and heads
-    goes on with the larger windows, the calibration begins anew. Without it all starts from ImageNet's weights."""
     backbone: str = "tf_efficientnet_lite0"
     backbone_weights: str = "imagenet"
     fusion: FusionName = "attention"
@@ -138,31 +135,29 @@ def loss_of(scores: Tensor, calibration: Calibration, data: Data, batch: Batch) 
     return loss + 0.5 * (worse + 0.5 * order)
 
 
-@torch.no_grad()
-def predict(network: Network, maps: Maps) -> np.ndarray:
-    network.eval()
-    scores = [
-        float(network([each[None] for each in fine], coarse[None])) for *fine, coarse in map(maps.whole, maps.rows)
-    ]
-    network.train()
-    return np.array(scores)
-
-
-def validate(network: Network, data: Data) -> dict[str, float]:
-    """SRCC of photographs and of the cells' means, shares of neighbouring levels of `COMMON` in order and of light JPEG
-    compression that lowers the score."""
-    scored = data.sharp_validation.table.assign(score=predict(network, data.sharp_validation))
+def validate(folder: Path, rows: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """SRCC of photographs and of the cells' means, shares of neighbouring levels of `COMMON` in order and of images
+    that score above themselves after light JPEG compression and under a quarter of the light."""
+    scorer = Scorer(folder, device="cpu")
+    photographs, scored, light = (
+        rows[name].assign(
+            score=[scorer(pixels_of(row, seed=seed)).score for seed, row in enumerate(rows[name].to_dict("records"))]
+        )
+        for name in ("validation", "sharp_validation", "light")
+    )
     scored = scored[scored["distortion"] != ""]
     cells = scored.groupby(["distortion", "level"])["score"].mean()
     common = scored[scored["distortion"].isin(COMMON)]
     levels = common.pivot_table(index=["path", "distortion"], columns="level", values="score").to_numpy()
-    light = data.light.table.assign(score=predict(network, data.light))
-    first, *compressed = light.pivot_table(index="path", columns="level", values="score").to_numpy().T
+    versions = light.pivot_table(index="path", columns=["distortion", "level"], values="score")
+    first = versions[[("", 0.0)]].to_numpy()
+    above = {name: float((first > versions[name].to_numpy()).mean()) for name in ("jpeg", DIM)}
     return {
-        "val_srcc": float(spearmanr(predict(network, data.validation), data.validation.labels)[0]),
+        "val_srcc": float(spearmanr(photographs["score"], photographs["mos"])[0]),
         "val_cells_srcc": float(spearmanr(cells, [OPINIONS[name, int(level)] for name, level in cells.index])[0]),
         "val_levels_in_order": float((levels[:, :-1] > levels[:, 1:]).mean()),
-        "val_above_light_jpeg": float(np.mean([first > each for each in compressed])),
+        "val_above_light_jpeg": above["jpeg"],
+        "val_above_dim": above[DIM],
     }
 
 
@@ -170,8 +165,7 @@ def check_settings(options: Options) -> None:
     """Raise FusiqaError where the work folder holds what other settings made."""
     file = options.work / "settings.json"
     stages = list(map(repr, options.stages()))
-    start = list(map(str, options.start))
-    settings = [options.backbone, options.fusion, options.seeds, options.decay, start, FORMULAS, stages]
+    settings = [options.backbone, options.fusion, options.seeds, options.decay, FORMULAS, stages]
     stated = json.dumps(settings, indent=1)
     if file.exists() and file.read_text() != stated:
         raise FusiqaError(f"{options.work} holds the state of other settings or another version: use another folder")
@@ -186,21 +180,13 @@ def train(options: Options) -> None:
     )  # fmt: skip
     torch.manual_seed(0)
     network = Network(build_model(config, options.backbone_weights, resize="max512")).train()
-    if options.start:
-        before = [Network(QualityModel.from_pretrained(folder)) for folder in options.start]
-        for folder, each in zip(options.start, before, strict=True):
-            if (each.model.config.backbone, each.model.config.fusion) != (options.backbone, options.fusion):
-                raise FusiqaError(f"--start {folder} has another backbone or fusion than --backbone and --fusion")
-        network.tail.load_state_dict(mean_state([each.tail for each in before]))
-        network.heads.load_state_dict(mean_state([each.heads for each in before]))
     check_settings(options)
     rows = tables(options.biq2021, options.sharp, options.work)
     data = Data(**{name: Maps(name, table, network, options.work) for name, table in rows.items()})
     windows, large_windows, whole = options.stages()
     calibration = Calibration()
     parts = nn.ModuleList([network, calibration])
-    if not options.start:
-        fit(network, calibration, data, windows, options, options.seeds[0])
+    fit(network, calibration, data, windows, options, options.seeds[0])
     start, ends = copy.deepcopy(parts.state_dict()), []
     for seed in options.seeds:
         parts.load_state_dict(start)
@@ -211,7 +197,8 @@ def train(options: Options) -> None:
     fit(network, calibration, data, whole, options, options.seeds[0])
     round_to_bytes(network.heads)
     flaws, named = learn_flaws(network, data, options.seeds[0])
-    figures = validate(network, data) | named
+    save(network.model, flaws, named, options)
+    figures = validate(options.output, rows) | named
     print(json.dumps(figures))
     save(network.model, flaws, figures, options)
 
@@ -335,7 +322,7 @@ def flawed(network: Network, maps: Maps, rows: Sequence[int] | None = None) -> t
     chosen = range(len(maps.table)) if rows is None else rows
     read = torch.stack([maps.statistics(row, network) for row in chosen])
     table = maps.table.iloc[list(chosen)]
-    made = [FLAW_OF_DISTORTION[name] if name else "none" for name in table["distortion"]]
+    made = [FLAW_OF_DISTORTION[LABELLED_AS.get(name, name)] if name else "none" for name in table["distortion"]]
     labels = torch.tensor([[name == flaw for flaw in FLAWS] for name in made], dtype=torch.float32)
     distortions = zip(table["distortion"], table["level"], strict=True)
     seen = [not name or opinion(name, level) < opinion("", 0) - SEEN_FALL for name, level in distortions]

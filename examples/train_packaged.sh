@@ -1,13 +1,13 @@
 #!/bin/sh
-# Train the packaged model from public files: sh examples/train_packaged.sh FOLDER [BACKBONE]
-# Needs a full clone of fusiqa, fusiqa[train] and 26 GB of disk; it ran with 24 GB of memory. On two cores with
-# AVX-512 and bfloat16 (AMD EPYC) maps take an hour, larger windows half an hour, pools and flaws half an hour, the heads
-# 4 minutes. FOLDER/BACKBONE is the result, FOLDER/work-BACKBONE/contents.csv has the licence of every sharp image.
-# The packaged model goes on from the mean of the two packaged models before it; another backbone starts from ImageNet's
-# weights, with smaller windows first (45 minutes).
+# Train a packaged model from public files: sh examples/train_packaged.sh FOLDER [BACKBONE [SEEDS]]
+# fusiqa-fast is `FOLDER`, fusiqa-accurate `FOLDER tf_efficientnet_lite2 0`. Needs fusiqa[train] and 28 GB of disk; it ran
+# with 24 GB of memory. On two cores with AVX-512 and bfloat16 (AMD EPYC) maps take an hour, windows 35 minutes, larger ones
+# 25 minutes for each seed, pools and flaws half an hour, the heads 4 minutes. FOLDER/BACKBONE is the result,
+# FOLDER/work-BACKBONE/contents.csv has the licence of every sharp image.
 set -e
-folder=${1:?usage: train_packaged.sh FOLDER [BACKBONE]}
+folder=${1:?usage: train_packaged.sh FOLDER [BACKBONE [SEEDS]]}
 backbone=${2:-tf_efficientnet_lite0}
+seeds=${3:-0 1}
 get() {  # repository, commit, name
     [ -d "$folder/$3" ] && return
     rm -rf "$folder/$3.part"
@@ -17,17 +17,6 @@ get() {  # repository, commit, name
 }
 mkdir -p "$folder"
 here=$(dirname "$0")
-set --
-if [ "$backbone" = tf_efficientnet_lite0 ]; then
-    for commit in 06f8f38 2a7feb3; do
-        mkdir -p "$folder/$commit"
-        for file in model.safetensors model.json; do
-            git -C "$here" show "$commit:fusiqa/pretrained/fusiqa-fast/$file" > "$folder/$commit/$file" ||
-                { echo "commit $commit is missing: run this in a full clone of fusiqa" >&2; exit 1; }
-        done
-    done
-    set -- --start "$folder/06f8f38" "$folder/2a7feb3" --seeds 1
-fi
 get nisarahmedrana/BIQ2021 62c7b40c036b68ee280626409699aa5c1a37fe57 BIQ2021
 get imazen/codec-corpus 55decfe826d350815e3af3b5ac69b882fb2943d3 sharp/codec-corpus
 get Ivordir/quantette aa93bb69a193a4d7d98126fa2d8c14158d52ce6a sharp/quantette
@@ -37,5 +26,5 @@ get pop-os/wallpapers 03a25a14a76eaf3825b980ab50aad6698c1c5a35 sharp/wallpapers
 # Without these a sixth of the time of training went into giving memory back and asking for it again.
 export THP_MEM_ALLOC_ENABLE=1 MALLOC_MMAP_THRESHOLD_=17179869184 MALLOC_TRIM_THRESHOLD_=17179869184
 python "$here/train_packaged.py" --biq2021 "$folder/BIQ2021" --sharp "$folder/sharp" --backbone "$backbone" \
-    --work "$folder/work-$backbone" --output "$folder/$backbone" "$@"
+    --work "$folder/work-$backbone" --output "$folder/$backbone" --seeds $seeds
 fusiqa export "$folder/$backbone" --output "$folder/$backbone/model.onnx" --overwrite
