@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Before torch is loaded: networks this small are slower on several threads, and tests share the cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch is loaded: networks this small are slower on several threads, tests share the cores, and a run is
+# repeated exactly by as many threads alone.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pandas as pd
