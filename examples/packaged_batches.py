@@ -42,13 +42,11 @@ class Batch(NamedTuple):
 
 @dataclass
 class Data:
-    """Maps of `packaged_images.tables`."""
+    """Maps of those of `packaged_images.tables` that are trained on, or that measure the flaw head."""
 
     photographs: Maps
-    validation: Maps
     sharp: Maps
     sharp_validation: Maps
-    light: Maps
     own: Maps
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -161,15 +161,14 @@ def validate(folder: Path, rows: Mapping[str, pd.DataFrame]) -> dict[str, float]
     }
 
 
-def check_settings(options: Options) -> None:
-    """Raise FusiqaError where the work folder holds what other settings made."""
+def check_settings(options: Options, images: Mapping[str, int]) -> None:
+    """Raise FusiqaError where the work folder holds what other settings, or other numbers of images, made."""
     file = options.work / "settings.json"
     stages = list(map(repr, options.stages()))
-    settings = [options.backbone, options.fusion, options.seeds, options.decay, FORMULAS, stages]
+    settings = [options.backbone, options.fusion, options.seeds, options.decay, FORMULAS, stages, images]
     stated = json.dumps(settings, indent=1)
     if file.exists() and file.read_text() != stated:
         raise FusiqaError(f"{options.work} holds the state of other settings or another version: use another folder")
-    options.work.mkdir(parents=True, exist_ok=True)
     file.write_text(stated)
 
 
@@ -180,9 +179,9 @@ def train(options: Options) -> None:
     )  # fmt: skip
     torch.manual_seed(0)
     network = Network(build_model(config, options.backbone_weights, resize="max512")).train()
-    check_settings(options)
     rows = tables(options.biq2021, options.sharp, options.work)
-    data = Data(**{name: Maps(name, table, network, options.work) for name, table in rows.items()})
+    check_settings(options, {name: len(table) for name, table in rows.items()})
+    data = Data(**{each.name: Maps(each.name, rows[each.name], network, options.work) for each in fields(Data)})
     windows, large_windows, whole = options.stages()
     calibration = Calibration()
     parts = nn.ModuleList([network, calibration])
