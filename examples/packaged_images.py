@@ -26,7 +26,7 @@ often."""
 LIGHT = {"jpeg": (0.1, 0.3, 0.55, 1.0), "gaussian_blur": (1.5, 2.0, 2.5, 3.0)}
 """Levels that viewers hardly saw: JPEG of quality 94, 83, 69 and 43, blur of 0.3, 0.5, 0.75 and 1 pixels."""
 DIM = "dim"
-"""No distortion of KADID-10k's: all light divided by the number that leaves the mean of `darken` at the same level, by
+"""No distortion of KADID-10k's: all values times the number that leaves the mean of `darken` at the same level, by
 whose opinions it is labelled too. No shadow is lost, so it looks like a photograph that was under-exposed."""
 LABELLED_AS = {DIM: "darken"}
 A_QUARTER = 4.5  # the level of `DIM` that leaves about a quarter of the light
