@@ -50,6 +50,7 @@ from fusiqa.explain.opinions import COMMON
 from fusiqa.models.head import FlawHead
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.models.rounding import round_to_bytes
+from fusiqa.scoring.models import describe, find
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.training.flaws import fit_head
 from fusiqa.training.frozen import score_packed
@@ -78,6 +79,8 @@ class Options:
     fusion: FusionName = "attention"
     scale: float = 1.0
     """Of the steps of each stage, to try the program out."""
+    others: tuple[str, ...] = ()
+    """Models whose outputs are averaged with those of the trained network: fusiqa-fast."""
     seeds: tuple[int, ...] = (0,)
     """Of what a network sees, and in which order: the first windows by the first seed, the larger ones by each."""
     decay: float = 0.998
@@ -371,7 +374,9 @@ def save(model: QualityModel, flaws: FlawHead, figures: dict[str, float], option
     final = QualityModel(config, resize=model.resize, provenance={**provenance, "licence": "Apache-2.0"})
     weights = {f"flaws.{name}": tensor for name, tensor in flaws.state_dict().items()}
     final.load_state_dict({**model.state_dict(), **weights})
-    final.save_pretrained(options.output, half=True)
+    others = map(QualityModel.from_pretrained, options.others)
+    provenance = {**final.provenance, "mean_with": [describe(*find(each)).name for each in options.others]}
+    QualityModel.average([final, *others], provenance=provenance).save_pretrained(options.output, half=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Train a packaged model from public files: sh examples/train_packaged.sh FOLDER [BACKBONE [SEEDS]]
-# fusiqa-fast is `FOLDER`, fusiqa-accurate `FOLDER tf_efficientnet_lite2 0`. Needs fusiqa[train] and 28 GB of disk; it ran
+# Train a packaged model from public files: sh examples/train_packaged.sh FOLDER [BACKBONE [SEEDS [OTHERS]]]
+# fusiqa-fast is `FOLDER`, fusiqa-accurate `FOLDER tf_efficientnet_lite2 0 fusiqa-fast`. Needs fusiqa[train] and 28 GB of disk; it ran
 # with 24 GB of memory. On two cores with AVX-512 and bfloat16 (AMD EPYC) maps take an hour, windows 35 minutes, larger ones
 # 25 minutes for each seed, pools and flaws half an hour, the heads 4 minutes. FOLDER/BACKBONE is the result,
 # FOLDER/work-BACKBONE/contents.csv has the licence of every sharp image.
 set -e
-folder=${1:?usage: train_packaged.sh FOLDER [BACKBONE [SEEDS]]}
+folder=${1:?usage: train_packaged.sh FOLDER [BACKBONE [SEEDS [OTHERS]]]}
 backbone=${2:-tf_efficientnet_lite0}
 seeds=${3:-0 1}
 get() {  # repository, commit, name
@@ -26,5 +26,5 @@ get pop-os/wallpapers 03a25a14a76eaf3825b980ab50aad6698c1c5a35 sharp/wallpapers
 # Without these a sixth of the time of training went into giving memory back and asking for it again.
 export THP_MEM_ALLOC_ENABLE=1 MALLOC_MMAP_THRESHOLD_=17179869184 MALLOC_TRIM_THRESHOLD_=17179869184
 python "$here/train_packaged.py" --biq2021 "$folder/BIQ2021" --sharp "$folder/sharp" --backbone "$backbone" \
-    --work "$folder/work-$backbone" --output "$folder/$backbone" --seeds $seeds
+    --work "$folder/work-$backbone" --output "$folder/$backbone" --seeds $seeds ${4:+--others $4}
 fusiqa export "$folder/$backbone" --output "$folder/$backbone/model.onnx" --overwrite

@@ -87,7 +87,7 @@ def with_fixed_masks(model: QualityModel, size: tuple[int, int]) -> None:
     blocks = [block for block in model.modules() if getattr(block, "dynamic_mask", False)]
     hooks = [block.register_forward_pre_hook(keep) for block in blocks]
     if hooks:
-        model.pyramid(torch.zeros(1, 3, *size))
+        model(torch.zeros(1, 3, *size))
     for hook in hooks:
         hook.remove()
 
@@ -179,7 +179,7 @@ def write_exported(network: TorchNetwork, path: Path, description: str) -> None:
 def traced(network: TorchNetwork) -> tuple[torch.export.ExportedProgram, list[str]]:
     """The network as a graph whose batch may have any size, and its images where it sees them whole; its outputs."""
     sizes, (height, width) = {0: torch.export.Dim("batch", min=1)}, sizes_of(network)[0]
-    if network.info.view == "whole" and not network.model.pyramid.windowed:
+    if network.info.view == "whole" and not network.model.windowed:
         sizes |= {side: STRIDE * torch.export.Dim(f"cells_{side}", min=2) for side in (1, 2)}
     crops = torch.zeros(3, height, width, 3, dtype=torch.uint8)
     scorer = CropScorer(network.model, (height, width)).eval()
@@ -196,14 +196,13 @@ def sizes_of(network: TorchNetwork) -> Sequence[tuple[int, int]]:
     info = network.info
     if info.view == "crops":
         return [(info.crop_size,) * 2] * len(BATCHES)
-    if not network.model.pyramid.windowed:
+    if not network.model.windowed:
         return WHOLE_SIZES
     exact = Resize.parse(info.resize).exact
     parts = {place[2:] for place in layout(*exact, info.crop_size, view=info.view)[1]} if exact else set()
     if len(parts) != 1:
-        network_name = network.model.config.backbone
         raise FusiqaError(
-            f"whole images of {network_name} are exported in one size alone, as with `resize` 512x384; "
+            f"whole images of {info.backbone} are exported in one size alone, as with `resize` 512x384; "
             f"got {info.resize}, which torch can score"
         )
     return list(parts) * len(BATCHES)

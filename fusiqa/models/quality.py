@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from fusiqa import hub
 from fusiqa.config import ModelConfig
+from fusiqa.config.checks import refuse
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE, write_atomically, write_json
 from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation, to_unit_range
@@ -23,7 +26,7 @@ from fusiqa.models.fusion import BUILDERS, pool_windows
 from fusiqa.models.head import STAGES, FlawHead, HyperNetwork, LocalDistortionVector, target_network
 from fusiqa.models.rounding import compacted, restored
 from fusiqa.models.weights import BackboneWeights, find_weights
-from fusiqa.scoring.models import FORMAT, download_model, read_description, weights_of
+from fusiqa.scoring.models import FORMAT, download_model, find, read_description, weights_of
 from fusiqa.scoring.views import WINDOWS
 
 MODEL_CARD = """---
@@ -34,7 +37,7 @@ tags: [image-quality-assessment, no-reference]
 
 Scores the quality of an image without a reference,
 on {config.score_range.low:g} to {config.score_range.high:g}; higher is better.
-{config.backbone} with {config.fusion} fusion; {seen} after the resize {resize}.
+{backbone} with {config.fusion} fusion; {seen} after the resize {resize}.
 
 ```python
 import fusiqa
@@ -50,6 +53,9 @@ SEEN = {
     "whole": "the resized image, mirrored at the right and bottom to multiples of 32; above 1024 pixels in parts",
 }
 """What is scored of an image, and averaged, by view: for model.json, and for programs that read an exported file."""
+
+
+SHARED = ("resize", "view", "crop_size", "fusion", "flaws", "score_range")  # by networks that have a mean
 
 
 class Prediction(NamedTuple):
@@ -74,14 +80,29 @@ class Examined(NamedTuple):
     windows: Float[Tensor, "batch 9"] | None
 
 
+Made = TypeVar("Made", Prediction, Examined)
+
+
+def mean_of(predictions: Sequence[Made]) -> Made:
+    """The mean of each output of several networks; None where they lack it."""
+    first, *others = predictions
+    if not others:
+        return first
+    given = [name for name, output in first._asdict().items() if output is not None]
+    means = {name: torch.stack([getattr(each, name) for each in predictions]).mean(dim=0) for name in given}
+    return first._replace(**means)
+
+
 class QualityModel(nn.Module, ModelHubMixin):
-    """HyperIQA over a timm backbone, with a fusion of four feature scales.
+    """HyperIQA over a timm backbone, with a fusion of four feature scales; or the mean of several such networks.
 
     Args:
         config: what to build.
         weights: pretrained backbone weights; None draws them at random and touches no network.
         resize: the resize protocol, as `Resize.parse` takes it ("none", "384", "max512", "512x384").
         provenance: where the weights come from (data set, epoch, commit, ...).
+        others: further networks; outputs are then the mean of this one's and theirs. FusiqaError for one that sees
+            other images, or has another fusion, flaw head or score range.
 
     Example:
         >>> model = QualityModel(ModelConfig(backbone="test_resnet", fusion="attention", crop_size=64)).eval()
@@ -99,19 +120,38 @@ class QualityModel(nn.Module, ModelHubMixin):
         *,
         resize: str = "none",
         provenance: dict[str, Any] | None = None,
+        others: Sequence[QualityModel] = (),
     ) -> None:
         super().__init__()
-        self.config, self.resize, self.provenance = config, resize, dict(provenance or {})
+        stated = {**vars(config), "resize": resize}
+        for other, name in product(others, SHARED):
+            theirs = {**vars(other.config), "resize": other.resize}
+            which = f"{config.backbone} and {other.config.backbone}"
+            refuse((theirs[name] != stated[name], f"{which} have no mean: their `{name}` differs"))
+        self.config: ModelConfig = config
+        self.resize: str = resize
+        self.provenance: dict[str, Any] = dict(provenance or {})
         self.pyramid = Pyramid(config, weights)
         self.fusion = BUILDERS[config.fusion](self.pyramid.channels, config)
         self.distortion = LocalDistortionVector(self.pyramid.channels)
         self.hypernetwork = HyperNetwork(self.fusion.out_channels, config.dropout)
         self.flaws = FlawHead(self.pyramid.channels) if config.flaws else None
+        self.others = nn.ModuleList(others)
+
+    @property
+    def networks(self) -> list[QualityModel]:
+        """This network and the others with which it is averaged."""
+        return [self, *cast(Sequence[QualityModel], self.others)]
+
+    @property
+    def windowed(self) -> bool:
+        """Whether a backbone cuts the image into windows, for one size of images."""
+        return any(network.pyramid.windowed for network in self.networks)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Prediction:
         """Score RGB images with values in 0-1, not normalised: the backbone's mean and sd are applied here."""
         maps = self.pyramid(images)
-        return self.score_features(maps, maps)
+        return mean_of([self.score_features(maps, maps), *(other(images) for other in self.networks[1:])])
 
     def examine(self, images: Float[Tensor, "batch 3 height width"], *, windows: bool = False) -> Examined:
         """As a call, with the flaws, and the scores of windows of the same maps where they are asked for."""
@@ -122,10 +162,11 @@ class QualityModel(nn.Module, ModelHubMixin):
             distortion_maps = [*(pool_windows(m, grid) for m, (_, grid) in zip(maps[:-1], STAGES, strict=True)), last]
             parts = self.score_features([*map(pool_windows, maps[:-1]), last], distortion_maps).score
             parts = parts.unflatten(0, (-1, WINDOWS**2))
-        return Examined(score, weights, self.flaws(maps) if self.flaws is not None else None, parts)
+        own = Examined(score, weights, self.flaws(maps) if self.flaws is not None else None, parts)
+        return mean_of([own, *(other.examine(images, windows=windows) for other in self.networks[1:])])
 
     def score_features(self, fusion_maps: Maps, distortion_maps: Maps) -> Prediction:
-        """Score the backbone's maps, or the pools of them that a frozen backbone leaves for either part."""
+        """Score this network's maps, or the pools of them that a frozen backbone leaves for either part."""
         fused = self.fusion(fusion_maps)
         weights, vector, kind = self.hypernetwork(fused.map), self.distortion(distortion_maps), fused.map.device.type
         # In float32 under autocast too: bfloat16 has 8 bits, too few for a score of 0-100.
@@ -142,17 +183,38 @@ class QualityModel(nn.Module, ModelHubMixin):
         attended = self.fusion(self.pyramid(to_unit_range(images))).attention
         if attended is None:
             raise FusiqaError(f"{self.config.fusion} fusion attends to nothing beyond its scale weights")
-        return attended.float()
+        return torch.stack([attended.float(), *(other.attention(images) for other in self.networks[1:])]).mean(dim=0)
+
+    @classmethod
+    def average(cls, models: Sequence[QualityModel], *, provenance: dict[str, Any] | None = None) -> QualityModel:
+        """A model whose outputs are the means of those of several, in evaluation mode: runs of several seeds, say.
+
+        It costs as much as all of them. Training that starts from it starts from the first one alone. Raises
+        FusiqaError where they see different images, or differ in fusion, flaw head or score range.
+
+        Example:
+            >>> model = QualityModel(ModelConfig(backbone="test_resnet", crop_size=64)).eval()
+            >>> image = torch.rand(1, 3, 64, 64)
+            >>> torch.equal(QualityModel.average([model, model])(image).score, model(image).score)
+            True
+        """
+        first, *others = models
+        refuse(*((len(each.networks) > 1, "the mean of a mean: give its networks themselves") for each in models))
+        made = cls(first.config, resize=first.resize, provenance=provenance, others=others)
+        made.load_state_dict(first.state_dict() | made.others.state_dict(prefix="others."))
+        return made.eval()
 
     # The mixin's own methods read a config.json as the settings, delete it, and take arguments for pickles.
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None) -> QualityModel:  # type: ignore[override]
         """A trained model, in evaluation mode.
 
-        It is a run folder, a model.safetensors beside its model.json, or "owner/name" on the Hugging Face hub, there of
-        a branch, tag or commit. Raises FusiqaError for none in this format, and for a hub that does not answer.
+        It is a run folder, a model.safetensors beside its model.json, a name in the package, or "owner/name" on the
+        Hugging Face hub, there of a branch, tag or commit. Raises FusiqaError for none in this format, and for a hub
+        that does not answer.
         """
-        return load_checkpoint(Path(name) if Path(name).exists() else download_model(str(name), revision=revision))
+        known = revision is None or Path(name).exists()
+        return load_checkpoint(find(name)[0] if known else download_model(str(name), revision=revision))
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False, **card: Any) -> None:  # type: ignore[override]
         """Write what `from_pretrained` reads, model.safetensors and model.json, into a folder, which is made.
@@ -166,6 +228,7 @@ class QualityModel(nn.Module, ModelHubMixin):
         description = {
             "format": FORMAT,
             "model": asdict(self.config),
+            **({"others": [asdict(other.config) for other in self.networks[1:]]} if self.others else {}),
             "preprocessing": {"colour": "sRGB; the network normalises 0-1", "resize": self.resize, "view": seen},
             "higher_is_better": True,
             "provenance": self.provenance,
@@ -193,6 +256,7 @@ class QualityModel(nn.Module, ModelHubMixin):
         provenance = "\n".join(f"- {key}: {value}" for key, value in self.provenance.items())
         seen = "the whole image" if self.config.view == "whole" else f"crops of {self.config.crop_size} pixels"
         words = {"name": name, "title": name.rpartition("/")[2], "seen": seen, "provenance": provenance}
+        words["backbone"] = " and ".join(network.config.backbone for network in self.networks)
         return ModelCard(MODEL_CARD.format(config=self.config, resize=self.resize, **words))
 
 
@@ -221,8 +285,9 @@ def load_checkpoint(path: str | Path) -> QualityModel:
     that is NaN or infinite, which no score would survive.
     """
     weights = weights_of(Path(path))
-    config, resize, provenance = read_description(weights.parent)
-    model = QualityModel(config, resize=resize, provenance=provenance)
+    config, resize, provenance, further = read_description(weights.parent)
+    others = [QualityModel(each, resize=resize) for each in further]
+    model = QualityModel(config, resize=resize, provenance=provenance, others=others)
     try:
         state = restored(load_file(weights))
         model.load_state_dict(state)

@@ -41,7 +41,7 @@ class ModelInfo:
     resize: str  # the protocol, as `Resize.parse` reads it
     view: Literal["crops", "whole"] = "crops"  # that cover the resized image, or the "whole" of it in one pass
     scale_sizes: tuple[tuple[int, int], ...] = ()  # (height, width) of each map of a crop, finest first, once loaded
-    backbone: str = ""  # name of the timm model
+    backbone: str = ""  # name of the timm model, or several: "tf_efficientnet_lite2 + tf_efficientnet_lite0"
     fusion: str = ""
     data: str = ""  # set that it was trained on
     licence: str = ""  # of the weights
@@ -143,17 +143,19 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
 
 
 class Description(NamedTuple):
-    """The content of model.json: the network, the resize protocol, and the provenance of the weights."""
+    """The content of model.json: the network, the resize protocol, the provenance of the weights, further networks."""
 
     config: ModelConfig
     resize: str
     provenance: dict[str, Any]
+    others: tuple[ModelConfig, ...] = ()  # the outputs are the mean of all networks
 
 
 def describe(path: Path, name: str) -> ModelInfo:
     """The metadata of a run folder or a model.safetensors; its network is not built. Raises as `read_description`."""
-    config, resize, provenance = read_description(path)
-    same = {each: getattr(config, each) for each in ("score_range", "crop_size", "view", "backbone", "fusion")}
+    config, resize, provenance, others = read_description(path)
+    same = {each: getattr(config, each) for each in ("score_range", "crop_size", "view", "fusion")}
+    same["backbone"] = " + ".join(each.backbone for each in (config, *others))
     own = {"name": f"{name}@{fingerprint_of(path)}", "resize": resize, **same}
     own |= {"data": provenance.get("dataset", ""), "licence": provenance.get("licence", "")}
     figures = {k: v for k, v in provenance.items() if k.startswith(FIGURE_PREFIXES) and isinstance(v, float)}
@@ -168,6 +170,7 @@ def read_description(path: Path) -> Description:
     """
     file, stated = _stated(path)
     model, preprocessing, provenance = (stated.get(name, {}) for name in ("model", "preprocessing", "provenance"))
+    others = stated.get("others", [])
     sound = isinstance(model, dict) and {"backbone", "fusion", "score_range"} <= model.keys()
     resize = preprocessing.get("resize") if isinstance(preprocessing, dict) else None
     needed = f"{file}: `%s` must be a table%s, got %.80r"
@@ -175,8 +178,10 @@ def read_description(path: Path) -> Description:
         (not sound, needed % ("model", " with backbone, fusion and score_range", model)),
         (not isinstance(resize, str), needed % ("preprocessing", " with the text `resize`", preprocessing)),
         (not isinstance(provenance, dict), needed % ("provenance", "", provenance)),
+        (not isinstance(others, list), f"{file}: `others` must be a list of networks, got {others!r:.80}"),
     )
-    return Description(from_plain(ModelConfig, model, where=f"{file}: model"), str(resize), provenance)
+    further = (from_plain(ModelConfig, each, where=f"{file}: others") for each in others)
+    return Description(from_plain(ModelConfig, model, where=f"{file}: model"), str(resize), provenance, tuple(further))
 
 
 def fingerprint_of(path: Path) -> str:
@@ -195,7 +200,8 @@ def weights_of(path: Path) -> Path:
 
 def source_of(path: Path) -> str:
     """A hash of what an ONNX file of a run folder or model.safetensors depends on: weights, network, preprocessing."""
-    depends = {name: _stated(path)[1].get(name) for name in ("model", "preprocessing")}
+    stated = _stated(path)[1]
+    depends = {name: stated[name] for name in ("model", "others", "preprocessing") if name in stated}
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
     return f"{fingerprint_of(path)}{digest[:8]}"
 

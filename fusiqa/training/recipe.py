@@ -71,7 +71,7 @@ def inherit(config: TrainConfig) -> TrainConfig:
     if network.start_from is None:
         return config
     path, name = find(network.start_from)
-    model, resize, _ = read_description(path)
+    model, resize, *_ = read_description(path)
     stated = {each: getattr(model, each) for each in ("backbone", "single_scale", "weighing")}
     stated["backbone_args"] = tuple(format_backbone_args(model.timm_args).split())
     given = [each for each, value in stated.items() if getattr(network, each) not in (getattr(usual, each), value)]

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hostile_values import HOSTILE, places_in, refusal_of, with_value
 
 from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing, ScoreRange
 from fusiqa.errors import FusiqaError
-from fusiqa.models.quality import build_model, load_checkpoint
+from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.models.weights import find_weights
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.models import ModelInfo, describe
@@ -37,6 +38,23 @@ def test_a_round_trip_changes_no_score(tmp_path, fusion, by_file):
     assert (after.resize, after.provenance) == (before.resize, before.provenance)
     assert not after.training
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_an_average_comes_back_with_all_its_networks(tmp_path, half):
+    model = trained()
+    other = QualityModel(replace(model.config, backbone="test_efficientnet"), resize=model.resize)
+    before = QualityModel.average([model, other], provenance={"seeds": [1, 2]})
+    before.save_pretrained(tmp_path, half=half)
+    after = load_checkpoint(tmp_path)
+    assert [each.config for each in after.others] == [other.config]
+    assert (after.config, after.provenance) == (model.config, {"seeds": [1, 2]})
+    assert describe(tmp_path, "both").backbone == "test_resnet + test_efficientnet"
+    assert "test_resnet and test_efficientnet with attention fusion" in str(after.generate_model_card(name="me/both"))
+    images = torch.rand(3, 3, 64, 64)
+    if not half:
+        assert torch.equal(after(images).score, before(images).score)
+    assert not any(module.training for module in after.modules())
 
 
 def test_how_the_scales_are_weighed_is_kept(tmp_path):
@@ -99,6 +117,9 @@ def test_weights_of_another_network_are_refused(tmp_path):
         ({"model": {**VALID, "timm_args": [["pretrained_cfg_overlay", {"url": "x"}]]}}, "timm_args"),
         ({"model": {**VALID, "timm_args": [["embed_dim", 10**9]]}}, "'embed_dim' must be .* got 1000000000"),
         ({"preprocessing": {"resize": 384}}, "text `resize`, got {'resize': 384}"),
+        ({"others": VALID}, "`others` must be a list of networks, got {'backbone'"),
+        ({"others": [{**VALID, "crop_size": 32}]}, "have no mean: their `crop_size` differs"),
+        ({"others": [{**VALID, "fusion": 3}]}, "model.json: others: `fusion` must be"),
         ({"provenance": ["here"]}, r"`provenance` must be a table, got \['here'\]"),
     ],
 )
@@ -138,7 +159,8 @@ def test_a_pickle_is_refused(tmp_path):
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:20])
 def test_any_value_in_any_place_of_a_description_is_read_or_refused_in_one_line(tmp_path, value):
     config = ModelConfig(backbone="test_resnet", fusion="attention", mean=(0.5,) * 3, timm_args=(("norm_layer", "x"),))
-    whole = {"model": json.loads(json.dumps(config, default=vars)), "preprocessing": {"resize": "384"}}
+    network = json.loads(json.dumps(config, default=vars))
+    whole = {"model": network, "preprocessing": {"resize": "384"}, "others": [network]}
     whole |= {"format": 1, "provenance": {"dataset": "a", "licence": "b", "epoch": 3, "val_srcc": 0.5}}
     (tmp_path / "model.safetensors").touch()
     places = list(places_in(whole))

@@ -1,6 +1,7 @@
 """The whole network: exact sizes, one score per image whatever the batch, gradients everywhere."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,7 +11,7 @@ from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.models.fusion import BUILDERS, AttentionFusion
 from fusiqa.models.head import SIZES, HyperNetwork, LocalDistortionVector, TargetWeights, target_network
-from fusiqa.models.quality import QualityModel
+from fusiqa.models.quality import SHARED, QualityModel
 
 COUNTS = {
     "tiny": {"single": 28_979_523, "concat": 29_323_587, "attention": 29_521_479},
@@ -126,6 +127,52 @@ def test_scores_are_on_the_score_range():
     unit = small_model(score_range=ScoreRange(0, 1)).eval()(images).score
     scaled = small_model(score_range=ScoreRange(-20, 80)).eval()(images).score
     assert torch.allclose(scaled, -20 + 100 * unit, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_average_of_models_gives_the_means_of_all_that_they_give():
+    models = [small_model(flaws=True).eval(), *(small_model(flaws=True).eval() for _ in range(2))]
+    for seed, model in enumerate(models):
+        torch.manual_seed(seed)
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    images, average = torch.rand(2, 3, 64, 64), QualityModel.average(models)
+    for found, *each in zip(average(images), *(model(images) for model in models), strict=True):
+        torch.testing.assert_close(found, torch.stack(each).mean(dim=0))
+        assert not torch.allclose(found, each[0])
+    examined = [model.examine(images, windows=True) for model in models]
+    for found, *each in zip(average.examine(images, windows=True), *examined, strict=True):
+        torch.testing.assert_close(found, torch.stack(each).mean(dim=0))
+    unweighed = QualityModel.average([small_model("concat").eval()] * 2)(images)
+    assert unweighed.scale_weights is None
+
+
+def test_an_average_attends_to_what_its_networks_attend_to_on_average():
+    torch.manual_seed(0)
+    config = ModelConfig(backbone="test_resnet", fusion="cross-scale", crop_size=64)
+    models, images = [QualityModel(config).eval() for _ in range(2)], torch.randint(0, 256, (2, 3, 64, 64)).byte()
+    mean = torch.stack([model.attention(images) for model in models]).mean(dim=0)
+    torch.testing.assert_close(QualityModel.average(models).attention(images), mean)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("view", "whole"), ("crop_size", 96), ("fusion", "concat"), ("flaws", True), ("score_range", ScoreRange(0, 9))],
+)
+def test_models_that_give_different_things_have_no_average(name, value):
+    config = ModelConfig(backbone="test_resnet", fusion="attention", crop_size=64)
+    other = QualityModel(replace(config, **{name: value}))
+    with pytest.raises(FusiqaError, match=f"test_resnet and test_resnet have no mean: their `{name}` differs"):
+        QualityModel.average([QualityModel(config), other])
+    with pytest.raises(FusiqaError, match="their `resize` differs"):
+        QualityModel.average([QualityModel(config), QualityModel(config, resize="384")])
+    assert name in SHARED
+
+
+def test_the_average_of_an_average_is_refused():
+    average = QualityModel.average([small_model(), small_model()])
+    with pytest.raises(FusiqaError, match=r"the mean of a mean: give its networks themselves"):
+        QualityModel.average([small_model(), average])
 
 
 def test_autocast_leaves_the_score_in_full_precision():

@@ -68,6 +68,15 @@ def test_the_architecture_of_a_packaged_model_is_taken():
         assert {name: getattr(network, name) for name in own} == own
 
 
+def test_a_run_that_starts_from_an_average_starts_from_its_first_network(tmp_path, biq2021):
+    models = [load_checkpoint(make_model(tmp_path / str(seed), seed=seed)) for seed in (0, 1)]
+    QualityModel.average(models).save_pretrained(tmp_path / "both")
+    config = inherit(TrainConfig.of(start_from=str(tmp_path / "both"), device="cpu"))
+    built = build(config.network, resolve(config), read("biq2021", data_dir=biq2021)).state_dict()
+    assert built.keys() == models[0].state_dict().keys()
+    assert all(torch.equal(values, built[name]) for name, values in models[0].state_dict().items())
+
+
 def test_a_run_begins_with_the_function_of_the_model_that_it_starts_from(tmp_path, biq2021):
     """Gates that a frozen run trained stay on the pools; a size that the weights are not made for is refused."""
     make_model(tmp_path / "gates", fusion="spatial", gates_on_pools=True)
