@@ -42,11 +42,10 @@ class Batch(NamedTuple):
 
 @dataclass
 class Data:
-    """Maps of those of `packaged_images.tables` that are trained on, or that measure the flaw head."""
+    """Maps of those of `packaged_images.tables` that are trained on."""
 
     photographs: Maps
     sharp: Maps
-    sharp_validation: Maps
     own: Maps
 
     def __post_init__(self) -> None:

@@ -42,7 +42,7 @@ from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_calibration_error
 
 from fusiqa.config import ModelConfig, ScoreRange
-from fusiqa.config.model import FLAWS, FusionName
+from fusiqa.config.model import FLAWS, FusionName, check_average
 from fusiqa.data.distortions import FLAW_OF_DISTORTION, FORMULAS
 from fusiqa.data.opinions import SEEN_FALL, mean_opinions
 from fusiqa.errors import FusiqaError
@@ -139,15 +139,22 @@ def loss_of(scores: Tensor, calibration: Calibration, data: Data, batch: Batch) 
 
 
 def validate(folder: Path, rows: Mapping[str, pd.DataFrame]) -> dict[str, float]:
-    """SRCC of photographs and of the cells' means, shares of neighbouring levels of `COMMON` in order and of images
-    that score above themselves after light JPEG compression and under a quarter of the light."""
+    """SRCC of photographs and of the cells' means, shares of neighbouring levels of `COMMON` in order, of images that
+    score above themselves after light JPEG compression and under a quarter of the light, and of flaws of level 3 and
+    up that are the likeliest; the calibration error of all flaws."""
     scorer = Scorer(folder, device="cpu")
-    photographs, scored, light = (
-        rows[name].assign(
-            score=[scorer(pixels_of(row, seed=seed)).score for seed, row in enumerate(rows[name].to_dict("records"))]
-        )
+    results = {
+        name: [scorer(pixels_of(row, seed=seed)) for seed, row in enumerate(rows[name].to_dict("records"))]
         for name in ("validation", "sharp_validation", "light")
+    }
+    photographs, scored, light = (
+        rows[name].assign(score=[result.score for result in found]) for name, found in results.items()
     )
+    labels, known = flaw_labels(scored)
+    probabilities = torch.tensor([list((result.flaws or {}).values()) for result in results["sharp_validation"]])
+    clear = (labels[:, :-1].sum(dim=1) > 0) & torch.tensor(scored["level"].to_numpy() >= 3) & known
+    right = probabilities[clear, :-1].argmax(dim=1) == labels[clear, :-1].argmax(dim=1)
+    error = binary_calibration_error(probabilities[known].flatten(), labels[known].flatten().long(), n_bins=10)
     scored = scored[scored["distortion"] != ""]
     cells = scored.groupby(["distortion", "level"])["score"].mean()
     common = scored[scored["distortion"].isin(COMMON)]
@@ -161,6 +168,8 @@ def validate(folder: Path, rows: Mapping[str, pd.DataFrame]) -> dict[str, float]
         "val_levels_in_order": float((levels[:, :-1] > levels[:, 1:]).mean()),
         "val_above_light_jpeg": above["jpeg"],
         "val_above_dim": above[DIM],
+        "val_flaw_named": float(right.float().mean()),
+        "val_flaw_ece": float(error),
     }
 
 
@@ -180,6 +189,7 @@ def train(options: Options) -> None:
         backbone=options.backbone, fusion=options.fusion, view="whole", dropout=0.1, drop_path=0.0,
         score_range=ScoreRange(0, 1),
     )  # fmt: skip
+    check_average([published(config), *(QualityModel.from_pretrained(each).config for each in options.others)])
     torch.manual_seed(0)
     network = Network(build_model(config, options.backbone_weights, resize="max512")).train()
     rows = tables(options.biq2021, options.sharp, options.work)
@@ -198,9 +208,9 @@ def train(options: Options) -> None:
     round_to_bytes(network.tail)  # moves scores by a point of 100, to which the heads then adapt
     fit(network, calibration, data, whole, options, options.seeds[0])
     round_to_bytes(network.heads)
-    flaws, named = learn_flaws(network, data, options.seeds[0])
-    save(network.model, flaws, named, options)
-    figures = validate(options.output, rows) | named
+    flaws = learn_flaws(network, data, options.seeds[0])
+    save(network.model, flaws, {}, options)
+    figures = validate(options.output, rows)
     print(json.dumps(figures))
     save(network.model, flaws, figures, options)
 
@@ -319,16 +329,20 @@ def pooled(name: str, network: Network, maps: Maps, work: Path) -> np.ndarray:
 
 @torch.no_grad()
 def flawed(network: Network, maps: Maps, rows: Sequence[int] | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Statistics, flaws (rows, 8) in 0 and 1, and whether the flaw is known: made, and not too weak to be seen."""
+    """Statistics (rows, 2 C) of the trained network, and the `flaw_labels` of the rows."""
     network.eval()
     chosen = range(len(maps.table)) if rows is None else rows
     read = torch.stack([maps.statistics(row, network) for row in chosen])
-    table = maps.table.iloc[list(chosen)]
+    return read, *flaw_labels(maps.table.iloc[list(chosen)])
+
+
+def flaw_labels(table: pd.DataFrame) -> tuple[Tensor, Tensor]:
+    """Flaws (rows, 8) in 0 and 1, and whether the flaw is known: made, and not too weak to be seen."""
     made = [FLAW_OF_DISTORTION[LABELLED_AS.get(name, name)] if name else "none" for name in table["distortion"]]
     labels = torch.tensor([[name == flaw for flaw in FLAWS] for name in made], dtype=torch.float32)
     distortions = zip(table["distortion"], table["level"], strict=True)
     seen = [not name or opinion(name, level) < opinion("", 0) - SEEN_FALL for name, level in distortions]
-    return read, labels, torch.tensor([name is not None for name in made]) & torch.tensor(seen)
+    return labels, torch.tensor([name is not None for name in made]) & torch.tensor(seen)
 
 
 def good_photographs(data: Data) -> list[int]:
@@ -337,7 +351,7 @@ def good_photographs(data: Data) -> list[int]:
     return np.random.default_rng(21).permutation(best)[:GOOD_PHOTOGRAPHS].tolist()
 
 
-def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict[str, float]]:
+def learn_flaws(network: Network, data: Data, seed: int) -> FlawHead:
     """The head that names flaws, on the finished network's maps: it changes no score.
 
     Its probabilities are calibrated, one slope and offset a flaw (Platt, 1999), on a sixth of the contents, from which
@@ -357,26 +371,25 @@ def learn_flaws(network: Network, data: Data, seed: int) -> tuple[FlawHead, dict
     held_out = contents[rows].remainder(6) == 0
     head = fit_head(network.model.pyramid.channels, read[rows], labels[rows], held_out, seed=seed)
     round_to_bytes(head)
-    with torch.no_grad():
-        read, labels, known = flawed(network, data.sharp_validation)
-        probabilities = head.layers((read - head.mean) / head.scale).sigmoid()
-    levels = torch.tensor(data.sharp_validation.table["level"].to_numpy())
-    clear = (labels[:, :-1].sum(dim=1) > 0) & (levels >= 3) & known
-    right = probabilities[clear, :-1].argmax(dim=1) == labels[clear, :-1].argmax(dim=1)
-    error = binary_calibration_error(probabilities[known].flatten(), labels[known].flatten().long(), n_bins=10)
-    return head, {"val_flaw_named": float(right.float().mean()), "val_flaw_ece": float(error)}
+    return head
+
+
+def published(config: ModelConfig) -> ModelConfig:
+    """The configuration of the model that is saved: it names flaws, and scores on 0 to 100."""
+    return replace(config, score_range=ScoreRange(0.0, 100.0), flaws=True)
 
 
 def save(model: QualityModel, flaws: FlawHead, figures: dict[str, float], options: Options) -> None:
-    """The model, which is rounded, with scores on 0 to 100; weights of tail and heads are bytes, the others 16 bits."""
-    config = ModelConfig(**{**vars(model.config), "score_range": ScoreRange(0.0, 100.0), "flaws": True})
-    provenance = {"dataset": "biq2021 and distorted", "seeds": list(options.seeds), **figures}
-    final = QualityModel(config, resize=model.resize, provenance={**provenance, "licence": "Apache-2.0"})
+    """The model, which is rounded, averaged with `others`; weights of tail and heads are bytes, the others 16 bits."""
+    final = QualityModel(published(model.config), resize=model.resize)
     weights = {f"flaws.{name}": tensor for name, tensor in flaws.state_dict().items()}
     final.load_state_dict({**model.state_dict(), **weights})
-    others = map(QualityModel.from_pretrained, options.others)
-    provenance = {**final.provenance, "mean_with": [describe(*find(each)).name for each in options.others]}
-    QualityModel.average([final, *others], provenance=provenance).save_pretrained(options.output, half=True)
+    provenance: dict[str, Any] = {"dataset": "biq2021 and distorted", "seeds": list(options.seeds)}
+    if options.others:
+        provenance["averaged_with"] = [describe(*find(each)).name for each in options.others]
+    provenance |= {**figures, "licence": "Apache-2.0"}
+    average = QualityModel.average([final, *map(QualityModel.from_pretrained, options.others)], provenance=provenance)
+    average.save_pretrained(options.output, half=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, get_args
 
@@ -16,6 +17,9 @@ FUSIONS: tuple[str, ...] = get_args(FusionName)
 FLAWS = ("blur", "noise", "compression", "blocks", "colour", "exposure", "sharpening", "none")
 """What a model with a flaw head names: blocks are pixelation and blocks of foreign content."""
 COARSEST = 3  # of the four scales, which are counted from the finest, 0
+MOST_NETWORKS = 16  # of an average, which are built before their weights are read
+MUST_AGREE = ("view", "crop_size", "fusion", "flaws", "score_range")
+"""Settings in which the networks of an average must agree, beside the resize."""
 DEFAULT_BACKBONE = "swin_tiny_patch4_window7_224"
 
 
@@ -93,7 +97,7 @@ class NetworkSettings(Architecture):
     backbone_weights: str = "imagenet"
     """imagenet (timm's, downloaded), a safetensors file, or none: random."""
     start_from: str | None = None
-    """Model to start from, with its architecture: fusiqa-fast, a run folder."""
+    """Model to start from, with its architecture: fusiqa-fast, a run folder; of an average, its first network."""
     attention_fusion: Annotated[bool, "Weigh the four scales of every image by an attention network."] = False
     multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use_multiscale", "--use-multiscale"))] = True
     """Feed all four scales to the hypernetwork, not the last one alone."""
@@ -159,3 +163,15 @@ class ModelConfig(Architecture):
         super().__post_init__()
         check_timm_args(self.timm_args)
         check_range(self.score_range)
+
+
+def check_average(networks: Sequence[ModelConfig], *, where: str = "") -> None:
+    """Raise FusiqaError, which begins with `where`, unless networks can be averaged: few, and alike in what they see
+    and give."""
+    too_many = f"{where}an average of {len(networks)} networks; expected at most {MOST_NETWORKS}"
+    refuse((len(networks) > MOST_NETWORKS, too_many))
+    for number, network in enumerate(networks, start=1):
+        for name in MUST_AGREE:
+            value, first = getattr(network, name), getattr(networks[0], name)
+            why = f"{where}network {number} of an average has `{name}` {value}, the first {first}"
+            refuse((value != first, f"{why}: average models that agree in it"))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from fusiqa import hub
 from fusiqa.config import ModelConfig
 from fusiqa.config.checks import refuse
+from fusiqa.config.model import check_average
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE, write_atomically, write_json
 from fusiqa.models.backbone import Maps, Pyramid, check_known, normalisation, to_unit_range
@@ -37,7 +38,7 @@ tags: [image-quality-assessment, no-reference]
 
 Scores the quality of an image without a reference,
 on {config.score_range.low:g} to {config.score_range.high:g}; higher is better.
-{backbone} with {config.fusion} fusion; {seen} after the resize {resize}.
+{backbones} with {config.fusion} fusion; {seen} after the resize {resize}.
 
 ```python
 import fusiqa
@@ -53,9 +54,6 @@ SEEN = {
     "whole": "the resized image, mirrored at the right and bottom to multiples of 32; above 1024 pixels in parts",
 }
 """What is scored of an image, and averaged, by view: for model.json, and for programs that read an exported file."""
-
-
-SHARED = ("resize", "view", "crop_size", "fusion", "flaws", "score_range")  # by networks that have a mean
 
 
 class Prediction(NamedTuple):
@@ -94,15 +92,13 @@ def mean_of(predictions: Sequence[Made]) -> Made:
 
 
 class QualityModel(nn.Module, ModelHubMixin):
-    """HyperIQA over a timm backbone, with a fusion of four feature scales; or the mean of several such networks.
+    """HyperIQA over a timm backbone, with a fusion of four feature scales; or an `average` of several.
 
     Args:
         config: what to build.
         weights: pretrained backbone weights; None draws them at random and touches no network.
         resize: the resize protocol, as `Resize.parse` takes it ("none", "384", "max512", "512x384").
         provenance: where the weights come from (data set, epoch, commit, ...).
-        others: further networks; outputs are then the mean of this one's and theirs. FusiqaError for one that sees
-            other images, or has another fusion, flaw head or score range.
 
     Example:
         >>> model = QualityModel(ModelConfig(backbone="test_resnet", fusion="attention", crop_size=64)).eval()
@@ -120,14 +116,8 @@ class QualityModel(nn.Module, ModelHubMixin):
         *,
         resize: str = "none",
         provenance: dict[str, Any] | None = None,
-        others: Sequence[QualityModel] = (),
     ) -> None:
         super().__init__()
-        stated = {**vars(config), "resize": resize}
-        for other, name in product(others, SHARED):
-            theirs = {**vars(other.config), "resize": other.resize}
-            which = f"{config.backbone} and {other.config.backbone}"
-            refuse((theirs[name] != stated[name], f"{which} have no mean: their `{name}` differs"))
         self.config: ModelConfig = config
         self.resize: str = resize
         self.provenance: dict[str, Any] = dict(provenance or {})
@@ -136,12 +126,17 @@ class QualityModel(nn.Module, ModelHubMixin):
         self.distortion = LocalDistortionVector(self.pyramid.channels)
         self.hypernetwork = HyperNetwork(self.fusion.out_channels, config.dropout)
         self.flaws = FlawHead(self.pyramid.channels) if config.flaws else None
-        self.others = nn.ModuleList(others)
+        self.others = nn.ModuleList()  # of an average, the networks but the first, which is this one
 
     @property
     def networks(self) -> list[QualityModel]:
-        """This network and the others with which it is averaged."""
+        """Of an average its networks; the first is the model itself, whose outputs are the means. Else the model."""
         return [self, *cast(Sequence[QualityModel], self.others)]
+
+    @property
+    def backbones(self) -> str:
+        """The name of the backbone; of an average, those of all networks: "resnet50 + swin_tiny_patch4_window7_224"."""
+        return " + ".join(network.config.backbone for network in self.networks)
 
     @property
     def windowed(self) -> bool:
@@ -187,10 +182,15 @@ class QualityModel(nn.Module, ModelHubMixin):
 
     @classmethod
     def average(cls, models: Sequence[QualityModel], *, provenance: dict[str, Any] | None = None) -> QualityModel:
-        """A model whose outputs are the means of those of several, in evaluation mode: runs of several seeds, say.
+        """A model whose outputs are the means of those of several, such as runs of several seeds.
 
-        It costs as much as all of them. Training that starts from it starts from the first one alone. Raises
-        FusiqaError where they see different images, or differ in fusion, flaw head or score range.
+        It holds copies of their networks, in evaluation mode; each counts the same, also those of an average. It takes
+        as long as all of them; training that starts from it starts from the first network alone.
+
+        Args:
+            models: at least one; FusiqaError where they differ in `resize`, `view`, `crop_size`, `fusion`, `flaws` or
+                `score_range`.
+            provenance: where the weights come from; by default what that of all models has in common.
 
         Example:
             >>> model = QualityModel(ModelConfig(backbone="test_resnet", crop_size=64)).eval()
@@ -198,11 +198,19 @@ class QualityModel(nn.Module, ModelHubMixin):
             >>> torch.equal(QualityModel.average([model, model])(image).score, model(image).score)
             True
         """
-        first, *others = models
-        refuse(*((len(each.networks) > 1, "the mean of a mean: give its networks themselves") for each in models))
-        made = cls(first.config, resize=first.resize, provenance=provenance, others=others)
-        made.load_state_dict(first.state_dict() | made.others.state_dict(prefix="others."))
-        return made.eval()
+        refuse((not models, "nothing to average: give at least one model"))
+        copies = [copy.deepcopy(network).eval() for model in models for network in model.networks]
+        check_average([each.config for each in copies])
+        resizes = [each.resize for each in copies]
+        refuse((len(set(resizes)) > 1, f"models of an average must have one `resize`, got {listed(resizes)}"))
+        for each in copies:  # the first network of an average came with the others
+            each.others = nn.ModuleList()
+        made, *others = copies
+        made.others = nn.ModuleList(others)
+        first, *rest = (model.provenance for model in models)
+        common = {name: value for name, value in first.items() if all(each.get(name) == value for each in rest)}
+        made.provenance = dict(common if provenance is None else provenance)
+        return made
 
     # The mixin's own methods read a config.json as the settings, delete it, and take arguments for pickles.
     @classmethod
@@ -256,8 +264,7 @@ class QualityModel(nn.Module, ModelHubMixin):
         provenance = "\n".join(f"- {key}: {value}" for key, value in self.provenance.items())
         seen = "the whole image" if self.config.view == "whole" else f"crops of {self.config.crop_size} pixels"
         words = {"name": name, "title": name.rpartition("/")[2], "seen": seen, "provenance": provenance}
-        words["backbone"] = " and ".join(network.config.backbone for network in self.networks)
-        return ModelCard(MODEL_CARD.format(config=self.config, resize=self.resize, **words))
+        return ModelCard(MODEL_CARD.format(config=self.config, resize=self.resize, backbones=self.backbones, **words))
 
 
 def build_model(config: ModelConfig, backbone_weights: str = "none", *, resize: str = "none") -> QualityModel:
@@ -285,9 +292,9 @@ def load_checkpoint(path: str | Path) -> QualityModel:
     that is NaN or infinite, which no score would survive.
     """
     weights = weights_of(Path(path))
-    config, resize, provenance, further = read_description(weights.parent)
-    others = [QualityModel(each, resize=resize) for each in further]
-    model = QualityModel(config, resize=resize, provenance=provenance, others=others)
+    config, resize, provenance, others = read_description(weights.parent)
+    model = QualityModel(config, resize=resize, provenance=provenance)
+    model.others.extend(QualityModel(other, resize=resize) for other in others)
     try:
         state = restored(load_file(weights))
         model.load_state_dict(state)

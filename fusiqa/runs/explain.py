@@ -74,8 +74,9 @@ def load_models(config: AttentionConfig) -> dict[str, QualityModel]:
     if first.config.fusion in ("single", "concat"):
         why = f"{config.model} has {first.config.fusion} fusion, which does not weigh its scales"
         raise FusiqaError(f"{why}; train with `attention_fusion`")
+    designs = [each.config for each in first.networks]
     for path, model in models.items():
-        if (model.config, model.resize) != (first.config, first.resize):
+        if ([each.config for each in model.networks], model.resize) != (designs, first.resize):
             why = f"{path} has another design (network, crop size, score range or resize)"
             raise FusiqaError(f"{why}; `other_seeds` takes runs that differ only in their seed")
         model.to(choose_device(config.device))

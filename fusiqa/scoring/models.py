@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 
 from fusiqa import hub
 from fusiqa.config.checks import Bounds, from_plain, refuse
-from fusiqa.config.model import ModelConfig, ScoreRange, check_range
+from fusiqa.config.model import ModelConfig, ScoreRange, check_average, check_range
 from fusiqa.errors import FusiqaError
 from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE
 
@@ -143,12 +143,12 @@ def download_model(name: str, *, revision: str | None = None) -> Path:
 
 
 class Description(NamedTuple):
-    """The content of model.json: the network, the resize protocol, the provenance of the weights, further networks."""
+    """The content of model.json: the network, the resize protocol, the provenance of the weights, other networks."""
 
     config: ModelConfig
     resize: str
     provenance: dict[str, Any]
-    others: tuple[ModelConfig, ...] = ()  # the outputs are the mean of all networks
+    others: tuple[ModelConfig, ...]  # of an average, the networks but the first
 
 
 def describe(path: Path, name: str) -> ModelInfo:
@@ -170,18 +170,21 @@ def read_description(path: Path) -> Description:
     """
     file, stated = _stated(path)
     model, preprocessing, provenance = (stated.get(name, {}) for name in ("model", "preprocessing", "provenance"))
-    others = stated.get("others", [])
-    sound = isinstance(model, dict) and {"backbone", "fusion", "score_range"} <= model.keys()
     resize = preprocessing.get("resize") if isinstance(preprocessing, dict) else None
+    others = stated.get("others", [])
     needed = f"{file}: `%s` must be a table%s, got %.80r"
     refuse(
-        (not sound, needed % ("model", " with backbone, fusion and score_range", model)),
+        (not isinstance(others, list), f"{file}: `others` must be a list of networks, got {others!r:.80}"),
         (not isinstance(resize, str), needed % ("preprocessing", " with the text `resize`", preprocessing)),
         (not isinstance(provenance, dict), needed % ("provenance", "", provenance)),
-        (not isinstance(others, list), f"{file}: `others` must be a list of networks, got {others!r:.80}"),
     )
-    further = (from_plain(ModelConfig, each, where=f"{file}: others") for each in others)
-    return Description(from_plain(ModelConfig, model, where=f"{file}: model"), str(resize), provenance, tuple(further))
+    networks = {"model": model} | {f"others[{place}]": other for place, other in enumerate(others)}
+    for name, network in networks.items():
+        sound = isinstance(network, dict) and {"backbone", "fusion", "score_range"} <= network.keys()
+        refuse((not sound, needed % (name, " with backbone, fusion and score_range", network)))
+    first, *further = (from_plain(ModelConfig, each, where=f"{file}: {name}") for name, each in networks.items())
+    check_average([first, *further], where=f"{file}: ")
+    return Description(first, str(resize), provenance, tuple(further))
 
 
 def fingerprint_of(path: Path) -> str:

@@ -33,7 +33,8 @@ class TorchNetwork:
     def __init__(self, model: QualityModel, info: ModelInfo | None = None, *, windows: bool = False) -> None:
         self.model, self.windows = model, windows and model.config.view == "whole"
         config = model.config
-        self.info = info or ModelInfo(config.backbone, config.score_range, config.crop_size, model.resize, config.view)
+        sees = config.score_range, config.crop_size, model.resize, config.view
+        self.info = info or ModelInfo(model.backbones, *sees, backbone=model.backbones)
 
     @property
     def device(self) -> torch.device:

@@ -13,7 +13,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.models.weights import find_weights
 from fusiqa.scoring.image import Resize
-from fusiqa.scoring.models import ModelInfo, describe
+from fusiqa.scoring.models import ModelInfo, describe, source_of
 
 VALID = {"backbone": "test_resnet", "fusion": "attention", "score_range": [1, 5]}
 
@@ -40,6 +40,14 @@ def test_a_round_trip_changes_no_score(tmp_path, fusion, by_file):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
 
 
+def with_other_second_network(folder):
+    """The source of an ONNX file of the same weights beside a changed description."""
+    description = json.loads((folder / "model.json").read_text())
+    description["others"][0]["weighing"]["gain"] = 4.0
+    (folder / "model.json").write_text(json.dumps(description))
+    return source_of(folder)
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_an_average_comes_back_with_all_its_networks(tmp_path, half):
     model = trained()
@@ -50,10 +58,10 @@ def test_an_average_comes_back_with_all_its_networks(tmp_path, half):
     assert [each.config for each in after.others] == [other.config]
     assert (after.config, after.provenance) == (model.config, {"seeds": [1, 2]})
     assert describe(tmp_path, "both").backbone == "test_resnet + test_efficientnet"
-    assert "test_resnet and test_efficientnet with attention fusion" in str(after.generate_model_card(name="me/both"))
+    assert "test_resnet + test_efficientnet with attention fusion" in str(after.generate_model_card(name="me/both"))
     images = torch.rand(3, 3, 64, 64)
-    if not half:
-        assert torch.equal(after(images).score, before(images).score)
+    torch.testing.assert_close(after(images).score, before(images).score, rtol=0, atol=0.01 if half else 0)
+    assert source_of(tmp_path) != with_other_second_network(tmp_path)
     assert not any(module.training for module in after.modules())
 
 
@@ -118,8 +126,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
         ({"model": {**VALID, "timm_args": [["embed_dim", 10**9]]}}, "'embed_dim' must be .* got 1000000000"),
         ({"preprocessing": {"resize": 384}}, "text `resize`, got {'resize': 384}"),
         ({"others": VALID}, "`others` must be a list of networks, got {'backbone'"),
-        ({"others": [{**VALID, "crop_size": 32}]}, "have no mean: their `crop_size` differs"),
-        ({"others": [{**VALID, "fusion": 3}]}, "model.json: others: `fusion` must be"),
+        ({"others": [{**VALID, "crop_size": 32}]}, "model.json: network 2 of an average has `crop_size` 32, the first"),
+        ({"others": [{**VALID, "fusion": 3}]}, r"model.json: others\[0\]: `fusion` must be"),
+        ({"others": [VALID, {}]}, r"`others\[1\]` must be a table with backbone, fusion and score_range, got {}"),
+        ({"others": [{**VALID, "crop_size": 64}] * 16}, "model.json: an average of 17 networks; expected at most 16"),
         ({"provenance": ["here"]}, r"`provenance` must be a table, got \['here'\]"),
     ],
 )

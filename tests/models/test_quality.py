@@ -1,6 +1,7 @@
 """The whole network: exact sizes, one score per image whatever the batch, gradients everywhere."""
 
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from fusiqa.config import FUSIONS, ModelConfig, ScoreRange
 from fusiqa.errors import FusiqaError
 from fusiqa.models.fusion import BUILDERS, AttentionFusion
 from fusiqa.models.head import SIZES, HyperNetwork, LocalDistortionVector, TargetWeights, target_network
-from fusiqa.models.quality import SHARED, QualityModel
+from fusiqa.models.quality import QualityModel
 
 COUNTS = {
     "tiny": {"single": 28_979_523, "concat": 29_323_587, "attention": 29_521_479},
@@ -131,12 +132,14 @@ def test_scores_are_on_the_score_range():
 
 @torch.no_grad()
 def test_the_average_of_models_gives_the_means_of_all_that_they_give():
-    models = [small_model(flaws=True).eval(), *(small_model(flaws=True).eval() for _ in range(2))]
+    models = [small_model(flaws=True) for _ in range(3)]
     for seed, model in enumerate(models):
         torch.manual_seed(seed)
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    images, average = torch.rand(2, 3, 64, 64), QualityModel.average(models)
+    images, average = torch.rand(2, 3, 64, 64), QualityModel.average([models[0], QualityModel.average(models[1:])])
+    assert all(model.training for model in models)
+    models = [model.eval() for model in models]
     for found, *each in zip(average(images), *(model(images) for model in models), strict=True):
         torch.testing.assert_close(found, torch.stack(each).mean(dim=0))
         assert not torch.allclose(found, each[0])
@@ -155,6 +158,15 @@ def test_an_average_attends_to_what_its_networks_attend_to_on_average():
     torch.testing.assert_close(QualityModel.average(models).attention(images), mean)
 
 
+def test_what_is_done_to_a_model_later_does_not_reach_an_average():
+    models, images = [small_model().eval(), small_model().eval()], torch.rand(1, 3, 64, 64)
+    average = QualityModel.average(models)
+    before = average(images).score
+    for model in models:
+        model.train().load_state_dict({name: torch.zeros_like(each) for name, each in model.state_dict().items()})
+    assert torch.equal(average(images).score, before)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("view", "whole"), ("crop_size", 96), ("fusion", "concat"), ("flaws", True), ("score_range", ScoreRange(0, 9))],
@@ -162,17 +174,26 @@ def test_an_average_attends_to_what_its_networks_attend_to_on_average():
 def test_models_that_give_different_things_have_no_average(name, value):
     config = ModelConfig(backbone="test_resnet", fusion="attention", crop_size=64)
     other = QualityModel(replace(config, **{name: value}))
-    with pytest.raises(FusiqaError, match=f"test_resnet and test_resnet have no mean: their `{name}` differs"):
+    said = f"network 2 of an average has `{name}` {value}, the first {getattr(config, name)}: average models that agree"
+    with pytest.raises(FusiqaError, match=re.escape(said)):
         QualityModel.average([QualityModel(config), other])
-    with pytest.raises(FusiqaError, match="their `resize` differs"):
-        QualityModel.average([QualityModel(config), QualityModel(config, resize="384")])
-    assert name in SHARED
 
 
-def test_the_average_of_an_average_is_refused():
-    average = QualityModel.average([small_model(), small_model()])
-    with pytest.raises(FusiqaError, match=r"the mean of a mean: give its networks themselves"):
-        QualityModel.average([small_model(), average])
+def test_too_few_or_too_many_models_and_different_resizes_have_no_average():
+    model = small_model()
+    with pytest.raises(FusiqaError, match="nothing to average: give at least one model"):
+        QualityModel.average([])
+    with pytest.raises(FusiqaError, match="an average of 17 networks; expected at most 16"):
+        QualityModel.average([model] * 17)
+    with pytest.raises(FusiqaError, match="models of an average must have one `resize`, got none, 384"):
+        QualityModel.average([model, QualityModel(model.config, resize="384")])
+
+
+def test_an_average_keeps_what_is_known_of_all_its_models():
+    first, second = small_model(), small_model()
+    first.provenance, second.provenance = {"dataset": "spaq", "seed": 0}, {"seed": 1, "dataset": "spaq"}
+    assert QualityModel.average([first, second]).provenance == {"dataset": "spaq"}
+    assert QualityModel.average([first, second], provenance={"seeds": [0, 1]}).provenance == {"seeds": [0, 1]}
 
 
 def test_autocast_leaves_the_score_in_full_precision():

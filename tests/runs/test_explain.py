@@ -298,6 +298,9 @@ def test_a_run_of_another_design_is_refused_before_anything_is_scored(three, tmp
         every(first, three, tmp_path / "out", other_seeds=(other,))
     with pytest.raises(FusiqaError, match="a second time; every run counts once"):
         every(first, three, tmp_path / "out", other_seeds=(tmp_path / "b" / ".." / "a",))
+    QualityModel.average([load_checkpoint(first)] * 2).save_pretrained(tmp_path / "average")
+    with pytest.raises(FusiqaError, match=r"average has another design"):
+        every(first, three, tmp_path / "out", other_seeds=(tmp_path / "average",))
     assert not (tmp_path / "out").exists()
     with pytest.raises(FusiqaError, match="`other_seeds` needs `groups` every-distortion"):
         AttentionConfig(first, other_seeds=(other,))
