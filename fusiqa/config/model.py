@@ -97,7 +97,7 @@ class NetworkSettings(Architecture):
     backbone_weights: str = "imagenet"
     """imagenet (timm's, downloaded), a safetensors file, or none: random."""
     start_from: str | None = None
-    """Model to start from, with its architecture: fusiqa-fast, a run folder; of an average, its first network."""
+    """Model to start from, with its architecture: fusiqa-fast, a run folder."""
     attention_fusion: Annotated[bool, "Weigh the four scales of every image by an attention network."] = False
     multiscale: Annotated[bool, tyro.conf.arg(aliases=("--use_multiscale", "--use-multiscale"))] = True
     """Feed all four scales to the hypernetwork, not the last one alone."""

@@ -172,16 +172,16 @@ def read_description(path: Path) -> Description:
     model, preprocessing, provenance = (stated.get(name, {}) for name in ("model", "preprocessing", "provenance"))
     resize = preprocessing.get("resize") if isinstance(preprocessing, dict) else None
     others = stated.get("others", [])
-    needed = f"{file}: `%s` must be a table%s, got %.80r"
-    refuse(
-        (not isinstance(others, list), f"{file}: `others` must be a list of networks, got {others!r:.80}"),
-        (not isinstance(resize, str), needed % ("preprocessing", " with the text `resize`", preprocessing)),
-        (not isinstance(provenance, dict), needed % ("provenance", "", provenance)),
-    )
+    refuse((not isinstance(others, list), f"{file}: `others` must be a list of networks, got {others!r:.80}"))
     networks = {"model": model} | {f"others[{place}]": other for place, other in enumerate(others)}
+    needed = f"{file}: `%s` must be a table%s, got %.80r"
     for name, network in networks.items():
         sound = isinstance(network, dict) and {"backbone", "fusion", "score_range"} <= network.keys()
         refuse((not sound, needed % (name, " with backbone, fusion and score_range", network)))
+    refuse(
+        (not isinstance(resize, str), needed % ("preprocessing", " with the text `resize`", preprocessing)),
+        (not isinstance(provenance, dict), needed % ("provenance", "", provenance)),
+    )
     first, *further = (from_plain(ModelConfig, each, where=f"{file}: {name}") for name, each in networks.items())
     check_average([first, *further], where=f"{file}: ")
     return Description(first, str(resize), provenance, tuple(further))
