@@ -14,6 +14,7 @@ the mean of these networks (Wortsman et al., ICML 2022, "Model soups"), from who
   labelled by what KADID-10k's viewers thought of that distortion at that level on average, and dark versions of it: the
   same two losses, and a sharper fidelity between an image and the levels of one distortion of it;
 - a photograph beside two distorted versions of its own, of which the order alone is known.
+With `--others` the saved model is the average of the trained network and those models, and what is measured is it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_calibration_error
 
 from fusiqa.config import ModelConfig, ScoreRange
+from fusiqa.config.checks import refuse
 from fusiqa.config.model import FLAWS, FusionName, check_average
 from fusiqa.data.distortions import FLAW_OF_DISTORTION, FORMULAS
 from fusiqa.data.opinions import SEEN_FALL, mean_opinions
@@ -50,12 +52,13 @@ from fusiqa.explain.opinions import COMMON
 from fusiqa.models.head import FlawHead
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.models.rounding import round_to_bytes
-from fusiqa.scoring.models import describe, find
+from fusiqa.scoring.models import describe, find, read_description
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.training.flaws import fit_head
 from fusiqa.training.frozen import score_packed
 from fusiqa.training.loss import above, fidelity
 
+RESIZE = "max512"
 WINDOW = 48  # cells of the window by which the heads see an image that they do not see whole
 OPINIONS = mean_opinions()
 UNDISTORTED_TIMES = 15  # that the flaw head sees an undistorted sharp image where it sees a distorted one once
@@ -189,9 +192,11 @@ def train(options: Options) -> None:
         backbone=options.backbone, fusion=options.fusion, view="whole", dropout=0.1, drop_path=0.0,
         score_range=ScoreRange(0, 1),
     )  # fmt: skip
-    check_average([published(config), *(QualityModel.from_pretrained(each).config for each in options.others)])
+    others = [read_description(find(each)[0]) for each in options.others]
+    check_average([published(config), *(network for each in others for network in (each.config, *each.others))])
+    refuse(*((each.resize != RESIZE, f"`others` must have the resize {RESIZE}, got {each.resize}") for each in others))
     torch.manual_seed(0)
-    network = Network(build_model(config, options.backbone_weights, resize="max512")).train()
+    network = Network(build_model(config, options.backbone_weights, resize=RESIZE)).train()
     rows = tables(options.biq2021, options.sharp, options.work)
     check_settings(options, {name: len(table) for name, table in rows.items()})
     data = Data(**{each.name: Maps(each.name, rows[each.name], network, options.work) for each in fields(Data)})

@@ -190,7 +190,7 @@ class QualityModel(nn.Module, ModelHubMixin):
         Args:
             models: at least one; FusiqaError where they differ in `resize`, `view`, `crop_size`, `fusion`, `flaws` or
                 `score_range`.
-            provenance: where the weights come from; by default what that of all models has in common.
+            provenance: where the weights come from; by default their data set and licence, where all have the same.
 
         Example:
             >>> model = QualityModel(ModelConfig(backbone="test_resnet", crop_size=64)).eval()
@@ -207,9 +207,12 @@ class QualityModel(nn.Module, ModelHubMixin):
             each.others = nn.ModuleList()
         made, *others = copies
         made.others = nn.ModuleList(others)
-        first, *rest = (model.provenance for model in models)
-        common = {name: value for name, value in first.items() if all(each.get(name) == value for each in rest)}
-        made.provenance = dict(common if provenance is None else provenance)
+        if provenance is None:
+            stated = {name: [model.provenance.get(name) for model in models] for name in ("dataset", "licence")}
+            provenance = {
+                name: given[0] for name, given in stated.items() if given[0] and given == given[:1] * len(given)
+            }
+        made.provenance = dict(provenance)
         return made
 
     # The mixin's own methods read a config.json as the settings, delete it, and take arguments for pickles.

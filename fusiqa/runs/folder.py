@@ -27,8 +27,8 @@ from fusiqa.config.train import groups
 from fusiqa.data.catalog import find_dataset
 from fusiqa.data.distortions import content_of_version
 from fusiqa.errors import FusiqaError
-from fusiqa.io import same_place, write_json
-from fusiqa.scoring.models import find
+from fusiqa.io import DESCRIPTION_FILE, same_place, write_json
+from fusiqa.scoring.models import find, read_description
 
 CONFIG_FILE, TEST_FILE = "config.json", "test.json"
 PARTS = ("settings", "resolved", "provenance")  # of config.json
@@ -269,9 +269,12 @@ class TrainedModel:
 
     @property
     def trained_on(self) -> str:
-        """The data sets of its training, by their names in the catalog where they have one."""
+        """The data sets of its training, by their names in the catalog where they have one; else as model.json says."""
         infos = [find_dataset(dataset) or dataset for dataset in self.datasets]
-        return " + ".join(info if isinstance(info, str) else info.name for info in infos) or "unknown"
+        names = " + ".join(info if isinstance(info, str) else info.name for info in infos)
+        if names or not (self.folder / DESCRIPTION_FILE).is_file():
+            return names or "unknown"
+        return str(read_description(self.folder).provenance.get("dataset", "unknown"))
 
     def own_name(self, dataset: str) -> str | None:
         """The training data set that a name, alias or path refers to, as it was given then; None for others."""

@@ -189,10 +189,11 @@ def test_too_few_or_too_many_models_and_different_resizes_have_no_average():
         QualityModel.average([model, QualityModel(model.config, resize="384")])
 
 
-def test_an_average_keeps_what_is_known_of_all_its_models():
+def test_an_average_states_the_data_and_licence_of_its_models_and_none_of_their_figures():
     first, second = small_model(), small_model()
-    first.provenance, second.provenance = {"dataset": "spaq", "seed": 0}, {"seed": 1, "dataset": "spaq"}
+    first.provenance, second.provenance = ({"dataset": "spaq", "test_srcc": 0.9, "licence": each} for each in "ab")
     assert QualityModel.average([first, second]).provenance == {"dataset": "spaq"}
+    assert QualityModel.average([first, small_model()]).provenance == {}
     assert QualityModel.average([first, second], provenance={"seeds": [0, 1]}).provenance == {"seeds": [0, 1]}
 
 

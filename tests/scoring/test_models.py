@@ -57,6 +57,17 @@ def test_they_are_small_and_no_pickles(shipped):
     assert {torch.float16} <= types <= {torch.float16, torch.int8}
 
 
+def test_the_accurate_model_averages_the_default_one():
+    accurate, default = (
+        load_file(IN_THE_PACKAGE / name / "model.safetensors") for name in ("fusiqa-accurate", DEFAULT)
+    )
+    held = {name.removeprefix("others.0."): each for name, each in accurate.items() if name.startswith("others.")}
+    assert held.keys() == default.keys()
+    assert all(torch.equal(each, default[name]) for name, each in held.items())
+    provenance = json.loads((IN_THE_PACKAGE / "fusiqa-accurate" / "model.json").read_text())["provenance"]
+    assert provenance["averaged_with"] == [Scorer(device="cpu").info.name]
+
+
 def test_it_needs_no_network(monkeypatch):
     def refuse(self, address):
         raise AssertionError(f"a socket was opened to {address}")
