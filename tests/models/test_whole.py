@@ -132,17 +132,6 @@ def test_the_cells_of_windows_are_those_of_the_whole_map():
         torch.testing.assert_close(found[:, row, column], whole[:, :, top : top + 4, left : left + 4])
 
 
-def test_an_average_is_exported_as_one_graph(folder, tmp_path):
-    pytest.importorskip("onnxscript")
-    torch.manual_seed(5)
-    config = dataclasses.replace(QualityModel.from_pretrained(folder).config, flaws=True)
-    other = dataclasses.replace(config, backbone="test_resnet", timm_args=())
-    QualityModel.average([QualityModel(each, resize="max96") for each in (config, other)]).save_pretrained(tmp_path)
-    network = load_torch_network(tmp_path, name="average", device="cpu")
-    assert export(network, tmp_path / "model.onnx") < 1e-5
-    assert Scorer(tmp_path / "model.onnx").info.backbone == "test_efficientnet + test_resnet"
-
-
 def test_flaws_are_probabilities_and_leave_the_score_alone(folder):
     torch.manual_seed(3)
     model = QualityModel.from_pretrained(folder)

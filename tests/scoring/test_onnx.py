@@ -110,6 +110,17 @@ def test_torch_export_scores_as_torch_and_carries_the_facts(tmp_path, model_fold
     np.testing.assert_allclose(load_exported(tmp_path / "model.pt2")(crops)[0], scorer.network(crops)[0], atol=CLOSE)
 
 
+def test_an_average_is_exported_as_one_graph(tmp_path, model_folder):
+    models = [QualityModel.from_pretrained(each) for each in (model_folder, make_model(tmp_path / "other", seed=7))]
+    QualityModel.average(models).save_pretrained(tmp_path / "average")
+    crops = np.stack([noise(32, 32, seed) for seed in range(4)])
+    expected = [Scorer(each, device="cpu").network(crops)[0] for each in (model_folder, tmp_path / "other")]
+    assert export(tmp_path / "average", tmp_path / "model.onnx") < TOLERANCE
+    network = OnnxNetwork(tmp_path / "model.onnx", device="cpu")
+    assert network.info.backbone == "test_resnet + test_resnet"
+    np.testing.assert_allclose(network(crops)[0], np.mean(expected, axis=0), atol=CLOSE)
+
+
 def test_a_file_that_differs_from_torch_is_not_kept(tmp_path, model_folder, exported, monkeypatch):
     monkeypatch.setattr(exporting, "write_onnx", lambda _network, path, *_, **__: shutil.copy(exported.path, path))
     monkeypatch.setattr(exporting, "difference", lambda *_: 2e-4)
