@@ -22,7 +22,7 @@ from fusiqa.training.depthwise import fast_depthwise
 from fusiqa.training.recipe import choose_precision
 
 SIDE = 64  # cells of a stored map at stride 8
-RESIZE = Resize.parse("max512", view="whole")
+RESIZE = "max512"
 
 
 class Network(nn.Module):
@@ -115,7 +115,7 @@ class Maps:
     def _compute(self, row: int, network: Network, random: np.random.Generator) -> None:
         entry = self.table.loc[row].to_dict()
         pixels = pixels_of(entry, seed=int(random.integers(2**31)) if entry["distortion"] else 0)
-        (pixels,) = views_of(RESIZE.apply(pixels), 32, view="whole")
+        (pixels,) = views_of(Resize.parse(RESIZE, view="whole").apply(pixels), 32, view="whole")
         fine, coarse = network.stem(pixels)
         height, width = coarse.shape[1:]
         if height * width > SIDE**2:  # a window of it, without a border of its own

@@ -36,7 +36,7 @@ import torch
 import tyro
 from packaged_batches import Batch, Data, Stage
 from packaged_images import DIM, LABELLED_AS, best_third, opinion, pixels_of, tables
-from packaged_maps import Maps, Network
+from packaged_maps import RESIZE, Maps, Network
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -58,7 +58,6 @@ from fusiqa.training.flaws import fit_head
 from fusiqa.training.frozen import score_packed
 from fusiqa.training.loss import above, fidelity
 
-RESIZE = "max512"
 WINDOW = 48  # cells of the window by which the heads see an image that they do not see whole
 OPINIONS = mean_opinions()
 UNDISTORTED_TIMES = 15  # that the flaw head sees an undistorted sharp image where it sees a distorted one once

@@ -208,10 +208,9 @@ class QualityModel(nn.Module, ModelHubMixin):
         made, *others = copies
         made.others = nn.ModuleList(others)
         if provenance is None:
-            stated = {name: [model.provenance.get(name) for model in models] for name in ("dataset", "licence")}
-            provenance = {
-                name: given[0] for name, given in stated.items() if given[0] and given == given[:1] * len(given)
-            }
+            first = models[0].provenance
+            same = (name for name in first if all(model.provenance.get(name) == first[name] for model in models))
+            provenance = {name: first[name] for name in same if name in ("dataset", "licence")}
         made.provenance = dict(provenance)
         return made
 
