@@ -28,4 +28,4 @@ get pop-os/wallpapers 03a25a14a76eaf3825b980ab50aad6698c1c5a35 sharp/wallpapers
 export THP_MEM_ALLOC_ENABLE=1 MALLOC_MMAP_THRESHOLD_=17179869184 MALLOC_TRIM_THRESHOLD_=17179869184
 python "$here/train_packaged.py" --biq2021 "$folder/BIQ2021" --sharp "$folder/sharp" --backbone "$backbone" \
     --work "$folder/work-$backbone" --output "$folder/$backbone" --seeds $seeds ${4:+--others $4}
-fusiqa export "$folder/$backbone" --output "$folder/$backbone/model.onnx" --overwrite
+fusiqa export "$folder/$backbone" --output "$folder/$backbone/model.onnx" --overwrite --share_weights

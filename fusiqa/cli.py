@@ -56,7 +56,7 @@ def write_export(config: commands.ExportConfig) -> None:
     path, name = find(config.model)
     check_output(config.output, replace=config.overwrite, inputs=[path])
     with hold(config.output):
-        difference = export_model(path, config.output, name=name)
+        difference = export_model(path, config.output, name=name, share_weights=config.share_weights)
     print(f"{config.output}: differs from torch by at most {difference:.1e} of the score range")
 
 

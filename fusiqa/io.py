@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import platform
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -39,12 +40,17 @@ def same_place(one: str | Path, other: str | Path) -> bool:
     return os.path.realpath(os.path.expanduser(one)) == os.path.realpath(os.path.expanduser(other))
 
 
-def is_marked(path: Path, mark: bytes = MARK.encode()) -> bool:
-    """Whether a file has some bytes inside, by default `MARK`."""
+def found_in(path: Path, pattern: re.Pattern[bytes]) -> bool:
+    """Whether a file has bytes inside that match."""
     if not path.is_file() or not path.stat().st_size:
         return False
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(mark) >= 0
+        return pattern.search(content) is not None
+
+
+def is_marked(path: Path) -> bool:
+    """Whether a file has `MARK` inside."""
+    return found_in(path, re.compile(re.escape(MARK.encode())))
 
 
 def check_output(

@@ -232,6 +232,8 @@ class ExportConfig(Settings):
     """A model of the package, a run folder, a model.safetensors, or owner/name on the Hugging Face hub; by default the
     model of the package. Also as --model MODEL."""
     overwrite: Annotated[bool, "Replace an earlier export of that name."] = False
+    share_weights: bool = False
+    """Read the weights from the model.safetensors of the model, beside which the .onnx must be: half the space."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

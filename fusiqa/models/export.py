@@ -17,7 +17,7 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from fusiqa.errors import FusiqaError
-from fusiqa.io import write_atomically
+from fusiqa.io import WEIGHTS_FILE, write_atomically
 from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.quality import SEEN, QualityModel
 from fusiqa.models.rounding import as_bytes, fits_half
@@ -33,6 +33,7 @@ TOLERANCE = 1e-4
 """Largest difference to torch, as a fraction of the score range, with which a file is kept."""
 BATCHES = (1, 2, 5)  # sizes of the batches that are compared
 WHOLE_SIZES = ((224, 288), (64, 64), (160, 96))
+SHARED_FROM = 1024  # bytes of a tensor that is read from another file: smaller ones are not worth the entry
 
 
 class CropScorer(nn.Module):
@@ -92,7 +93,7 @@ def with_fixed_masks(model: QualityModel, size: tuple[int, int]) -> None:
         hook.remove()
 
 
-def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
+def export(network: TorchNetwork, output: Path, *, source: str = "", share_weights: bool = False) -> float:
     """Write a model as .onnx or .pt2.
 
     Its input is `crops`, uint8 (batch, side, side, 3), RGB; its outputs are `score` (batch,), on the score range, for a
@@ -104,6 +105,8 @@ def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
             saved so, are stored in 16 bits in an .onnx too; they compute in 32 all the same.
         output: the file.
         source: what the file depends on, kept in its metadata (`fusiqa.scoring.models.source_of`).
+        share_weights: leave out of an .onnx the tensors that the model.safetensors beside it holds byte by byte, and
+            read them from there. The two files then belong together.
 
     Returns the largest difference to torch that was seen, as a fraction of the score range. Raises FusiqaError where
     what came out differs; there is then no file.
@@ -114,6 +117,8 @@ def export(network: TorchNetwork, output: Path, *, source: str = "") -> float:
 
     def write_and_try(temporary: Path) -> None:
         (write_onnx if onnx else write_exported)(network, temporary, description)
+        if share_weights:
+            take_weights_from(output.with_name(WEIGHTS_FILE), temporary)
         written = OnnxNetwork(temporary, device="cpu", windows=True) if onnx else load_exported(temporary)
         differences.append(difference(network, written))
         if not differences[0] <= TOLERANCE:
@@ -168,6 +173,27 @@ def store_compactly(path: Path) -> None:
     del model.graph.value_info[:]
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def take_weights_from(weights: Path, path: Path) -> None:
+    """Let an ONNX file read from a safetensors file beside it what both hold.
+
+    A safetensors file is its header's length in 8 bytes, the header, a JSON object, and the bytes of the tensors.
+    """
+    import onnx
+
+    model, content = onnx.load(path), weights.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    ranges = [each["data_offsets"] for name, each in header.items() if name != "__metadata__"]
+    places = {content[start + first : start + end]: start + first for first, end in ranges}
+    for tensor in model.graph.initializer:
+        held = tensor.raw_data
+        if len(held) >= SHARED_FROM and held in places:
+            onnx.external_data_helper.set_external_data(tensor, WEIGHTS_FILE, places[held], len(held))
+            tensor.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    onnx.checker.check_model(path)
 
 
 def write_exported(network: TorchNetwork, path: Path, description: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,13 +13,18 @@ from typing import Any
 import numpy as np
 
 from fusiqa.errors import FusiqaError
-from fusiqa.io import is_marked
+from fusiqa.io import WEIGHTS_FILE, found_in
 from fusiqa.machine import cores
 from fusiqa.scoring.models import Batch, ModelInfo, Outputs
 from fusiqa.scoring.views import views_at_once
 
 METADATA = "fusiqa"  # key of the model's description, as JSON, in the metadata of an ONNX file
-OTHER_FILE = b"\n\x08location\x12"  # how the name of a file with weights begins, StringStringEntryProto of onnx.proto
+LOCATION = (
+    b"\n\x08location"  # how an entry begins that names the file of a tensor, StringStringEntryProto of onnx.proto
+)
+BESIDE = LOCATION + b"\x12" + bytes([len(WEIGHTS_FILE)]) + WEIGHTS_FILE.encode()
+OTHER_FILE = re.compile(b"(?<!j%c)%b|%b(?!%b)" % (len(BESIDE), LOCATION, LOCATION, re.escape(BESIDE[len(LOCATION) :])))
+"""An entry, in a tensor's field 13, for any file but the model.safetensors beside it."""
 
 
 class OnnxNetwork:
@@ -40,7 +46,7 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores free
         options.log_severity_level = 3  # errors: the warnings are about steps of its optimiser
         try:
-            if is_marked(path, OTHER_FILE):
+            if found_in(path, OTHER_FILE):
                 raise FusiqaError("it takes weights from another file")
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
             self.stated: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA])

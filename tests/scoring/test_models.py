@@ -31,7 +31,7 @@ from fusiqa.scoring.models import (
 from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.scorer import Scorer
 
-LARGEST = {"biq2021": 10_000_000, "fusiqa-accurate": 20_000_000, "fusiqa-fast": 6_000_000}  # bytes of a file
+LARGEST = {"biq2021": 10_000_000, "fusiqa-accurate": 20_000_000, "fusiqa-fast": 6_000_000}  # bytes of both files
 SCORES = {"biq2021": 0.7267, "fusiqa-accurate": 38.6561, "fusiqa-fast": 39.7041}
 """Of one picture, when the models were put into the package."""
 
@@ -51,7 +51,9 @@ def test_they_are_small_and_no_pickles(shipped):
     assert DEFAULT in names()
     files = {path.name for path in folder.iterdir()}
     assert files - {"sharp_images.csv"} == {"README.md", "model.json", "model.onnx", "model.safetensors"}
-    assert max(path.stat().st_size for path in folder.iterdir()) < LARGEST[folder.name]
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert sizes["model.onnx"] + sizes["model.safetensors"] < LARGEST[folder.name]
+    assert sizes["model.onnx"] < 1_000_000  # the weights are not there twice
     weights = load_file(folder / "model.safetensors")
     types = {each.dtype for name, each in weights.items() if each.ndim > 1 and not name.endswith(SCALE)}
     assert {torch.float16} <= types <= {torch.float16, torch.int8}
@@ -118,7 +120,7 @@ def test_unchanged_scores(shipped):
 
 
 def test_both_files_of_it_give_the_same_scores(shipped):
-    """The ONNX file is made by `fusiqa export`; make it anew whenever the weights or the description change."""
+    """The ONNX file is made by `fusiqa export --share_weights`, anew whenever the weights or the description change."""
     by_torch = Scorer(folder_of(shipped).name, device="cpu", backend="torch")
     assert isinstance(shipped.network, OnnxNetwork)
     onnx.checker.check_model(folder_of(shipped) / "model.onnx", full_check=True)

@@ -49,8 +49,8 @@ def exported(tmp_path_factory, model_folder) -> Exported:
     return Exported(path, said.getvalue())
 
 
-def export(model: Path, output: Path) -> float:
-    return exporting.export(load_torch_network(model, name="mine", device="cpu"), output)
+def export(model: Path, output: Path, **options) -> float:
+    return exporting.export(load_torch_network(model, name="mine", device="cpu"), output, **options)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +225,28 @@ def test_what_is_no_model_of_ours_is_refused(tmp_path, refused):
     assert "--output must end in .onnx or .pt2, got" in refused("export", "--output", tmp_path / "model.pth")
 
 
+def test_a_file_may_take_the_weights_of_the_model_beside_it(tmp_path, capsys, refused):
+    folder = make_model(tmp_path / "model")
+    beside, whole = folder / "model.onnx", tmp_path / "whole.onnx"
+    for output, share in ((whole, []), (beside, ["--share_weights"])):
+        main(["export", str(folder), "--output", str(output), *share])
+    assert "differs from torch by at most" in capsys.readouterr().out
+    assert beside.stat().st_size < whole.stat().st_size / 2
+    image, moved = noise(80, 100), tmp_path / "moved"
+    scores = [Scorer(path, device="cpu")(image).score for path in (whole, beside)]
+    assert scores[0] == scores[1]
+    assert Scorer(folder, backend="onnx", device="cpu")(image).score == scores[0]
+    shutil.copytree(folder, moved)
+    assert Scorer(moved / "model.onnx", device="cpu")(image).score == scores[0]
+    (moved / "model.safetensors").write_bytes(b"")
+    with pytest.raises(FusiqaError, match=r"model\.onnx is not a model that `fusiqa export` wrote"):
+        Scorer(moved / "model.onnx")
+    for output in (folder / "model.pt2", tmp_path / "elsewhere.onnx"):
+        said = refused("export", folder, "--output", output, "--share_weights")
+        assert "--share_weights needs an .onnx beside the model.safetensors of model, got" in said
+        assert not output.exists()
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_file_that_takes_its_weights_from_another_one_is_refused(exported, tmp_path, inside):
     """ONNX may name any file for them; one outside of the folder is somebody's."""
@@ -235,11 +257,13 @@ def test_a_file_that_takes_its_weights_from_another_one_is_refused(exported, tmp
     (tmp_path / "folder").mkdir()
     other = tmp_path / "folder" / "weights.bin" if inside else tmp_path / "secret.bin"
     other.write_bytes(weights.raw_data)
-    for name in (str(other), other.name if inside else f"../{other.name}"):
+    relative = other.name if inside else f"../{other.name}"
+    for names in ([str(other)], [relative], ["model.safetensors", relative], [f"model.safetensors{relative}"]):
         weights.data_location = onnx.TensorProto.EXTERNAL
         weights.ClearField("raw_data")
         weights.ClearField("external_data")
-        weights.external_data.add(key="location", value=name)
+        for name in names:
+            weights.external_data.add(key="location", value=name)
         (tmp_path / "folder" / "model.onnx").write_bytes(model.SerializeToString())
         with pytest.raises(FusiqaError, match=r"model\.onnx is not a model .*: it takes weights from another file"):
             Scorer(tmp_path / "folder" / "model.onnx")
@@ -263,6 +287,8 @@ def test_weights_that_were_rounded_are_stored_in_bytes_and_score_the_same(tmp_pa
     rounded = tmp_path / "rounded.onnx"
     assert export(folder, rounded) < 1e-5
     assert rounded.stat().st_size < plain.stat().st_size / 3
+    assert export(folder, folder / "model.onnx", share_weights=True) < 1e-5
+    assert (folder / "model.onnx").stat().st_size < rounded.stat().st_size / 2
     onnx.checker.check_model(onnx.load(rounded), full_check=True)
 
 
