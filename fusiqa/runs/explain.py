@@ -42,7 +42,8 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
 
     Returns the folder of scale_weights.csv and, by what is asked for and the fusion, the others of `EXPLANATION_FILES`.
     """
-    (trained, _, folder), models = TrainedModel.named(config.model, "attention"), load_models(config)
+    trained, path, folder = TrainedModel.named(config.model, "attention")
+    models = load_models(config, path)
     model = models[str(config.model)]
     ratings = images_to_explain(config, trained, resize=model.resize, say=say)
     folder = config.output or folder
@@ -62,10 +63,13 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
     return folder
 
 
-def load_models(config: AttentionConfig) -> dict[str, QualityModel]:
-    """The model and the `other_seeds`, by name. Raises FusiqaError for a repeated one, or one of another design."""
+def load_models(config: AttentionConfig, path: Path) -> dict[str, QualityModel]:
+    """The model, which is at `path`, and the `other_seeds`, by name.
+
+    Raises FusiqaError for a repeated one, or one of another design.
+    """
     paths = [config.model, *config.other_seeds]
-    found = [find(path)[0] for path in paths]
+    found = [path, *(find(each)[0] for each in config.other_seeds)]
     places = [path.resolve() for path in found]
     if twice := [path for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
         raise FusiqaError(f"`other_seeds` names {twice[-1]} a second time; every run counts once")
