@@ -40,17 +40,18 @@ def same_place(one: str | Path, other: str | Path) -> bool:
     return os.path.realpath(os.path.expanduser(one)) == os.path.realpath(os.path.expanduser(other))
 
 
-def found_in(path: Path, pattern: re.Pattern[bytes]) -> bool:
-    """Whether a file has bytes inside that match."""
+def found_in(path: Path, mark: bytes, *, length: int | None = None) -> set[bytes]:
+    """What begins with some bytes in a file, each so long, by default as the bytes; nothing where there is no file."""
     if not path.is_file() or not path.stat().st_size:
-        return False
+        return set()
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return pattern.search(content) is not None
+        starts = [found.start() for found in re.finditer(re.escape(mark), content)]
+        return {content[start : start + (length or len(mark))] for start in starts}
 
 
 def is_marked(path: Path) -> bool:
     """Whether a file has `MARK` inside."""
-    return found_in(path, re.compile(re.escape(MARK.encode())))
+    return bool(found_in(path, MARK.encode()))
 
 
 def check_output(

@@ -233,11 +233,15 @@ class ExportConfig(Settings):
     model of the package. Also as --model MODEL."""
     overwrite: Annotated[bool, "Replace an earlier export of that name."] = False
     share_weights: bool = False
-    """Read the weights from the model.safetensors of the model, beside which the .onnx must be: half the space."""
+    """Read the weights from the model.safetensors of the model in place of a second copy: the .onnx is written beside
+    it, and the two must stay together."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse((not has(self.output, EXPORTS), f"`output` must end in {EXPORTS}, got {self.output}"))
+        refuse(
+            (not has(self.output, EXPORTS), f"`output` must end in {EXPORTS}, got {self.output}"),
+            (self.share_weights and not has(self.output, ".onnx"), f"`share_weights` is for .onnx, got {self.output}"),
+        )
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,8 @@ def export(network: TorchNetwork, output: Path, *, source: str = "", share_weigh
             saved so, are stored in 16 bits in an .onnx too; they compute in 32 all the same.
         output: the file.
         source: what the file depends on, kept in its metadata (`fusiqa.scoring.models.source_of`).
-        share_weights: leave out of an .onnx the tensors that the model.safetensors beside it holds byte by byte, and
-            read them from there. The two files then belong together.
+        share_weights: leave out of an .onnx the tensors that the model.safetensors beside it holds byte for byte, and
+            read them from there; `source` must be that of these weights. The two files then belong together.
 
     Returns the largest difference to torch that was seen, as a fraction of the score range. Raises FusiqaError where
     what came out differs; there is then no file.
@@ -117,7 +117,7 @@ def export(network: TorchNetwork, output: Path, *, source: str = "", share_weigh
 
     def write_and_try(temporary: Path) -> None:
         (write_onnx if onnx else write_exported)(network, temporary, description)
-        if share_weights:
+        if onnx and share_weights:
             take_weights_from(output.with_name(WEIGHTS_FILE), temporary)
         written = OnnxNetwork(temporary, device="cpu", windows=True) if onnx else load_exported(temporary)
         differences.append(difference(network, written))
@@ -193,7 +193,6 @@ def take_weights_from(weights: Path, path: Path) -> None:
             onnx.external_data_helper.set_external_data(tensor, WEIGHTS_FILE, places[held], len(held))
             tensor.ClearField("raw_data")
     path.write_bytes(model.SerializeToString())
-    onnx.checker.check_model(path)
 
 
 def write_exported(network: TorchNetwork, path: Path, description: str) -> None:

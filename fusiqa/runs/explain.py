@@ -63,13 +63,13 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
     return folder
 
 
-def load_models(config: AttentionConfig, path: Path) -> dict[str, QualityModel]:
-    """The model, which is at `path`, and the `other_seeds`, by name.
+def load_models(config: AttentionConfig, first_path: Path) -> dict[str, QualityModel]:
+    """The model, which is at `first_path`, and the `other_seeds`, by name.
 
     Raises FusiqaError for a repeated one, or one of another design.
     """
     paths = [config.model, *config.other_seeds]
-    found = [path, *(find(each)[0] for each in config.other_seeds)]
+    found = [first_path, *(find(each)[0] for each in config.other_seeds)]
     places = [path.resolve() for path in found]
     if twice := [path for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
         raise FusiqaError(f"`other_seeds` names {twice[-1]} a second time; every run counts once")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,23 +14,20 @@ import numpy as np
 from fusiqa.errors import FusiqaError
 from fusiqa.io import WEIGHTS_FILE, found_in
 from fusiqa.machine import cores
-from fusiqa.scoring.models import Batch, ModelInfo, Outputs
+from fusiqa.scoring.models import Batch, ModelInfo, Outputs, fingerprint_of
 from fusiqa.scoring.views import views_at_once
 
 METADATA = "fusiqa"  # key of the model's description, as JSON, in the metadata of an ONNX file
-LOCATION = (
-    b"\n\x08location"  # how an entry begins that names the file of a tensor, StringStringEntryProto of onnx.proto
-)
+LOCATION = b"\n\x08location"  # begins an entry of onnx.proto that names the file with the numbers of a tensor
 BESIDE = LOCATION + b"\x12" + bytes([len(WEIGHTS_FILE)]) + WEIGHTS_FILE.encode()
-OTHER_FILE = re.compile(b"(?<!j%c)%b|%b(?!%b)" % (len(BESIDE), LOCATION, LOCATION, re.escape(BESIDE[len(LOCATION) :])))
-"""An entry, in a tensor's field 13, for any file but the model.safetensors beside it."""
 
 
 class OnnxNetwork:
     """A `Network` in ONNX Runtime. It is pickled as its path, and opened again in a forked process.
 
     Args:
-        path: a file that `fusiqa export` wrote; FusiqaError for another.
+        path: a file that `fusiqa export` wrote; FusiqaError for another, and where the weights that it shares are not
+            beside it.
         device: "auto" (the GPU where the installed runtime has one), "cpu", "cuda", "cuda:1"; FusiqaError for others.
     """
 
@@ -45,8 +41,12 @@ class OnnxNetwork:
         options.intra_op_num_threads = cores()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores free
         options.log_severity_level = 3  # errors: the warnings are about steps of its optimiser
+        files, weights = found_in(path, LOCATION, length=len(BESIDE)), path.with_name(WEIGHTS_FILE)
+        if files == {BESIDE} and not weights.is_file():
+            alone = "`fusiqa export` without `share_weights` writes a file that stands alone"
+            raise FusiqaError(f"{path} reads its weights from {WEIGHTS_FILE}, which is not beside it; {alone}")
         try:
-            if found_in(path, OTHER_FILE):
+            if files - {BESIDE}:  # ONNX Runtime reads none outside of the folder, however it is named
                 raise FusiqaError("it takes weights from another file")
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
             self.stated: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA])
@@ -54,6 +54,8 @@ class OnnxNetwork:
         except Exception as reason:  # onnxruntime raises its own
             message = (str(reason) or type(reason).__name__).splitlines()[0]
             raise FusiqaError(f"{path} is not a model that `fusiqa export` wrote: {message}") from reason
+        if files and not str(self.stated.get("source")).startswith(fingerprint_of(weights)):
+            raise FusiqaError(f"{path} was exported with other weights than {WEIGHTS_FILE} has: export it again")
         given = [each.name for each in self._session.get_outputs()]
         self._names = [name for name in given if name in Outputs._fields and (windows or name != "windows")]
         self._run_options = onnxruntime.RunOptions()

@@ -15,10 +15,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from fusiqa.errors import FusiqaError
-from fusiqa.io import WEIGHTS_FILE, cache_folder
+from fusiqa.io import cache_folder
 from fusiqa.models.backbone import to_unit_range
 from fusiqa.models.quality import Examined, Prediction, QualityModel, load_checkpoint
-from fusiqa.scoring.models import Batch, ModelInfo, Outputs, describe, source_of, weights_of
+from fusiqa.scoring.models import Batch, ModelInfo, Outputs, describe, source_of
 from fusiqa.scoring.views import stacked, views_at_once
 
 PROCESS = os.getpid()
@@ -91,15 +91,9 @@ def exported_once(path: Path, *, name: str) -> Path:
 
 
 def export_model(path: Path, output: Path, *, name: str, share_weights: bool = False) -> float:
-    """Write a run folder or a model.safetensors as .onnx or .pt2, as `fusiqa.models.export.export` does.
-
-    Raises FusiqaError where weights cannot be shared: for a .pt2, and for a file that is not beside them.
-    """
+    """Write a run folder or a model.safetensors as .onnx or .pt2, as `fusiqa.models.export.export` does."""
     from fusiqa.models.export import export
 
-    beside = weights_of(path).resolve() == output.with_name(WEIGHTS_FILE).resolve()
-    if share_weights and not (beside and output.suffix.lower() == ".onnx"):
-        raise FusiqaError(f"`share_weights` needs an .onnx beside the {WEIGHTS_FILE} of {name}, got {output}")
     network = load_torch_network(path, name=name, device="cpu")
     return export(network, output, source=source_of(path), share_weights=share_weights)
 

@@ -23,7 +23,7 @@ from fusiqa.models import export as exporting
 from fusiqa.models.export import TOLERANCE, difference, load_exported
 from fusiqa.models.quality import QualityModel
 from fusiqa.models.rounding import round_to_bytes
-from fusiqa.scoring.models import IN_THE_PACKAGE
+from fusiqa.scoring.models import IN_THE_PACKAGE, source_of
 from fusiqa.scoring.onnx import OnnxNetwork
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.torch import TorchNetwork, load_torch_network
@@ -50,7 +50,8 @@ def exported(tmp_path_factory, model_folder) -> Exported:
 
 
 def export(model: Path, output: Path, **options) -> float:
-    return exporting.export(load_torch_network(model, name="mine", device="cpu"), output, **options)
+    network = load_torch_network(model, name="mine", device="cpu")
+    return exporting.export(network, output, source=source_of(model), **options)
 
 
 @pytest.mark.parametrize(
@@ -238,13 +239,40 @@ def test_a_file_may_take_the_weights_of_the_model_beside_it(tmp_path, capsys, re
     assert Scorer(folder, backend="onnx", device="cpu")(image).score == scores[0]
     shutil.copytree(folder, moved)
     assert Scorer(moved / "model.onnx", device="cpu")(image).score == scores[0]
-    (moved / "model.safetensors").write_bytes(b"")
-    with pytest.raises(FusiqaError, match=r"model\.onnx is not a model that `fusiqa export` wrote"):
+    weights = (moved / "model.safetensors").read_bytes()
+    for wrong, why in (
+        (weights[:-1] + bytes([weights[-1] ^ 1]), "was exported with other weights than model.safetensors has"),
+        (weights[:1000], "is not a model that `fusiqa export` wrote"),
+    ):
+        (moved / "model.safetensors").write_bytes(wrong)
+        with pytest.raises(FusiqaError, match=rf"model\.onnx {why}"):
+            Scorer(moved / "model.onnx")
+    (moved / "model.safetensors").unlink()
+    with pytest.raises(FusiqaError, match=r"reads its weights from model\.safetensors, which is not beside it; "):
         Scorer(moved / "model.onnx")
-    for output in (folder / "model.pt2", tmp_path / "elsewhere.onnx"):
-        said = refused("export", folder, "--output", output, "--share_weights")
-        assert "--share_weights needs an .onnx beside the model.safetensors of model, got" in said
-        assert not output.exists()
+
+
+def test_weights_of_another_model_are_not_shared(tmp_path, refused, model_folder):
+    other = make_model(tmp_path / "other")
+    said = refused("export", model_folder, "--output", other / "model.onnx", "--share_weights")
+    assert f"--share_weights reads {other}/model.safetensors, but" in said
+    assert f"has its weights in {model_folder}/model.safetensors" in said
+    said = refused("export", other, "--output", other / "model.pt2", "--share_weights")
+    assert "--share_weights is for .onnx, got" in said
+    assert {path.name for path in other.iterdir()} == {"model.json", "model.safetensors"}
+
+
+@pytest.mark.parametrize("layout", ["every file a link", "links into blobs"])
+def test_weights_are_shared_in_folders_of_links(tmp_path, layout):
+    """As installers that link and the cache of the hub make them."""
+    folder, links, blobs = IN_THE_PACKAGE / "fusiqa-fast", tmp_path / "links" / "fast", tmp_path / "blobs"
+    links.mkdir(parents=True)
+    blobs.mkdir()
+    for path in folder.iterdir():
+        target = path if layout == "every file a link" else Path(shutil.copy(path, blobs / path.suffix))
+        (links / path.name).symlink_to(target)
+    image = noise(64, 64)
+    assert Scorer(links, backend="onnx", device="cpu")(image).score == Scorer(folder, device="cpu")(image).score
 
 
 @pytest.mark.parametrize("inside", [False, True])
