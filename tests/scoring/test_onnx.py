@@ -226,19 +226,17 @@ def test_what_is_no_model_of_ours_is_refused(tmp_path, refused):
     assert "--output must end in .onnx or .pt2, got" in refused("export", "--output", tmp_path / "model.pth")
 
 
-def test_a_file_may_take_the_weights_of_the_model_beside_it(tmp_path, capsys, refused):
-    folder = make_model(tmp_path / "model")
-    beside, whole = folder / "model.onnx", tmp_path / "whole.onnx"
-    for output, share in ((whole, []), (beside, ["--share_weights"])):
-        main(["export", str(folder), "--output", str(output), *share])
-    assert "differs from torch by at most" in capsys.readouterr().out
-    assert beside.stat().st_size < whole.stat().st_size / 2
-    image, moved = noise(80, 100), tmp_path / "moved"
-    scores = [Scorer(path, device="cpu")(image).score for path in (whole, beside)]
-    assert scores[0] == scores[1]
-    assert Scorer(folder, backend="onnx", device="cpu")(image).score == scores[0]
+def test_a_file_may_take_the_weights_of_the_model_beside_it(tmp_path, model_folder, exported):
+    folder, moved, image = tmp_path / "model", tmp_path / "moved", noise(80, 100)
+    folder.mkdir()
+    for name in ("model.json", "model.safetensors"):
+        shutil.copy(model_folder / name, folder)
+    main(["export", str(folder), "--output", str(folder / "model.onnx"), "--share_weights"])
+    assert (folder / "model.onnx").stat().st_size < exported.path.stat().st_size / 2
     shutil.copytree(folder, moved)
-    assert Scorer(moved / "model.onnx", device="cpu")(image).score == scores[0]
+    expected = Scorer(exported.path, device="cpu")(image).score
+    for model in (folder, folder / "model.onnx", moved / "model.onnx"):
+        assert Scorer(model, backend="onnx", device="cpu")(image).score == expected
     weights = (moved / "model.safetensors").read_bytes()
     for wrong, why in (
         (weights[:-1] + bytes([weights[-1] ^ 1]), "was exported with other weights than model.safetensors has"),
@@ -304,20 +302,17 @@ def test_the_loss_needs_torch(exported):
         Scorer(device="cpu", backend="onnx").loss(torch.rand(1, 3, 48, 48))
 
 
-def test_weights_that_were_rounded_are_stored_in_bytes_and_score_the_same(tmp_path):
+def test_weights_that_were_rounded_are_stored_in_bytes_and_score_the_same(tmp_path, model_folder, exported):
     """A third of the file in 32 bits; the same numbers in both files."""
-    folder = make_model(tmp_path / "model")
-    plain = tmp_path / "plain.onnx"
-    export(folder, plain)
-    model = QualityModel.from_pretrained(folder)
+    model = QualityModel.from_pretrained(model_folder)
     round_to_bytes(model)
-    model.save_pretrained(folder, half=True)
-    rounded = tmp_path / "rounded.onnx"
-    assert export(folder, rounded) < 1e-5
-    assert rounded.stat().st_size < plain.stat().st_size / 3
-    assert export(folder, folder / "model.onnx", share_weights=True) < 1e-5
-    assert (folder / "model.onnx").stat().st_size < rounded.stat().st_size / 2
+    model.save_pretrained(tmp_path, half=True)
+    rounded, shared = tmp_path / "rounded.onnx", tmp_path / "model.onnx"
+    assert export(tmp_path, rounded) < 1e-5
+    assert rounded.stat().st_size < exported.path.stat().st_size / 3
     onnx.checker.check_model(onnx.load(rounded), full_check=True)
+    assert export(tmp_path, shared, share_weights=True) < 1e-5
+    assert shared.stat().st_size < rounded.stat().st_size / 2
 
 
 def test_a_file_that_gives_no_numbers_differs_from_torch(tmp_path):
