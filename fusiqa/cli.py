@@ -50,14 +50,14 @@ def make_table(config: commands.TableSettings) -> None:
 
 def write_export(config: commands.ExportConfig) -> None:
     from fusiqa.config.checks import refuse
-    from fusiqa.io import WEIGHTS_FILE, check_output, hold
+    from fusiqa.io import WEIGHTS_FILE, check_output, hold, same_place
     from fusiqa.scoring.models import find, weights_of
     from fusiqa.scoring.torch import export_model
 
     path, name = find(config.model)
     check_output(config.output, replace=config.overwrite, inputs=[path])
     weights, beside = weights_of(path), config.output.with_name(WEIGHTS_FILE)
-    apart = config.share_weights and weights.absolute() != beside.absolute()
+    apart = config.share_weights and not same_place(weights, beside)
     refuse((apart, f"`share_weights` reads {beside}, but {name} has its weights in {weights}"))
     with hold(config.output):
         difference = export_model(path, config.output, name=name, share_weights=config.share_weights)
