@@ -3,8 +3,8 @@
 # fusiqa-fast is `FOLDER`; fusiqa-accurate, the average of a larger network and fusiqa-fast, is
 # `FOLDER tf_efficientnet_lite2 0 fusiqa-fast`. Needs fusiqa[train] and 28 GB of disk; it ran with 24 GB of memory. On two
 # cores with AVX-512 and bfloat16 (AMD EPYC) maps take an hour, windows 35 minutes, larger ones 25 minutes for each seed
-# (with Lite2 50 and 32), pools and flaws half an hour, the heads 4 minutes. FOLDER/BACKBONE is the result, FOLDER/work-BACKBONE/contents.csv has
-# the licence of every sharp image.
+# (with Lite2 50 and 32), pools and flaws half an hour, the heads 4 minutes. FOLDER/BACKBONE is the result,
+# FOLDER/work-BACKBONE/contents.csv has the licence of every sharp image.
 set -e
 folder=${1:?usage: train_packaged.sh FOLDER [BACKBONE [SEEDS [OTHERS]]]}
 backbone=${2:-tf_efficientnet_lite0}
