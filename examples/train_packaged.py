@@ -388,7 +388,7 @@ def save(model: QualityModel, flaws: FlawHead, figures: dict[str, float], option
     final = QualityModel(published(model.config), resize=model.resize)
     weights = {f"flaws.{name}": tensor for name, tensor in flaws.state_dict().items()}
     final.load_state_dict({**model.state_dict(), **weights})
-    provenance: dict[str, Any] = {"dataset": "biq2021 and distorted", "seeds": list(options.seeds)}
+    provenance: dict[str, Any] = {"dataset": "biq2021 + distorted", "seeds": list(options.seeds)}
     if options.others:
         provenance["averaged_with"] = [describe(*find(each)).name for each in options.others]
     provenance |= {**figures, "licence": "Apache-2.0"}

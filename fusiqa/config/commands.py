@@ -289,8 +289,8 @@ class EvaluateConfig(Settings):
 
     model: ModelArgument
     dataset: tuple[str, ...] = ()
-    """Data sets by name, or paths of tables; of the run's own data set its test split is measured, of others, and of
-    distorted, all. A published set is resized by its own protocol, a custom table by the model's."""
+    """Data sets by name, or paths of tables; of the model's own its test split is measured, of others, and of
+    distorted, all. A published set is resized by its own protocol, the model's own and a custom table by the model's."""
     data_dir: Path | None = None
     """Folder of the data set, if there is one; for the data set distorted, which measures whether scores follow what
     people think of 25 distortions, a folder of sharp images."""

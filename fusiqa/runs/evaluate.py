@@ -48,7 +48,7 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     rows = []
     for dataset, stem in catalog.short_names(config.dataset).items():
         try:
-            ratings, part = images_to_measure(dataset, config, trained)
+            ratings, part = images_to_measure(dataset, config, trained, model.resize, say)
             rows.append(evaluate_set(ratings, part, stem, model, trained, folder, config, say))
         except FusiqaError as reason:
             say(f"notice: not measured on {dataset}: {reason}")
@@ -60,19 +60,30 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     text = to_markdown(table[["dataset", "part", "n"]].assign(**shown, **table[["resize", "backbone"]]))
     note = f"""Trained on {trained.trained_on}; backbone {trained.backbone}.
 
-The 95 % intervals are over images. Images are resized before they are cropped: those of a published set by its
-protocol, those of a table as in training. Scores are mapped linearly to each set's range, on which RMSE depends."""
+The 95 % intervals are over images. Images are resized before they are cropped: those of another published set by
+its protocol, others as in training. Scores are mapped linearly to each set's range, on which RMSE depends."""
     write_text(folder / "evaluation.md", f"{text}\n\n{note}\n")
     say(f"{text}\nwritten to {folder}")
     return folder
 
 
-def images_to_measure(dataset: str, config: EvaluateConfig, trained: TrainedModel) -> tuple[Ratings, str]:
-    """The images of a data set, and which part they are: of the run's own set its test split, of others all."""
+def images_to_measure(
+    dataset: str, config: EvaluateConfig, trained: TrainedModel, resize: str, say: Say
+) -> tuple[Ratings, str]:
+    """The images of a data set, and which part they are: of the model's own set its test split, of others all.
+
+    Away from its run folder a model no longer knows its split: the published one is taken, else all with a warning.
+    """
     data_dir = config.data_dir or catalog.folder_below(config.data_root, dataset)
     if trained.own_name(dataset):
         return own_part(trained, "test", dataset=dataset, data_dir=data_dir), "test"
-    return catalog.read(dataset, data_dir=data_dir), "all"
+    ratings = catalog.read(dataset, data_dir=data_dir)
+    if ratings.name not in trained.trained_on.split(" + "):
+        return ratings, "all"
+    if "test" in set(ratings.table["split"]):
+        return replace(ratings.part("test"), resize=resize), "test"
+    say(f"warning: the model was trained on {dataset}, and not on which images is known: the figures are too high")
+    return ratings, "all"
 
 
 def evaluate_set(

@@ -86,6 +86,22 @@ def test_the_runs_own_data_set_gives_the_figures_of_its_test(run):
     assert not (run / "evaluation" / "worst_biq2021.png").exists()
 
 
+def test_a_model_away_from_its_run_is_measured_on_the_published_test_split(run, data, biq2021, tmp_path, capsys):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    for name in ("model.safetensors", "model.json"):
+        shutil.copy(run / name, shared)
+    call("evaluate", shared, "--dataset", "biq2021", "--data_dir", biq2021, "--no_progress", "--worst", 0)
+    of_run, here = pd.read_csv(run / "predictions.csv"), pd.read_csv(shared / "evaluation" / "predictions_biq2021.csv")
+    assert here["image"].tolist() == of_run["image"].tolist()
+    np.testing.assert_allclose(here["score"], of_run["score"], atol=1e-6)
+    assert "warning" not in capsys.readouterr().out
+    stated = (shared / "model.json").read_text()
+    (shared / "model.json").write_text(stated.replace('"dataset": "biq2021"', '"dataset": "kadid-10k + spaq"'))
+    call("evaluate", shared, "--dataset", "kadid-10k", "--data_root", data, "--no_progress", "--worst", 0)
+    assert "warning: the model was trained on kadid-10k, and not on which images is known" in capsys.readouterr().out
+
+
 def test_foreign_files_are_refused(run, tmp_path, refused):
     (tmp_path / "predictions_mine.csv").write_text("mine")
     said = refused("evaluate", run, "--dataset", "biq2021", "--output", tmp_path)

@@ -63,7 +63,7 @@ def test_each_of_several_data_sets_is_known(tmp_path):
 def test_a_model_outside_a_run_has_no_data_set_of_its_own(tmp_path):
     model = TrainedModel.at(tmp_path / "model.safetensors")
     assert (model.folder, model.trained_on, model.backbone) == (tmp_path, "unknown", "unknown")
-    assert TrainedModel.at(IN_THE_PACKAGE / "fusiqa-fast").trained_on == "biq2021 and distorted"
+    assert TrainedModel.at(IN_THE_PACKAGE / "fusiqa-fast").trained_on == "biq2021 + distorted"
     assert model.own_name("koniq-10k") is None
     assert model.seen(["0a"]) == 0
 
