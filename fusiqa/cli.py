@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import os
 import re
 import signal
@@ -58,7 +57,11 @@ def write_export(config: commands.ExportConfig) -> None:
     check_output(config.output, replace=config.overwrite, inputs=[path])
     weights, beside = weights_of(path), config.output.with_name(WEIGHTS_FILE)
     apart = config.share_weights and not same_place(weights, beside)
-    refuse((apart, f"`share_weights` reads {beside}, but {name} has its weights in {weights}"))
+    linked = config.share_weights and weights.resolve().parent != config.output.resolve().parent
+    refuse(
+        (apart, f"`share_weights` reads {beside}, but {name} has its weights in {weights}"),
+        (linked, f"`share_weights` needs {beside} as a file of that folder; it is a link"),
+    )
     with hold(config.output):
         difference = export_model(path, config.output, name=name, share_weights=config.share_weights)
     print(f"{config.output}: differs from torch by at most {difference:.1e} of the score range")
@@ -127,7 +130,12 @@ def run(name: str, words: Sequence[str], program: str | None = None) -> None:
         guard(lambda: print(help_text(settings, program or f"fusiqa {name}")))
         return
     saved = name in RESUMED and (name not in TABLE_WRITERS or any(word.startswith("--output") for word in words))
-    after = f"progress is saved; run the same command {RESUMED[name]}" if saved else ""
+    how = RESUMED.get(name, "")
+    if "--overwrite" in words:
+        how = how.replace("with --resume", "with --resume in place of --overwrite")
+    if name == "train" and not any(word.startswith("--run_dir") for word in words):
+        how += " and --run_dir, the folder that it named"
+    after = f"progress is saved; run the same command {how}" if saved else ""
     guard(lambda: command(parse(name, words, program)), settings=settings, after=after)
 
 
@@ -234,7 +242,7 @@ def guard(run: Callable[[], object], *, settings: type | None = None, after: str
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python's last flush fails again
         sys.exit(CLOSED_PIPE)
     except OSError as reason:
-        if reason.filename is None and reason.errno != errno.ENOSPC:
+        if reason.errno is None:  # not of the system
             raise
         place, advice = (f"{reason.filename}: ", "; choose a path that can be used") if reason.filename else ("", "")
         message, code = f"error: {place}{reason.strerror}{advice}", USER_MISTAKE

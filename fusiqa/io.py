@@ -27,6 +27,7 @@ WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"  # of a train
 MARK = "fusiqa"  # stands inside every picture and exported model, by which a later run knows that it may replace it
 CLAIMS_FILE = ".fusiqa"  # stands in every folder of outputs, and names the files there that a later run may replace
 CACHE_VARIABLE = "FUSIQA_CACHE"
+LONGEST_FILE_NAME = 255  # bytes
 
 
 def cache_folder() -> Path:
@@ -97,6 +98,7 @@ def hold(path: Path) -> Iterator[None]:
     The lock is a file beside `path`, which the system releases when the process ends, however it does. Not by filelock,
     whose earlier versions truncate the file when a second process opens it, and with it the name of the holder.
     """
+    path = Path(os.path.abspath(path))  # "." has no name
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
     while fcntl is not None:
@@ -106,6 +108,9 @@ def hold(path: Path) -> Iterator[None]:
             except BlockingIOError:
                 holder = lock.read_text(encoding="utf-8") or "another process"
                 raise FusiqaError(f"{path} is being written by {holder}; wait, or choose another output") from None
+            except OSError:  # a file system without locks: Lustre, some NFS
+                lock.unlink(missing_ok=True)
+                break
             if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
                 continue  # its holder removed it after it was opened here
             file.truncate(0)
@@ -125,7 +130,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     A process that is killed leaves the old file or the new one, never half of one. The folder is made if need be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    stem = path.stem if len(os.fsencode(path.name)) <= LONGEST_FILE_NAME - 10 else path.stem[:40]
+    temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         write(temporary)
         with open(temporary, "rb") as file:

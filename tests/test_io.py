@@ -1,9 +1,12 @@
 """Outputs: whole or not at all, never over foreign files, one writer at a time."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from fusiqa.io import (
     same_place,
     write_atomically,
     write_json,
+    write_text,
 )
 from fusiqa.scoring.sheet import Shown, contact_sheet
 
@@ -115,6 +119,19 @@ def test_a_second_writer_is_told_who_holds_a_file_until_that_process_ends(tmp_pa
     with hold(path), pytest.raises(FusiqaError, match=f"process {os.getpid()}"), hold(path):
         pass
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_file_system_without_locks_does_no_harm_and_neither_do_odd_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with hold(Path()), pytest.raises(FusiqaError), hold(tmp_path):
+        pass
+    long = tmp_path / f"{'ä' * 120}.csv"
+    write_text(long, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [long.name]
+    monkeypatch.setattr("fcntl.flock", Mock(side_effect=OSError(errno.ENOSYS, "not implemented")))
+    with hold(long):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [long.name]
 
 
 def test_where_the_cache_lies(tmp_path, monkeypatch):

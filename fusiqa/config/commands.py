@@ -62,6 +62,7 @@ class TableSettings(Settings):
         super().__post_init__()
         refuse(
             (not self.paths, "no images: give files, folders, or - for a list on standard input"),
+            ("" in self.paths, "the path of an image is empty"),
             (self.resume and self.output is None, "`resume` needs the table to continue: add `output` FILE"),
             (self.resume and self.overwrite, "`resume` and `overwrite` exclude each other"),
             (self.sheet and not has(self.sheet, PICTURES), f"`sheet` must end in {PICTURES}, got {self.sheet}"),
@@ -91,8 +92,8 @@ class ScoreConfig(TableSettings):
     # selection
     top: Annotated[int | None, COUNT, "Keep this many of the best, best first."] = None
     bottom: Annotated[int | None, COUNT, "Keep this many of the worst, worst first."] = None
-    below: Annotated[float | None, "Keep scores below this."] = None
-    above: Annotated[float | None, "Keep scores above this."] = None
+    below: Annotated[float | None, Bounds(), "Keep scores below this."] = None
+    above: Annotated[float | None, Bounds(), "Keep scores above this."] = None
     sort: Literal["given", "worst", "best", "path"] = "given"
     """Order of the rows: as given, worst first, best first, or by path."""
     # computing
@@ -215,7 +216,10 @@ class ServeConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         path = re.fullmatch(r"(/[\w.~-]+)*", self.root_path)
-        refuse((not path, f"`root_path` must be a path such as /quality, got {self.root_path}"))
+        refuse(
+            (not path, f"`root_path` must be a path such as /quality, got {self.root_path}"),
+            (self.max_waiting < self.max_files, "`max_waiting` must be at least `max_files`, the images of a request"),
+        )
 
     @property
     def is_local(self) -> bool:
@@ -289,8 +293,8 @@ class EvaluateConfig(Settings):
 
     model: ModelArgument
     dataset: tuple[str, ...] = ()
-    """Data sets by name, or paths of tables; of the model's own its test split is measured, of others, and of
-    distorted, all. A published set is resized by its own protocol, the model's own and a custom table by the model's."""
+    """Data sets by name, or paths of tables; of the model's own its test split is measured, of others and
+    distorted all. A published set is resized by its own protocol, the model's own and a table by the model's."""
     data_dir: Path | None = None
     """Folder of the data set, if there is one; for the data set distorted, which measures whether scores follow what
     people think of 25 distortions, a folder of sharp images."""

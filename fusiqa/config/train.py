@@ -75,8 +75,11 @@ class DataSettings(Settings):
     def _named_folders(self) -> list[tuple[str, str]]:
         """The data set, if it is named, and the folder of each value of `data_dir`."""
         given = self.data_dir if isinstance(self.data_dir, tuple) else filter(None, [self.data_dir])
-        parted = [(text, *text.partition("=")[::2]) for text in map(str, given)]
-        return [(name, folder) if name in self.datasets else ("", text) for text, name, folder in parted]
+        found = []
+        for text in map(str, given):
+            name = next((name for name in self.datasets if text.startswith(f"{name}=")), "")
+            found.append((name, text.removeprefix(f"{name}=") if name else text))
+        return found
 
 
 @dataclass(frozen=True)

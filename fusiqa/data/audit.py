@@ -130,7 +130,7 @@ class Report:
     def to_json(self) -> str:
         """Everything, with all offenders, as indented JSON."""
         content = {"name": self.name, "ok": self.ok, **asdict(self)}
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        return json.dumps(content, indent=2, allow_nan=False)  # in ASCII: a file's name may be no UTF-8
 
 
 def is_report(path: Path) -> bool:

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, cast
 
 from fusiqa import hub
-from fusiqa.data.catalog import SYNTHETIC, DatasetInfo, published, read, usual_folders
+from fusiqa.data.catalog import BUILT_IN, DatasetInfo, published, read, usual_folders
 from fusiqa.errors import FusiqaError
 from fusiqa.io import hold
 from fusiqa.progress import progress_bar
@@ -54,8 +54,8 @@ def download(name: str, *, folder: Path | None = None, accept: bool = False, pro
 
     Returns the folder. FusiqaError: the download failed; no partial folder is left.
     """
-    if name.lower() == SYNTHETIC:
-        raise FusiqaError(f"{name} needs no download: it is generated on use")
+    if name.lower() in BUILT_IN:
+        raise FusiqaError(f"{name} needs no download: it is made on use")
     info = published(name)
     folder = Path(os.path.expanduser(folder or usual_folders(info)[0])).absolute()
     print(f"{info.name}\n  licence: {info.licence}\n  cite: {info.citation}\n  source: {info.source}")

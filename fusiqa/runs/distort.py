@@ -39,11 +39,11 @@ def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
         made = ((version, distort(pixels, *version, seed=seed)) for version in versions)
         if config.sheet:
             shown = [Shown(pixels, (f"{name}, level {level}",)) for (name, level), pixels in made]
-            contact_sheet(shown, output_path(config, image), columns=len(config.level), title=Path(image).name)
+            contact_sheet(shown, output_path(config, image), columns=len(levels), title=Path(image).name)
             continue
         for version, distorted in made:
             write_picture(Image.fromarray(distorted), output_path(config, image, *version))
-    say(f"{len(files)} images under {len(names)} distortions at {len(config.level)} levels are in {config.output}")
+    say(f"{len(files)} images under {len(names)} distortions at {len(levels)} levels are in {config.output}")
     return config.output
 
 

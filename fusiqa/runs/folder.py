@@ -116,9 +116,10 @@ def changed_settings(folder: Path, config: TrainConfig, *, precision: str) -> st
 def start_run(folder: Path, config: TrainConfig, *, resolved: dict[str, Any]) -> dict[str, Any]:
     """Make the folder, emptied where a run is replaced, and write config.json; returns its provenance."""
     path, provenance = folder / CONFIG_FILE, describe_origin()
-    if config.run.overwrite and folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    place = folder.resolve()  # that a link names
+    if config.run.overwrite and place.exists():
+        shutil.rmtree(place)
+    place.mkdir(parents=True, exist_ok=True)
     for left in folder.iterdir():
         if TEMPORARY.fullmatch(left.name):
             left.unlink()

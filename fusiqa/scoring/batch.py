@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from fusiqa.config import ReportConfig, ScoreConfig, ScoreRange, TableSettings
+from fusiqa.errors import FusiqaError
 from fusiqa.io import check_output
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.inputs import STANDARD_INPUT, ImageInput, walk
@@ -72,7 +74,8 @@ def scored(
 
 
 def _count(paths: Iterable[str], bar: tqdm) -> None:
-    bar.total = sum(1 for _ in walk(paths))
+    with suppress(FusiqaError):  # of no images, which the command itself reports
+        bar.total = sum(1 for _ in walk(paths))
 
 
 def _print_rows(scorer: Scorer, config: ScoreConfig, counts: Counter[str]) -> list[Row]:

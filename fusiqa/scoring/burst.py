@@ -25,8 +25,25 @@ from fusiqa.scoring.inputs import ImageInput
 from fusiqa.scoring.result import Result, described
 from fusiqa.scoring.table import SCORE_TYPES, Row, Types
 
+
+class Time(str):
+    """A time as text, as `datetime.isoformat` writes it; ValueError for another, which a spreadsheet may have made."""
+
+    def __new__(cls, text: str) -> Time:
+        datetime.fromisoformat(text)
+        return super().__new__(cls, text)
+
+
+class Hexadecimal(str):
+    """Bytes as hexadecimal text; ValueError for another."""
+
+    def __new__(cls, text: str) -> Hexadecimal:
+        bytes.fromhex(text)
+        return super().__new__(cls, text)
+
+
 GROUP_TYPES = {"group": int, "rank": int, "reason": str}
-FRAME_TYPES = {"sharpness": float, "taken": str, "camera": str, "hash": str, "colours": str}
+FRAME_TYPES = {"sharpness": float, "taken": Time, "camera": str, "hash": Hexadecimal, "colours": Hexadecimal}
 SORT_TYPES: Types = {"path": str} | GROUP_TYPES | dict(SCORE_TYPES) | FRAME_TYPES | {"sidecar": str}
 """Columns of the table of `fusiqa sort`."""
 Colours = UInt8[np.ndarray, "32"]

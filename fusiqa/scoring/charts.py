@@ -45,9 +45,8 @@ def over_time(times: Sequence[tuple[str, float]], low: float, high: float) -> st
     parts = []
     for place in np.linspace(0, len(unit) - 1, min(len(unit), POINTS)).astype(int):
         where = f'cx="{_across(places[place]):.1f}" cy="{_down(unit[place]):.1f}"'
-        parts.append(
-            f'<circle class="point" {where} r="2.5"><title>{ordered[place][0]}: {scores[place]:.3g}</title></circle>'
-        )
+        title = f"{escape(ordered[place][0])}: {scores[place]:.3g}"
+        parts.append(f'<circle class="point" {where} r="2.5"><title>{title}</title></circle>')
     half = min(WINDOW, len(unit)) // 2
     steps = np.linspace(0, len(unit) - 1, min(len(unit), POINTS // 2)).astype(int)
     medians = [np.median(unit[max(0, step - half) : step + half + 1]) for step in steps]
@@ -57,8 +56,8 @@ def over_time(times: Sequence[tuple[str, float]], low: float, high: float) -> st
     parts.append(f'<polyline class="line" points="{line}"/>')
     dates = [round(fraction * (len(ordered) - 1)) for fraction in np.linspace(0, 1, min(4, len(ordered)))]
     shown = slice(10) if begin != end else slice(11, 16)  # days, or hours of one day
-    ticks = [(float(places[place]), ordered[place][0][shown]) for place in dates]
-    label = f"Scores of {len(ordered):,} images in the order of capture, {begin} to {end}"
+    ticks = [(float(places[place]), escape(ordered[place][0][shown])) for place in dates]
+    label = f"Scores of {len(ordered):,} images in the order of capture, {escape(begin)} to {escape(end)}"
     return _chart(parts, ticks, [(0.0, f"{low:.3g}"), (0.5, f"{(low + high) / 2:.3g}"), (1.0, f"{high:.3g}")], label)
 
 

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import sys
+import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ HELD_BACK = 10  # lines of a list at most, until it is known what ends a name
 EXECUTED = ("=", "+", "-", "@")  # first characters of a formula in a spreadsheet; such names get ./ in front
 ESCAPE = re.compile(r"\\(\\|[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})")  # as `printable` writes them
 UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories that no line of a table can hold
+PILLOW = threading.Lock()  # two threads must not load one PIL image
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,27 @@ def image_of(given: Any, *, place: int = 0) -> ImageInput:
         case bytes() | bytearray() | memoryview():
             return ImageInput(name, partial(bytes, given))
         case Image.Image():
-            return ImageInput(getattr(given, "filename", "") or name, partial(upright_pixels, given))
+            return ImageInput(getattr(given, "filename", "") or name, _pixels_in(given))
     if isinstance(given, np.ndarray) or (hasattr(given, "detach") and hasattr(given, "ndim")):
         return ImageInput(name, partial(pixels_of, given))
     if hasattr(given, "read"):
         named = getattr(given, "name", None)
         return ImageInput(named if isinstance(named, str) else name, given.read)
     return ImageInput(name, partial(_refuse, f"{type(given).__name__} is no image; expected {ALLOWED}"))
+
+
+def _pixels_in(image: Image.Image) -> Callable[[], Pixels]:
+    """What gives the pixels of a PIL image; of one with several frames those of now, before an iterator goes on."""
+    pixels = partial(_pixels_of_one, image)
+    try:
+        return pixels if getattr(image, "n_frames", 1) == 1 else partial(np.array, pixels())
+    except Exception as reason:  # malformed files make Pillow raise almost anything
+        return partial(_refuse, reason_of(reason))
+
+
+def _pixels_of_one(image: Image.Image) -> Pixels:
+    with PILLOW:
+        return upright_pixels(image)
 
 
 def file_image(path: str) -> ImageInput:
@@ -209,9 +225,9 @@ def walk(
 ) -> Iterator[ImageInput]:
     """Images in the order named; in folders and below them by ending, sorted, without hidden files.
 
-    A file that is named is taken whatever its ending. A missing file and a folder that may not be read come as an image
-    whose reading fails, so that each costs one row. What is named twice comes once. Raises FusiqaError at the end if
-    there was none at all.
+    A file that is named is taken whatever its ending. A missing file, a pattern without a match and a folder that may
+    not be read come as an image whose reading fails, so that each has its row. What is named twice comes once. Raises
+    FusiqaError at the end if there was none at all.
 
     Args:
         paths: files, folders, patterns, or "-" for a list on standard input.
@@ -252,12 +268,13 @@ def image_files(paths: Sequence[Path], *, say: Callable[[str], object] | None = 
     raise FusiqaError(nothing_in(paths))
 
 
-def _named(paths: Iterable[str], skipped: Counter[str]) -> Iterator[ImageInput]:
+def _named(paths: Iterable[str], skipped: Counter[str], *, patterns: bool = True) -> Iterator[ImageInput]:
     for path in paths:
         if path == STANDARD_INPUT:
-            yield from _named((f"./{name}" if name == path else name for name in listed_names()), skipped)
-        elif not os.path.lexists(path) and glob.has_magic(path):
-            yield from _named(sorted(glob.iglob(path, recursive=True)), skipped)
+            names = (f"./{name}" if name == path else name for name in listed_names())
+            yield from _named(names, skipped, patterns=False)
+        elif patterns and not os.path.lexists(path) and (matching := sorted(glob.iglob(path, recursive=True))):
+            yield from _named(matching, skipped)
         elif os.path.isdir(path):
             yield from _below(path, skipped)
         else:

@@ -40,11 +40,12 @@ class QualityMetric(Metric):
         """Add images: (batch, 3, height, width), uint8 in 0-255 or floats in 0-1. Raises FusiqaError for others."""
         if images.ndim != 4:
             raise FusiqaError(f"expected images of shape (batch, 3, height, width), got {tuple(images.shape)}")
-        for result in self.scorer.many(images):
+        results = self.scorer.many(images)
+        for result in results:
             if not result.ok:
                 raise FusiqaError(f"{result.name}: {result.error}")
-            self.total += result.score
-            self.count += 1
+        self.total += sum(result.score for result in results)
+        self.count += len(results)
 
     def compute(self) -> Float[Tensor, ""]:
         """The mean score, a scalar. Raises FusiqaError without images."""

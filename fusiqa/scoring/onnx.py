@@ -42,9 +42,10 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores free
         options.log_severity_level = 3  # errors: the warnings are about steps of its optimiser
         files, weights = found_in(path, LOCATION, length=len(BESIDE)), path.with_name(WEIGHTS_FILE)
-        if files == {BESIDE} and not weights.is_file():
+        apart = "is a link to another folder" if weights.is_file() else "is not beside it"
+        if files == {BESIDE} and (not weights.is_file() or weights.resolve().parent != path.resolve().parent):
             alone = "`fusiqa export` without `share_weights` writes a file that stands alone"
-            raise FusiqaError(f"{path} reads its weights from {WEIGHTS_FILE}, which is not beside it; {alone}")
+            raise FusiqaError(f"{path} reads its weights from {WEIGHTS_FILE}, which {apart}; {alone}")
         try:
             if files - {BESIDE}:  # ONNX Runtime reads none outside of the folder, however it is named
                 raise FusiqaError("it takes weights from another file")
@@ -77,7 +78,7 @@ def _providers(device: str, available: list[str]) -> list[Any]:
     """The execution providers of a device. Raises FusiqaError for one that is not available."""
     kind, _, number = device.partition(":")
     cuda = "CUDAExecutionProvider" in available
-    if kind not in ("auto", "cpu") and not (cuda and kind == "cuda"):
+    if kind not in ("auto", "cpu") and not (cuda and kind == "cuda" and (not number or number.isdecimal())):
         raise FusiqaError(f"device {device} cannot be used by ONNX Runtime here; try cpu or auto")
     gpu = [("CUDAExecutionProvider", {"device_id": int(number or 0)})] if cuda and kind != "cpu" else []
     return [*gpu, "CPUExecutionProvider"]

@@ -212,7 +212,10 @@ class Scorer:
         return list(self.stream(images))
 
     def stream(self, images: Any) -> Iterator[Result]:
-        """As `many`, one result after the other in bounded memory; a generator may go on for ever."""
+        """As `many`, one result after the other in bounded memory; a generator may go on for ever.
+
+        Images are read ahead: a generator must not change an array that it has given.
+        """
         if not is_many(images):
             raise FusiqaError("expected several images; call the scorer itself with one")
         return self._stream(images_in(images))
@@ -289,10 +292,16 @@ def load_network(model: str | PathLike[str] | None, *, device: str, backend: str
     made, has_torch = (path if path.is_dir() else path.parent) / ONNX_FILE, find_spec("torch") is not None
     with_torch = has_torch and (path.is_file() or _has_gpu(device))  # whoever names the weights means them
     if made.is_file() and (backend == "onnx" or (backend == "auto" and not with_torch)):
-        network = OnnxNetwork(made, device=device, windows=windows)
-        if network.stated.get("source") == source_of(path):
-            return network
-        print(f"{made} was exported from another model than the one beside it and is not used", file=sys.stderr)
+        why = f"{made} was exported from another model than the one beside it"
+        try:
+            network = OnnxNetwork(made, device=device, windows=windows)
+            if network.stated.get("source") == source_of(path):
+                return network
+        except FusiqaError as reason:
+            if backend == "onnx" or not has_torch:
+                raise
+            why = str(reason)
+        print(f"notice: {made.name} is not used: {why}", file=sys.stderr)
     if not has_torch:
         raise FusiqaError(f"{name} needs torch, as it has no {ONNX_FILE} that fits it: pip install 'fusiqa[torch]'")
     from fusiqa.scoring.torch import exported_once, load_torch_network

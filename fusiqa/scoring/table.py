@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from fusiqa.config import ScoreConfig, TableSettings
 from fusiqa.errors import FusiqaError, needing
 from fusiqa.io import check_output, hold, write_atomically
+from fusiqa.scoring.inputs import STANDARD_INPUT, walk
 from fusiqa.scoring.result import COLUMNS, FLAW_COLUMNS, SCALE_COLUMNS
 
 Row = dict[str, Any]
@@ -75,6 +76,7 @@ def recording(
                     raise FusiqaError(f"{path} was removed while it was written")
         finally:
             if not in_place:
+                drop_torn_line(path)  # of a full disk
                 rows = read_rows(path, types)
                 write_rows(output, finish(rows) if finish else rows, types)
         if not in_place and not config.leaves_out:
@@ -91,6 +93,8 @@ def _earlier(record: Path, path: Path, config: TableSettings, model: str, types:
     for each in found:
         check_output(each, replace=config.resume or config.overwrite, ours=partial(is_table, types=types), how=how)
     if config.overwrite:
+        if STANDARD_INPUT not in config.paths:
+            next(walk(config.paths))  # raises where there is nothing to put in their place
         for each in found:
             each.unlink()
     if config.overwrite or not found:
@@ -205,9 +209,12 @@ def read_rows(path: Path, types: Types = SCORE_TYPES) -> Iterator[Row]:
         try:
             for row in csv.DictReader(file) if is_csv(path) else map(_from_json, file):
                 number += 1
-                if tuple(row) != tuple(types):
+                if tuple(row) != tuple(types) or (is_csv(path) and None in row.values()):
                     raise ValueError(expected)
-                yield {name: None if value in (None, "") else types[name](value) for name, value in row.items()}
+                read = {name: None if value in (None, "") else types[name](value) for name, value in row.items()}
+                if not all(math.isfinite(read[name] or 0) for name in types if types[name] is float):
+                    raise ValueError("it has a number that is not finite")
+                yield read
         except (TypeError, ValueError, OverflowError, csv.Error) as reason:  # no UTF-8 is a ValueError
             raise FusiqaError(f"{path}, row {max(1, number)}, is not a row of scores: {reason}") from reason
 
@@ -249,8 +256,8 @@ def parquet_columns(path: str | Path, files: Any = None) -> tuple[str, ...]:
 
 def parquet_schema(types: Types = SCORE_TYPES) -> Any:
     """The types of the columns in Parquet."""
-    known = {int: pyarrow().int32(), float: pyarrow().float64(), str: pyarrow().string()}
-    return pyarrow().schema([(name, known[kind]) for name, kind in types.items()])
+    known = {int: pyarrow().int32(), float: pyarrow().float64()}
+    return pyarrow().schema([(name, known.get(kind, pyarrow().string())) for name, kind in types.items()])
 
 
 def pyarrow() -> Any:

@@ -104,8 +104,8 @@ def choose_device(words: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(words)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as reason:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as reason:
         raise FusiqaError(f"device {words} cannot be used: {str(reason).splitlines()[0]}; try cpu or auto") from reason
     return device
 

@@ -158,6 +158,11 @@ class QualityModule(lightning.LightningModule):
     def workers(self) -> int:
         return loader.choose_workers(self.data.num_workers, self.data.ratings, devices=self.trainer.num_devices)
 
+    def on_train_start(self) -> None:
+        """Train no further where a run is resumed that had stopped early, which Lightning forgets."""
+        if (stopping := self.trainer.early_stopping_callback) is not None:
+            self.trainer.should_stop = stopping.wait_count >= stopping.patience
+
     def on_train_epoch_start(self) -> None:
         self.errors, self.started = [], time.perf_counter()
         self.durations.clear()

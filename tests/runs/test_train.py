@@ -126,7 +126,13 @@ def test_the_attention_figure_has_the_published_resolution(finished):
 def test_patience_stops_a_run_that_no_longer_improves(biq2021, tmp_path):
     run("--data_dir", biq2021, "--run_dir", tmp_path / "r",
         "--epochs", 9, "--patience", 1, "--lr", 0, "--backbone", "test_convnext", "--lr_scheduler", "none")  # fmt: skip
+    history = (tmp_path / "r" / "history.csv").read_bytes()
     assert len(pd.read_csv(tmp_path / "r" / "history.csv")) == 2
+    (tmp_path / "r" / "test.json").unlink()  # killed after its last epoch
+    run("--data_dir", biq2021, "--run_dir", tmp_path / "r", "--resume",
+        "--epochs", 9, "--patience", 1, "--lr", 0, "--backbone", "test_convnext", "--lr_scheduler", "none")  # fmt: skip
+    assert (tmp_path / "r" / "history.csv").read_bytes() == history
+    assert (tmp_path / "r" / "test.json").is_file()
 
 
 def test_a_fusion_without_weights_leaves_the_scales_empty(biq2021, tmp_path, capsys):

@@ -1,13 +1,14 @@
 import io
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.inputs import (
@@ -150,6 +151,17 @@ def test_many_come_one_by_one(many):
         np.testing.assert_array_equal(pixels, PIXELS)
 
 
+def test_frames_of_an_iterator_and_one_image_given_twice_keep_their_pixels():
+    frames, file = [Image.new("RGB", (5, 7), (0, 0, 40 * each)) for each in range(6)], io.BytesIO()
+    frames[0].save(file, "TIFF", save_all=True, append_images=frames[1:])
+    found = list(images_in(ImageSequence.Iterator(Image.open(file))))
+    assert [int(image.read()[0, 0, 2]) for image in found] == [0, 40, 80, 120, 160, 200]
+    once = Image.open(io.BytesIO(encoded()))
+    with ThreadPoolExecutor(4) as pool:
+        for pixels in pool.map(lambda image: image.read(), list(images_in([once] * 20))):
+            np.testing.assert_array_equal(pixels, PIXELS)
+
+
 def test_a_column_of_paths_is_many(tmp_path):
     (tmp_path / "a.png").write_bytes(encoded())
     for column in (pd.Series([str(tmp_path / "a.png")] * 2, index=[7, 9]), np.array([tmp_path / "a.png"] * 2)):
@@ -254,8 +266,9 @@ def test_walking_goes_by_name_keeps_what_is_missing_and_leaves_out_what_is_hidde
         "a.png",
         "sub/c.jpeg",
     ]
-    monkeypatch.setattr("sys.stdin", io.StringIO("b.JPG\n\nsub/deep\n"))
-    assert [image.name for image in walk(["-"])] == ["b.JPG", "sub/deep/d.webp"]
+    assert [image.name for image in walk(["a.png", "*.tiff"])] == ["a.png", "*.tiff"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("b.JPG\n\nsub/deep\ngone[1].jpg\n*.png\n"))
+    assert [image.name for image in walk(["-"])] == ["b.JPG", "sub/deep/d.webp", "gone[1].jpg", "*.png"]
 
 
 def test_what_is_named_twice_comes_once(folder, monkeypatch):

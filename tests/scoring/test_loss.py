@@ -99,6 +99,12 @@ def test_the_metric_is_the_mean_score_of_all_updates_and_of_all_processes(model_
     assert metrics[0].compute().item() == pytest.approx(expected, rel=1e-5)
     with pytest.raises(FusiqaError, match=r"expected images of shape \(batch, 3, height, width\), got \(3, 53, 71\)"):
         metrics[0].update(images[0][0])
+    bad = torch.zeros(2, 3, 9, 9)
+    bad[1] = torch.nan
+    seen = int(metrics[0].count)
+    with pytest.raises(FusiqaError, match="image 1: values from nan to nan"):
+        metrics[0].update(bad)
+    assert int(metrics[0].count) == seen  # nothing of a batch that is refused counts
     metrics[0].reset()
     with pytest.warns(UserWarning, match="before the ``update``"), pytest.raises(FusiqaError, match="no images"):
         metrics[0].compute()

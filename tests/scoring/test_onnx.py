@@ -190,9 +190,14 @@ def test_a_run_folder_is_scored_by_the_onnx_file_in_it_unless_that_is_stale(tmp_
     stated["model"]["score_range"] = [10, 50]
     (folder / "model.json").write_text(json.dumps(stated))
     scorer = Scorer(folder, device="cpu")
-    assert "was exported from another model than the one beside it and is not used" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "notice: model.onnx is not used: " in said
+    assert "was exported from another model than the one beside it" in said
     assert isinstance(scorer.network, TorchNetwork)
     assert scorer(image).score == pytest.approx(10 * expected, abs=0.01)
+    (folder / "model.onnx").write_bytes(b"cut off")
+    assert isinstance(Scorer(folder, device="cpu").network, TorchNetwork)
+    assert "notice: model.onnx is not used: " in capsys.readouterr().err
 
 
 def test_a_forked_process_opens_its_own_session(exported):
@@ -271,6 +276,12 @@ def test_weights_are_shared_in_folders_of_links(tmp_path, layout):
         (links / path.name).symlink_to(target)
     image = noise(64, 64)
     assert Scorer(links, backend="onnx", device="cpu")(image).score == Scorer(folder, device="cpu")(image).score
+    (links / "model.onnx").unlink()
+    shutil.copy(folder / "model.onnx", links)
+    with pytest.raises(
+        FusiqaError, match=r"reads its weights from model\.safetensors, which is a link to another folder"
+    ):
+        Scorer(links, backend="onnx", device="cpu")
 
 
 @pytest.mark.parametrize("inside", [False, True])

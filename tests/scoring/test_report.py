@@ -213,6 +213,7 @@ def test_images_of_one_day_have_hours_on_the_axis():
 
 def test_times_are_evenly_spaced_and_ordered():
     times = [("2024-05-06T00:00:02", 80.0), ("2000-01-01T00:00:00", 20.0), ("2024-05-06T00:00:01", 50.0)]
+    assert "<b>" not in over_time([("2026-07-01<b>", 40.0), ("<b>", 60.0)], 0, 100)
     chart = over_time(times, 0, 100)
     across = [float(text) for text in re.findall(r'cx="([\d.]+)"', chart)]
     down = [float(text) for text in re.findall(r'cy="([\d.]+)"', chart)]

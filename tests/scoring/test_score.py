@@ -298,7 +298,17 @@ def test_a_table_of_somebody_else_is_neither_continued_nor_replaced(folder, mode
     ("name", "content", "reason"),
     [
         ("a.csv", "path,score\na.png,1\n", "row 1, is not a row of scores: expected the columns path, score, spread"),
-        ("a.csv", f"{','.join(COLUMNS)}\na.png,good\n", "row 1, is not a row of scores: could not convert string"),
+        (
+            "a.csv",
+            f"{','.join(COLUMNS)}\na.png,good{',' * (len(COLUMNS) - 2)}\n",
+            "row 1, is not a row of scores: could not convert",
+        ),
+        (
+            "a.csv",
+            f"{','.join(COLUMNS)}\na.png,nan{',' * (len(COLUMNS) - 2)}\n",
+            "row 1, .*: it has a number that is not finite",
+        ),
+        ("a.csv", f"{','.join(COLUMNS)}\na.png,99", "row 1, is not a row of scores: expected the columns"),
         ("a.jsonl", '{"path": "a.png"}\n', "row 1, is not a row of scores: expected the columns"),
         ("a.jsonl", "[" * 100_000 + "\n", "row 1, is not a row of scores: expected the columns"),
         ("a.csv", "path\udcf3\n", "row 1, is not a row of scores: 'utf-8' codec can't decode byte 0xf3"),
@@ -342,14 +352,22 @@ def test_an_output_that_is_removed_while_it_is_written_is_said(tmp_path, model):
         (["--top", "0"], "--top must be at least 1, got 0"),
         (["--sheet", "a.pdf"], "--sheet must end in .png, .jpg, .jpeg, got a.pdf"),
         (["--model", "nothing"], "no model nothing"),
+        (["--below", "nan"], "--below must be"),
+        ([""], "the path of an image is empty"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(folder, arguments, reason, refused):
     assert reason in refused("score", folder, *arguments)
 
 
-def test_an_empty_folder_says_what_it_looked_for(tmp_path, model, refused):
+def test_an_empty_folder_says_what_it_looked_for_and_costs_no_table(tmp_path, model, refused):
     assert "no images in" in refused("score", tmp_path, "--model", model)
+    table = tmp_path / "scores.csv"
+    table.write_text(f"{','.join(COLUMNS)}\n")
+    (tmp_path / "empty").mkdir()
+    said = refused("score", tmp_path / "empty", "--model", model, "--output", table, "--overwrite")
+    assert "no images in" in said
+    assert table.is_file()
 
 
 def heed_ctrl_c() -> None:

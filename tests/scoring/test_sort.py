@@ -147,6 +147,21 @@ def test_a_run_goes_on_and_groups_old_and_new_together(folder, model, tmp_path, 
     assert [path.name for path in tmp_path.glob("sorted*")] == ["sorted.csv"]
 
 
+@pytest.mark.parametrize(("column", "cell"), [("taken", "06.05.2024 07:08"), ("hash", "1.23E+15")])
+def test_a_table_that_a_spreadsheet_changed_is_refused_before_it_is_continued(
+    folder, model, tmp_path, refused, column, cell
+):
+    output = tmp_path / "sorted.csv"
+    assert sort(*sorted(folder.glob("*[0-4].jpg")), "--model", model, "--output", output) == 0
+    table = pd.read_csv(output, dtype=str)
+    table.loc[0, column] = cell
+    table.to_csv(output, index=False)
+    before = output.read_bytes()
+    said = refused("sort", folder, "--model", model, "--output", output, "--resume")
+    assert "sorted.csv, row 1, is not a row of scores: " in said
+    assert output.read_bytes() == before
+
+
 def test_a_table_of_scores_is_not_continued_as_one_of_bursts(folder, model, tmp_path, refused):
     output = tmp_path / "scores.csv"
     main(["score", str(folder), "--model", model, "--output", str(output), "--device", "cpu"])

@@ -174,8 +174,14 @@ class Slow:
 
 def test_a_busy_server_answers_503_and_a_late_one_504(scorer, monkeypatch):
     monkeypatch.setattr(scorer, "network", Slow(scorer.network, 0.5))
-    app = make_app(scorer, ServeConfig(max_waiting=3, timeout_seconds=0.2))
-    answer = ask(app, "POST", "/v1/score", files=files(*[picture(0)] * 4))
+    app = make_app(scorer, ServeConfig(max_files=2, max_waiting=3, timeout_seconds=0.2))
+
+    async def two_at_once() -> httpx.Response:
+        two = {"files": files(*[picture(0)] * 2)}
+        async with client(app) as browser:
+            return [await each for each in [asyncio.create_task(browser.post("/v1/score", **two)) for _ in range(2)]][1]
+
+    answer = asyncio.run(two_at_once())
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
     assert answer.json()["detail"] == "server busy: 3 images wait already; retry later"
@@ -186,7 +192,7 @@ def test_a_busy_server_answers_503_and_a_late_one_504(scorer, monkeypatch):
 
 def test_a_full_server_refuses_before_it_reads_the_images(scorer, monkeypatch):
     monkeypatch.setattr(scorer, "network", Slow(scorer.network, 1))
-    app = make_app(scorer, ServeConfig(max_waiting=1))
+    app = make_app(scorer, ServeConfig(max_files=1, max_waiting=1))
     read = 0
 
     async def body():

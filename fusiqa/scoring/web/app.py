@@ -91,7 +91,8 @@ def serve(config: ServeConfig) -> None:
     app = make_app(Scorer(config.model, device=config.device, backend=config.backend, windows=True), config)
     if not config.is_local:
         print(f"warning: anyone who can reach {config.host} can use this server; it has no password", file=sys.stderr)
-    host, port = ("127.0.0.1" if config.host in LOOPBACK else config.host), listener.getsockname()[1]
+    host, port = ("127.0.0.1" if config.host == "localhost" else config.host), listener.getsockname()[1]
+    host = f"[{host}]" if ":" in host else host
     print(f"fusiqa is at http://{host}:{port} (Ctrl-C ends it)", flush=True)
     last_seconds = round(2 * config.timeout_seconds) + 1  # to read a request, and to score it
     settings = uvicorn.Config(
