@@ -1,6 +1,7 @@
 """Each fault planted in a miniature copy is reported with its offender, and broken rows stop training."""
 
 import json
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -230,6 +231,8 @@ def test_many_problems_are_all_reported_as_text_and_as_json(copy: Path):
     assert read["ok"] is False
     assert [len(problem["offenders"]) for problem in read["findings"]] == [1, 1, 6, 1, 1]
     assert "ss01 (5).jpg" in read["findings"][2]["offenders"]
+    shutil.copy(copy / "Images" / "ss01 (6).jpg", copy / "Images" / os.fsdecode(b"odd\xff.jpg"))
+    assert "odd" in look(copy).to_json().encode().decode()
 
 
 def test_the_bars_of_a_report_are_in_proportion():

@@ -200,8 +200,9 @@ def test_a_folder_with_something_else_is_left_alone(hub, tmp_path):
 def test_unknown_names_and_the_built_in_set(hub):
     with pytest.raises(FusiqaError, match=r"'konik', did you mean koniq\?"):
         download("konik", accept=True)
-    with pytest.raises(FusiqaError, match="synthetic needs no download"):
-        download("synthetic", accept=True)
+    for name in ("synthetic", "distorted"):
+        with pytest.raises(FusiqaError, match=f"{name} needs no download"):
+            download(name, accept=True)
 
 
 def test_without_a_network_one_line_comes_within_seconds(tmp_path, monkeypatch):

@@ -117,10 +117,19 @@ def test_a_run_is_replaced_only_when_asked(tmp_path):
     (tmp_path / "history.csv").write_text("epoch")
     with pytest.raises(FusiqaError, match="already holds a run; add `resume` or `overwrite`"):
         check_run_dir(tmp_path, TrainConfig.of(run_dir=tmp_path), precision="32")
-    config = TrainConfig.of(run_dir=tmp_path, overwrite=True)
-    check_run_dir(tmp_path, config, precision="32")
-    start_run(tmp_path, config, resolved={})
+    link = tmp_path.parent / f"{tmp_path.name}-link"
+    link.symlink_to(tmp_path)
+    config = TrainConfig.of(run_dir=link, overwrite=True)
+    check_run_dir(link, config, precision="32")
+    start_run(link, config, resolved={})
+    assert link.is_symlink()
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_the_folder_of_a_table_is_named_by_its_whole_path():
+    data = TrainConfig.of(dataset="lr=0.1/r.csv", data_dir=("lr=0.1/r.csv=/images=1",)).data
+    assert data.folders == {"lr=0.1/r.csv": Path("/images=1")}
+    assert TrainConfig.of(dataset="spaq", data_dir=("/a=b",)).data.folders == {"spaq": Path("/a=b")}
 
 
 def test_every_run_has_a_name_of_its_own_that_its_other_processes_share(monkeypatch):
