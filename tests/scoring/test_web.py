@@ -179,7 +179,7 @@ def test_a_busy_server_answers_503_and_a_late_one_504(scorer, monkeypatch):
     async def two_at_once() -> httpx.Response:
         two = {"files": files(*[picture(0)] * 2)}
         async with client(app) as browser:
-            return [await each for each in [asyncio.create_task(browser.post("/v1/score", **two)) for _ in range(2)]][1]
+            return (await asyncio.gather(*(browser.post("/v1/score", **two) for _ in range(2))))[1]
 
     answer = asyncio.run(two_at_once())
     assert answer.status_code == 503
