@@ -101,7 +101,7 @@ class Result:
 
     @property
     def flaws_in_words(self) -> str:
-        """The likely flaws, such as "blurred (0.93), noisy (0.61)", the likeliest first."""
+        """The likely flaws, such as "blurred (0.93), noisy (0.61)", the likeliest first; see `described`."""
         return described(self.row())
 
     def __float__(self) -> float:
@@ -142,15 +142,24 @@ def word_of(score: float, score_range: ScoreRange) -> str:
 
 
 def described(row: Mapping[str, Any]) -> str:
-    """The likely flaws of a row in words, such as "blurred (0.93), noisy (0.61)", the likeliest first."""
-    found = [(value, FLAW_WORDS[FLAWS.index(flaw)]) for flaw, value in likely_flaws(row).items()]
-    return ", ".join(f"{word} ({value:.2f})" for value, word in sorted(found, reverse=True))
+    """The likely flaws of a row in words, such as "blurred (0.93), noisy (0.61)", the likeliest first.
+
+    Where no flaw is likely, and that there is none is not likely either, the likeliest: "perhaps badly exposed (0.31)".
+    """
+    found, unsure = likely_flaws(row), row["flaw_none"] is not None and row["flaw_none"] < LIKELY
+    if perhaps := unsure and not found:
+        found = dict([max(_stated_flaws(row).items(), key=lambda stated: stated[1])])
+    words = [f"{FLAW_WORDS[FLAWS.index(flaw)]} ({found[flaw]:.2f})" for flaw in sorted(found, key=found.__getitem__)]
+    return ("perhaps " if perhaps else "") + ", ".join(words[::-1])
 
 
 def likely_flaws(row: Mapping[str, Any]) -> dict[str, float]:
     """The flaws of a row that are likely, with their probabilities, in the order of `fusiqa.config.model.FLAWS`."""
-    stated = {flaw: row[column] or 0.0 for flaw, column in zip(FLAWS, FLAW_COLUMNS, strict=True) if flaw != "none"}
-    return {flaw: value for flaw, value in stated.items() if value >= LIKELY}
+    return {flaw: value for flaw, value in _stated_flaws(row).items() if value >= LIKELY}
+
+
+def _stated_flaws(row: Mapping[str, Any]) -> dict[str, float]:
+    return {flaw: row[column] or 0.0 for flaw, column in zip(FLAWS, FLAW_COLUMNS, strict=True) if flaw != "none"}
 
 
 def weights_in(row: Mapping[str, Any]) -> str:

@@ -131,7 +131,7 @@ def many_rows(count: int) -> list[dict]:
     flaws = {f"flaw_{name}": 0.1 for name in ("noise", "compression", "blocks", "colour", "exposure", "sharpening")}
     return [
         row | flaws | {"path": f"holiday/IMG_{n:05}.jpg", "score": 100 * (n * 7919 % count) / count}
-        | {"flaw_blur": 0.9 if n % 4 == 0 else 0.1, "flaw_none": 0.2}
+        | {"flaw_blur": 0.9 if n % 4 == 0 else 0.1, "flaw_none": 0.8 if n % 4 else 0.2}
         for n in range(count)
     ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,6 +103,9 @@ def test_scores_and_flaws_have_words():
     assert (row["flaw_noise"], row["flaw_none"], row["spread"]) == (0.62, 0.1, None)
     assert described(row) == result.flaws_in_words == "blurred (0.90), noisy (0.62)"
     assert "blurred (0.90)" in result._repr_html_()
+    found = dict.fromkeys(FLAWS, 0.1) | {"exposure": 0.31, "none": 0.49}
+    assert described(replace(result, flaws=found).row()) == "perhaps badly exposed (0.31)"
+    assert described(replace(result, flaws=found | {"none": 0.5}).row()) == ""
     plain = Result("a.jpg", 61.0, ScoreRange(0, 100), "m").row()
     assert plain["flaw_blur"] is None
     assert described(plain) == ""

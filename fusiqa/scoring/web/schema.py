@@ -25,7 +25,7 @@ class ScoreAnswer(BaseModel):
     spread: float | None = Field(description="standard deviation of the crops' scores")
     scale_weights: list[float] | None = Field(description="finest scale first, summing to one")
     flaws: dict[str, float] | None = Field(description="probability of each flaw; null for a model that names none")
-    flaws_in_words: str = Field(description="the likely flaws, the likeliest first")
+    flaws_in_words: str = Field(description="the likely flaws, the likeliest first, or `perhaps` the likeliest")
     word: str = Field(description="the score in a word, from bad to excellent; empty without a score")
     width: int | None
     height: int | None
