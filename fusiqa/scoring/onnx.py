@@ -42,8 +42,9 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the cores free
         options.log_severity_level = 3  # errors: the warnings are about steps of its optimiser
         files, weights = found_in(path, LOCATION, length=len(BESIDE)), path.with_name(WEIGHTS_FILE)
-        apart = "is a link to another folder" if weights.is_file() else "is not beside it"
-        if files == {BESIDE} and (not weights.is_file() or weights.resolve().parent != path.resolve().parent):
+        beside = weights.is_file() and weights.resolve().parent == path.resolve().parent
+        if files == {BESIDE} and not beside:
+            apart = "is a link to another folder" if weights.is_file() else "is not beside it"
             alone = "`fusiqa export` without `share_weights` writes a file that stands alone"
             raise FusiqaError(f"{path} reads its weights from {WEIGHTS_FILE}, which {apart}; {alone}")
         try:

@@ -146,11 +146,11 @@ def described(row: Mapping[str, Any]) -> str:
 
     Where no flaw is likely, and that there is none is not likely either, the likeliest: "perhaps badly exposed (0.31)".
     """
-    found, unsure = likely_flaws(row), row["flaw_none"] is not None and row["flaw_none"] < LIKELY
-    if perhaps := unsure and not found:
-        found = dict([max(_stated_flaws(row).items(), key=lambda stated: stated[1])])
-    words = [f"{FLAW_WORDS[FLAWS.index(flaw)]} ({found[flaw]:.2f})" for flaw in sorted(found, key=found.__getitem__)]
-    return ("perhaps " if perhaps else "") + ", ".join(words[::-1])
+    found = [(value, FLAW_WORDS[FLAWS.index(flaw)]) for flaw, value in _stated_flaws(row).items()]
+    likely = sorted((each for each in found if each[0] >= LIKELY), reverse=True)
+    unsure = not likely and row["flaw_none"] is not None and row["flaw_none"] < LIKELY
+    words = ", ".join(f"{word} ({value:.2f})" for value, word in ([max(found)] if unsure else likely))
+    return f"perhaps {words}" if unsure else words
 
 
 def likely_flaws(row: Mapping[str, Any]) -> dict[str, float]:

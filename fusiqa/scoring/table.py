@@ -204,7 +204,7 @@ def read_rows(path: Path, types: Types = SCORE_TYPES) -> Iterator[Row]:
         except (OSError, ValueError) as reason:
             raise FusiqaError(f"{path} is damaged: {str(reason).splitlines()[0]}") from reason
         return
-    number = 0
+    number, floats = 0, [name for name, kind in types.items() if kind is float]
     with open(path, encoding="utf-8", newline="") as file:
         try:
             for row in csv.DictReader(file) if is_csv(path) else map(_from_json, file):
@@ -212,7 +212,7 @@ def read_rows(path: Path, types: Types = SCORE_TYPES) -> Iterator[Row]:
                 if tuple(row) != tuple(types) or (is_csv(path) and None in row.values()):
                     raise ValueError(expected)
                 read = {name: None if value in (None, "") else types[name](value) for name, value in row.items()}
-                if not all(math.isfinite(read[name] or 0) for name in types if types[name] is float):
+                if not all(math.isfinite(read[name] or 0) for name in floats):
                     raise ValueError("it has a number that is not finite")
                 yield read
         except (TypeError, ValueError, OverflowError, csv.Error) as reason:  # no UTF-8 is a ValueError
