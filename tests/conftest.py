@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 # Before torch is loaded: networks this small are slower on several threads, tests share the cores, and a run is
@@ -26,6 +27,7 @@ TRAIN, TEST = 21, 9
 SIDES = (67, 71, 73, 79, 83)  # distinct primes: a swapped height and width would show
 
 
+@cache
 def image(number: int) -> np.ndarray:
     """A small image of an odd size, the worse the higher number % 5."""
     pixels = dead_leaves(number, size=83)[: SIDES[number % 5], : SIDES[(number + 2) % 5]]
