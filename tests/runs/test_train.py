@@ -178,7 +178,7 @@ def test_a_run_on_an_own_split_and_scale_is_cross_tested_on_spaq_where_it_is(biq
     sides = ["test"] * 8 + ["validation"] * 6 + ["train"] * (len(names) - 14)
     pd.DataFrame({"image": names, "split": sides}).to_csv(tmp_path / "mine.csv", index=False)
     run("--data_dir", biq2021, "--run_dir", folder, "--epochs", 1, "--split_file", tmp_path / "mine.csv", "--spaq",
-        "--spaq_dir", spaq, "--fusion", "single", "--single_scale", 0)  # fmt: skip
+        "--spaq_dir", spaq, "--fusion", "single", "--single_scale", 0, "--resize", 160, "--crop_size", 160)  # fmt: skip
     assert sorted(pd.read_csv(folder / "predictions.csv")["image"]) == names[:8]
     assert pd.read_csv(folder / "split.csv").set_index("image")["split"][names].tolist() == sides
     assert json.loads((folder / "test_spaq.json").read_text())["n"] == 5
