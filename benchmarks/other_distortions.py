@@ -1,0 +1,119 @@
+"""What models say of distortions that none of them has learned: python benchmarks/other_distortions.py --sharp FOLDER
+
+Files of other codecs, and what cameras and software do beside KADID-10k's 25 distortions, each at five strengths. The
+order of the strengths is known, a rating is not. Prints, for each model and distortion, the mean score of the
+undistorted images and at each strength, and the share of neighbouring strengths, the undistorted image first, in the
+right order.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import tyro
+from PIL import Image, ImageFilter
+
+from fusiqa.data.catalog import read_images
+from fusiqa.data.distortions import Pixels
+from fusiqa.progress import progress_bar
+from fusiqa.scoring.scorer import Scorer
+from fusiqa.stats.intervals import bootstrap_interval
+
+Random = np.random.Generator
+Distortion = Callable[[Pixels, float, Random], Pixels]
+
+
+@dataclass
+class Options:
+    """Score distortions that no model has learned."""
+
+    sharp: Path
+    """Folder of sharp images."""
+    models: tuple[str, ...] = ("fusiqa-fast", "fusiqa-accurate")
+    limit: int = 100
+    """Images at most, evenly from all."""
+
+
+def to_bytes(values: np.ndarray) -> Pixels:
+    return np.clip(values, 0, 255).round().astype(np.uint8)
+
+
+def encoded(pixels: Pixels, quality: float, _: Random, *, codec: str) -> Pixels:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, codec, quality=int(quality))
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def filtered(pixels: Pixels, kind: ImageFilter.Filter) -> Pixels:
+    return np.asarray(Image.fromarray(pixels).filter(kind))
+
+
+def enlarged(pixels: Pixels, factor: float, _: Random) -> Pixels:
+    """Made smaller, and as large as before by bicubic interpolation."""
+    image = Image.fromarray(pixels)
+    small = image.resize((round(image.width / factor), round(image.height / factor)), Image.Resampling.LANCZOS)
+    return np.asarray(small.resize(image.size, Image.Resampling.BICUBIC))
+
+
+def blurred_and_noisy(pixels: Pixels, sigma: float, random: Random) -> Pixels:
+    return to_bytes(filtered(pixels, ImageFilter.GaussianBlur(sigma)) + random.normal(0, 5 * sigma, pixels.shape))
+
+
+def noisy_and_compressed(pixels: Pixels, quality: float, random: Random) -> Pixels:
+    """Grey noise of a sensor, then JPEG."""
+    noise = random.normal(0, 8, pixels.shape[:2])[..., None]
+    return encoded(to_bytes(pixels + noise), quality, random, codec="JPEG")
+
+
+def shot_noise(pixels: Pixels, photons: float, random: Random) -> Pixels:
+    return to_bytes(random.poisson(pixels / 255 * photons) / photons * 255)
+
+
+DISTORTIONS: dict[str, tuple[Distortion, tuple[float, ...]]] = {
+    "WebP, quality": (partial(encoded, codec="WEBP"), (80, 50, 25, 10, 2)),
+    "AVIF, quality": (partial(encoded, codec="AVIF"), (80, 55, 35, 20, 8)),
+    "made smaller and enlarged, factor": (enlarged, (2, 3, 4, 6, 8)),
+    "median filter, side": (lambda x, side, _: filtered(x, ImageFilter.MedianFilter(int(side))), (3, 5, 7, 9, 13)),
+    "shot noise, photons at white": (shot_noise, (400, 100, 40, 15, 6)),
+    "blur and noise, sigma": (blurred_and_noisy, (0.5, 1, 1.6, 2.4, 3.5)),
+    "noise, then JPEG, quality": (noisy_and_compressed, (80, 50, 30, 15, 7)),
+    "posterised, levels": (lambda x, n, _: to_bytes((np.floor(x / 256 * n) + 0.5) / n * 256), (32, 16, 8, 5, 3)),
+    "over-exposed, factor": (lambda x, factor, _: to_bytes(x * factor), (1.2, 1.5, 2, 2.8, 4)),
+    "dark and noisy, divisor": (
+        lambda x, n, random: to_bytes(x / n + random.normal(0, 4, x.shape)),
+        (1.5, 2.2, 3.2, 4.5, 7),
+    ),
+    "haze, share": (lambda x, share, _: to_bytes(x * (1 - share) + 235 * share), (0.15, 0.3, 0.45, 0.6, 0.75)),
+}
+
+
+def main(options: Options) -> None:
+    ratings = read_images([options.sharp])
+    chosen = np.linspace(0, len(ratings) - 1, min(options.limit, len(ratings))).round().astype(int)
+    scorers = {model: Scorer(model) for model in options.models}
+    scores = {model: np.empty((len(DISTORTIONS), len(chosen), 6)) for model in scorers}
+    with progress_bar(what="images", total=len(chosen), shown=True) as bar:
+        for place, row in enumerate(chosen):
+            pixels = ratings.images.read(ratings.table["image"].iloc[row])
+            for kind, (make, values) in enumerate(DISTORTIONS.values()):
+                random = np.random.default_rng((kind, place))
+                versions = [pixels, *(make(pixels, value, random) for value in values)]
+                for model, scorer in scorers.items():
+                    scores[model][kind, place] = [result.score for result in scorer.many(versions)]
+            bar.update()
+    for model, scorer in scorers.items():
+        print(f"\n{scorer.info.name}, {len(chosen)} images\n\n| distortion | mean scores | in order |\n|---|---|---|")
+        for (name, (_, values)), of_images in zip(DISTORTIONS.items(), scores[model], strict=True):
+            shares = (of_images[:, :-1] > of_images[:, 1:]).mean(axis=1)
+            in_order = bootstrap_interval(partial(np.mean, axis=-1), shares)
+            means = ", ".join(f"{mean:.0f}" for mean in of_images.mean(axis=0))
+            print(f"| {name} {', '.join(f'{value:g}' for value in values)} | {means} | {in_order:.3f} |")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
