@@ -235,7 +235,8 @@ def read_labels(dataset: str, *, data_dir: Path | None) -> Labels:
 
 def _valid_range(dataset: str, low: float, high: float) -> ScoreRange:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise FusiqaError(f"{dataset}: ratings from {low:g} to {high:g} are not a range; training takes another as `score_range`")
+        found = f"ratings from {low:g} to {high:g} are not a range"
+        raise FusiqaError(f"{dataset}: {found}; training takes another as `score_range`")
     return ScoreRange(low, high)
 
 
