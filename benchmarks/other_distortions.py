@@ -19,7 +19,7 @@ import tyro
 from PIL import Image, ImageFilter
 
 from fusiqa.data.catalog import read_images
-from fusiqa.data.distortions import Pixels
+from fusiqa.data.distortions import Pixels, to_bytes
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.stats.intervals import bootstrap_interval
@@ -39,8 +39,9 @@ class Options:
     """Images at most, evenly from all."""
 
 
-def to_bytes(values: np.ndarray) -> Pixels:
-    return np.clip(values, 0, 255).round().astype(np.uint8)
+def to_pixels(values: np.ndarray) -> Pixels:
+    """Rounded and clipped to 0-255."""
+    return to_bytes(values / 255)
 
 
 def encoded(pixels: Pixels, quality: float, _: Random, *, codec: str) -> Pixels:
@@ -61,17 +62,17 @@ def enlarged(pixels: Pixels, factor: float, _: Random) -> Pixels:
 
 
 def blurred_and_noisy(pixels: Pixels, sigma: float, random: Random) -> Pixels:
-    return to_bytes(filtered(pixels, ImageFilter.GaussianBlur(sigma)) + random.normal(0, 5 * sigma, pixels.shape))
+    return to_pixels(filtered(pixels, ImageFilter.GaussianBlur(sigma)) + random.normal(0, 5 * sigma, pixels.shape))
 
 
 def noisy_and_compressed(pixels: Pixels, quality: float, random: Random) -> Pixels:
     """Grey noise of a sensor, then JPEG."""
     noise = random.normal(0, 8, pixels.shape[:2])[..., None]
-    return encoded(to_bytes(pixels + noise), quality, random, codec="JPEG")
+    return encoded(to_pixels(pixels + noise), quality, random, codec="JPEG")
 
 
 def shot_noise(pixels: Pixels, photons: float, random: Random) -> Pixels:
-    return to_bytes(random.poisson(pixels / 255 * photons) / photons * 255)
+    return to_pixels(random.poisson(pixels / 255 * photons) / photons * 255)
 
 
 DISTORTIONS: dict[str, tuple[Distortion, tuple[float, ...]]] = {
@@ -82,13 +83,13 @@ DISTORTIONS: dict[str, tuple[Distortion, tuple[float, ...]]] = {
     "shot noise, photons at white": (shot_noise, (400, 100, 40, 15, 6)),
     "blur and noise, sigma": (blurred_and_noisy, (0.5, 1, 1.6, 2.4, 3.5)),
     "noise, then JPEG, quality": (noisy_and_compressed, (80, 50, 30, 15, 7)),
-    "posterised, levels": (lambda x, n, _: to_bytes((np.floor(x / 256 * n) + 0.5) / n * 256), (32, 16, 8, 5, 3)),
-    "over-exposed, factor": (lambda x, factor, _: to_bytes(x * factor), (1.2, 1.5, 2, 2.8, 4)),
+    "posterised, levels": (lambda x, n, _: to_pixels((np.floor(x / 256 * n) + 0.5) / n * 256), (32, 16, 8, 5, 3)),
+    "over-exposed, factor": (lambda x, factor, _: to_pixels(x * factor), (1.2, 1.5, 2, 2.8, 4)),
     "dark and noisy, divisor": (
-        lambda x, n, random: to_bytes(x / n + random.normal(0, 4, x.shape)),
+        lambda x, n, random: to_pixels(x / n + random.normal(0, 4, x.shape)),
         (1.5, 2.2, 3.2, 4.5, 7),
     ),
-    "haze, share": (lambda x, share, _: to_bytes(x * (1 - share) + 235 * share), (0.15, 0.3, 0.45, 0.6, 0.75)),
+    "haze, share": (lambda x, share, _: to_pixels(x * (1 - share) + 235 * share), (0.15, 0.3, 0.45, 0.6, 0.75)),
 }
 
 
@@ -96,19 +97,23 @@ def main(options: Options) -> None:
     ratings = read_images([options.sharp])
     chosen = np.linspace(0, len(ratings) - 1, min(options.limit, len(ratings))).round().astype(int)
     scorers = {model: Scorer(model) for model in options.models}
-    scores = {model: np.empty((len(DISTORTIONS), len(chosen), 6)) for model in scorers}
+    scores: dict[str, list[list[float]]] = {model: [] for model in scorers}  # of each image
     with progress_bar(what="images", total=len(chosen), shown=True) as bar:
         for place, row in enumerate(chosen):
             pixels = ratings.images.read(ratings.table["image"].iloc[row])
+            versions = [pixels]
             for kind, (make, values) in enumerate(DISTORTIONS.values()):
                 random = np.random.default_rng((kind, place))
-                versions = [pixels, *(make(pixels, value, random) for value in values)]
-                for model, scorer in scorers.items():
-                    scores[model][kind, place] = [result.score for result in scorer.many(versions)]
+                versions += [make(pixels, value, random) for value in values]
+            for model, scorer in scorers.items():
+                scores[model].append([result.score for result in scorer.many(versions)])
             bar.update()
     for model, scorer in scorers.items():
         print(f"\n{scorer.info.name}, {len(chosen)} images\n\n| distortion | mean scores | in order |\n|---|---|---|")
-        for (name, (_, values)), of_images in zip(DISTORTIONS.items(), scores[model], strict=True):
+        undistorted, others = np.split(np.array(scores[model]), [1], axis=1)
+        kinds = np.split(others, len(DISTORTIONS), axis=1)
+        for (name, (_, values)), strengths in zip(DISTORTIONS.items(), kinds, strict=True):
+            of_images = np.hstack([undistorted, strengths])
             shares = (of_images[:, :-1] > of_images[:, 1:]).mean(axis=1)
             in_order = bootstrap_interval(partial(np.mean, axis=-1), shares)
             means = ", ".join(f"{mean:.0f}" for mean in of_images.mean(axis=0))
