@@ -1,9 +1,9 @@
 """What models say of distortions that none of them has learned: python benchmarks/other_distortions.py --sharp FOLDER
 
-Files of other codecs, and what cameras and software do beside KADID-10k's 25 distortions, each at five strengths. The
-order of the strengths is known, a rating is not. Prints, for each model and distortion, the mean score of the
-undistorted images and at each strength, and the share of neighbouring strengths, the undistorted image first, in the
-right order.
+Files of other codecs, and what cameras, transmission and software do beside KADID-10k's 25 distortions, each at five
+strengths. The order of the strengths is known, a rating is not. Prints, for each model and distortion, the mean score
+of the undistorted images and at each strength, and the share of neighbouring strengths, the undistorted image first, in
+the right order.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 from PIL import Image, ImageFilter
+from scipy import ndimage
 
 from fusiqa.data.catalog import read_images
 from fusiqa.data.distortions import Pixels, to_bytes
@@ -75,6 +76,46 @@ def shot_noise(pixels: Pixels, photons: float, random: Random) -> Pixels:
     return to_pixels(random.poisson(pixels / 255 * photons) / photons * 255)
 
 
+def grain(pixels: Pixels, spread: float, random: Random) -> Pixels:
+    """Noise whose grains are some five pixels wide."""
+    noise = ndimage.gaussian_filter(random.normal(size=pixels.shape), (2, 2, 0))
+    return to_pixels(pixels + noise / noise.std() * spread)
+
+
+def row_noise(pixels: Pixels, spread: float, random: Random) -> Pixels:
+    """An offset for each row, as of a sensor that is read by rows."""
+    noise = ndimage.gaussian_filter1d(random.normal(size=len(pixels)), 1)
+    return to_pixels(pixels + (noise / noise.std() * spread)[:, None, None])
+
+
+def fringed(pixels: Pixels, shift: float, _: Random) -> Pixels:
+    """Red magnified and blue reduced about the centre, by `shift` pixels at the end of the longer side."""
+    height, width = pixels.shape[:2]
+    middle = np.array([height - 1, width - 1])[:, None, None] / 2
+    at, relative = np.indices((height, width)) - middle, shift / (max(height, width) / 2)
+    planes = [
+        ndimage.map_coordinates(pixels[..., channel].astype(float), middle + at * factor, order=1, mode="nearest")
+        for channel, factor in enumerate((1 - relative, 1, 1 + relative))
+    ]
+    return to_pixels(np.stack(planes, axis=-1))
+
+
+def with_lost_blocks(pixels: Pixels, share: float, random: Random) -> Pixels:
+    """Blocks of 16x64 pixels replaced by those above and to the left, as a decoder conceals what was lost."""
+    rows, columns = pixels.shape[0] // 16 - 1, pixels.shape[1] // 64 - 1
+    concealed = pixels.copy()
+    for block in random.choice(rows * columns, round(share * rows * columns), replace=False):
+        top, left = 16 * (1 + block // columns), 64 * (1 + block % columns)
+        concealed[top : top + 16, left : left + 64] = pixels[top - 16 : top, left - 64 : left]
+    return concealed
+
+
+def dithered(pixels: Pixels, colours: float, _: Random) -> Pixels:
+    """A palette of the image's own colours, by Floyd and Steinberg's error diffusion."""
+    palette = Image.fromarray(pixels).quantize(int(colours), dither=Image.Dither.FLOYDSTEINBERG)
+    return np.asarray(palette.convert("RGB"))
+
+
 DISTORTIONS: dict[str, tuple[Distortion, tuple[float, ...]]] = {
     "WebP, quality": (partial(encoded, codec="WEBP"), (80, 50, 25, 10, 2)),
     "AVIF, quality": (partial(encoded, codec="AVIF"), (80, 55, 35, 20, 8)),
@@ -90,6 +131,15 @@ DISTORTIONS: dict[str, tuple[Distortion, tuple[float, ...]]] = {
         (1.5, 2.2, 3.2, 4.5, 7),
     ),
     "haze, share": (lambda x, share, _: to_pixels(x * (1 - share) + 235 * share), (0.15, 0.3, 0.45, 0.6, 0.75)),
+    "coarse grain, standard deviation": (grain, (4, 8, 13, 20, 30)),
+    "row noise, standard deviation": (row_noise, (2, 4, 7, 12, 20)),
+    "colour fringes, pixels at the edge": (fringed, (0.7, 1.5, 2.5, 4, 7)),
+    "lost blocks, share": (with_lost_blocks, (0.02, 0.05, 0.1, 0.2, 0.4)),
+    "dithered palette, colours": (dithered, (128, 48, 20, 10, 5)),
+    "white balance, factor of red": (
+        lambda x, factor, _: to_pixels(x * np.array([factor, 1, 1 / factor])),
+        (1.08, 1.18, 1.3, 1.5, 1.8),
+    ),
 }
 
 
