@@ -110,12 +110,6 @@ def with_lost_blocks(pixels: Pixels, share: float, random: Random) -> Pixels:
     return concealed
 
 
-def dithered(pixels: Pixels, colours: float, _: Random) -> Pixels:
-    """A palette of the image's own colours, by Floyd and Steinberg's error diffusion."""
-    palette = Image.fromarray(pixels).quantize(int(colours), dither=Image.Dither.FLOYDSTEINBERG)
-    return np.asarray(palette.convert("RGB"))
-
-
 DISTORTIONS: dict[str, tuple[Distortion, tuple[float, ...]]] = {
     "WebP, quality": (partial(encoded, codec="WEBP"), (80, 50, 25, 10, 2)),
     "AVIF, quality": (partial(encoded, codec="AVIF"), (80, 55, 35, 20, 8)),
@@ -135,7 +129,6 @@ DISTORTIONS: dict[str, tuple[Distortion, tuple[float, ...]]] = {
     "row noise, standard deviation": (row_noise, (2, 4, 7, 12, 20)),
     "colour fringes, pixels at the edge": (fringed, (0.7, 1.5, 2.5, 4, 7)),
     "lost blocks, share": (with_lost_blocks, (0.02, 0.05, 0.1, 0.2, 0.4)),
-    "dithered palette, colours": (dithered, (128, 48, 20, 10, 5)),
     "white balance, factor of red": (
         lambda x, factor, _: to_pixels(x * np.array([factor, 1, 1 / factor])),
         (1.08, 1.18, 1.3, 1.5, 1.8),
