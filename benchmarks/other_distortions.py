@@ -100,6 +100,19 @@ def fringed(pixels: Pixels, shift: float, _: Random) -> Pixels:
     return to_pixels(np.stack(planes, axis=-1))
 
 
+def ghosted(pixels: Pixels, share: float, _: Random) -> Pixels:
+    """Blended with itself, 6 pixels lower and 10 to the right: a double exposure, or an echo of an analogue signal."""
+    moved = np.pad(pixels, ((6, 0), (10, 0), (0, 0)), mode="edge")[:-6, :-10]
+    return to_pixels((1 - share) * pixels + share * moved)
+
+
+def combed(pixels: Pixels, shift: float, _: Random) -> Pixels:
+    """Every second row moved to the right, as interlaced fields of a moving scene are."""
+    result = pixels.copy()
+    result[1::2] = np.pad(pixels[1::2], ((0, 0), (int(shift), 0), (0, 0)), mode="edge")[:, : pixels.shape[1]]
+    return result
+
+
 def with_lost_blocks(pixels: Pixels, share: float, random: Random) -> Pixels:
     """Blocks of 16x64 pixels replaced by those above and to the left, as a decoder conceals what was lost."""
     rows, columns = pixels.shape[0] // 16 - 1, pixels.shape[1] // 64 - 1
@@ -133,6 +146,8 @@ DISTORTIONS: dict[str, tuple[Distortion, tuple[float, ...]]] = {
         lambda x, factor, _: to_pixels(x * np.array([factor, 1, 1 / factor])),
         (1.08, 1.18, 1.3, 1.5, 1.8),
     ),
+    "double image, share": (ghosted, (0.08, 0.15, 0.25, 0.35, 0.5)),
+    "interlaced, shift of every second row": (combed, (1, 2, 4, 8, 16)),
 }
 
 

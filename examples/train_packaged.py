@@ -49,6 +49,7 @@ from fusiqa.data.distortions import FLAW_OF_DISTORTION, FORMULAS
 from fusiqa.data.opinions import SEEN_FALL, mean_opinions
 from fusiqa.errors import FusiqaError
 from fusiqa.explain.opinions import COMMON
+from fusiqa.machine import denormals_as_zero
 from fusiqa.models.head import FlawHead
 from fusiqa.models.quality import QualityModel, build_model
 from fusiqa.models.rounding import round_to_bytes
@@ -397,4 +398,5 @@ def save(model: QualityModel, flaws: FlawHead, figures: dict[str, float], option
 
 
 if __name__ == "__main__":
-    train(tyro.cli(Options))
+    with denormals_as_zero():  # the heads learn three times as fast
+        train(tyro.cli(Options))

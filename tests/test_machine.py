@@ -4,8 +4,13 @@ import os
 import sys
 
 import pytest
+import torch
+from commands import exit_code
+from tiny_models import TINY_RUN
 
 from fusiqa import machine
+from fusiqa.cli import USER_MISTAKE
+from fusiqa.errors import FusiqaError
 
 
 @pytest.fixture
@@ -54,3 +59,44 @@ def test_where_nothing_can_be_bound_the_machines_cores_count(stated, expected, m
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: stated)
     assert machine.cores() == expected
+
+
+def takes_denormals_for_zero() -> bool:
+    return torch.tensor(1e-40).mul(1).item() == 0
+
+
+@pytest.fixture
+def flushing():
+    """Skips where the processor cannot, and leaves it off."""
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot take denormal numbers for zero")
+    torch.set_flush_denormal(False)
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_denormal_numbers_are_zero_within_the_context_and_then_as_before(before, flushing):
+    def stopped():
+        with machine.denormals_as_zero():
+            assert takes_denormals_for_zero()
+            raise FusiqaError("stopped")
+
+    torch.set_flush_denormal(before)
+    with pytest.raises(FusiqaError):
+        stopped()
+    assert takes_denormals_for_zero() == before
+
+
+def test_a_training_takes_them_for_zero(flushing, monkeypatch, biq2021, tmp_path):
+    found = []
+
+    def fit(*_):
+        found.append(takes_denormals_for_zero())
+        raise FusiqaError("stopped")
+
+    monkeypatch.setattr("fusiqa.runs.train.fit", fit)
+    arguments = ["train", *TINY_RUN, "--data_dir", biq2021, "--run_dir", tmp_path / "run"]
+    assert exit_code(*arguments) == USER_MISTAKE
+    assert found == [True]
+    assert not takes_denormals_for_zero()

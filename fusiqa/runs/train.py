@@ -20,6 +20,7 @@ from fusiqa.errors import FusiqaError
 from fusiqa.explain.plots.scales import scale_bars
 from fusiqa.explain.weights import collapse_warning, summarise_weights, weights_array, with_groups
 from fusiqa.io import hold, write_csv, write_json
+from fusiqa.machine import denormals_as_zero
 from fusiqa.models.export import export
 from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.progress import Say
@@ -57,7 +58,7 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
     run_dir = folder.choose_run_dir(config)
     if first:
         folder.check_run_dir(run_dir, config, precision=recipe.precision)
-    with hold(run_dir) if first else nullcontext():
+    with hold(run_dir) if first else nullcontext(), denormals_as_zero():
         if config.run.resume and (run_dir / folder.TEST_FILE).is_file():
             say(f"{run_dir} is already finished: nothing to resume")
             return run_dir
