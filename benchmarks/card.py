@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -32,12 +32,13 @@ from fusiqa.data.catalog import read_images
 from fusiqa.data.distortions import DISTORTIONS, LEVELS, Pixels, to_bytes, to_unit
 from fusiqa.data.opinions import OPINION_RANGE
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.opinions import BINS, calibration, flaw_made, opinions
+from fusiqa.explain.opinions import BINS, above_strongest, calibration, flaw_made, likeliest, opinions, scores_by_cell
 from fusiqa.io import to_markdown
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.image import decode
 from fusiqa.scoring.result import FLAW_COLUMNS, FLAW_WORDS, LIKELY, described
 from fusiqa.scoring.scorer import Scorer
+from fusiqa.scoring.srgb import from_light, to_light
 from fusiqa.stats.metrics import FEWEST_IMAGES, estimate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
@@ -98,11 +99,6 @@ def scored(scorer: Scorer, images: Iterable[Pixels], what: str, total: int) -> p
     return pd.DataFrame([result.row() for result in results])[["score", *FLAW_COLUMNS]].astype(float)
 
 
-def likeliest(table: pd.DataFrame, flaws: Sequence[str]) -> np.ndarray:
-    """The likeliest of some flaws in each row."""
-    return np.array(flaws)[table[[f"flaw_{flaw}" for flaw in flaws]].to_numpy(float).argmax(axis=1)]
-
-
 def named(table: pd.DataFrame) -> str:
     """In how many rows a flaw is named, which ones, and in how many something is said of flaws."""
     likely, said = table[list(FLAW_COLUMNS[:-1])] >= LIKELY, sum(described(row) != "" for row in rows_of(table))
@@ -117,10 +113,8 @@ def of_distorted(scorer: Scorer, options: Options) -> list[str]:
         raise FusiqaError(f"{file} was not made with {scorer.info.name}: run `fusiqa evaluate` again")
     table = pd.read_csv(file, keep_default_na=False)
     table = table[table["image"].isin(table["image"].unique()[: options.limit])]
-    scores = table["score"].to_numpy(float).reshape(-1, 1 + len(DISTORTIONS) * len(LEVELS))
-    clean, cells = scores[:, 0], scores[:, 1:].reshape(len(scores), len(DISTORTIONS), len(LEVELS))
-    beats = (clean[:, None, None, None] > cells[None, :, :, -2:]).mean(axis=3)
-    above = beats[~np.eye(len(scores), dtype=bool)].mean(axis=0)
+    clean, cells = scores_by_cell(table)
+    above = above_strongest(clean, cells)[~np.eye(len(clean), dtype=bool)].mean(axis=0)
     beside = np.stack([cells.mean(axis=0), 100 * OPINION_RANGE.to_unit(opinions())], axis=2)
     levels = pd.DataFrame([[f"{mean:.1f} ({mos:.0f})" for mean, mos in row] for row in beside], columns=LEVELS)
     levels.insert(0, "distortion", list(DISTORTIONS))
@@ -154,10 +148,8 @@ def flaws_of(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_less_light(pixels: Pixels, divisor: float) -> Pixels:
-    """Linear light divided, by sRGB's curve (IEC 61966-2-1)."""
-    values = to_unit(pixels)
-    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4) / divisor
-    return to_bytes(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
+    """Linear light divided."""
+    return to_bytes(from_light(to_light(to_unit(pixels)) / divisor))
 
 
 def of_sharp(scorer: Scorer, options: Options) -> list[str]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32
 
+from fusiqa.scoring.srgb import from_light, to_light
+
 Unit = Float32[np.ndarray, "height width 3"]
 
 TO_XYZ = np.array(
@@ -35,8 +37,7 @@ def rgb_to_lab(image: Float[np.ndarray, "height width 3"]) -> Unit:
         >>> [round(float(value), 1) for value in red]
         [53.2, 80.1, 67.2]
     """
-    linear = np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
-    relative = linear.astype(np.float32) @ TO_RELATIVE
+    relative = to_light(image).astype(np.float32) @ TO_RELATIVE
     f = np.where(relative > EDGE, np.cbrt(relative), SLOPE * relative + 4 / 29)
     x, y, z = np.moveaxis(f, 2, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=2)
@@ -48,5 +49,4 @@ def lab_to_rgb(lab: Float[np.ndarray, "height width 3"]) -> Unit:
     y = (lightness + 16) / 116
     f = np.stack([y + a / 500, y, y - b / 200], axis=2)
     relative = np.where(f > 6 / 29, f**3, (f - 4 / 29) / SLOPE)
-    linear = np.clip(relative.astype(np.float32) @ FROM_RELATIVE, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return from_light(np.clip(relative.astype(np.float32) @ FROM_RELATIVE, 0, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -39,19 +39,18 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
     - with a flaw head, fraction of images with a flaw (`flaw_made`) whose likeliest flaw is that one, the fraction of
       undistorted images without a named flaw, and the expected calibration error of the probabilities, over both.
     """
-    scores = table["score"].to_numpy(float).reshape(-1, 1 + len(CELLS))
-    clean, cells = scores[:, 0], scores[:, 1:].reshape(len(scores), len(DISTORTIONS), len(LEVELS))
+    clean, cells = scores_by_cell(table)
     right = (cells[:, :, :-1] > cells[:, :, 1:]).mean(axis=2)
     common = [list(DISTORTIONS).index(name) for name in COMMON]
-    beats = (clean[:, None, None, None] > cells[None, :, :, -2:]).mean(axis=(2, 3))
-    others = ~np.eye(len(scores), dtype=bool)
+    beats = above_strongest(clean, cells).mean(axis=2)
+    others = ~np.eye(len(clean), dtype=bool)
     known = opinions().ravel()
 
     def over(measure: Callable[[Int[np.ndarray, " images"]], float]) -> Estimate:
-        return bootstrap_interval(lambda drawn: np.apply_along_axis(measure, -1, drawn), np.arange(len(scores)))
+        return bootstrap_interval(lambda drawn: np.apply_along_axis(measure, -1, drawn), np.arange(len(clean)))
 
     def sharp_above(drawn: Int[np.ndarray, " images"]) -> float:
-        times = np.bincount(drawn, minlength=len(scores))
+        times = np.bincount(drawn, minlength=len(clean))
         pairs = times @ others @ times
         return times @ (beats * others) @ times / pairs if pairs else np.nan
 
@@ -65,14 +64,33 @@ def measures(table: pd.DataFrame) -> dict[str, Estimate]:
     found["sharp above level 4 or 5 of another"] = over(sharp_above)
     if "flaw_none" in table:
         made = flaw_made(table)
-        named = table[list(FLAW_COLUMNS)].drop(columns="flaw_none").idxmax(axis=1).astype(str).str.removeprefix("flaw_")
-        right = (named == made)[made.notna()].groupby(table["image"], sort=False).mean()
+        right = (made == likeliest(table, FLAWS[:-1]))[made.notna()].groupby(table["image"], sort=False).mean()
         found["flaw named, level 3 and up"] = mean_of(right.to_numpy(float))
         clean_ones = table.loc[table["distortion"] == "", list(FLAW_COLUMNS)].drop(columns="flaw_none")
         found["no flaw named, undistorted"] = mean_of((clean_ones.to_numpy(float) < LIKELY).all(axis=1).astype(float))
         binned = calibration(table)
         found["expected calibration error of flaws"] = over(lambda drawn: calibration_error(binned[drawn].sum(axis=0)))
     return found
+
+
+def scores_by_cell(
+    table: pd.DataFrame,
+) -> tuple[Float[np.ndarray, " images"], Float[np.ndarray, "images distortions levels"]]:
+    """Scores of the undistorted images, and of their versions, from a table in the order of `distorted`."""
+    scores = table["score"].to_numpy(float).reshape(-1, 1 + len(CELLS))
+    return scores[:, 0], scores[:, 1:].reshape(-1, len(DISTORTIONS), len(LEVELS))
+
+
+def above_strongest(
+    clean: Float[np.ndarray, " images"], cells: Float[np.ndarray, "images distortions levels"]
+) -> Float[np.ndarray, "images images distortions"]:
+    """Fraction of levels 4 and 5 of the second image that score below the first one, undistorted."""
+    return (clean[:, None, None, None] > cells[None, :, :, -2:]).mean(axis=3)
+
+
+def likeliest(table: pd.DataFrame, flaws: Sequence[str]) -> np.ndarray:
+    """The likeliest of some of `FLAWS` in each row."""
+    return np.array(flaws)[table[[f"flaw_{flaw}" for flaw in flaws]].to_numpy(float).argmax(axis=1)]
 
 
 def flaw_made(table: pd.DataFrame) -> pd.Series:

@@ -17,7 +17,7 @@ from fusiqa.data.catalog import kinds
 from fusiqa.data.distortions import DISTORTIONS, EVERY, distorted, treatment_of
 from fusiqa.data.ratings import Ratings
 from fusiqa.errors import FusiqaError
-from fusiqa.explain.opinions import calibration, measures, opinions
+from fusiqa.explain.opinions import calibration, measures, opinions, scores_by_cell
 from fusiqa.explain.plots.runs import level_curves, reliability, score_scatter
 from fusiqa.io import claim, to_markdown, write_csv, write_text
 from fusiqa.models.quality import QualityModel, load_checkpoint
@@ -170,7 +170,7 @@ def evaluate_distorted(config: EvaluateConfig, trained: TrainedModel, folder: Pa
     table = pd.DataFrame(rows)
     write_csv(table, folder / "distorted.csv")
     found = measures(table)
-    means = table["score"].to_numpy().reshape(len(sharp), -1)[:, 1:].mean(axis=0).reshape(len(DISTORTIONS), -1)
+    means = scores_by_cell(table)[1].mean(axis=0)
     level_curves(means, opinions(), scorer.score_range, list(DISTORTIONS), folder / "distorted.png")
     if FLAW_COLUMNS[0] in table:
         stated, there, number = calibration(table).sum(axis=0).T

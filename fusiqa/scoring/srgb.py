@@ -87,14 +87,22 @@ def _from_coding(picture: Image.Image, coding: Coding) -> Image.Image:
 def _via_light(picture: Image.Image, *, power: float | None, primaries: int = SRGB) -> Image.Image:
     """Convert to sRGB through linear light, to which the samples are decoded by a power, by default by sRGB's curve."""
     levels = np.arange(256) / 255
-    by_curve = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
-    light = (by_curve if power is None else levels**power).astype(np.float32)
+    light = (to_light(levels) if power is None else levels**power).astype(np.float32)
     matrix = (np.linalg.inv(to_xyz(SRGB)) @ to_xyz(primaries)).T.astype(np.float32)
     pixels = np.array(picture.convert("RGB"))
     for rows in np.array_split(pixels, 1 + pixels.size // SAMPLES_AT_ONCE):  # views of them
-        linear = np.clip(light[rows] @ matrix, 0, 1)
-        rows[:] = np.round(255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
+        rows[:] = np.round(255 * from_light(np.clip(light[rows] @ matrix, 0, 1)))
     return Image.fromarray(pixels)
+
+
+def to_light(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Linear light of sRGB values, both in 0-1 (IEC 61966-2-1)."""
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def from_light(light: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Invert `to_light`."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def to_xyz(primaries: int) -> Float[np.ndarray, "3 3"]:
