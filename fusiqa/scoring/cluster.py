@@ -50,7 +50,10 @@ def score_on_cluster(config: ScoreConfig) -> int:
         gpus, cores = int(resources.get("GPU", 0)), resources.get("CPU", 1)
         workers = config.workers or gpus or max(1, int(cores) // CORES_EACH)
         wanted = rows_to_score(config, done, blocks=2 * workers)
-        expected = stored(output).count_rows() + (asked := wanted.count())
+        asked = wanted.count()
+        if config.overwrite:  # now that it is known what comes in their place
+            discard(output)
+        expected = stored(output).count_rows() + asked
         if asked:
             scored = wanted.map_batches(
                 ScoringProcess,
@@ -143,10 +146,10 @@ def named(paths: list[str]) -> Iterator[str]:
 
 
 def earlier(output: str, config: ScoreConfig) -> set[str]:
-    """Paths that have a row in the output already.
+    """Paths that have a row in the output already, which stays.
 
-    FusiqaError: the output is a file, or exists and neither `resume` nor `overwrite` was given, it has files that are
-    not tables of scores, it has scores of another model, or it has the input.
+    FusiqaError: no model, the output is a file, or exists and neither `resume` nor `overwrite` was given, it has files
+    that are not tables of scores, it has scores of another model, or it has the input.
     """
     files, root = files_at(output)
     if files.isfile(root):
@@ -158,16 +161,15 @@ def earlier(output: str, config: ScoreConfig) -> set[str]:
     for name in found:
         if parquet_columns(name, files) != COLUMNS:
             raise FusiqaError(f"{name} is not a table of scores; choose another output folder")
+    scorer = Scorer(config.model, device="cpu", backend=config.backend)
     if config.overwrite:
-        for name in tables_below(files, root):
-            files.rm(name)
         return set()
     if found and not config.resume:
         raise FusiqaError(f"{output} has rows already; add `resume` to continue it, or `overwrite` to discard them")
     keep_whole_files(output)
     rows = stored(output).to_table(columns=["path", "model"])
     for model in rows["model"].unique().to_pylist():
-        check_model(output, model, Scorer(config.model, device="cpu", backend=config.backend).info.name)
+        check_model(output, model, scorer.info.name)
     return set(rows["path"].to_pylist())
 
 
@@ -180,6 +182,13 @@ def keep_whole_files(output: str) -> None:
             files.mv(name, f"{root}/{os.path.basename(name)}")
     if files.exists(unfinished):
         files.rm(unfinished, recursive=True)
+
+
+def discard(output: str) -> None:
+    """Remove the rows in the output, also those of a killed run."""
+    files, root = files_at(output)
+    for name in tables_below(files, root):
+        files.rm(name)
 
 
 def files_at(path: str) -> tuple[Any, str]:

@@ -248,6 +248,18 @@ def walk(
         say(f"skipped in folders: {listed([f'{n:,} {what}' for what, n in skipped.most_common()])}")
 
 
+def check_any(paths: Iterable[str]) -> None:
+    """Raise FusiqaError where `walk` would find nothing. Of a list on standard input nothing is taken."""
+    paths = list(paths)
+    named = [path for path in paths if path != STANDARD_INPUT]
+    if len(named) < len(paths):
+        coming = getattr(sys.stdin, "buffer", None)
+        if coming is None or coming.peek(1):
+            return
+    if not any(True for _ in _named(named, Counter())):
+        raise FusiqaError(nothing_in(paths))
+
+
 def nothing_in(paths: Iterable[str | Path]) -> str:
     """The error for paths that hold no image."""
     endings = " ".join(sorted(ENDINGS))

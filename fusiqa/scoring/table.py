@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from fusiqa.config import ScoreConfig, TableSettings
 from fusiqa.errors import FusiqaError, needing
 from fusiqa.io import check_output, hold, write_atomically
-from fusiqa.scoring.inputs import STANDARD_INPUT, walk
+from fusiqa.scoring.inputs import check_any
 from fusiqa.scoring.result import COLUMNS, FLAW_COLUMNS, SCALE_COLUMNS
 
 Row = dict[str, Any]
@@ -93,8 +93,7 @@ def _earlier(record: Path, path: Path, config: TableSettings, model: str, types:
     for each in found:
         check_output(each, replace=config.resume or config.overwrite, ours=partial(is_table, types=types), how=how)
     if config.overwrite:
-        if STANDARD_INPUT not in config.paths:
-            next(walk(config.paths))  # raises where there is nothing to put in their place
+        check_any(config.paths)  # raises where there is nothing to put in their place
         for each in found:
             each.unlink()
     if config.overwrite or not found:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -142,6 +143,18 @@ def test_a_resumed_run_scores_the_images_that_have_no_row(run):
     resumed = pd.read_parquet(run.output)
     assert set(resumed["path"]) - set(run.table["path"]) == {f"file://{run.folder}/below/new.png"}
     assert len(resumed) == len(run.table) + 1
+
+
+def test_rows_are_overwritten_only_by_others(run, tmp_path, refused):
+    image = run.folder / "below" / "0.png"
+    output = tmp_path / "scores"
+    shutil.copytree(run.output, output)
+    (tmp_path / "empty").mkdir()
+    nothing = "score", tmp_path / "empty", "--engine", "ray", "--output", output, "--overwrite"
+    assert "no images in" in refused(*nothing)
+    assert len(pd.read_parquet(output)) >= len(run.table)
+    assert score(image, "--output", output, "--overwrite", workers=1) == 0
+    assert pd.read_parquet(output)["path"].tolist() == [str(image)]
 
 
 @pytest.mark.parametrize(

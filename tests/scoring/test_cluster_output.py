@@ -8,7 +8,7 @@ from tiny_models import make_model
 
 from fusiqa.config import ScoreConfig
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.cluster import UNFINISHED, earlier, named
+from fusiqa.scoring.cluster import UNFINISHED, discard, earlier, named
 from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.table import write_rows
@@ -71,4 +71,9 @@ def test_rows_are_neither_added_to_nor_removed_unasked(output, model_folder):
         earlier(str(output), settings(output, model_folder))
     (output / "notes.txt").touch()
     assert earlier(str(output), settings(output, model_folder, overwrite=True)) == set()
+    assert len(tables := list(output.rglob("*.parquet"))) > 1
+    with pytest.raises(FusiqaError, match="no model"):
+        earlier(str(output), settings(output, output / "gone", overwrite=True))
+    assert list(output.rglob("*.parquet")) == tables
+    discard(str(output))
     assert [path.name for path in output.rglob("*.*")] == ["notes.txt"]

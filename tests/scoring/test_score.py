@@ -360,14 +360,26 @@ def test_settings_that_cannot_be_are_refused(folder, arguments, reason, refused)
     assert reason in refused("score", folder, *arguments)
 
 
-def test_an_empty_folder_says_what_it_looked_for_and_costs_no_table(tmp_path, model, refused):
+def test_an_empty_folder_says_what_it_looked_for_and_costs_no_table(tmp_path, model, refused, monkeypatch):
     assert "no images in" in refused("score", tmp_path, "--model", model)
     table = tmp_path / "scores.csv"
     table.write_text(f"{','.join(COLUMNS)}\n")
     (tmp_path / "empty").mkdir()
-    said = refused("score", tmp_path / "empty", "--model", model, "--output", table, "--overwrite")
-    assert "no images in" in said
-    assert table.is_file()
+    for nothing in (tmp_path / "empty", "-"):
+        with (tmp_path / "empty.txt").open("w+") as stream:
+            monkeypatch.setattr("sys.stdin", stream)
+            said = refused("score", nothing, "--model", model, "--output", table, "--overwrite")
+        assert f"no images in {nothing}" in said
+        assert table.is_file()
+
+
+def test_a_list_is_not_shortened_by_looking_whether_it_names_anything(folder, tmp_path, model, monkeypatch):
+    (tmp_path / "list.txt").write_text(f"{folder / '03.png'}\n{folder / '05.png'}\n")
+    for _ in range(2):
+        with (tmp_path / "list.txt").open() as stream:
+            monkeypatch.setattr("sys.stdin", stream)
+            assert score("-", "--model", model, "--output", tmp_path / "scores.csv", "--overwrite") == 0
+        assert [Path(row["path"]).name for row in rows_of(tmp_path / "scores.csv")] == ["03.png", "05.png"]
 
 
 def heed_ctrl_c() -> None:
