@@ -92,6 +92,20 @@ def claim(folder: Path, *patterns: str) -> None:
 
 
 @contextmanager
+def replacing(folder: Path, *patterns: str) -> Iterator[None]:
+    """`claim` a folder; what an earlier run left there of these names, and this one did not write, is then removed.
+
+    Nothing is removed where an error ends it.
+    """
+    claim(folder, *patterns)
+    earlier = {path: path.stat() for pattern in patterns for path in folder.glob(pattern)}
+    yield
+    for path, before in earlier.items():
+        if path.exists() and os.path.samestat(before, now := path.stat()) and before.st_mtime_ns == now.st_mtime_ns:
+            path.unlink()
+
+
+@contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Lock a file or folder for this process; a second one is refused (FusiqaError) and told who holds it.
 

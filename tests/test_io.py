@@ -20,6 +20,7 @@ from fusiqa.io import (
     claim,
     hold,
     is_marked,
+    replacing,
     same_place,
     write_atomically,
     write_json,
@@ -92,6 +93,22 @@ def test_a_folder_is_claimed_where_none_of_the_files_is_there_or_all_are_ours(tm
     claim(tmp_path / "empty", "*")
     (tmp_path / "empty" / "anything").touch()
     claim(tmp_path / "empty", "*")
+
+
+def test_what_an_earlier_run_left_is_removed_once_it_is_replaced(tmp_path):
+    def run(*names: str, fails: bool = False) -> set[str]:
+        with replacing(tmp_path, "table_*.csv"):
+            for name in names:
+                write_text(tmp_path / f"table_{name}.csv", "same")
+            if fails:
+                raise FusiqaError("no image")
+        return {path.name for path in tmp_path.glob("*.csv")}
+
+    (tmp_path / "mine.csv").touch()
+    assert run("a", "b") == {"mine.csv", "table_a.csv", "table_b.csv"}
+    with pytest.raises(FusiqaError, match="no image"):
+        run(fails=True)
+    assert run("b") == {"mine.csv", "table_b.csv"}
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg"])

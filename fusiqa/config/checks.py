@@ -177,7 +177,7 @@ def words_of(hint: Any) -> str:
     if origin is tuple:
         return "a list" if arguments[-1] is ... else f"a list of {len(arguments)} values"
     if hasattr(hint, "_fields"):
-        return f"a list of {len(hint._fields)} numbers"
+        return f"{len(hint._fields)} numbers ({hint.__module__}.{hint.__name__})"
     if origin in (dict, Mapping):
         return "a table"
     return "none" if hint is types.NoneType else TYPE_WORDS.get(hint, getattr(hint, "__name__", str(hint)))

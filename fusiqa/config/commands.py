@@ -300,6 +300,9 @@ class EvaluateConfig(Settings):
     people think of 25 distortions, a folder of sharp images."""
     data_root: Path | None = None
     """Folder that holds the data sets' folders; by default $FUSIQA_DATA or ./data."""
+    score_range: tuple[float, float] | None = None
+    """Bounds of the ratings of a table; by default its lowest and highest rating."""
+    lower_is_better: Annotated[bool, "Invert a table's ratings, of distortion as DMOS is, within their range."] = False
     worst: Annotated[int, NOT_NEGATIVE, "Images on the sheet of the worst errors of each data set; 0 draws none."] = 12
     output: Path | None = None
     """Folder for tables and figures; by default evaluation/ in the run folder, or evaluation_NAME/ here."""

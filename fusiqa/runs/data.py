@@ -28,12 +28,14 @@ def read_ratings(data: DataSettings) -> list[Ratings]:
     return [read_one(dataset, data) for dataset in data.datasets]
 
 
-def read_one(dataset: str, data: DataSettings) -> Ratings:
+def read_one(dataset: str, data: DataSettings, *, table: Path | None = None) -> Ratings:
+    """A data set of a run; of a table, from the file `table` where it has moved."""
     folder = data.folders.get(dataset) or catalog.folder_below(data.data_root, dataset)
     own: dict[str, Any] = {name: getattr(data, name) for name in ("score_range", "lower_is_better")}
-    ratings = catalog.read(dataset, data_dir=folder, seed=data.split_seed, **own)
+    given = str(table) if table and catalog.is_custom(dataset) else dataset
+    ratings = catalog.read(given, data_dir=folder, seed=data.split_seed, **own)
     resize = Resize.parse(ratings.resize if data.resize == "auto" else data.resize)
-    return replace(ratings, resize=str(resize))
+    return replace(ratings, name=dataset if given != dataset else ratings.name, resize=str(resize))
 
 
 def prepare(data: DataSettings, sets: Sequence[Ratings], *, view: str, say: Say, progress: bool) -> Checked:
@@ -52,8 +54,7 @@ def prepare_one(
     data: DataSettings, ratings: Ratings, resize: Resize, *, custom: bool, say: Say, progress: bool
 ) -> Checked:
     if custom and data.score_range is None:
-        low, high = ratings.score_range
-        say(f"score range: {low:g} to {high:g}, the lowest and highest rating of the table (`score_range`)")
+        say_range(ratings, say, stated=not data.datasets[1:])
     checked = check(ratings, skip_broken=data.skip_broken, progress=progress)
     if checked.broken:
         say(f"warning: {len(checked.broken)} broken rows are skipped; config.json lists them")
@@ -71,9 +72,15 @@ def prepare_one(
             needed = f"a correlation needs {FEWEST_IMAGES} and 2 (`validation_fraction` holds out more)"
             raise FusiqaError(f"{found}; {needed}")
     reader = cached(ratings.images, checked.contents, resize, folder=data.cache_dir, gigabytes=data.cache_gb)
-    if isinstance(reader, CachedImages):
+    if isinstance(reader, CachedImages) and reader.store.limit > 0:  # else it has said why not
         say(f"resized images are cached in {reader.store.folder.parent}, at most {data.cache_gb:g} GB (`cache_gb`)")
     return replace(checked, ratings=replace(ratings, images=reader))
+
+
+def say_range(ratings: Ratings, say: Say, *, stated: bool = True) -> None:
+    """Say what is taken for the range of a table, and how it is `stated` where it can be."""
+    low, high = ratings.score_range
+    say(f"score range: {low:g} to {high:g}, the lowest and highest rating of the table{' (`score_range`)' * stated}")
 
 
 def own_part(model: TrainedModel, split: Split, *, dataset: str | None = None, data_dir: Path | None = None) -> Ratings:
@@ -86,11 +93,15 @@ def own_part(model: TrainedModel, split: Split, *, dataset: str | None = None, d
     given = {name: model.record["settings"][name] for name in hints(DataSettings)}
     data = from_plain(DataSettings, given, where=str(model.folder / CONFIG_FILE))
     own = (model.own_name(dataset) if dataset else None) or data.datasets[0]
-    if data_dir is not None:
-        folders = {**data.folders, own: data_dir}
-        data = replace(data, data_dir=tuple(f"{each}={folder}" for each, folder in folders.items()))
+    folders = {each: model.place(folder) for each, folder in data.folders.items()}
+    folders |= {own: data_dir} if data_dir else {}
+    data = replace(
+        data,
+        data_dir=tuple(f"{each}={folder}" for each, folder in folders.items()) or None,
+        data_root=data.data_root and model.place(data.data_root),
+    )
     names = catalog.short_names(data.datasets)
-    sets = {names[each]: read_one(each, data) for each in ([own] if dataset else names)}
+    sets = {names[each]: read_one(each, data, table=model.place(each)) for each in ([own] if dataset else names)}
     ratings = join(sets) if len(names) > 1 else sets[names[own]]
     broken = [row.get("image", "") for row in model.record["resolved"]["broken"]]
     return splits.load(ratings.without(broken), model.folder / SPLIT_FILE).part(split)

@@ -23,7 +23,7 @@ from fusiqa.io import claim, to_markdown, write_csv, write_text
 from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import Say, progress_bar
 from fusiqa.runs.compare import cells
-from fusiqa.runs.data import own_part, usable
+from fusiqa.runs.data import own_part, say_range, usable
 from fusiqa.runs.folder import TrainedModel
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.inputs import ImageInput
@@ -76,8 +76,13 @@ def images_to_measure(
     """
     data_dir = config.data_dir or catalog.folder_below(config.data_root, dataset)
     if trained.own_name(dataset):
+        if config.score_range or config.lower_is_better:
+            raise FusiqaError("`score_range` and `lower_is_better` are those of the training; leave them out")
         return own_part(trained, "test", dataset=dataset, data_dir=data_dir), "test"
-    ratings = catalog.read(dataset, data_dir=data_dir)
+    given: dict[str, Any] = {"score_range": config.score_range, "lower_is_better": config.lower_is_better}
+    ratings = catalog.read(dataset, data_dir=data_dir, **given)
+    if catalog.is_custom(dataset) and config.score_range is None:
+        say_range(ratings, say)
     if ratings.name not in trained.trained_on.split(" + "):
         return ratings, "all"
     if "test" in set(ratings.table["split"]):

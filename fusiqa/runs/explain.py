@@ -20,7 +20,7 @@ from fusiqa.explain.discriminant import Separation, describe_separation, tell_fl
 from fusiqa.explain.hypothesis import Assessment, assess, assess_runs, describe_model, describe_runs, runs_table
 from fusiqa.explain.plots.scales import ImageGates, gate_maps, matrix_panels, scale_bars, scale_heatmap, shift_map
 from fusiqa.explain.shifts import SIGNIFICANT_BELOW, distortion_shifts, format_shifts, scale_shifts, with_treatments
-from fusiqa.io import claim, to_markdown, write_csv, write_text
+from fusiqa.io import replacing, to_markdown, write_csv, write_text
 from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import Say
 from fusiqa.runs.data import own_part, usable
@@ -47,18 +47,18 @@ def explain(config: AttentionConfig, *, say: Say = print) -> Path:
     model = models[str(config.model)]
     ratings = images_to_explain(config, trained, resize=model.resize, say=say)
     folder = config.output or folder
-    claim(folder, *EXPLANATION_FILES)
-    if model.config.fusion == "spatial":
-        images = [image_gates(model, ratings, row) for row in range(len(ratings))[:MOST_MAPS]]
-        gate_maps(images, scale_sizes=model.pyramid.scale_sizes(), path=folder / "attention_maps.png")
-    make, every = config.groups == "make", config.groups == "every-distortion"
-    make = make or (config.groups == "auto" and bool(config.images))
-    if make or every:
-        ratings = distorted(ratings, EVERY if every else groups_at(config.level), seed=config.seed, by_group=make)
-    if every:
-        explain_every_distortion(folder, models, ratings, config, say)
-    else:
-        explain_groups(folder, model, ratings, config, say, made=make)
+    with replacing(folder, *EXPLANATION_FILES):
+        if model.config.fusion == "spatial":
+            images = [image_gates(model, ratings, row) for row in range(len(ratings))[:MOST_MAPS]]
+            gate_maps(images, scale_sizes=model.pyramid.scale_sizes(), path=folder / "attention_maps.png")
+        make, every = config.groups == "make", config.groups == "every-distortion"
+        make = make or (config.groups == "auto" and bool(config.images))
+        if make or every:
+            ratings = distorted(ratings, EVERY if every else groups_at(config.level), seed=config.seed, by_group=make)
+        if every:
+            explain_every_distortion(folder, models, ratings, config, say)
+        else:
+            explain_groups(folder, model, ratings, config, say, made=make)
     say(f"written to {folder} ({SHIFTS_FILE if every else BARS_FILE} and others)")
     return folder
 

@@ -144,6 +144,7 @@ def describe_origin() -> dict[str, Any]:
     gpu = torch.cuda.is_available()
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "directory": os.getcwd(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "fusiqa": fusiqa.__version__,
         "commit": commit(),
@@ -280,8 +281,16 @@ class TrainedModel:
     def own_name(self, dataset: str) -> str | None:
         """The training data set that a name, alias or path refers to, as it was given then; None for others."""
         info = find_dataset(dataset)
-        same = [own for own in self.datasets if (info == find_dataset(own) if info else same_place(dataset, own))]
-        return next(iter(same), None)
+        for own in self.datasets:
+            if info == find_dataset(own) if info else same_place(dataset, self.place(own)):
+                return own
+        return None
+
+    def place(self, path: str | Path) -> Path:
+        """A path of its training: from the working directory then if it is still there, else from that of now."""
+        directory = self.record.get("provenance", {}).get("directory")
+        then = Path(directory if isinstance(directory, str) else "", os.path.expanduser(path))
+        return then if os.path.exists(then) else Path(path)
 
     def seen(self, contents: Collection[str]) -> int:
         """How many images, by SHA-256 (hex) of their content, training or validation had, as they are or distorted."""

@@ -30,7 +30,7 @@ from fusiqa.scoring.models import ONNX_FILE, find, source_of
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.torch import network_of
 from fusiqa.stats.metrics import direction, mean_of_sets, measure
-from fusiqa.training.fit import HISTORY_FILE, fit, is_first_process, whole_network
+from fusiqa.training.fit import HISTORY_FILE, check_batches, fit, is_first_process, whole_network
 from fusiqa.training.flaws import check_flaws_known, learn_flaws
 from fusiqa.training.frozen import frozen_backbone
 from fusiqa.training.predict import predict
@@ -69,6 +69,7 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         ratings = checked.ratings
         if config.network.flaws:
             check_flaws_known(without_weight_0(ratings, config))
+        check_batches(model, ratings, recipe)
         if first:
             origin = folder.start_run(run_dir, config, resolved=resolved_settings(model, recipe, checked))
             splits.save(checked.ratings, run_dir / folder.SPLIT_FILE, checked.contents)

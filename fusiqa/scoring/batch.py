@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import Counter
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from fusiqa.config import ReportConfig, ScoreConfig, ScoreRange, TableSettings
 from fusiqa.errors import FusiqaError
-from fusiqa.io import check_output
+from fusiqa.io import check_output, same_place
 from fusiqa.progress import progress_bar
 from fusiqa.scoring.inputs import STANDARD_INPUT, ImageInput, walk
 from fusiqa.scoring.result import Result, described, weights_in
@@ -60,9 +61,10 @@ def scored(
 ) -> Iterator[Result]:
     """The results of the images without a row, counted; a thread counts the images for the progress bar meanwhile.
 
-    `wrap` is applied to each image before it is read.
+    `wrap` is applied to each image before it is read. The pictures that an earlier run drew here are left out.
     """
     images = walk(config.paths, done=done, say=partial(tqdm.write, file=sys.stderr))
+    images = (image for image in images if not is_output(image, config))
     images = map(wrap, images) if wrap else images
     with progress_bar(what="scoring", initial=len(done), shown=config.progress) as bar:
         if not bar.disable and STANDARD_INPUT not in config.paths:
@@ -71,6 +73,16 @@ def scored(
             counts["scored" if result.ok else "failed"] += 1
             yield result
             bar.update()
+
+
+def is_output(image: ImageInput, config: TableSettings) -> bool:
+    """Whether an image is the sheet, or among the links, that a run of these settings leaves."""
+    if image.path is None:
+        return False
+    folder, name = os.path.split(image.path)
+    links: Path | None = getattr(config, "link", None)
+    is_sheet = config.sheet is not None and name == config.sheet.name and same_place(image.path, config.sheet)
+    return is_sheet or (links is not None and same_place(folder, links))
 
 
 def _count(paths: Iterable[str], bar: tqdm) -> None:

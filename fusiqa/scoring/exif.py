@@ -1,4 +1,4 @@
-"""Capture time and camera of a photograph, from its EXIF."""
+"""Capture time, camera and rating of a photograph, from its EXIF."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from PIL import ExifTags
 
-from fusiqa.scoring.image import HEIC, opened, pillow_warnings_ignored
+from fusiqa.scoring.image import JPEG_START, opened, pillow_warnings_ignored
 from fusiqa.scoring.inputs import EXECUTED
 from fusiqa.scoring.raw import is_raw, tags_in_raw
 
@@ -17,7 +17,7 @@ TIMES = (  # each with its fractions of a second; DateTime is the time of the la
     (ExifTags.Base.DateTimeOriginal, ExifTags.Base.SubsecTimeOriginal),
     (ExifTags.Base.DateTimeDigitized, ExifTags.Base.SubsecTimeDigitized),
 )
-START = 2**18  # bytes at the start of a file that hold its EXIF, except in HEIC
+START = 2**18  # bytes at the start of a JPEG or raw file that hold its EXIF
 CAMERA = (ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.BodySerialNumber)
 
 
@@ -35,8 +35,7 @@ class Capture(NamedTuple):
 
 def capture_of(content: bytes) -> Capture:
     """The capture of an encoded image. Malformed tags are ignored."""
-    with pillow_warnings_ignored():
-        tags = tags_in_raw(content) if is_raw(content) else _tags(content)
+    tags = _tags(content)
     words = (" ".join(str(tags.get(tag, "")).replace("\0", " ").split()) for tag in CAMERA)
     times = (_time(tags.get(time), tags.get(fraction)) for time, fraction in TIMES)
     camera = " ".join(filter(None, words)).lstrip("".join(EXECUTED))
@@ -45,21 +44,35 @@ def capture_of(content: bytes) -> Capture:
 
 def capture_in(path: str) -> Capture:
     """The same of a file, of which only the beginning is read where that is enough."""
+    return capture_of(_with_tags(path))
+
+
+def rating_in(path: str) -> int | None:
+    """The rating in a file's EXIF, 1 to 5; None without one."""
+    rating = _tags(_with_tags(path)).get(ExifTags.Base.Rating)
+    return rating if isinstance(rating, int) and rating in range(1, 6) else None
+
+
+def _with_tags(path: str) -> bytes:
+    """As much of a file as holds its EXIF; nothing of what is no file, or cannot be read."""
     if not os.path.isfile(path):
-        return Capture()
+        return b""
     with suppress(OSError), open(path, "rb") as file:
         content = file.read(START)
-        return capture_of(content + file.read() if HEIC.match(content) else content)
-    return Capture()
+        return content if content.startswith(JPEG_START) or is_raw(content) else content + file.read()
+    return b""
 
 
 def _tags(content: bytes) -> dict[int, Any]:
-    try:
-        with opened(content) as image:
-            exif = image.getexif()
-            return dict(exif) | exif.get_ifd(ExifTags.IFD.Exif)
-    except Exception:  # no image, or malformed EXIF, which raises almost anything
-        return {}
+    with pillow_warnings_ignored():
+        if is_raw(content):
+            return tags_in_raw(content)
+        try:
+            with opened(content) as image:
+                exif = image.getexif()
+                return dict(exif) | exif.get_ifd(ExifTags.IFD.Exif)
+        except Exception:  # no image, or malformed EXIF, which raises almost anything
+            return {}
 
 
 def _time(text: Any, fraction: Any) -> str | None:

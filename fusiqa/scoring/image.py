@@ -30,6 +30,7 @@ OtherSize = UInt8[np.ndarray, "new_height new_width 3"]
 LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue in the luminance (ITU-R BT.601)
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".gif"}
 ENDINGS |= {".heic", ".heif", *RAW_ENDINGS}  # of the files that are taken for images in a folder, in lower case
+SIDECAR_ENDING = ".xmp"  # of what stands beside them
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "PPM", "JPEG2000")
 """Formats that Pillow may open, MPO with JPEG; it would start a program for others (EPS). HEIF needs an extra."""
 JPEG, BOXES = ("JPEG", "MPO"), ("AVIF", "HEIF")
@@ -101,6 +102,7 @@ def _lacks_end(jpeg: bytes) -> bool:
 def upright_pixels(image: Image.Image) -> Pixels:
     """The pixels of an opened image, as `decode` gives them. Raises what `decode` does."""
     image.load()
+    image = image.convert("LA") if image.mode == "La" else image  # which Pillow converts to nothing else
     picture = in_srgb(_colours(image), image.info, image.info.get(CODING))
     if image.has_transparency_data:
         if image.mode.startswith("I"):  # Pillow does not convert these; a PNG names the one level that is clear
@@ -252,7 +254,7 @@ def _colours(image: Image.Image) -> Image.Image:
         raise FusiqaError(NO_RANGE.format("floating-point numbers"))
     if image.mode.startswith("I"):
         return _eight_bits(image)
-    if image.mode in ("La", "RGBa"):  # colours times opacity
+    if image.mode == "RGBa":  # colours times opacity
         image = image.convert("RGBA")
     return image if image.mode == "CMYK" else image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
 

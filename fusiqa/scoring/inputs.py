@@ -23,6 +23,7 @@ from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.image import (
     ENDINGS,
     ORIGINAL_SIZE,
+    SIDECAR_ENDING,
     Decoded,
     Pixels,
     Resize,
@@ -32,7 +33,6 @@ from fusiqa.scoring.image import (
     reason_of,
     upright_pixels,
 )
-from fusiqa.scoring.xmp import SIDECAR_ENDING
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
 ALLOWED = "a path, bytes, a file object, a PIL image, an array (height, width, 3) or a tensor (3, height, width)"
@@ -249,14 +249,14 @@ def walk(
 
 
 def check_any(paths: Iterable[str]) -> None:
-    """Raise FusiqaError where `walk` would find nothing. Of a list on standard input nothing is taken."""
+    """Raise FusiqaError where `paths` name no file that exists. Of a list on standard input nothing is taken."""
     paths = list(paths)
     named = [path for path in paths if path != STANDARD_INPUT]
     if len(named) < len(paths):
         coming = getattr(sys.stdin, "buffer", None)
         if coming is None or coming.peek(1):
             return
-    if not any(True for _ in _named(named, Counter())):
+    if not any(os.path.lexists(image.path or "") for image in _named(named, Counter())):
         raise FusiqaError(nothing_in(paths))
 
 

@@ -47,8 +47,10 @@ def quality_loss(network: Network, images: Tensor) -> Float[Tensor, ""]:
     if not isinstance(network, TorchNetwork):
         raise FusiqaError("only backend='torch' has gradients")
     shape = tuple(images.shape)
-    if len(shape) != 4 or shape[1] != 3 or not images.is_floating_point():
-        raise FusiqaError(f"a tensor of {images.dtype}, shape {shape}; expected floats (batch, 3, height, width)")
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape or not images.is_floating_point():
+        raise FusiqaError(
+            f"a tensor of {images.dtype}, shape {shape}; expected floats (batch, 3, height, width), not empty"
+        )
     lowest, highest = images.detach().amin().item(), images.detach().amax().item()
     if not (lowest >= 0 and highest <= 1):
         raise FusiqaError(f"values from {lowest:g} to {highest:g}; expected 0 to 1")

@@ -22,10 +22,11 @@ from xml.parsers import expat
 
 from fusiqa.errors import FusiqaError
 from fusiqa.io import write_atomically
+from fusiqa.scoring.exif import rating_in
+from fusiqa.scoring.image import SIDECAR_ENDING
 
 Naming = Literal["full", "stem"]
 """How a sidecar is named: IMG_1.CR3.xmp or IMG_1.xmp."""
-SIDECAR_ENDING = ".xmp"
 SPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "xmp": "http://ns.adobe.com/xap/1.0/",
@@ -69,27 +70,29 @@ def sidecar_of(image: Path, naming: Naming) -> Path:
     """The path of the sidecar of an image; an existing one may end in .XMP."""
     wanted = image.with_name(image.name + SIDECAR_ENDING) if naming == "full" else image.with_suffix(SIDECAR_ENDING)
     capitals = wanted.with_suffix(SIDECAR_ENDING.upper())
-    return capitals if capitals.exists() and not wanted.exists() else wanted
+    return capitals if os.path.exists(capitals) and not os.path.exists(wanted) else wanted
 
 
 def write_sidecar(image: Path, marks: Marks, *, naming: Naming, overwrite_ratings: bool) -> str:
     """Write or update the sidecar of an image, atomically. Returns which values of a person were kept, or "".
 
-    A rating or label that fusiqa did not write stays unless `overwrite_ratings`, and so does one in the image itself or
-    in its sidecar of the other naming. Keywords from there are copied, because programs that read the sidecar ignore
-    them there. Raises FusiqaError for invalid XMP, OSError where a file cannot be read or written.
+    A rating or label that fusiqa did not write stays unless `overwrite_ratings`. One in the image itself, or in its
+    sidecar of the other naming, is copied, and so are keywords there, because programs that read the sidecar ignore
+    them. Raises FusiqaError for invalid XMP, OSError where a file cannot be read or written.
     """
     path = Path(os.path.realpath(sidecar_of(image, naming)))
-    before = _content(path) if path.exists() else b""
+    before = _content(path) if os.path.exists(path) else b""
     packet, hidden = Packet(before or NEW, path.name), list(_beside(image, path))
     kept = []
     for name, value in ((RATING, str(marks.rating)), (LABEL, marks.label)):
         found, ours = packet.value(name), packet.value(OURS[name])
         if ours is None and found in (None, UNRATED):
-            elsewhere = (other.value(name) for other in hidden if other.value(name) != other.value(OURS[name]))
+            elsewhere = [other.value(name) for other in hidden if other.value(name) != other.value(OURS[name])]
+            elsewhere += [str(stars)] if name == RATING and (stars := rating_in(str(image))) else []
             found = next((each for each in elsewhere if each not in (None, UNRATED)), None)
         if found != ours and not overwrite_ratings:
             kept.append(f"{name} {found or 'none'}")
+            packet.set(name, found)
         else:
             packet.set(name, value)
             packet.set(OURS[name], value)

@@ -283,7 +283,6 @@ def fit(model: QualityModel, data: TrainingData, recipe: Recipe, run_dir: Path, 
     while True:
         module = QualityModule(model, data, recipe, parts=parts)
         trainer = create_trainer(module, recipe, run_dir, say)
-        check_batches(module, batch_size, world=trainer.world_size)
         try:
             run_trainer(trainer, module, last if resume and last.is_file() else None)
             return trainer.is_global_zero
@@ -318,14 +317,16 @@ def run_trainer(trainer: lightning.Trainer, module: QualityModule, state: Path |
             raise
 
 
-def check_batches(module: QualityModule, batch_size: int, *, world: int) -> None:
+def check_batches(model: QualityModel, ratings: Ratings, recipe: Recipe) -> None:
     """Refuse batches that the devices cannot share, and one crop whose last map is one cell for batch normalisation."""
-    if batch_size % world:
-        raise FusiqaError(f"`batch_size` must be a multiple of the {world} devices, got {batch_size}")
-    crops, size = math.ceil(module.crops / world), batch_size // world
-    normalised = any(isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in module.model.modules())
-    alone = not module.recipe.frozen and (size == 1 or crops % size == 1)
-    if normalised and alone and module.model.pyramid.scale_sizes()[-1] == (1, 1):
+    settings, world = recipe.optimiser, recipe.processes
+    if settings.batch_size % world:
+        raise FusiqaError(f"`batch_size` must be a multiple of the {world} devices, got {settings.batch_size}")
+    drawn = weighed_rows(ratings.part("train"), settings.dataset_weights)
+    crops, size = math.ceil(len(drawn) * settings.crops_per_image / world), settings.batch_size // world
+    normalised = any(isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in model.modules())
+    alone = not recipe.frozen and (size == 1 or crops % size == 1)
+    if normalised and alone and model.pyramid.scale_sizes()[-1] == (1, 1):
         why = f"batch normalisation cannot train on one crop whose last map is one cell, as {crops} crops in batches of"
         raise FusiqaError(f"{why} {size} leave: use a larger `crop_size`, or another `batch_size`")
 
@@ -348,10 +349,9 @@ def create_trainer(module: QualityModule, recipe: Recipe, run_dir: Path, say: Sa
         callbacks.append(EarlyStopping("val_srcc", mode="max", patience=patience, check_on_train_epoch_end=False))
     if bar:
         callbacks.append(TQDMProgressBar())
-    devices = run.num_devices or (1 if recipe.frozen or device.type == "cpu" else "auto")
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=[device.index] if device.index is not None else devices,
+        devices=[device.index] if device.index is not None else recipe.devices,
         num_nodes=run.num_nodes,
         strategy="ddp" if (run.num_devices or 1) * run.num_nodes > 1 else "auto",
         precision=PRECISIONS[recipe.precision],
@@ -370,7 +370,7 @@ def create_trainer(module: QualityModule, recipe: Recipe, run_dir: Path, say: Sa
 
 
 def create_logger(kind: str, run_dir: Path) -> Logger | bool:
-    """Where each step is logged. Raises FusiqaError where TensorBoard is asked for and not installed."""
+    """Where each step is logged."""
     if kind == "none":
         return False
     if kind == "csv":
@@ -379,10 +379,7 @@ def create_logger(kind: str, run_dir: Path) -> Logger | bool:
             before = len(list(metrics.parent.glob("metrics*.csv")))
             metrics.rename(metrics.with_name(f"metrics-{before}.csv"))
         return CSVLogger(run_dir, name=LOG_FOLDER, version="")
-    try:
-        return TensorBoardLogger(run_dir, name=LOG_FOLDER, version="")
-    except ModuleNotFoundError as reason:
-        raise FusiqaError("`logger` tensorboard needs TensorBoard: pip install 'fusiqa[tensorboard]'") from reason
+    return TensorBoardLogger(run_dir, name=LOG_FOLDER, version="")
 
 
 class KeepBest(Callback):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -61,6 +62,19 @@ class Recipe:
         """What happens to the backbone's weights: frozen or fine-tuned."""
         return "frozen" if self.frozen else "fine-tuned"
 
+    @property
+    def devices(self) -> int:
+        """How many devices of a machine train."""
+        if self.device.index is not None:
+            return 1
+        all_gpus = self.device.type == "cuda" and not self.frozen
+        return self.run.num_devices or (torch.cuda.device_count() if all_gpus else 1)
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together, one for each device of each machine."""
+        return self.devices * self.run.num_nodes
+
 
 def inherit(config: TrainConfig) -> TrainConfig:
     """The settings with the architecture and resize of the `start_from` model, if there is one, where not given.
@@ -87,13 +101,15 @@ def inherit(config: TrainConfig) -> TrainConfig:
 
 
 def resolve(config: TrainConfig) -> Recipe:
-    """Resolve the defaults of a run. Raises FusiqaError for devices or a precision that cannot be used."""
+    """Resolve the defaults of a run. Raises FusiqaError for devices, a precision or a logger that cannot be used."""
     network, optimiser, run = config.network, config.optimiser, config.run
     frozen, device = optimiser.freeze_backbone, choose_device(run.device)
     if frozen and (run.num_devices or 1) * run.num_nodes > 1:
         raise FusiqaError("`freeze_backbone` trains in one process: leave out `num_devices` and `num_nodes`")
     if frozen and optimiser.augment_distortions:
         raise FusiqaError("`augment_distortions` distorts crops, which `freeze_backbone` does not see: leave one out")
+    if run.logger == "tensorboard" and not frozen and not any(map(find_spec, ("tensorboard", "tensorboardX"))):
+        raise FusiqaError("`logger` tensorboard needs TensorBoard: pip install 'fusiqa[tensorboard]'")
     chosen = choose_hyperparameters(network, optimiser)
     return Recipe(optimiser, run, chosen, device, choose_precision(run.precision, device.type, frozen=frozen))
 

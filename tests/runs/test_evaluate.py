@@ -12,10 +12,13 @@ from PIL import Image
 from tiny_models import noise
 
 from fusiqa.cli import main
-from fusiqa.config import ModelConfig
+from fusiqa.config import EvaluateConfig, ModelConfig
 from fusiqa.data.catalog import KIND_PATTERNS, is_custom, kinds
+from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import QualityModel
-from fusiqa.runs.evaluate import measure_by
+from fusiqa.runs.data import own_part
+from fusiqa.runs.evaluate import evaluate, measure_by
+from fusiqa.runs.folder import TrainedModel
 from fusiqa.stats.metrics import measure, srcc
 
 
@@ -158,6 +161,40 @@ def test_a_table_of_ones_own_is_seen_as_the_model_was_trained(run, biq2021, tmp_
     unit = pd.read_csv(out / "predictions_own.csv")["score"] / (len(first) - 1)
     low, high = json.loads((run / "model.json").read_text())["model"]["score_range"]
     np.testing.assert_allclose(unit, (first["score"] - low) / (high - low), atol=1e-5)
+    stated = "--score_range", low, high + len(first), "--lower_is_better"
+    call("evaluate", run, "--dataset", tmp_path / "own.csv", "--output", out, *stated, "--no_progress", "--worst", 0)
+    again = pd.read_csv(out / "predictions_own.csv")
+    assert pd.read_csv(out / "evaluation.csv")["srcc"].tolist() == pytest.approx([1.0])
+    np.testing.assert_allclose(again["mos"], low + high + len(first) - turned)
+    assert "score range" not in (said := capsys.readouterr().out)
+    assert "warning: SRCC" not in said
+
+
+def test_a_table_is_the_models_own_wherever_it_is_measured_from(run, biq2021, tmp_path, monkeypatch):
+    """By its path when the model was trained, not by its name alone."""
+    run = shutil.copytree(run, tmp_path / "run")
+    first, record = pd.read_csv(run / "predictions.csv"), json.loads((run / "config.json").read_text())
+    for folder, ratings in (("then", first["mos"]), ("now", first["mos"][::-1].tolist())):
+        (tmp_path / folder).mkdir()
+        rows = first.assign(image=[str(biq2021 / "Images" / image) for image in first["image"]], mos=ratings)
+        rows[["image", "mos"]].to_csv(tmp_path / folder / "own.csv", index=False)
+    pd.concat([rows[["image"]].assign(split="train")[2:], rows[["image"]].assign(split="test")[:2]]).to_csv(
+        run / "split.csv", index=False
+    )
+    record["settings"]["data"] |= {"dataset": "own.csv", "data_dir": None, "score_range": [0, 100]}
+    record["provenance"]["directory"] = str(tmp_path / "then")
+    (run / "config.json").write_text(json.dumps(record))
+    monkeypatch.chdir(tmp_path / "now")
+    model = TrainedModel.at(run)
+    assert (model.own_name("own.csv"), model.own_name("../then/own.csv")) == (None, "own.csv")
+    assert own_part(model, "test").table["mos"].tolist() == first["mos"][:2].tolist()
+    (tmp_path / "then" / "own.csv").unlink()  # moved with the run
+    assert model.own_name("own.csv") == "own.csv"
+    assert own_part(model, "test").table["mos"].tolist() == first["mos"][::-1][:2].tolist()
+    said: list[str] = []
+    with pytest.raises(FusiqaError, match=r"none of own\.csv could be measured on"):
+        evaluate(EvaluateConfig(run, ("own.csv",), score_range=(0.0, 1.0), output=tmp_path / "out"), say=said.append)
+    assert "`score_range` and `lower_is_better` are those of the training; leave them out" in said[0]
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,8 @@ def test_settings_of_an_earlier_version_are_read_by_their_new_names(tmp_path):
 @pytest.mark.parametrize("value", HOSTILE[::4], ids=lambda value: repr(value)[:20])
 def test_any_value_in_any_place_of_a_record_is_read_or_refused_in_one_line(tmp_path, own_csv, monkeypatch, value):
     """Whatever reads config.json: training that goes on, evaluation, comparison, explanation, the report of seeds."""
-    monkeypatch.setattr(folder, "describe_origin", lambda: {"device": "CPU", "commit": "abc", "packages": {}})
+    origin = {"device": "CPU", "commit": "abc", "packages": {}, "directory": str(tmp_path)}
+    monkeypatch.setattr(folder, "describe_origin", lambda: origin)
     run = tmp_path / "run"
     config = TrainConfig.of(dataset=str(own_csv), run_dir=run, resume=True)
     resolved = {"backbone": "frozen", "precision": "32", "resize": "384", "broken": [{"image": "a", "reason": "b"}]}

@@ -248,6 +248,25 @@ def test_broken_rows_are_listed_before_training_starts(broken, tmp_path, refused
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize(
+    ("mistake", "reason"),
+    [
+        (("--logger", "tensorboard"), "needs TensorBoard"),
+        (
+            ("--crop_size", "32", "--batch_size", "16"),
+            "cannot train on one crop whose last map is one cell, as 17 crops",
+        ),
+        (("--batch_size", "1", "--crop_size", "32"), "use a larger --crop_size"),
+    ],
+)
+def test_a_mistake_costs_no_earlier_run(mistake, reason, finished, biq2021, tmp_path, refused, monkeypatch):
+    monkeypatch.setattr("fusiqa.training.recipe.find_spec", lambda name: None)
+    run = shutil.copytree(finished, tmp_path / "run")
+    given = "--data_dir", biq2021, "--run_dir", run, "--overwrite"
+    assert reason in refused("train", *TINY_RUN, *given, *mistake)
+    assert {path.name for path in run.iterdir()} == RUN_FILES
+
+
 def test_skip_broken_goes_on_and_records_them(broken, tmp_path):
     run("--data_dir", broken, "--run_dir", tmp_path / "r", "--skip_broken", "--epochs", 1,
         "--validation_fraction", "0.3")  # fmt: skip

@@ -37,16 +37,31 @@ def test_the_camera_is_its_make_model_and_number():
     assert capture_of(b"no image") == (None, "")
 
 
-def test_of_a_long_file_only_the_beginning_is_read_but_of_heic(tmp_path, monkeypatch):
-    jpeg, heic = photograph(Make="Maker") + bytes(999), b"\0\0\0\x18ftypheic" + bytes(999)
-    for name, content in (("a.jpg", jpeg), ("a.heic", heic)):
-        (tmp_path / name).write_bytes(content)
-    assert exif.capture_in(str(tmp_path / "a.jpg")) == (None, "Maker")
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "avif", "tiff"])
+def test_the_capture_of_a_file_of_any_length_is_found(kind, tmp_path, monkeypatch):
+    said = Image.Exif()
+    said[ExifTags.Base.Make] = "Maker"
+    path = tmp_path / f"a.{kind}"
+    Image.fromarray(noise(120, 120)).save(path, exif=said)
+    monkeypatch.setattr(exif, "START", 1000)
+    assert path.stat().st_size > 2000
+    assert exif.capture_in(str(path)) == (None, "Maker")
     assert exif.capture_in(str(tmp_path)) == exif.capture_in("gone.jpg") == (None, "")
+
+
+def test_of_a_long_jpeg_only_the_beginning_is_read(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(photograph(Make="Maker") + bytes(999))
     monkeypatch.setattr(exif, "START", 100)
     monkeypatch.setattr(exif, "capture_of", lambda content: exif.Capture(camera=str(len(content))))
     assert exif.capture_in(str(tmp_path / "a.jpg")).camera == "100"
-    assert exif.capture_in(str(tmp_path / "a.heic")).camera == str(len(heic))
+
+
+@pytest.mark.parametrize(("stated", "rating"), [(4, 4), (0, None), (99, None), ("5", None)])
+def test_a_rating_is_one_to_five(stated, rating, tmp_path):
+    said = Image.Exif()
+    said[ExifTags.Base.Rating] = stated
+    (tmp_path / "a.jpg").write_bytes(jpeg(noise(30, 40), exif=said))
+    assert exif.rating_in(str(tmp_path / "a.jpg")) == rating
 
 
 def test_odd_tags_of_a_raw_file_warn_nobody():

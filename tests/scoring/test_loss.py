@@ -67,6 +67,8 @@ def test_tensors_are_mirrored_outwards_as_images_are(shape):
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
+        (torch.zeros(0, 3, 48, 48), r"shape \(0, 3, 48, 48\); expected floats"),
+        (torch.zeros(1, 3, 0, 48), "not empty"),
         (torch.zeros(3, 48, 48), r"shape \(3, 48, 48\); expected floats \(batch, 3, height, width\)"),
         (torch.zeros(1, 3, 48, 48, dtype=torch.uint8), "a tensor of torch.uint8"),
         (torch.full((1, 3, 48, 48), 255.0), "values from 255 to 255; expected 0 to 1"),

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -268,6 +269,17 @@ def test_the_sheet_shows_the_worst_and_the_best(folder, model, tmp_path):
     assert score(folder, *again, "--resume") == 0
 
 
+def test_a_sheet_among_the_images_is_none_of_them(folder, model, tmp_path):
+    images, sheet = tmp_path / "two", tmp_path / "two" / "sheet.png"
+    images.mkdir()
+    for name in ("00.png", "01.png"):
+        shutil.copy(folder / name, images)
+    for how in ((), ("--resume",), ("--overwrite",)):
+        assert score(images, "--model", model, "--output", tmp_path / "a.csv", "--sheet", sheet, *how) == 0
+        assert [Path(row["path"]).name for row in rows_of(tmp_path / "a.csv")] == ["00.png", "01.png"]
+        assert sheet.is_file()
+
+
 def test_a_caption_of_a_sheet_is_one_line_whatever_is_in_it(tmp_path):
     pixels, odd = noise(48, 60), "a\nb\u2028\x07.jpg"
     contact_sheet([Shown(pixels, [odd, "score 3"]), Shown(pixels, ["c" * 999])], tmp_path / "a.png", title=odd)
@@ -365,7 +377,7 @@ def test_an_empty_folder_says_what_it_looked_for_and_costs_no_table(tmp_path, mo
     table = tmp_path / "scores.csv"
     table.write_text(f"{','.join(COLUMNS)}\n")
     (tmp_path / "empty").mkdir()
-    for nothing in (tmp_path / "empty", "-"):
+    for nothing in (tmp_path / "empty", tmp_path / "gone", tmp_path / "*.jpg", "-"):
         with (tmp_path / "empty.txt").open("w+") as stream:
             monkeypatch.setattr("sys.stdin", stream)
             said = refused("score", nothing, "--model", model, "--output", table, "--overwrite")

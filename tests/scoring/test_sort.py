@@ -264,6 +264,16 @@ def test_stars_by_quantile_and_by_limits():
     assert stars_of(scores, own, unit).tolist() == [4, 5, 4, 4, 4]
 
 
+def test_a_name_too_long_for_a_sidecar_costs_no_other(tmp_path, model):
+    names = "a.jpg", f"{'b' * 248}.jpg"
+    for scene, name in enumerate(names):
+        photograph(tmp_path / name, scene, 0)
+    assert sort(tmp_path, "--model", model, "--output", tmp_path / "a.csv", "--xmp") == SOME_UNREADABLE
+    said = {Path(row["path"]).name: row["sidecar"] for row in read_rows(tmp_path / "a.csv", SORT_TYPES)}
+    assert said[names[0]] == "a.jpg.xmp"
+    assert said[names[1]].endswith(f"{names[1]}.xmp: file name too long")
+
+
 def test_links_of_one_name_are_numbered_and_replaced_and_no_other_file_is(tmp_path, model, capsys, refused):
     for name, scene in (("a", 0), ("b", 1)):
         (tmp_path / name).mkdir()
@@ -272,6 +282,9 @@ def test_links_of_one_name_are_numbered_and_replaced_and_no_other_file_is(tmp_pa
     for _ in range(2):
         assert sort(tmp_path / "a", tmp_path / "b", "--model", model, "--link", best) == 0
         assert sorted(path.name for path in best.iterdir() if path.is_symlink()) == ["IMG-2.jpg", "IMG.jpg"]
+    pattern, table = tmp_path / "**" / "*.jpg", tmp_path / "a.csv"  # which finds the links too
+    assert sort(pattern, "--model", model, "--link", best, "--output", table) == 0
+    assert [Path(row["path"]).parent.name for row in read_rows(table, SORT_TYPES)] == ["a", "b"]
     (best / "own.txt").write_text("mine")
     assert sort(tmp_path / "a", "--model", model, "--link", best) == 0
     assert sorted(path.name for path in best.glob("[!.]*")) == ["IMG.jpg", "own.txt"]

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fusiqa.errors import FusiqaError
 from fusiqa.scoring.xmp import Marks, Packet, sidecar_of, write_sidecar
@@ -129,13 +129,32 @@ def test_what_a_person_made_of_our_rating_is_a_persons(image, changed):
 def test_a_rating_in_the_image_counts_and_its_keywords_are_copied(image):
     packet = DARKTABLE.replace("RATING", "2").partition("?>")[2]
     Image.new("RGB", (9, 9)).save(image, xmp=packet.encode())
-    assert write(image, BLURRED) == "kept xmp:Rating 2"
-    assert said(packet_of(image)) == (None, "Red", ["family", "fusiqa:blur", "fusiqa:noise"])
+    for _ in range(2):
+        assert write(image, BLURRED) == "kept xmp:Rating 2"
+        assert said(packet_of(image)) == ("2", "Red", ["family", "fusiqa:blur", "fusiqa:noise"])
+    assert write(image, BLURRED, overwrite=True) == ""
+    assert said(packet_of(image))[0] == "1"
+
+
+def test_a_rating_in_the_exif_of_an_image_counts(image):
+    stars = Image.Exif()
+    stars[ExifTags.Base.Rating] = 4
+    Image.new("RGB", (9, 9)).save(image, exif=stars)
+    assert write(image, BLURRED) == "kept xmp:Rating 4"
+    assert said(packet_of(image))[0] == "4"
+
+
+def test_a_name_too_long_for_a_sidecar_is_the_systems_error(tmp_path):
+    long = tmp_path / f"{'a' * 248}.jpg"
+    Image.new("RGB", (9, 9)).save(long)
+    with pytest.raises(OSError, match="too long"):
+        write(long)
 
 
 def test_a_rating_in_the_sidecar_of_the_other_naming_counts(image):
     sidecar_of(image, "stem").write_text(DARKTABLE.replace("RATING", "5"))
     assert write(image, BLURRED) == "kept xmp:Rating 5"
+    assert said(packet_of(image))[0] == "5"
     assert "family" in packet_of(image).items("dc:subject")
     assert write(image, BLURRED, naming="stem") == "kept xmp:Rating 5"
     assert packet_of(image, "stem").value("xmp:Label") == "Red"
