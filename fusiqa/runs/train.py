@@ -58,6 +58,8 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
     run_dir = folder.choose_run_dir(config)
     if first:
         folder.check_run_dir(run_dir, config, precision=recipe.precision)
+        if config.run.resume and not folder.is_run(run_dir):
+            say(f"notice: there is no run in {run_dir} to resume; a new one begins")
     with hold(run_dir) if first else nullcontext(), denormals_as_zero():
         if config.run.resume and (run_dir / folder.TEST_FILE).is_file():
             say(f"{run_dir} is already finished: nothing to resume")

@@ -267,6 +267,14 @@ def test_a_mistake_costs_no_earlier_run(mistake, reason, finished, biq2021, tmp_
     assert {path.name for path in run.iterdir()} == RUN_FILES
 
 
+def test_a_run_that_is_not_there_to_be_resumed_is_told(tmp_path):
+    said: list[str] = []
+    config = TrainConfig.of(dataset="koniq-10k", data_dir=tmp_path / "gone", run_dir=tmp_path / "typo", resume=True)
+    with pytest.raises(FusiqaError, match="koniq-10k was not found"):
+        train(config, say=said.append)
+    assert f"notice: there is no run in {tmp_path / 'typo'} to resume; a new one begins" in said
+
+
 def test_skip_broken_goes_on_and_records_them(broken, tmp_path):
     run("--data_dir", broken, "--run_dir", tmp_path / "r", "--skip_broken", "--epochs", 1,
         "--validation_fraction", "0.3")  # fmt: skip
