@@ -92,7 +92,8 @@ def write_sidecar(image: Path, marks: Marks, *, naming: Naming, overwrite_rating
             found = next((each for each in elsewhere if each not in (None, UNRATED)), None)
         if found != ours and not overwrite_ratings:
             kept.append(f"{name} {found or 'none'}")
-            packet.set(name, found)
+            if found != packet.value(name):
+                packet.set(name, found)
         else:
             packet.set(name, value)
             packet.set(OURS[name], value)
