@@ -78,7 +78,7 @@ class Architecture(Settings):
     """The architecture of a network."""
 
     backbone: Annotated[str, "Name of a timm model with four or more feature stages."] = DEFAULT_BACKBONE
-    crop_size: Annotated[int, Bounds(at_least=1, below=16_385)] = 224
+    crop_size: Annotated[int, Bounds(at_least=1, below=2_049)] = 224
     """Side of the square crops that the network sees, pixels."""
     view: Literal["crops", "whole"] = "crops"
     """What is scored: crops that cover the image, or the whole in one pass, by a convolutional backbone or Swin.

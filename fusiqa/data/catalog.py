@@ -103,6 +103,12 @@ def is_custom(name: str) -> bool:
     return find_dataset(name) is None and name.lower() not in BUILT_IN
 
 
+def place_of(name: str) -> str:
+    """The same for all spellings of a data set: its name in the catalog, or the real path of a table."""
+    info = find_dataset(name)
+    return info.name if info else os.path.realpath(os.path.expanduser(name)) if is_custom(name) else name.lower()
+
+
 def published(name: str, *, also: str = "") -> DatasetInfo:
     """As `find_dataset`, but a FusiqaError for another name, with the closest one; it adds what is expected `also`."""
     if info := find_dataset(name):

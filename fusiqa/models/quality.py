@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -287,6 +288,11 @@ def build_model(config: ModelConfig, backbone_weights: str = "none", *, resize: 
     return QualityModel(replace(config, mean=mean, std=std), weights, resize=resize)
 
 
+def is_sound(weights: Tensor) -> bool:
+    """Whether weights are of a type that a network computes with; counts of batch normalisation are whole numbers."""
+    return weights.dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64)
+
+
 def load_checkpoint(path: str | Path) -> QualityModel:
     """The model of a run folder or a model.safetensors, in evaluation mode; touches no network.
 
@@ -299,12 +305,14 @@ def load_checkpoint(path: str | Path) -> QualityModel:
     model.others.extend(QualityModel(other, resize=resize) for other in others)
     try:
         state = restored(load_file(weights))
+        refuse(*((not is_sound(each), f"{weights}: {name} is of {each.dtype}") for name, each in state.items()))
         model.load_state_dict(state)
     except SafetensorError as reason:
         raise FusiqaError(f"{weights} is not a safetensors file: {str(reason).splitlines()[0]}") from reason
     except RuntimeError as reason:
-        why = str(reason).splitlines()[0]
-        raise FusiqaError(f"{weights} does not fit {weights.with_name(DESCRIPTION_FILE)}: {why}") from reason
+        _, *why = str(reason).splitlines()  # the first says that there are errors
+        found = shorten(" ".join(why) or str(reason), 300)
+        raise FusiqaError(f"{weights} does not fit {weights.with_name(DESCRIPTION_FILE)}: {found}") from reason
     if broken := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
         raise FusiqaError(f"{weights} is damaged: NaN or infinite numbers in {listed(broken)}")
     return model.eval()

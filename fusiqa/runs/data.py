@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ def read_ratings(data: DataSettings) -> list[Ratings]:
     """The ratings of each data set as published, with the resize protocol of the run; no image is opened."""
     if data.split_file is not None and not data.split_file.is_file():  # before minutes of looking at images
         raise FusiqaError(f"`split_file` {data.split_file} does not exist")
+    places = {dataset: catalog.place_of(dataset) for dataset in data.datasets}
+    for first, second in combinations(places, 2):
+        if places[first] == places[second]:
+            raise FusiqaError(f"`dataset`: {first} and {second} are one data set")
     return [read_one(dataset, data) for dataset in data.datasets]
 
 

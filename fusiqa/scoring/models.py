@@ -37,7 +37,7 @@ class ModelInfo:
 
     name: str  # and fingerprint of the weights, as in rows of tables
     score_range: ScoreRange  # higher is better
-    crop_size: Annotated[int, Bounds(at_least=1, below=16_385)]  # side of the crops, pixels
+    crop_size: Annotated[int, Bounds(at_least=1, below=2_049)]  # side of the crops, pixels
     resize: str  # the protocol, as `Resize.parse` reads it
     view: Literal["crops", "whole"] = "crops"  # that cover the resized image, or the "whole" of it in one pass
     scale_sizes: tuple[tuple[int, int], ...] = ()  # (height, width) of each map of a crop, finest first, once loaded

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -60,6 +62,7 @@ class OnnxNetwork:
             raise FusiqaError(f"{path} was exported with other weights than {WEIGHTS_FILE} has: export it again")
         given = [each.name for each in self._session.get_outputs()]
         self._names = [name for name in given if name in Outputs._fields and (windows or name != "windows")]
+        OPEN.add(self)
         self._run_options = onnxruntime.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
 
@@ -67,12 +70,25 @@ class OnnxNetwork:
         return self._open, ()
 
     def __call__(self, views: Batch) -> Outputs:
-        if self._process != os.getpid():  # threads do not survive a fork: the old session would wait for ever
+        if self._process != os.getpid():  # a session's threads do not survive a fork
             self.__dict__.update(vars(self._open()))
         found = self._session.run(self._names, {self._session.get_inputs()[0].name: views}, self._run_options)
         return Outputs(**{name: each.astype(np.float64) for name, each in zip(self._names, found, strict=True)})
 
     at_once = staticmethod(views_at_once)
+
+
+OPEN: WeakSet[OnnxNetwork] = WeakSet()
+
+
+def _keep_sessions() -> None:
+    """Keep the sessions of the parent in a forked process: ending one would wait for ever for threads that it lacks."""
+    for network in OPEN:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(network._session))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_keep_sessions)
 
 
 def _providers(device: str, available: list[str]) -> list[Any]:

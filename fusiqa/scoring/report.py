@@ -19,13 +19,14 @@ import numpy as np
 from fusiqa.config import ReportConfig, ScoreRange
 from fusiqa.config.commands import TABLES, has
 from fusiqa.config.model import FLAWS
-from fusiqa.errors import FusiqaError
+from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import check_output, write_text
 from fusiqa.progress import progress_bar
 from fusiqa.scoring import burst, table
 from fusiqa.scoring.charts import bars, histogram, over_time
 from fusiqa.scoring.exif import capture_in
 from fusiqa.scoring.inputs import path_of
+from fusiqa.scoring.models import list_models
 from fusiqa.scoring.result import FLAW_COLUMNS, FLAW_WORDS, Result, as_data, described, likely_flaws, overlay, word_of
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import thumbnail
@@ -53,7 +54,10 @@ def write_html_report(rows: Sequence[Row], config: ReportConfig) -> None:
     scored = [row for row in rows if row["score"] is not None]
     if not scored:
         raise FusiqaError(f"no image of {config.table} has a score, so there is nothing to report")
-    scorer, why = _scorer(scored[0]["model"], config)
+    models = sorted({row["model"] or "" for row in scored})
+    if len(models) > 1:
+        raise FusiqaError(f"{config.table} has scores of {listed(models)}: report one model's alone")
+    scorer, why = _scorer(models[0], config)
     score_range = scorer.score_range if scorer else None
     scores = np.array([row["score"] for row in scored])
     low, high = score_range or (float(scores.min()), float(scores.max()))
@@ -92,12 +96,15 @@ def write_html_report(rows: Sequence[Row], config: ReportConfig) -> None:
 
 def _scorer(named: str, config: ReportConfig) -> tuple[Scorer | None, str]:
     """The scorer of the table's model, for heat maps, or the reason why there is none."""
+    name, packaged = named.rpartition("@")[0], [info.name.partition("@")[0] for info in list_models()]
+    if config.model is None and name not in packaged:  # a table may come from anywhere, so no name in it is looked up
+        return None, f"{named or 'the model of the table'} is not in the package; name it by --model"
     try:
-        scorer = Scorer(config.model or named.rpartition("@")[0], device=config.device, windows=True)
+        scorer = Scorer(config.model or name, device=config.device, windows=True)
     except FusiqaError as reason:
         return None, str(reason)
     if scorer.info.name != named:
-        return None, f"the table has scores of {named}, not of {scorer.info.name}"
+        return None, f"the table has scores of {named or 'a model without a name'}, not of {scorer.info.name}"
     return scorer, ""
 
 

@@ -34,7 +34,7 @@ SCALES = ("finest", "fine", "coarse", "coarsest")
 METER = '<meter value="{:.3f}"></meter>'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CropScores:
     """The scores of the crops that an image's score is the average of, or of the windows of an image seen whole."""
 
@@ -82,7 +82,7 @@ class Result:
     width: int = 0
     height: int = 0
     flaws: Mapping[str, float] | None = None
-    crops: CropScores | None = field(default=None, repr=False)
+    crops: CropScores | None = field(default=None, repr=False, compare=False)
     note: str = ""
     error: str | None = None
     image: ImageInput | None = field(default=None, repr=False, compare=False)

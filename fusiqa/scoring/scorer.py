@@ -8,7 +8,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from importlib.util import find_spec
@@ -214,7 +214,8 @@ class Scorer:
     def stream(self, images: Any) -> Iterator[Result]:
         """As `many`, one result after the other in bounded memory; a generator may go on for ever.
 
-        Images are read ahead: a generator must not change an array that it has given.
+        Images are read ahead: a generator must not change an array that it has given. Where a generator raises, so does
+        this, after the results of the images before.
         """
         if not is_many(images):
             raise FusiqaError("expected several images; call the scorer itself with one")
@@ -223,9 +224,18 @@ class Scorer:
     def _stream(self, images: Iterator[ImageInput]) -> Iterator[Result]:
         """Images are decoded ahead by the readers, in order; as many as there are readers, and one, are in memory."""
         ready: list[Prepared] = []
+        failures: list[Exception] = []  # of a generator, raised when what it gave before is scored
         pool = ThreadPoolExecutor(self.readers, thread_name_prefix="reader")
+
+        def submitted() -> Iterator[Future[Prepared]]:
+            try:
+                for each in images:
+                    yield pool.submit(self.prepare, each)
+            except Exception as failure:
+                failures.append(failure)
+
         try:
-            coming = (pool.submit(self.prepare, each) for each in images)
+            coming = submitted()
             waiting = deque(islice(coming, self.readers))
             while waiting:
                 ready.append(waiting.popleft().result())
@@ -234,6 +244,8 @@ class Scorer:
                     yield from self.score_prepared(ready)
                     ready = []
             yield from self.score_prepared(ready)
+            if failures:
+                raise failures[0]
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -322,6 +322,8 @@ def check_batches(model: QualityModel, ratings: Ratings, recipe: Recipe) -> None
     settings, world = recipe.optimiser, recipe.processes
     if settings.batch_size % world:
         raise FusiqaError(f"`batch_size` must be a multiple of the {world} devices, got {settings.batch_size}")
+    if settings.loss == "fidelity" and settings.batch_size == world:
+        raise FusiqaError("`loss` fidelity compares the images of a batch: use a larger `batch_size` than one a device")
     drawn = weighed_rows(ratings.part("train"), settings.dataset_weights)
     crops, size = math.ceil(len(drawn) * settings.crops_per_image / world), settings.batch_size // world
     normalised = any(isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in model.modules())

@@ -1,12 +1,14 @@
 """A model on disk comes back as it was, and what is no model is refused."""
 
 import json
+import re
 import struct
 from dataclasses import replace
 
 import pytest
 import torch
 from hostile_values import HOSTILE, places_in, refusal_of, with_value
+from safetensors.torch import load_file, save_file
 
 from fusiqa.config import FUSIONS, ModelConfig, ScaleWeighing, ScoreRange
 from fusiqa.errors import FusiqaError
@@ -101,7 +103,19 @@ def test_weights_of_another_network_are_refused(tmp_path):
     description = json.loads((tmp_path / "model.json").read_text())
     description["model"]["fusion"] = "concat"
     (tmp_path / "model.json").write_text(json.dumps(description))
-    with pytest.raises(FusiqaError, match=r"model.safetensors does not fit"):
+    with pytest.raises(
+        FusiqaError, match=r"model.safetensors does not fit .*model.json: size mismatch for hypernetwork"
+    ):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.int32, torch.complex64])
+def test_weights_of_a_type_that_no_network_computes_with_are_refused(tmp_path, kind):
+    trained("single").save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    name = next(name for name, each in state.items() if each.is_floating_point())
+    save_file(state | {name: state[name].to(kind)}, tmp_path / "model.safetensors")
+    with pytest.raises(FusiqaError, match=f"{re.escape(name)} is of {kind}"):
         load_checkpoint(tmp_path)
 
 

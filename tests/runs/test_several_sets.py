@@ -53,6 +53,14 @@ def frozen(places, tmp_path_factory):
     return folder
 
 
+def test_one_set_under_two_names_is_refused(tmp_path, refused):
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("image,mos\n")
+    for twice in (("koniq-10k", "KonIQ10k"), (f"{tmp_path}/a.csv", f"{tmp_path}/../{tmp_path.name}/a.csv")):
+        said = refused("train", "--dataset", *twice, f"{tmp_path}/b.csv", "--run_dir", tmp_path / "run")
+        assert f"--dataset: {twice[0]} and {twice[1]} are one data set" in " ".join(said.split())
+
+
 @pytest.mark.parametrize("which", ["joint", "frozen"])
 def test_each_set_is_tested_by_itself(which, request):
     folder = request.getfixturevalue(which)

@@ -257,6 +257,7 @@ def test_broken_rows_are_listed_before_training_starts(broken, tmp_path, refused
             "cannot train on one crop whose last map is one cell, as 17 crops",
         ),
         (("--batch_size", "1", "--crop_size", "32"), "use a larger --crop_size"),
+        (("--batch_size", "1", "--loss", "fidelity"), "--loss fidelity compares the images of a batch"),
     ],
 )
 def test_a_mistake_costs_no_earlier_run(mistake, reason, finished, biq2021, tmp_path, refused, monkeypatch):

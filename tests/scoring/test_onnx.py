@@ -32,6 +32,19 @@ pytest.importorskip("onnxscript")
 CLOSE = TOLERANCE * RANGE.width
 
 
+FORKS = """
+import multiprocessing, os, fusiqa
+import numpy as np
+scorer = fusiqa.Scorer()
+image = np.zeros((40, 50, 3), np.uint8)
+expected = scorer(image).score
+child = os.fork()
+if not child:
+    os._exit(0 if scorer(image).score == expected else 1)
+first = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print([result.score for result in pool.map(scorer, [image] * 3)] == [expected] * 3 and first == 0)
+"""
 WEIGHING = ScaleWeighing(gate="sigmoid", temperature=2.0, gain=4.0, normalised=True)
 
 
@@ -207,6 +220,14 @@ def test_a_forked_process_opens_its_own_session(exported):
     kept = network._session
     np.testing.assert_array_equal(network(crops)[0], expected)
     assert network._session is not kept
+
+
+def test_a_scorer_that_has_scored_works_in_processes_that_are_forked(tmp_path):
+    """In a process of its own, of which the children would wait for ever for the threads of its session."""
+    script = tmp_path / "forks.py"
+    script.write_text(FORKS)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
 
 
 def test_devices_that_onnx_runtime_lacks_are_refused(tmp_path):

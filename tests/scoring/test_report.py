@@ -19,7 +19,7 @@ from fusiqa.scoring import report as reporting
 from fusiqa.scoring.charts import bars, histogram, over_time
 from fusiqa.scoring.report import write_html_report
 from fusiqa.scoring.result import COLUMNS
-from fusiqa.scoring.table import SCORE_TYPES, write_rows
+from fusiqa.scoring.table import SCORE_TYPES, read_rows, write_rows
 
 MANY = 10_000
 EVIL = "<script>alert(1)</script> & \"'.png"
@@ -117,6 +117,22 @@ def test_what_is_no_table_is_one_clear_error(tmp_path, capsys, name, content, re
     assert not list(tmp_path.glob("*.html"))
 
 
+@pytest.mark.parametrize("named", ["owner/name@12345678", "/etc@12345678", "@", "fusiqa-fast"])
+def test_no_model_is_looked_up_by_a_name_in_a_table(made, model, tmp_path, named, monkeypatch):
+    """A table may come from anywhere."""
+    monkeypatch.setattr("fusiqa.scoring.report.Scorer", lambda *_, **__: pytest.fail("opened"))
+    rows = list(read_rows(made.with_name("scores.csv"), SCORE_TYPES))
+    write_rows(tmp_path / "a.csv", [row | {"model": named.strip("@")} for row in rows], SCORE_TYPES)
+    assert exit_code("report", tmp_path / "a.csv") == 0
+    assert "is not in the package; name it by --model" in (tmp_path / "a.html").read_text()
+
+
+def test_a_table_of_two_models_has_no_report(made, tmp_path, refused):
+    rows = list(read_rows(made.with_name("scores.csv"), SCORE_TYPES))
+    write_rows(tmp_path / "a.csv", [row | {"model": f"m{n % 2}@1"} for n, row in enumerate(rows)], SCORE_TYPES)
+    assert "has scores of m0@1, m1@1: report one model's alone" in refused("report", tmp_path / "a.csv")
+
+
 def test_a_page_of_somebody_else_is_not_replaced(made, tmp_path, capsys):
     (tmp_path / "index.html").write_text("<p>mine")
     ask = "report", made.with_name("scores.csv"), "--output", tmp_path / "index.html", "--overwrite"
@@ -142,7 +158,7 @@ def test_ten_thousand_rows_stay_small_and_usable(tmp_path_factory, tmp_path):
     page = tmp_path / "scores.html"
     text = page.read_text(encoding="utf-8")
     assert page.stat().st_size < 3e6
-    assert "Without heat maps: no model gone" in text
+    assert "Without heat maps: gone@12345678 is not in the package; name it by --model" in text
     assert "<span>2,500 (25%)</span>" in text  # blurred
     for browser in opened(tmp_path):
         browser.get(page.as_uri())

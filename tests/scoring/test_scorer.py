@@ -122,6 +122,24 @@ def test_a_stream_asks_for_no_more_than_it_can_hold(model_folder):
     assert next(asked) <= 5 + 2 + 1
 
 
+def test_a_generator_that_raises_costs_no_image_before(scorer, images):
+    def given():
+        yield from images[:2]
+        raise OSError("share unmounted")
+
+    results = scorer.stream(given())
+    assert [next(results).name, next(results).name] == [str(image) for image in images[:2]]
+    with pytest.raises(OSError, match="share unmounted"):
+        next(results)
+
+
+def test_results_are_compared_by_their_numbers(scorer, images):
+    first, again, other = scorer.many([images[0], images[0], images[1]])
+    assert first == again
+    assert first in [other, again]
+    assert first != other
+
+
 def test_a_fusion_that_does_not_weigh_has_no_weights(tmp_path):
     score = Scorer(make_model(tmp_path / "model", fusion="concat"), device="cpu")(noise(50, 60))
     assert score.scale_weights is None

@@ -293,6 +293,7 @@ def test_an_upload_that_does_not_fit_on_the_disk_is_said_to_be_the_servers_fault
         ({"Origin": "http://127.0.0.1"}, 200),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://[bad"}, 403),
         ({"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "cross-site"}, 403),
         ({"Origin": "https://a.org", "Sec-Fetch-Site": "same-origin"}, 200),
         ({"Origin": "https://b.org"}, 200),

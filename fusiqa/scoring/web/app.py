@@ -188,8 +188,12 @@ def refuse_other_sites(request: Request, config: ServeConfig) -> None:
     """Refuse forms of pages of other sites, which browsers send with their origin (403)."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
     own = [request.headers.get("host"), *config.allowed_hosts]
-    other = site not in ("same-origin", "none") if site else urlsplit(origin or "").netloc not in own
-    if origin is not None and other and urlsplit(origin).hostname not in config.allowed_hosts:
+    try:
+        netloc, hostname = (parts := urlsplit(origin or "")).netloc, parts.hostname
+    except ValueError:  # no URL, so nobody's
+        netloc, hostname = "", None
+    other = site not in ("same-origin", "none") if site else netloc not in own
+    if origin is not None and other and hostname not in config.allowed_hosts:
         raise HTTPException(
             403, f"the page of {origin} may not use this server; its owner can allow it by allowed_hosts"
         )

@@ -2,7 +2,7 @@
 
 import { draw } from "./heat.js";
 
-const AT_ONCE = 4; // requests in progress
+const AT_ONCE = 4, SHOWN = 900; // requests in progress; pixels of the longer side of a picture
 const FLAWS = ["blur", "noise", "compression", "blocks", "colour", "exposure", "sharpening", "none"];
 const COLUMNS = ["path", "score", "spread", "scale_0", "scale_1", "scale_2", "scale_3", ...FLAWS.map((flaw) => `flaw_${flaw}`),
   "width", "height", "model", "note", "error"];
@@ -46,17 +46,27 @@ function pump() {
       entry.result = result;
       running -= 1;
       finished += 1;
-      if (!chosen && !result.error && entries.includes(entry)) chosen = entry;
+      if (!entries.includes(entry)) entry.picture?.close(); // cleared meanwhile
+      else if (!chosen && !result.error) chosen = entry;
       pump();
       render();
     });
   }
 }
 
+/** The picture in a file, no larger than it is shown: those of a whole folder stay in memory. */
+async function pictureOf(file) {
+  const whole = await createImageBitmap(file, { imageOrientation: "from-image" });
+  const shrink = SHOWN / Math.max(whole.width, whole.height);
+  if (shrink >= 1) return whole;
+  const [resizeWidth, resizeHeight] = [whole.width, whole.height].map((side) => Math.max(1, Math.round(side * shrink)));
+  return createImageBitmap(whole, { resizeWidth, resizeHeight, resizeQuality: "high" }).finally(() => whole.close());
+}
+
 async function scoreOf(entry) {
   const form = new FormData();
   form.append("files", entry.file, entry.name);
-  entry.picture = await createImageBitmap(entry.file, { imageOrientation: "from-image" }).catch(() => null);
+  entry.picture = await pictureOf(entry.file).catch(() => null);
   try {
     for (let attempt = 0; ; attempt++) {
       const answer = await fetch("v1/score", { method: "POST", body: form });
@@ -175,7 +185,7 @@ function compare() {
   if (pair.length < 2) return;
   const { width, height } = pair[0].picture;
   for (const [id, entry] of [["before", pair[0]], ["after", pair[1]]]) {
-    const shrink = Math.min(1, 900 / Math.max(width, height)), canvas = $(id);
+    const shrink = Math.min(1, SHOWN / Math.max(width, height)), canvas = $(id);
     [canvas.width, canvas.height] = [width, height].map((side) => Math.max(1, Math.round(side * shrink)));
     canvas.getContext("2d").drawImage(entry.picture, 0, 0, canvas.width, canvas.height);
     canvas.setAttribute("aria-label", entry.name);
@@ -243,7 +253,7 @@ function picture() {
     $("legend").hidden = true;
     return;
   }
-  draw($("picture"), chosen.picture, result, { longest: 900, range: heat ? model.score_range : null });
+  draw($("picture"), chosen.picture, result, { longest: SHOWN, range: heat ? model.score_range : null });
   $("picture").setAttribute("aria-label", `${chosen.name}${heat ? ", with the heat map of its crops' scores" : ""}`);
   $("legend").hidden = !heat;
   const scores = result.crops.map((crop) => crop.score);
@@ -280,6 +290,7 @@ $("heat").addEventListener("change", () => chosen && picture());
 $("csv").addEventListener("click", () => save("scores.csv", "text/csv", csv()));
 $("json").addEventListener("click", () => save("scores.json", "application/json", JSON.stringify(done(), null, 2)));
 $("clear").addEventListener("click", () => {
+  for (const entry of entries) if (entry.result) entry.picture?.close();
   entries.length = waiting.length = finished = asked = 0;
   asked = running;
   chosen = null;
