@@ -20,14 +20,20 @@ from fusiqa.scoring.sheet import Shown, contact_sheet, write_picture
 
 
 def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
-    """Write every image under every distortion and level, or one sheet of them each; unreadable images are skipped."""
+    """Write every image under every distortion and level, or one sheet of them each.
+
+    Unreadable images are skipped, and so are those in the output folder, which an earlier run wrote.
+    """
     unknown = [name for name in config.distortion if name not in DISTORTIONS]
     if unknown:
         raise FusiqaError(f"`distortion`: unknown {listed(unknown)}; there are {', '.join(DISTORTIONS)}")
     names, levels = dict.fromkeys(config.distortion or DISTORTIONS), dict.fromkeys(config.level)
     versions = [(name, level) for name in names for level in levels]
-    ratings = usable(read_images(config.images, say=say), rated=False, progress=False, say=say).ratings
-    files, inputs = ratings.table["image"].tolist(), image_files(config.images)
+    images, inputs = read_images(config.images, say=say), image_files(config.images)
+    pairs = zip(images.table["image"], inputs, strict=True)
+    earlier = [image for image, file in pairs if file.is_relative_to(config.output.resolve())]
+    ratings = usable(images.without(earlier), rated=False, progress=False, say=say).ratings
+    files = ratings.table["image"].tolist()
     outputs = [output_path(config, image, *each) for image in files for each in ([()] if config.sheet else versions)]
     if twice := [path for path, count in Counter(str(path).casefold() for path in outputs).items() if count > 1]:
         raise FusiqaError(f"two of the images would be written to {twice[0]}, or differ in case alone; rename one")

@@ -36,7 +36,7 @@ class OnnxNetwork:
     def __init__(self, path: Path, *, device: str = "auto", windows: bool = False) -> None:
         import onnxruntime
 
-        self._open = partial(OnnxNetwork, path, device=device, windows=windows)
+        self._open = partial(OnnxNetwork, Path(os.path.abspath(path)), device=device, windows=windows)
         self._process = os.getpid()
         providers = _providers(device, onnxruntime.get_available_providers())
         options = onnxruntime.SessionOptions()

@@ -1,5 +1,7 @@
 """`fusiqa distort`: any images under KADID-10k's distortions."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -47,6 +49,16 @@ def test_the_same_seed_gives_the_same_files_and_two_images_other_noise(images, t
     one, two, three = (pixels(tmp_path / name / "white_noise/5/a.png") for name in ("one", "two", "three"))
     assert (one == two).all()
     assert (one != three).any()
+
+
+def test_what_an_earlier_run_wrote_among_the_images_is_not_distorted_again(images, tmp_path):
+    shutil.copytree(images, tmp_path / "mine")
+    out = tmp_path / "mine" / "distorted"
+    for level in (1, 2):
+        distort(tmp_path / "mine", "--output", out, "--distortion", "jpeg", "--level", level)
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png")) == sorted(
+        f"jpeg/{level}/{image}" for level in (1, 2) for image in ("a.png", "deep/b.jpg.png")
+    )
 
 
 def test_a_sheet_has_a_row_for_each_distortion(images, tmp_path):
