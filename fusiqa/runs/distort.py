@@ -22,7 +22,7 @@ from fusiqa.scoring.sheet import Shown, contact_sheet, write_picture
 def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
     """Write every image under every distortion and level, or one sheet of them each.
 
-    Unreadable images are skipped, and so are those in the output folder, which an earlier run wrote.
+    Unreadable images are skipped, and so are those that an earlier run wrote to an output folder among them.
     """
     unknown = [name for name in config.distortion if name not in DISTORTIONS]
     if unknown:
@@ -31,7 +31,9 @@ def distort_images(config: DistortConfig, *, say: Say = print) -> Path:
     versions = [(name, level) for name in names for level in levels]
     images, inputs = read_images(config.images, say=say), image_files(config.images)
     pairs = zip(images.table["image"], inputs, strict=True)
-    earlier = [image for image, file in pairs if file.is_relative_to(config.output.resolve())]
+    output = config.output.resolve()
+    within = any(path.resolve().is_relative_to(output) for path in config.images)
+    earlier = [] if within else [image for image, file in pairs if file.is_relative_to(output)]
     ratings = usable(images.without(earlier), rated=False, progress=False, say=say).ratings
     files = ratings.table["image"].tolist()
     outputs = [output_path(config, image, *each) for image in files for each in ([()] if config.sheet else versions)]
