@@ -20,6 +20,8 @@ COARSEST = 3  # of the four scales, which are counted from the finest, 0
 MOST_NETWORKS = 16  # of an average, which are built before their weights are read
 MUST_AGREE = ("view", "crop_size", "fusion", "flaws", "score_range")
 """Settings in which the networks of an average must agree, beside the resize."""
+CropSize = Annotated[int, Bounds(at_least=1, below=2_049)]
+"""A side, pixels: a network computes one such crop when it is loaded, and somebody else may have described it."""
 DEFAULT_BACKBONE = "swin_tiny_patch4_window7_224"
 
 
@@ -78,7 +80,7 @@ class Architecture(Settings):
     """The architecture of a network."""
 
     backbone: Annotated[str, "Name of a timm model with four or more feature stages."] = DEFAULT_BACKBONE
-    crop_size: Annotated[int, Bounds(at_least=1, below=2_049)] = 224
+    crop_size: CropSize = 224
     """Side of the square crops that the network sees, pixels."""
     view: Literal["crops", "whole"] = "crops"
     """What is scored: crops that cover the image, or the whole in one pass, by a convolutional backbone or Swin.

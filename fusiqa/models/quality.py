@@ -310,9 +310,8 @@ def load_checkpoint(path: str | Path) -> QualityModel:
     except SafetensorError as reason:
         raise FusiqaError(f"{weights} is not a safetensors file: {str(reason).splitlines()[0]}") from reason
     except RuntimeError as reason:
-        _, *why = str(reason).splitlines()  # the first says that there are errors
-        found = shorten(" ".join(why) or str(reason), 300)
-        raise FusiqaError(f"{weights} does not fit {weights.with_name(DESCRIPTION_FILE)}: {found}") from reason
+        why = shorten(" ".join(str(reason).splitlines()[1:]) or str(reason), 300)  # the first line has no reason
+        raise FusiqaError(f"{weights} does not fit {weights.with_name(DESCRIPTION_FILE)}: {why}") from reason
     if broken := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
         raise FusiqaError(f"{weights} is damaged: NaN or infinite numbers in {listed(broken)}")
     return model.eval()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +25,21 @@ def read_ratings(data: DataSettings) -> list[Ratings]:
     """The ratings of each data set as published, with the resize protocol of the run; no image is opened."""
     if data.split_file is not None and not data.split_file.is_file():  # before minutes of looking at images
         raise FusiqaError(f"`split_file` {data.split_file} does not exist")
-    places = {dataset: catalog.place_of(dataset) for dataset in data.datasets}
-    for first, second in combinations(places, 2):
-        if places[first] == places[second]:
-            raise FusiqaError(f"`dataset`: {first} and {second} are one data set")
+    known: dict[str, str] = {}
+    for dataset in data.datasets:
+        if (first := known.setdefault(catalog.place_of(dataset), dataset)) != dataset:
+            raise FusiqaError(f"`dataset`: {first} and {dataset} are one data set")
     return [read_one(dataset, data) for dataset in data.datasets]
 
 
-def read_one(dataset: str, data: DataSettings, *, table: Path | None = None) -> Ratings:
-    """A data set of a run; of a table, from the file `table` where it has moved."""
+def read_one(dataset: str, data: DataSettings, *, name_now: str | None = None) -> Ratings:
+    """A data set of a run, which may have another `name_now`: the path of its table from here."""
     folder = data.folders.get(dataset) or catalog.folder_below(data.data_root, dataset)
     own: dict[str, Any] = {name: getattr(data, name) for name in ("score_range", "lower_is_better")}
-    given = str(table) if table and catalog.is_custom(dataset) else dataset
-    ratings = catalog.read(given, data_dir=folder, seed=data.split_seed, **own)
+    ratings = catalog.read(name_now or dataset, data_dir=folder, seed=data.split_seed, **own)
     resize = Resize.parse(ratings.resize if data.resize == "auto" else data.resize)
-    return replace(ratings, name=dataset if given != dataset else ratings.name, resize=str(resize))
+    name = ratings.name if name_now in (None, dataset) else dataset
+    return replace(ratings, name=name, resize=str(resize))
 
 
 def prepare(data: DataSettings, sets: Sequence[Ratings], *, view: str, say: Say, progress: bool) -> Checked:
@@ -106,7 +105,7 @@ def own_part(model: TrainedModel, split: Split, *, dataset: str | None = None, d
         data_root=data.data_root and model.place(data.data_root),
     )
     names = catalog.short_names(data.datasets)
-    sets = {names[each]: read_one(each, data, table=model.place(each)) for each in ([own] if dataset else names)}
+    sets = {names[each]: read_one(each, data, name_now=model.name_now(each)) for each in ([own] if dataset else names)}
     ratings = join(sets) if len(names) > 1 else sets[names[own]]
     broken = [row.get("image", "") for row in model.record["resolved"]["broken"]]
     return splits.load(ratings.without(broken), model.folder / SPLIT_FILE).part(split)

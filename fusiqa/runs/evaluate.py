@@ -39,11 +39,11 @@ def evaluate(config: EvaluateConfig, *, say: Say = print) -> Path:
     """Measure on every data set; one that cannot be read is reported and skipped. Returns the folder of the files."""
     trained, path, folder = TrainedModel.named(config.model, "evaluation")
     folder = config.output or folder
+    if (config.score_range or config.lower_is_better) and not any(map(catalog.is_custom, config.dataset)):
+        raise FusiqaError("`score_range` and `lower_is_better` are of tables: those of published data sets are known")
     if config.of_distortions:
         evaluate_distorted(config, trained, folder, say=say)
         return folder
-    if (config.score_range or config.lower_is_better) and not any(map(catalog.is_custom, config.dataset)):
-        raise FusiqaError("`score_range` and `lower_is_better` are of tables: those of published data sets are known")
     model = load_checkpoint(path)
     tables = ("evaluation.csv", "evaluation.md", "predictions_*.csv", "kinds_*.csv", "groups_*.csv")
     claim(folder, *tables, "scatter_*.png", "worst_*.png")
@@ -81,9 +81,10 @@ def images_to_measure(
         if config.score_range or config.lower_is_better:
             raise FusiqaError("`score_range` and `lower_is_better` are those of the training; leave them out")
         return own_part(trained, "test", dataset=dataset, data_dir=data_dir), "test"
-    own: dict[str, Any] = {"score_range": config.score_range, "lower_is_better": config.lower_is_better}
-    ratings = catalog.read(dataset, data_dir=data_dir, **(own if catalog.is_custom(dataset) else {}))
-    if catalog.is_custom(dataset) and config.score_range is None:
+    custom, stated = catalog.is_custom(dataset), config.score_range
+    of_table: dict[str, Any] = {"score_range": stated, "lower_is_better": config.lower_is_better} if custom else {}
+    ratings = catalog.read(dataset, data_dir=data_dir, **of_table)
+    if custom and stated is None:
         say_range(ratings, say)
     if ratings.name not in trained.trained_on.split(" + "):
         return ratings, "all"

@@ -24,7 +24,7 @@ import fusiqa
 from fusiqa.config import TrainConfig
 from fusiqa.config.checks import Bounds, Settings, from_plain, hints, refuse
 from fusiqa.config.train import groups
-from fusiqa.data.catalog import find_dataset
+from fusiqa.data.catalog import find_dataset, is_custom, place_of
 from fusiqa.data.distortions import content_of_version
 from fusiqa.errors import FusiqaError
 from fusiqa.io import DESCRIPTION_FILE, same_place, write_json
@@ -280,11 +280,12 @@ class TrainedModel:
 
     def own_name(self, dataset: str) -> str | None:
         """The training data set that a name, alias or path refers to, as it was given then; None for others."""
-        info = find_dataset(dataset)
-        for own in self.datasets:
-            if info == find_dataset(own) if info else same_place(dataset, self.place(own)):
-                return own
-        return None
+        wanted = place_of(dataset)
+        return next((own for own in self.datasets if place_of(self.name_now(own)) == wanted), None)
+
+    def name_now(self, own: str) -> str:
+        """A data set of its training as it is named now: by its name, or by where its table is."""
+        return str(self.place(own)) if is_custom(own) else own
 
     def place(self, path: str | Path) -> Path:
         """A path of its training: from the working directory then if it is still there, else from that of now."""

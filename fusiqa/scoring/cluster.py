@@ -16,7 +16,7 @@ from fusiqa.config import ScoreConfig
 from fusiqa.errors import FusiqaError, needing
 from fusiqa.io import hold
 from fusiqa.scoring.image import ENDINGS
-from fusiqa.scoring.inputs import ImageInput, file_image, is_url, nothing_in, printable, walk
+from fusiqa.scoring.inputs import ImageInput, check_any, file_image, is_url, nothing_in, printable, walk
 from fusiqa.scoring.result import COLUMNS
 from fusiqa.scoring.scorer import SCORER_SETTINGS, Scorer
 from fusiqa.scoring.table import check_model, is_parquet, parquet_columns, parquet_schema, pyarrow
@@ -40,6 +40,8 @@ def score_on_cluster(config: ScoreConfig) -> int:
     output = config.output if is_url(config.output) else os.path.abspath(config.output)
     with nullcontext() if is_url(output) else hold(Path(output)):
         done = earlier(output, config)
+        if config.overwrite and not any(is_url(path) or is_parquet(path) for path in config.paths):
+            check_any(config.paths)  # others are listed before a row is removed
         address = os.environ.get("RAY_ADDRESS", "local")  # not a cluster that once ran here and left its address
         try:
             ray.init(address, ignore_reinit_error=True, log_to_driver=False)

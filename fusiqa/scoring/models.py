@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from fusiqa import hub
-from fusiqa.config.checks import Bounds, from_plain, refuse
-from fusiqa.config.model import ModelConfig, ScoreRange, check_average, check_range
+from fusiqa.config.checks import from_plain, refuse
+from fusiqa.config.model import CropSize, ModelConfig, ScoreRange, check_average, check_range
 from fusiqa.errors import FusiqaError
 from fusiqa.io import DESCRIPTION_FILE, WEIGHTS_FILE
 
@@ -37,7 +37,7 @@ class ModelInfo:
 
     name: str  # and fingerprint of the weights, as in rows of tables
     score_range: ScoreRange  # higher is better
-    crop_size: Annotated[int, Bounds(at_least=1, below=2_049)]  # side of the crops, pixels
+    crop_size: CropSize  # side of the crops, pixels
     resize: str  # the protocol, as `Resize.parse` reads it
     view: Literal["crops", "whole"] = "crops"  # that cover the resized image, or the "whole" of it in one pass
     scale_sizes: tuple[tuple[int, int], ...] = ()  # (height, width) of each map of a crop, finest first, once loaded

@@ -62,9 +62,9 @@ class OnnxNetwork:
             raise FusiqaError(f"{path} was exported with other weights than {WEIGHTS_FILE} has: export it again")
         given = [each.name for each in self._session.get_outputs()]
         self._names = [name for name in given if name in Outputs._fields and (windows or name != "windows")]
-        OPEN.add(self)
         self._run_options = onnxruntime.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
+        OPEN.add(self)
 
     def __reduce__(self) -> tuple[Callable[[], OnnxNetwork], tuple]:
         return self._open, ()
@@ -78,7 +78,7 @@ class OnnxNetwork:
     at_once = staticmethod(views_at_once)
 
 
-OPEN: WeakSet[OnnxNetwork] = WeakSet()
+OPEN: WeakSet[OnnxNetwork] = WeakSet()  # of this process
 
 
 def _keep_sessions() -> None:

@@ -26,7 +26,7 @@ from fusiqa.scoring import burst, table
 from fusiqa.scoring.charts import bars, histogram, over_time
 from fusiqa.scoring.exif import capture_in
 from fusiqa.scoring.inputs import path_of
-from fusiqa.scoring.models import list_models
+from fusiqa.scoring.models import names
 from fusiqa.scoring.result import FLAW_COLUMNS, FLAW_WORDS, Result, as_data, described, likely_flaws, overlay, word_of
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.sheet import thumbnail
@@ -96,8 +96,8 @@ def write_html_report(rows: Sequence[Row], config: ReportConfig) -> None:
 
 def _scorer(named: str, config: ReportConfig) -> tuple[Scorer | None, str]:
     """The scorer of the table's model, for heat maps, or the reason why there is none."""
-    name, packaged = named.rpartition("@")[0], [info.name.partition("@")[0] for info in list_models()]
-    if config.model is None and name not in packaged:  # a table may come from anywhere, so no name in it is looked up
+    name = named.rpartition("@")[0]
+    if config.model is None and name not in names():  # a table may come from anywhere, so no name in it is looked up
         return None, f"{named or 'the model of the table'} is not in the package; name it by --model"
     try:
         scorer = Scorer(config.model or name, device=config.device, windows=True)

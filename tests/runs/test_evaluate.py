@@ -118,6 +118,10 @@ def test_foreign_files_are_refused(run, tmp_path, refused):
         (["--dataset", "spaq"], "none of spaq could be measured on"),
         ([], "name at least one data set"),
         (["--dataset", "spaq", "--lower_is_better"], "--score_range and --lower_is_better are of tables"),
+        (
+            ["--dataset", "distorted", "--data_dir", "x", "--score_range", "1", "5"],
+            "--score_range and --lower_is_better are of tables",
+        ),
     ],
 )
 def test_nothing_to_measure_on_is_one_line(run, monkeypatch, refused, tmp_path, arguments, said):

@@ -150,8 +150,9 @@ def test_rows_are_overwritten_only_by_others(run, tmp_path, refused):
     output = tmp_path / "scores"
     shutil.copytree(run.output, output)
     (tmp_path / "empty").mkdir()
-    nothing = "score", tmp_path / "empty", "--engine", "ray", "--output", output, "--overwrite"
-    assert "no images in" in refused(*nothing)
+    for nothing in ("empty", "gone"):
+        ask = "score", tmp_path / nothing, "--engine", "ray", "--output", output, "--overwrite"
+        assert "no images in" in refused(*ask)
     assert len(pd.read_parquet(output)) >= len(run.table)
     assert score(image, "--output", output, "--overwrite", workers=1) == 0
     assert pd.read_parquet(output)["path"].tolist() == [str(image)]
