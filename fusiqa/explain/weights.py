@@ -13,7 +13,7 @@ from scipy import special
 from fusiqa.data.catalog import SYNTHETIC, kinds
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.scoring.result import SCALE_COLUMNS
-from fusiqa.stats.intervals import Mean, mean_interval
+from fusiqa.stats.intervals import Mean, as_floats, mean_interval
 
 Gates = Float[np.ndarray, "crops scales rows columns"]
 DOMINANT = 0.9  # a weight that leaves nothing to the other scales
@@ -23,7 +23,7 @@ THIRDS = ("lowest third", "middle third", "highest third")
 
 def collapse_warning(weights: ArrayLike) -> str | None:
     """A warning if one scale dominates most images, else None. Weights: (images, 4), each row 0-1 and summing to 1."""
-    given = np.asarray(weights, np.float64)
+    given = as_floats(weights, "weights")
     dominated = (given > DOMINANT).sum(axis=0) / max(1, len(given))
     scale, most = int(dominated.argmax()), dominated.max()
     if most <= 0.5:
@@ -45,7 +45,7 @@ def effective_scales(weights: ArrayLike) -> Float[np.ndarray, " images"]:
 
     Source: Hill, Diversity and evenness, Ecology 54, 1973, https://doi.org/10.2307/1934352 (order 1).
     """
-    given = np.asarray(weights, np.float64)
+    given = as_floats(weights, "weights")
     if given.ndim != 2 or given.shape[1] != len(SCALE_COLUMNS):
         raise FusiqaError(f"scale weights must have the shape (images, {len(SCALE_COLUMNS)}), got {given.shape}")
     sound = (given >= 0).all(axis=1) & (np.abs(given.sum(axis=1) - 1) <= SUM_TOLERANCE)  # NaN is neither

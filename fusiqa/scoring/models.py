@@ -27,6 +27,7 @@ FORMAT = 1  # of model.json
 MOST_BYTES = 1_000_000  # of a model.json, which has some 1,000: reading a huge one could exhaust the memory
 HUB_FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
 FIGURE_PREFIXES = ("val_", "test_", "seconds_")  # of what model.json states of accuracy and speed
+MODEL_FILES = (".safetensors", ".onnx")
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
 Batch = UInt8[np.ndarray, "views height width 3"]
 
@@ -109,14 +110,17 @@ def find(model: str | PathLike[str] | None = None) -> tuple[Path, str]:
             f"{words} is a pickle, which can run code when it is loaded: write its weights with "
             "safetensors.torch.save_file where you trust it, and put the model.json of its run beside them"
         )
+    known = f"{', '.join(names())}, a run folder, a model.safetensors or model.onnx"
+    expected = f"expected one of {known}, or owner/name on the Hugging Face hub"
     if model is not None and path.exists():
+        other = path.is_file() and path.suffix.lower() not in MODEL_FILES
+        refuse((other, f"{words} is no file of a model that scores: {expected}"))
         return path, (path if path.is_dir() else path.parent).resolve().name
     if words in names():
         return IN_THE_PACKAGE / words, words
     if re.fullmatch(r"[\w.-]+/[\w.-]+", words, re.ASCII):
         return download_model(words), words
-    known = f"{', '.join(names())}, a run folder, a model.safetensors or model.onnx"
-    raise FusiqaError(f"no model {words}: expected one of {known}, or owner/name on the Hugging Face hub")
+    raise FusiqaError(f"no model {words}: {expected}")
 
 
 def download_model(name: str, *, revision: str | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import heapq
 import json
@@ -185,7 +186,7 @@ def is_table(path: Path, types: Types = SCORE_TYPES) -> bool:
         return parquet_columns(path) == tuple(types)
     begin = (",".join(types) if is_csv(path) else '{"path": "').encode()
     with open(path, "rb") as file:
-        line = file.readline(LONGEST_LINE)
+        line = file.readline(LONGEST_LINE).removeprefix(codecs.BOM_UTF8)  # which spreadsheets write
     if not line.endswith(b"\n"):
         return line.startswith(begin) or begin.startswith(line.rstrip(b"\r"))
     return line.rstrip(b"\r\n") == begin if is_csv(path) else tuple(_from_json(line)) == tuple(types)
@@ -204,7 +205,7 @@ def read_rows(path: Path, types: Types = SCORE_TYPES) -> Iterator[Row]:
             raise FusiqaError(f"{path} is damaged: {str(reason).splitlines()[0]}") from reason
         return
     number, floats = 0, [name for name, kind in types.items() if kind is float]
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         try:
             for row in csv.DictReader(file) if is_csv(path) else map(_from_json, file):
                 number += 1

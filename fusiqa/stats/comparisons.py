@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.stats.intervals import CONFIDENCE, Estimate, Mean, mean_interval
+from fusiqa.stats.intervals import CONFIDENCE, Estimate, Mean, as_floats, mean_interval
 from fusiqa.stats.metrics import MetricName, estimate, paired_difference
 
 COMPARED: tuple[MetricName, ...] = ("srcc", "plcc")
@@ -137,7 +137,7 @@ def paired_over_seeds(values: ArrayLike, reference: ArrayLike) -> Mean:
         >>> round(difference.mean, 4), difference.significant
         (0.0133, False)
     """
-    first, second = np.asarray(values, float), np.asarray(reference, float)
+    first, second = as_floats(values, "values"), as_floats(reference, "reference")
     if first.ndim != 1 or first.shape != second.shape or not len(first):
         raise FusiqaError(f"paired seeds need one value each of both designs, got shapes {first.shape}, {second.shape}")
     if not np.isfinite([first, second]).all():

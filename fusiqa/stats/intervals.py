@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Float, Num
 from numpy.typing import ArrayLike
 from scipy import stats
 
@@ -68,6 +68,19 @@ class Mean(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
+def as_floats(values: ArrayLike, name: str) -> Float[np.ndarray, "*shape"]:
+    """Values as float64. FusiqaError, which states the name of the argument: not numbers, or rows of several lengths.
+
+    Example:
+        >>> as_floats(["1", "2.5"], "scores")
+        array([1. , 2.5])
+    """
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError) as reason:
+        raise FusiqaError(f"`{name}` must be an array of numbers: {reason}") from reason
+
+
 def mean_interval(values: ArrayLike) -> Mean:
     """The mean of independent values with its 95 % interval, mean -+ t(n - 1) sd / sqrt(n).
 
@@ -77,7 +90,7 @@ def mean_interval(values: ArrayLike) -> Mean:
         >>> [round(figure, 3) for figure in mean_interval([1.0, 2.0, 3.0])]
         [3, 2.0, 1.0, -0.484, 4.484, 0.074]
     """
-    given = np.asarray(values, np.float64)
+    given = as_floats(values, "values")
     if not (n := len(given)):
         raise FusiqaError("the mean of no values is undefined")
     mean = float(given.mean())

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
 from fusiqa.errors import FusiqaError, listed
-from fusiqa.stats.intervals import Estimate, bootstrap_interval
+from fusiqa.stats.intervals import Estimate, as_floats, bootstrap_interval
 
 Vector = Float[np.ndarray, " images"]
 MetricName = Literal["srcc", "plcc", "plcc_logistic", "krcc", "rmse"]
@@ -267,7 +267,7 @@ def _prepared(metric: str, scores: ArrayLike, mos: ArrayLike) -> tuple[Vector, V
 
 def _checked(scores: ArrayLike, mos: ArrayLike, *, varying: bool = True) -> tuple[Vector, Vector]:
     """Both as finite float64 vectors of one length; correlations also refuse constants, for 0 would hide a collapse."""
-    scores, mos = np.asarray(scores, np.float64), np.asarray(mos, np.float64)
+    scores, mos = as_floats(scores, "scores"), as_floats(mos, "mos")
     if scores.ndim != 1 or scores.shape != mos.shape:
         raise FusiqaError(f"`scores` and `mos` must be 1-D and of one length, got shapes {scores.shape}, {mos.shape}")
     if len(mos) < FEWEST_IMAGES:

@@ -1,5 +1,6 @@
 """`fusiqa report`: what one file shows of a table, offline, at any size of window."""
 
+import codecs
 import json
 import re
 from datetime import datetime, timedelta
@@ -89,6 +90,13 @@ def test_the_report_of_a_table_is_that_of_the_run(made, model, tmp_path, capsys)
     assert "exists; add --overwrite to replace it" in capsys.readouterr().err
     assert exit_code(*command, "--overwrite") == 0
     assert page.read_bytes() == before
+
+
+def test_a_table_that_a_spreadsheet_saved_has_a_report(made, tmp_path):
+    table = tmp_path / "saved.csv"
+    table.write_bytes(codecs.BOM_UTF8 + made.with_name("scores.csv").read_bytes().replace(b"\n", b"\r\n"))
+    assert exit_code("report", table) == 0
+    assert len(rows_in(table.with_suffix(".html"))) == 12
 
 
 def test_a_table_of_bursts_has_a_report_too(folder, model, tmp_path):

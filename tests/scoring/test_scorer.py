@@ -156,6 +156,9 @@ def test_unknown_devices_models_and_backends_are_refused(model_folder, tmp_path)
     (tmp_path / "old.pth").touch()
     with pytest.raises(FusiqaError, match=r"old\.pth is a pickle, which can run code.*save_file"):
         Scorer(tmp_path / "old.pth")
+    (tmp_path / "program.pt2").touch()
+    with pytest.raises(FusiqaError, match=r"program\.pt2 is no file of a model that scores: expected one of"):
+        Scorer(tmp_path / "program.pt2")
 
 
 def test_a_scorer_says_what_it_is():

@@ -151,6 +151,15 @@ def test_constants_are_refused_by_name_and_value(metric):
         metric([1, 2, 3, 4], [7, 7, 7, 7])
 
 
+@pytest.mark.parametrize("metric", [*CORRELATIONS, rmse, measure])
+@pytest.mark.parametrize("broken", [["good", "bad", "fair"], [[1], [1, 2], [3]]])
+def test_what_is_no_array_of_numbers_is_refused_by_name(metric, broken):
+    with pytest.raises(FusiqaError, match="`scores` must be an array of numbers"):
+        metric(broken, [1, 2, 3])
+    with pytest.raises(FusiqaError, match="`mos` must be an array of numbers"):
+        metric([1, 2, 3], broken)
+
+
 def test_float32_rounding_is_no_ranking():
     scores = np.nextafter(np.float32(0.5), np.float32(1), dtype=np.float32)
     with pytest.raises(FusiqaError, match=r"`scores` are all 0\.5"):
