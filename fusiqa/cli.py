@@ -107,8 +107,8 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
 MODEL_FIRST = ("evaluate", "attention", "export")  # a model is their first argument, also as --model MODEL
 TABLE_WRITERS = ("score", "sort")  # can be continued where they have an --output
 # How the same command goes on after an interruption; other commands start anew.
-RESUMED = dict.fromkeys((*TABLE_WRITERS, "train"), "with --resume")
-RESUMED |= dict.fromkeys(("ablate", "data download"), "to continue")
+RESUMED = dict.fromkeys((*TABLE_WRITERS, "train"), "the same command with --resume")
+RESUMED |= dict.fromkeys(("ablate", "data download"), "the same command")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -134,8 +134,8 @@ def run(name: str, words: Sequence[str], program: str | None = None) -> None:
     if "--overwrite" in words:
         how = how.replace("with --resume", "with --resume in place of --overwrite")
     if name == "train" and not any(word.startswith("--run_dir") for word in words):
-        how += " and --run_dir, the folder that it named"
-    after = f"progress is saved; run the same command {how}" if saved else ""
+        how += " and --run_dir, the folder that it named,"
+    after = f"{how} goes on from what is saved" if saved else ""
     guard(lambda: command(parse(name, words, program)), settings=settings, after=after)
 
 
@@ -221,6 +221,9 @@ def guard(run: Callable[[], object], *, settings: type | None = None, after: str
     Errors name the `settings` of the command as flags, --crop_size for `crop_size`; an interruption says `after`.
     """
     prepare_cpu()
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:  # the caller has closed it
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 until the program ends
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding does not have

@@ -9,8 +9,10 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import exit_code
+from PIL import Image
 
 import fusiqa
 from fusiqa.cli import CLOSED_PIPE, COMMANDS, TERMINATED, USER_MISTAKE, command_of, guard, lazily, parse
@@ -175,6 +177,23 @@ def test_a_path_that_cannot_be_used_and_a_full_disk_are_one_line(error, line, ca
         guard(fail)
     assert ended.value.code == USER_MISTAKE
     assert line in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("closing", "words", "code", "said"),
+    [
+        ("<&-", "score -", 2, "error: no images in -"),
+        (">&-", "score {image} --output {table}", 0, ""),
+        (">&-", "score {image}", 0, ""),
+        ("2>&-", "score {image} --output {table}", 0, ""),
+    ],
+)
+def test_a_stream_that_the_caller_has_closed_is_empty(tmp_path, closing, words, code, said):
+    Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save(tmp_path / "a.png")
+    words = words.format(image=tmp_path / "a.png", table=tmp_path / "a.csv")
+    done = subprocess.run(f"{sys.executable} -m fusiqa {words} {closing}", shell=True, capture_output=True, text=True)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert (tmp_path / "a.csv").exists() == ("a.csv" in words)
 
 
 def test_a_closed_pipe_ends_quietly():

@@ -215,7 +215,7 @@ def _beside(root: Path, table: pd.DataFrame) -> list[str]:
     rated = {root / image for image in table["image"]}
     folders = sorted({path.parent for path in rated if path.parent.is_dir()})
     found = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in ENDINGS]
-    return [str(path.relative_to(root)) for path in found if path not in rated]
+    return [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in found if path not in rated]
 
 
 def _across_the_split(checked: Checked, hashes: Hashes) -> tuple[list[str], list[str]]:

@@ -201,7 +201,10 @@ def read(
         name, resize, known, inverted = info.name, info.resize, info.score_range, not info.higher_is_better
     else:
         if asked is None and mos.isna().all():
-            raise FusiqaError(f"{dataset}: its rating column contains no number")
+            raise FusiqaError(
+                f"{dataset}: its rating column contains no number; decimal commas are read in a CSV that "
+                "is separated by semicolons or tabs"
+            )
         known = asked or _valid_range(dataset, float(mos.min()), float(mos.max()))
         name, resize, inverted = dataset, CUSTOM_RESIZE, lower_is_better
     if inverted:  # low + high - mos, exactly within the range: rounding would put the ends outside

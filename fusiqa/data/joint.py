@@ -62,7 +62,7 @@ def join_checked(sets: Mapping[str, Checked]) -> Checked:
         image: content if image.partition("/")[0] in versions else content_of_version(content)
         for image, content in contents.items()
     }
-    check_no_leak(group_copies(joined, undistorted))
+    check_no_leak(group_copies(joined, undistorted), advice="; give each table a column `split`, alike for one image")
     return Checked(joined, broken, fingerprint([each.fingerprint for each in sets.values()]), contents)
 
 

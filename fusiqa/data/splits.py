@@ -7,6 +7,7 @@ the rows, and removing one image leaves (almost) all others where they were.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from fusiqa.config.checks import refuse
-from fusiqa.data.ratings import SPLITS, Ratings, Split, fingerprint
-from fusiqa.data.table import read_table
+from fusiqa.data.ratings import Ratings, Split, fingerprint
+from fusiqa.data.table import loosely, read_table
 from fusiqa.errors import FusiqaError, listed
 from fusiqa.io import write_csv
 
+NAMED_BY = "; `fusiqa data check` names copies"
 TEST_FRACTION = 0.2  # of the images, drawn for the test split if a data set publishes none: the usual 80 / 20
 
 
@@ -52,7 +54,7 @@ def assign(ratings: Ratings, *, validation_fraction: float, seed: int) -> Rating
         raise FusiqaError(f"`validation_fraction` must be above 0 and below 1, got {validation_fraction:g}")
     if not published:
         ratings = _cut(ratings, "test", fraction=TEST_FRACTION, seed=seed)
-    check_no_leak(ratings)
+    check_no_leak(ratings, advice=NAMED_BY)
     if "validation" in published:
         return ratings
     return _cut(ratings, "validation", fraction=validation_fraction, seed=seed)
@@ -83,12 +85,13 @@ def _cut(ratings: Ratings, name: Split, *, fraction: float, seed: int) -> Rating
     return replace(ratings, table=table)
 
 
-def check_no_leak(ratings: Ratings) -> None:
-    """Raise FusiqaError if a group is on two sides; rows without a split are on none."""
+def check_no_leak(ratings: Ratings, *, advice: str = "") -> None:
+    """Raise FusiqaError, with advice, if a group is on two sides; rows without a split are on none."""
     sides = ratings.table.dropna(subset="split").groupby("group", sort=True)["split"].unique()
     leaking = [f"{group} ({', '.join(sorted(on))})" for group, on in sides.items() if len(on) > 1]
     if leaking:
-        raise FusiqaError(f"{ratings.name}: the split leaks: groups or copies on more than one side: {listed(leaking)}")
+        why = f"the split leaks: groups or copies on more than one side: {listed(leaking)}"
+        raise FusiqaError(f"{ratings.name}: {why}{advice}")
 
 
 def split_fingerprint(ratings: Ratings) -> str:
@@ -106,20 +109,23 @@ def save(ratings: Ratings, path: Path, contents: Mapping[str, str]) -> None:
 def load(ratings: Ratings, path: Path) -> Ratings:
     """The ratings with the split of a file that `save` wrote; other images in the file are ignored.
 
+    A name may differ in case, in how its accents are composed or by `./` where one image alone can be meant.
     FusiqaError: a wrong column, an unknown split, images that the file does not name, or names twice.
     """
-    table, known = read_table(path), set(ratings.table["image"])
-    written = zip(table.column("image").astype(str), table.images("image"), strict=True)
-    names = [exact if exact in known else stripped for exact, stripped in written]
-    split_of = table.column("split").astype(str).set_axis(names)
-    unknown = listed([repr(split) for split in sorted(set(split_of) - set(SPLITS))])
+    table, known, alike = read_table(path), set(ratings.table["image"]), defaultdict[str, list[str]](list)
+    for image in ratings.table["image"]:
+        alike[loosely(image)].append(image)
+    names = []
+    for exact, stripped in zip(table.column("image").astype(str), table.images("image"), strict=True):
+        meant = alike[loosely(stripped)]
+        names.append(exact if exact in known else meant[0] if stripped not in known and len(meant) == 1 else stripped)
+    split_of = pd.Series(table.splits("split") or table.column("split").to_numpy(), index=names)
     twice = listed(split_of.index[split_of.index.duplicated()].unique().tolist())
     missing = listed([image for image in ratings.table["image"] if image not in split_of.index])
     refuse(
-        (unknown, f"{path}: unknown split {unknown}; expected one of {', '.join(SPLITS)}"),
         (twice, f"{path}: named more than once: {twice}"),
         (missing, f"{path}: no split for {missing}"),
     )
     loaded = replace(ratings, table=ratings.table.assign(split=ratings.table["image"].map(split_of)))
-    check_no_leak(loaded)
+    check_no_leak(loaded, advice=NAMED_BY)
     return loaded

@@ -26,6 +26,7 @@ SEPARATORS = ",;\t"  # of a CSV: the one that gives its header most columns
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 SPLIT_WORDS |= {"validation": "validation", "test": "test"}
+NO_GROUP = ("", "na", "n/a", "nan", "null", "none")  # as R, pandas and databases write an empty cell
 Cells = Iterable[object]
 
 
@@ -190,32 +191,38 @@ def numbers(cells: Cells) -> pd.Series:
     return values.where(np.isfinite(values))
 
 
+def loosely(name: str) -> str:
+    """A name of a file without what may be written in several ways: case, composed accents, `./` and `..`."""
+    return unicodedata.normalize("NFC", os.path.normpath(name)).casefold()
+
+
 def names_on_disk(root: Path, names: Sequence[str]) -> list[str]:
     """The names as their files are spelled, without `./` and `..` inside; one without a file is left as it is.
 
-    `sub/a.jpg` finds `Sub/a.JPG`, and a composed accent a decomposed one, if no other file can be meant.
+    `sub/a.jpg` finds `Sub/a.JPG`, and a composed accent a decomposed one, if no other file can be meant; so does
+    `sub\\a.jpg`. Two names of one file, such as an absolute one, become the first of them.
     """
-
-    def key(name: str) -> str:
-        return unicodedata.normalize("NFC", name).casefold()
 
     @cache
     def listing(folder: str) -> dict[str, list[str]]:
         found = defaultdict(list)
         with suppress(OSError, ValueError):  # not there, not to be listed, or no name at all (with a NUL)
             for name in os.listdir(root / folder):
-                found[key(name)].append(name)
+                found[loosely(name)].append(name)
         return found
 
     def on_disk(name: str) -> str:
+        if "\\" in name and not (root / name).exists():  # as Windows separates folders
+            name = name.replace("\\", "/")
         path = Path(os.path.normpath(name))
         found = path.anchor
         for part in path.relative_to(path.anchor).parts:
-            alike = listing(found).get(key(part), [])
+            alike = listing(found).get(loosely(part), [])
             found = os.path.join(found, alike[0] if part not in alike and len(alike) == 1 else part)
         return found
 
-    return [on_disk(name) for name in names]
+    files: dict[str, str] = {}
+    return [files.setdefault(os.path.abspath(root / found), found) for found in map(on_disk, names)]
 
 
 class Labels(NamedTuple):
@@ -236,7 +243,7 @@ def labels(
         raise FusiqaError(f"no images found: there is no folder {root}")
     images = names_on_disk(root, names)
     pairs = zip(images if groups is None else groups, images, strict=True)
-    given = [str(group).strip() or image for group, image in pairs]
+    given = [image if str(group).strip().casefold() in NO_GROUP else str(group).strip() for group, image in pairs]
     columns = {"image": images, "mos": numbers(mos), "split": splits, "group": given}
     return Labels(pd.DataFrame(columns, dtype=object).astype({"mos": float}), root)
 

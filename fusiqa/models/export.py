@@ -69,6 +69,7 @@ def with_fixed_padding(module: nn.Module) -> None:
             channels, groups = (child.in_channels, child.out_channels), child.groups
             plain = nn.Conv2d(*channels, (high, wide), (down, across), groups=groups, bias=bias)
             plain.load_state_dict(child.state_dict())
+            plain.requires_grad_(False)
             setattr(module, name, nn.Sequential(padding, plain))
         else:
             with_fixed_padding(child)
@@ -236,7 +237,7 @@ def sizes_of(network: TorchNetwork) -> Sequence[tuple[int, int]]:
 def load_exported(path: Path) -> Callable[[Batch], Any]:
     """A .pt2 file as a function of crops."""
     graph = torch.export.load(path).module()
-    return lambda crops: [each.detach().numpy() for each in graph(torch.from_numpy(crops))]
+    return lambda crops: [each.numpy() for each in graph(torch.from_numpy(crops))]
 
 
 def difference(network: TorchNetwork, other: Callable[[Batch], Any]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from fusiqa.data.audit import Checked, check
 from fusiqa.data.cache import CachedImages, cached
 from fusiqa.data.joint import join, join_checked
 from fusiqa.data.ratings import Ratings, Split
-from fusiqa.errors import LISTED_AT_MOST, FusiqaError
+from fusiqa.errors import LISTED_AT_MOST, FusiqaError, listed
 from fusiqa.progress import Say
 from fusiqa.runs.folder import CONFIG_FILE, SPLIT_FILE, TrainedModel
 from fusiqa.scoring.image import Resize
@@ -24,7 +24,7 @@ from fusiqa.stats.metrics import FEWEST_IMAGES
 def read_ratings(data: DataSettings) -> list[Ratings]:
     """The ratings of each data set as published, with the resize protocol of the run; no image is opened."""
     if data.split_file is not None and not data.split_file.is_file():  # before minutes of looking at images
-        raise FusiqaError(f"`split_file` {data.split_file} does not exist")
+        raise FusiqaError(f"`split_file`: there is no file {data.split_file}")
     known: dict[str, str] = {}
     for dataset in data.datasets:
         if (first := known.setdefault(catalog.place_of(dataset), dataset)) != dataset:
@@ -62,13 +62,14 @@ def prepare_one(
     checked = check(ratings, skip_broken=data.skip_broken, progress=progress)
     if checked.broken:
         say(f"warning: {len(checked.broken)} broken rows are skipped; config.json lists them")
-    ratings = checked.ratings
+    ratings, stated = checked.ratings, set(ratings.table["split"].dropna())
+    if lost := listed(sorted(stated - set(ratings.table["split"].dropna()))):
+        raise FusiqaError(f"{ratings.name}: no row of its {lost} split can be used, and another must not be drawn")
     if custom or ratings.table["split"].isna().all():
         ratings = splits.group_copies(ratings, checked.contents)
-    if data.split_file is None:
-        ratings = splits.assign(ratings, validation_fraction=data.validation_fraction, seed=data.split_seed)
-    else:
+    if data.split_file is not None:
         ratings = splits.load(ratings, data.split_file)
+    ratings = splits.assign(ratings, validation_fraction=data.validation_fraction, seed=data.split_seed)
     for split in ("validation", "test"):  # before epochs are spent
         mos = ratings.part(split).table["mos"]
         if len(mos) < FEWEST_IMAGES or mos.nunique() < 2:
@@ -119,3 +120,10 @@ def usable(ratings: Ratings, *, rated: bool, progress: bool, say: Say) -> Checke
     if len(checked.broken) > LISTED_AT_MOST:
         say(f"notice: {len(checked.broken)} images of {ratings.name} were skipped in all")
     return checked
+
+
+def warn_of_seen(trained: TrainedModel, contents: Collection[str], name: str, say: Say, *, whose: str = "") -> None:
+    """Say how many of the images that are measured on a model has learned from or was chosen by."""
+    if seen := trained.seen(contents):
+        why = f"{seen} of the {len(contents)} images of {name} are images of {whose}training or validation"
+        say(f"warning: {why}, by their content: the figures are too high")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from fusiqa.io import claim, to_markdown, write_csv, write_text
 from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import Say, progress_bar
 from fusiqa.runs.compare import cells
-from fusiqa.runs.data import own_part, say_range, usable
+from fusiqa.runs.data import own_part, say_range, usable, warn_of_seen
 from fusiqa.runs.folder import TrainedModel
 from fusiqa.scoring.image import Resize
 from fusiqa.scoring.inputs import ImageInput
@@ -86,7 +85,7 @@ def images_to_measure(
     ratings = catalog.read(dataset, data_dir=data_dir, **of_table)
     if custom and stated is None:
         say_range(ratings, say)
-    if ratings.name not in trained.trained_on.split(" + "):
+    if trained.datasets or ratings.name not in trained.trained_on.split(" + "):  # a run knows its own, as above
         return ratings, "all"
     if "test" in set(ratings.table["split"]):
         return replace(ratings.part("test"), resize=resize), "test"
@@ -127,12 +126,6 @@ def evaluate_set(
     for name in METRICS:
         row |= getattr(agreement, name).columns(name)
     return {**row, "resize": resize}
-
-
-def warn_of_seen(trained: TrainedModel, contents: Sequence[str], name: str, say: Say) -> None:
-    if seen := trained.seen(contents):
-        why = f"{seen} of the {len(contents)} images of {name} are images of training or validation"
-        say(f"warning: {why}, by their content: the figures are too high")
 
 
 def measure_by(column: str, predictions: pd.DataFrame) -> pd.DataFrame:

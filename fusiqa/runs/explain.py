@@ -23,7 +23,7 @@ from fusiqa.explain.shifts import SIGNIFICANT_BELOW, distortion_shifts, format_s
 from fusiqa.io import replacing, to_markdown, write_csv, write_text
 from fusiqa.models.quality import QualityModel, load_checkpoint
 from fusiqa.progress import Say
-from fusiqa.runs.data import own_part, usable
+from fusiqa.runs.data import own_part, usable, warn_of_seen
 from fusiqa.runs.folder import TrainedModel
 from fusiqa.scoring.models import find
 from fusiqa.scoring.torch import choose_device, passes
@@ -107,7 +107,10 @@ def images_to_explain(config: AttentionConfig, trained: TrainedModel, *, resize:
         keep = {round(place * last / max(1, config.limit - 1)) for place in range(config.limit)}
         table = table.iloc[sorted(keep)].reset_index(drop=True)
     ratings = replace(ratings, table=table, resize=resize)
-    return usable(ratings, rated=not config.images, progress=config.progress, say=say).ratings
+    checked = usable(ratings, rated=not config.images, progress=config.progress, say=say)
+    if config.dataset and not trained.own_name(config.dataset):
+        warn_of_seen(trained, checked.contents.values(), ratings.name, say)
+    return checked.ratings
 
 
 def explain_groups(

@@ -25,7 +25,7 @@ from fusiqa.models.export import export
 from fusiqa.models.quality import QualityModel, build_model, load_checkpoint
 from fusiqa.progress import Say
 from fusiqa.runs import folder
-from fusiqa.runs.data import prepare, read_ratings, usable
+from fusiqa.runs.data import prepare, read_ratings, usable, warn_of_seen
 from fusiqa.scoring.models import ONNX_FILE, find, source_of
 from fusiqa.scoring.result import SCALE_COLUMNS
 from fusiqa.scoring.torch import network_of
@@ -72,6 +72,10 @@ def train(config: TrainConfig, *, prepared: Checked | None = None, say: Say = pr
         if config.network.flaws:
             check_flaws_known(without_weight_0(ratings, config))
         check_batches(model, ratings, recipe)
+        if config.network.start_from:
+            source, tested = folder.TrainedModel.at(find(config.network.start_from)[0]), ratings.part("test").names
+            contents = [checked.contents[image] for image in tested]
+            warn_of_seen(source, contents, f"the test split of {ratings.name}", say, whose="`start_from`'s ")
         if first:
             origin = folder.start_run(run_dir, config, resolved=resolved_settings(model, recipe, checked))
             splits.save(checked.ratings, run_dir / folder.SPLIT_FILE, checked.contents)

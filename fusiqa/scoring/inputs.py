@@ -30,6 +30,7 @@ from fusiqa.scoring.image import (
     content_of,
     decode_resized,
     naming,
+    pillow_warnings_ignored,
     reason_of,
     upright_pixels,
 )
@@ -108,7 +109,7 @@ def image_of(given: Any, *, place: int = 0) -> ImageInput:
         return ImageInput(name, partial(pixels_of, given))
     if hasattr(given, "read"):
         named = getattr(given, "name", None)
-        return ImageInput(named if isinstance(named, str) else name, given.read)
+        return ImageInput(named if isinstance(named, str) else name, _from_here(given))
     return ImageInput(name, partial(_refuse, f"{type(given).__name__} is no image; expected {ALLOWED}"))
 
 
@@ -122,8 +123,23 @@ def _pixels_in(image: Image.Image) -> Callable[[], Pixels]:
 
 
 def _pixels_of_one(image: Image.Image) -> Pixels:
-    with PILLOW:
+    if 0 in image.size:
+        raise FusiqaError(f"an image of {image.width} x {image.height} pixels: it is empty")
+    with PILLOW, pillow_warnings_ignored():
         return upright_pixels(image)
+
+
+def _from_here(file: Any) -> Callable[[], Any]:
+    """What reads a file object from where it is now, a second time too if it can be sought in: for a heat map."""
+    if not (hasattr(file, "seekable") and file.seekable()):
+        return file.read
+    place = file.tell()
+
+    def read() -> Any:
+        file.seek(place)
+        return file.read()
+
+    return read
 
 
 def file_image(path: str) -> ImageInput:
@@ -188,12 +204,12 @@ def pixels_of(given: Any) -> Pixels:
         kind, shape = ("a tensor", "(3, height, width)") if is_tensor else ("an array", "(height, width, 3)")
         raise FusiqaError(f"{kind} of shape {tuple(given.shape)}; expected {shape}, with 1 or 4 for grey or RGBA")
     if array.dtype != np.uint8:
-        most = 65_535 if array.dtype == np.uint16 else 1
+        most = 65_535 if np.issubdtype(array.dtype, np.uint16) else 1  # in either order of bytes
         if most == 1 and not np.issubdtype(array.dtype, np.floating):
             raise FusiqaError(f"an array of {array.dtype}; expected uint8 (0-255), uint16 (0-65535) or floats in 0-1")
         low, high = float(array.min()), float(array.max())
         if not (low >= 0 and high <= most):  # NaN is neither
-            raise FusiqaError(f"values from {low:g} to {high:g} in an array of {array.dtype}; expected 0 to {most}")
+            raise FusiqaError(f"values from {low:.9g} to {high:.9g} in an array of {array.dtype}; expected 0 to {most}")
         array = np.round(array * (255 / most)).astype(np.uint8)
     if array.shape[2] == 1:
         return np.repeat(array, 3, axis=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +22,9 @@ from fusiqa.scoring.views import layout
 class QualityLoss(nn.Module):
     """How far images fall short of the best score, 0 (best) to 1, averaged over the batch; gradients reach the pixels.
 
-    The scores are those of `Scorer` except for rounding to 8 bits after the resize. The model is fixed and not part of
-    the module's state. Scores outside the range give values outside 0-1. `model` and `device` are those of `Scorer`,
-    images are moved there; FusiqaError where there is no such model or device.
+    The scores are those of `Scorer` but for its rounding to 8 bits in both directions of a resize. The model is fixed,
+    and not part of the module's state. Scores outside the range give values outside 0-1. `model` and `device` are those
+    of `Scorer`, images are moved there; FusiqaError where there is no such model or device.
 
     Example:
         >>> images = torch.rand(1, 3, 64, 64, requires_grad=True)
@@ -42,19 +43,22 @@ class QualityLoss(nn.Module):
         return quality_loss(self.network, images)
 
 
-def quality_loss(network: Network, images: Tensor) -> Float[Tensor, ""]:
+def quality_loss(network: Network, images: Any) -> Float[Tensor, ""]:
     """The loss of `QualityLoss`: mean of (best score - score) / width of the score range. Raises FusiqaError as it."""
     if not isinstance(network, TorchNetwork):
         raise FusiqaError("only backend='torch' has gradients")
+    if not isinstance(images, Tensor):
+        raise FusiqaError(f"expected a tensor of floats (batch, 3, height, width), got {type(images).__name__}")
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[1] != 3 or 0 in shape or not images.is_floating_point():
         raise FusiqaError(
             f"a tensor of {images.dtype}, shape {shape}; expected floats (batch, 3, height, width), not empty"
         )
+    images = images.to(network.device).float()
     lowest, highest = images.detach().amin().item(), images.detach().amax().item()
     if not (lowest >= 0 and highest <= 1):
-        raise FusiqaError(f"values from {lowest:g} to {highest:g}; expected 0 to 1")
-    info, images = network.info, images.to(network.device).float()
+        raise FusiqaError(f"values from {lowest:.9g} to {highest:.9g}; expected 0 to 1")
+    info = network.info
     size = Resize.parse(info.resize).size(*shape[2:])
     if size != shape[2:]:
         images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)

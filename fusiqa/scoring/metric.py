@@ -37,7 +37,10 @@ class QualityMetric(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, images: Tensor) -> None:
-        """Add images: (batch, 3, height, width), uint8 in 0-255 or floats in 0-1. Raises FusiqaError for others."""
+        """Add images: (batch, 3, height, width), or 1 or 4 channels for grey or RGBA; uint8 in 0-255 or floats in 0-1.
+
+        Raises FusiqaError for others.
+        """
         if images.ndim != 4:
             raise FusiqaError(f"expected images of shape (batch, 3, height, width), got {tuple(images.shape)}")
         results = self.scorer.many(images)

@@ -297,9 +297,7 @@ def load_network(model: str | PathLike[str] | None, *, device: str, backend: str
     if backend not in get_args(Runtime):
         raise FusiqaError(f"`backend` must be auto, torch or onnx, got {backend!r}")
     path, name = find(model)
-    if path.suffix.lower() == ".onnx":
-        if backend == "torch":
-            raise FusiqaError(f"{path}: torch cannot run it; name its folder or its model.safetensors")
+    if path.suffix.lower() == ".onnx" and backend != "torch":
         return OnnxNetwork(path, device=device, windows=windows)
     made, has_torch = (path if path.is_dir() else path.parent) / ONNX_FILE, find_spec("torch") is not None
     with_torch = has_torch and (path.is_file() or _has_gpu(device))  # whoever names the weights means them

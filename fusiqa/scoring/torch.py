@@ -66,13 +66,17 @@ def outputs(tensors: Prediction | Examined) -> Outputs:
 
 def load_torch_network(path: Path, *, name: str, device: str = "auto", windows: bool = False) -> TorchNetwork:
     """The network of a run folder or a model.safetensors. Raises FusiqaError as `load_checkpoint` does."""
+    if path.suffix.lower() == ".onnx":
+        raise FusiqaError(f"{path}: torch cannot run it; name its folder or its model.safetensors")
     place, default = choose_device(device), torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        model = load_checkpoint(path).eval().requires_grad_(False)
+        with torch.inference_mode(False):  # else it could never give gradients
+            model = load_checkpoint(path).eval().requires_grad_(False)
+            model = model.to(place).to(memory_format=torch.channels_last)
     finally:
         torch.set_default_dtype(default)
-    return network_of(model.to(place).to(memory_format=torch.channels_last), path, name=name, windows=windows)
+    return network_of(model, path, name=name, windows=windows)
 
 
 def network_of(model: QualityModel, path: Path, *, name: str, windows: bool = False) -> TorchNetwork:

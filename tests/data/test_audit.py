@@ -170,6 +170,22 @@ def test_one_content_may_look_the_same(own: Path):
     assert list(audit(str(own), data_dir=None, progress=False).findings) == []
 
 
+def test_absolute_names_are_checked_as_others_are(own: Path, tmp_path: Path):
+    table = pd.read_csv(own)
+    table.assign(image=[str(own.parent / image) for image in table["image"]])[:3].to_csv(own, index=False)
+    (tmp_path / "apart").mkdir()
+    report = audit(str(own.rename(tmp_path / "apart" / "own.csv")), data_dir=None, progress=False)
+    assert only(report).what == "images without a rating"
+    assert only(report).offenders == [str(own.parent / "1b.jpg")]
+
+
+def test_one_file_under_two_names_is_rated_more_than_once(own: Path):
+    with open(own, "a") as file:
+        file.write(f"{own.parent / '0a.png'},3.0,train,0\n")
+    found = {each.what: each.offenders for each in audit(str(own), data_dir=None, progress=False).findings}
+    assert found["images that are rated more than once"] == ["0a.png"]
+
+
 def test_alike_images_that_a_draw_may_part_are_a_problem(own: Path):
     edit(own, ",split,group", ",a,b")
     report = audit(str(own), data_dir=None, progress=False)

@@ -510,3 +510,16 @@ def test_the_real_label_files_are_read_as_they_are(tmp_path, name, labels, sheet
 
 def test_a_name_that_no_file_can_have_is_left_as_it_is(tmp_path: Path):
     assert names_on_disk(tmp_path, ["a\0/b.png"]) == ["a\0/b.png"]
+
+
+def test_folders_may_be_separated_as_on_windows(tmp_path: Path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.jpg").touch()
+    (tmp_path / r"odd\name.jpg").touch()
+    assert names_on_disk(tmp_path, [r"sub\A.jpg", r"odd\name.jpg"]) == ["sub/a.jpg", r"odd\name.jpg"]
+
+
+@pytest.mark.parametrize("empty", ["", "NA", "NaN", "n/a", "null", "None"])
+def test_an_empty_group_is_the_image_alone_however_it_is_written(tmp_path: Path, empty: str):
+    (tmp_path / "own.csv").write_text(f"image,mos,group\na.jpg,1,{empty}\nb.jpg,2,{empty}\nc.jpg,3,NATO\n")
+    assert read(str(tmp_path / "own.csv")).table["group"].tolist() == ["a.jpg", "b.jpg", "NATO"]

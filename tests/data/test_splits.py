@@ -151,15 +151,25 @@ def test_a_name_that_begins_with_a_space_is_saved_and_loaded(tmp_path: Path):
     assert set(sides(load(alone([None] * 9), tmp_path / "padded.csv")).values()) == {"train"}
 
 
+def test_a_split_file_may_spell_names_and_splits_as_tables_of_ratings_do(tmp_path: Path):
+    table = alone([None] * 4).table.assign(image=["a/\u00e9.jpg", "b.PNG", "c.jpg", "C.jpg"])
+    ratings = replace(alone([None] * 4), table=table)
+    (tmp_path / "split.csv").write_text(
+        "image,split\n./a/e\u0301.jpg,training\nb.png,val\nc.jpg,test\nC.jpg,train\n", encoding="utf-8"
+    )
+    found = ["train", "validation", "test", "train"]
+    assert sides(load(ratings, tmp_path / "split.csv")) == dict(zip(table["image"], found, strict=True))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("image,side\n0.jpg,train\n", "no column 'split'"),
-        ("image,split\n0.jpg,training\n", "unknown split 'training'"),
+        ("image,split\n0.jpg,learn\n", "unknown split 'learn'"),
         ("image,split\n0.jpg,train\n", r"no split for 1\.jpg"),
         ("image,split\n0.jpg,train\n1.jpg,test\n ,test\n", "no image is named in row 3"),
         ("image,split\n0.jpg,train\n1.jpg,test\n0.jpg,test\n", r"named more than once: 0\.jpg"),
-        ("image,split\n0.jpg,train\n1.jpg,test\n", r"leaks: .*: g \(test, train\)"),
+        ("image,split\n0.jpg,train\n1.jpg,test\n", r"leaks: .*: g \(test, train\); `fusiqa data check` names copies"),
     ],
 )
 def test_a_split_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import numpy as np
@@ -17,7 +18,7 @@ from fusiqa.data.catalog import KIND_PATTERNS, is_custom, kinds
 from fusiqa.errors import FusiqaError
 from fusiqa.models.quality import QualityModel
 from fusiqa.runs.data import own_part
-from fusiqa.runs.evaluate import evaluate, measure_by
+from fusiqa.runs.evaluate import evaluate, images_to_measure, measure_by
 from fusiqa.runs.folder import TrainedModel
 from fusiqa.stats.metrics import measure, srcc
 
@@ -195,6 +196,13 @@ def test_a_table_is_the_models_own_wherever_it_is_measured_from(run, biq2021, tm
     monkeypatch.chdir(tmp_path / "now")
     model = TrainedModel.at(run)
     assert (model.own_name("own.csv"), model.own_name("../then/own.csv")) == (None, "own.csv")
+    other = pd.read_csv("own.csv").assign(split=["train", "test"] * (len(first) // 2) + ["test"] * (len(first) % 2))
+    other.to_csv("own.csv", index=False)
+    measured = [
+        images_to_measure(name, EvaluateConfig(run, (name,)), model, "48", print)
+        for name in ("own.csv", os.path.abspath("own.csv"))
+    ]
+    assert [(len(ratings), part) for ratings, part in measured] == [(len(first), "all")] * 2
     assert own_part(model, "test").table["mos"].tolist() == first["mos"][:2].tolist()
     (tmp_path / "then" / "own.csv").unlink()  # moved with the run
     assert model.own_name("own.csv") == "own.csv"

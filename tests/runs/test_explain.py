@@ -188,6 +188,14 @@ def test_a_custom_csv_is_shown_by_bands_of_its_ratings(run, small_csv, tmp_path)
     check_numbers(paths, groups)
 
 
+def test_images_that_the_model_has_seen_are_told(run, small_csv, monkeypatch):
+    monkeypatch.setattr(TrainedModel, "seen", lambda self, contents: len(list(contents)) - 1)
+    said: list[str] = []
+    config = AttentionConfig(run, dataset=str(small_csv), split="train")
+    shown = images_to_explain(config, TrainedModel.at(run), resize="none", say=said.append)
+    assert f"warning: {len(shown) - 1} of the {len(shown)} images of {small_csv} are images of training" in said[-1]
+
+
 def test_a_custom_csv_is_resized_as_the_model_was_trained(run, small_csv):
     config = AttentionConfig(run, dataset=str(small_csv), split="train")
     ratings = images_to_explain(config, TrainedModel.at(run), resize="none", say=lambda _: None)

@@ -43,11 +43,33 @@ def test_config_records_what_is_needed_to_repeat_the_run(finished):
     assert {"commit", "command", "python"} <= set(record["provenance"])
 
 
-def test_a_run_goes_on_from_another_model(finished, biq2021, tmp_path):
+def test_a_test_on_images_that_the_start_has_learned_from_is_told(finished, own_split, biq2021, tmp_path, capsys):
+    own = [word for word in TINY_RUN if word not in ("--backbone", "test_resnet", "--resize", "48")]
+    own += ["--start_from", str(finished), "--epochs", "1", "--data_dir", str(biq2021), "--split_file", str(own_split)]
+    main(["train", *own, "--run_dir", str(tmp_path / "run")])
+    said = capsys.readouterr().out
+    assert "warning: 9 of the 9 images of the test split of biq2021 are images of `start_from`'s training" in said
+    sides = pd.read_csv(tmp_path / "run" / "split.csv")["split"].value_counts().to_dict()
+    assert sides == {"train": 17, "test": 9, "validation": 4}  # validation is drawn where a file has none
+
+
+@pytest.fixture
+def own_split(finished, tmp_path):
+    """A split of images that turns training images of a finished run into test images, and has no validation."""
+    split = pd.read_csv(finished / "split.csv")
+    tested = split["image"][split["split"] == "train"][:9]
+    split.assign(split=split["image"].isin(tested).map({True: "test", False: "train"}))[["image", "split"]].to_csv(
+        tmp_path / "own_split.csv", index=False
+    )
+    return tmp_path / "own_split.csv"
+
+
+def test_a_run_goes_on_from_another_model(finished, biq2021, tmp_path, capsys):
     """Where nothing is learned, its parameters stay, and its architecture and resize need not be named."""
     own = [word for word in TINY_RUN if word not in ("--backbone", "test_resnet", "--resize", "48")]
     own += ["--start_from", str(finished), "--lr", "0", "--epochs", "1", "--data_dir", str(biq2021)]
     main(["train", *own, "--run_dir", str(tmp_path / "run")])
+    assert "images of the test split" not in capsys.readouterr().out
     trained, source = load_checkpoint(tmp_path / "run"), load_checkpoint(finished)
     assert all(torch.equal(*both) for both in zip(trained.parameters(), source.parameters(), strict=True))
     assert (trained.config, trained.resize) == (source.config, source.resize)
@@ -282,6 +304,15 @@ def test_skip_broken_goes_on_and_records_them(broken, tmp_path):
     record = json.loads((tmp_path / "r" / "config.json").read_text())["resolved"]
     assert len(record["broken"]) == 7
     assert sum(record["images"].values()) == 23
+
+
+def test_a_split_of_which_no_row_can_be_used_is_not_drawn_anew(own_csv, tmp_path, refused):
+    table = pd.read_csv(own_csv)
+    sides = ["train"] * (len(table) - 6) + ["validation"] * 3 + ["test"] * 3
+    table.assign(split=sides, mos=table["mos"].where(np.array(sides) != "validation")).to_csv(own_csv, index=False)
+    given = "--dataset", own_csv, "--skip_broken", "--backbone", "test_resnet", "--backbone_weights", "none"
+    said = refused("train", *given, "--run_dir", tmp_path / "r", "--no_progress")
+    assert "no row of its validation split can be used, and another must not be drawn" in said
 
 
 def test_zero_usable_rows_are_an_error(biq2021, tmp_path, refused):

@@ -22,6 +22,7 @@ from fusiqa.scoring.inputs import (
     printable,
     walk,
 )
+from fusiqa.scoring.scorer import Scorer
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (13, 17, 3), dtype=np.uint8)
 
@@ -113,6 +114,31 @@ def test_a_picture_lies_as_its_exif_says():
 def test_what_is_no_image_is_refused_with_what_came_and_what_is_expected(given, reason):
     with pytest.raises(FusiqaError, match=reason):
         image_of(given, place=5).read()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "I;16"])
+@pytest.mark.parametrize("size", [(0, 10), (10, 0), (0, 0)])
+def test_an_empty_picture_is_an_error_of_its_own(mode, size):
+    good, empty = Scorer().many([Image.fromarray(PIXELS), Image.new(mode, size)])
+    assert good.ok
+    assert empty.error == f"an image of {size[0]} x {size[1]} pixels: it is empty"
+
+
+def test_a_file_object_is_read_again_from_where_it_was():
+    image = image_of(io.BytesIO(encoded()))
+    for _ in range(2):
+        np.testing.assert_array_equal(image.read(), PIXELS)
+
+
+def test_arrays_of_the_other_order_of_bytes_are_read():
+    np.testing.assert_array_equal(image_of((PIXELS.astype(np.uint16) * 257).astype(">u2")).read(), PIXELS)
+
+
+def test_no_warning_of_pillow_comes_from_a_palette_with_opacity(recwarn):
+    picture = Image.fromarray(PIXELS).quantize(16)
+    picture.info["transparency"] = bytes(range(16))
+    assert image_of(picture).read().shape == PIXELS.shape
+    assert not recwarn.list
 
 
 def test_what_has_no_name_is_called_by_its_place():

@@ -7,8 +7,9 @@ from tiny_models import noise
 from torchmetrics.utilities import dim_zero_sum
 
 from fusiqa.errors import FusiqaError
-from fusiqa.scoring.loss import QualityLoss, mirrored
+from fusiqa.scoring.loss import QualityLoss, mirrored, quality_loss
 from fusiqa.scoring.metric import QualityMetric
+from fusiqa.scoring.models import IN_THE_PACKAGE
 from fusiqa.scoring.scorer import Scorer
 from fusiqa.scoring.views import layout, pad_to
 
@@ -73,11 +74,13 @@ def test_tensors_are_mirrored_outwards_as_images_are(shape):
         (torch.zeros(1, 3, 48, 48, dtype=torch.uint8), "a tensor of torch.uint8"),
         (torch.full((1, 3, 48, 48), 255.0), "values from 255 to 255; expected 0 to 1"),
         (torch.full((1, 3, 48, 48), float("nan")), "values from nan"),
+        (torch.full((1, 3, 48, 48), 1.0000001), r"values from 1\.00000012 to 1\.00000012; expected 0 to 1"),
+        (np.zeros((1, 3, 48, 48), np.float32), r"a tensor of floats \(batch, 3, height, width\), got ndarray"),
     ],
 )
 def test_other_tensors_are_refused(scorer, given, reason):
     with pytest.raises(FusiqaError, match=reason):
-        scorer.loss(given)
+        quality_loss(scorer.network, given)
 
 
 def test_the_loss_module_gives_the_loss_of_the_scorer_and_carries_no_weights(model_folder):
@@ -85,6 +88,22 @@ def test_the_loss_module_gives_the_loss_of_the_scorer_and_carries_no_weights(mod
     loss = QualityLoss(model_folder, device="cpu")
     assert loss.state_dict() == {}
     assert loss(images).item() == pytest.approx(Scorer(model_folder, device="cpu", backend="torch").loss(images).item())
+
+
+def test_a_loss_that_is_loaded_in_inference_mode_has_gradients(model_folder):
+    scorer, images = Scorer(model_folder, device="cpu"), torch.rand(1, 3, 48, 48)
+    with torch.inference_mode():
+        scorer.loss(images)
+        made = QualityLoss(model_folder, device="cpu")
+    for loss in (scorer.loss, made):
+        pixels = images.clone().requires_grad_()
+        loss(pixels).backward()
+        assert pixels.grad.abs().max() > 0
+
+
+def test_an_onnx_file_has_no_loss():
+    with pytest.raises(FusiqaError, match=r"model\.onnx: torch cannot run it; name its folder"):
+        QualityLoss(IN_THE_PACKAGE / "fusiqa-fast" / "model.onnx")
 
 
 def test_the_metric_is_the_mean_score_of_all_updates_and_of_all_processes(model_folder):

@@ -427,7 +427,7 @@ def test_a_run_that_is_stopped_leaves_a_whole_table_and_goes_on_from_there(tmp_p
     if stop in ORDERLY:
         code, word = ORDERLY[stop]
         assert running.returncode == code
-        assert f"{word}; progress is saved; run the same command with --resume" in said
+        assert f"{word}; the same command with --resume goes on from what is saved" in said
         assert output.read_bytes().endswith(b"\n")
     done = output.read_bytes().count(b"\n") - 1
     assert 4 <= done <= 20

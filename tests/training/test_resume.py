@@ -112,7 +112,10 @@ def sigterm() -> None:
 
 @pytest.mark.parametrize(
     ("interrupt", "code", "said"),
-    [(ctrl_c, INTERRUPTED, "interrupted; progress is saved"), (sigterm, TERMINATED, "terminated; progress is saved")],
+    [
+        (ctrl_c, INTERRUPTED, "interrupted; the same command with"),
+        (sigterm, TERMINATED, "terminated; the same command with"),
+    ],
 )
 def test_an_interruption_in_an_epoch_says_so_and_keeps_the_epochs_before(
     interrupt, code, said, biq2021, tmp_path, monkeypatch, capsys

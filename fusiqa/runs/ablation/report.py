@@ -90,9 +90,10 @@ def summarise_variants(results: pd.DataFrame) -> pd.DataFrame:
     return table.join(variants.agg(how)).reset_index()
 
 
-COVERED = SHARED | {"backbone", "backbone_args", "backbone_weights", "freeze_backbone", "lr", "head_lr_ratio"}
-COVERED |= {"dropout", "drop_path", "epochs", "batch_size", "crop_size", "crops_per_image", "precision"}
-COVERED |= {"fusion", "attention_fusion", "multiscale"}
+OF_RESULTS = {"split_file", "split_seed", "validation_fraction", "score_range", "lower_is_better", "skip_broken"}
+COVERED = (SHARED - OF_RESULTS) | {"backbone", "backbone_args", "backbone_weights", "freeze_backbone", "lr"}
+COVERED |= {"head_lr_ratio", "dropout", "drop_path", "epochs", "batch_size", "crop_size", "crops_per_image"}
+COVERED |= {"precision", "fusion", "attention_fusion", "multiscale"}
 """Settings that `conditions_of` states, that no result depends on, or that distinguish the variants."""
 PLACES = ("computed on", "commit")  # where a report may have several, each is listed
 DIFFERS = "differs by variant"
