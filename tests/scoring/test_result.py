@@ -3,6 +3,7 @@
 import io
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,7 +60,9 @@ def test_a_notebook_shows_names_as_text_and_reasons_as_they_are(scorer):
     file = io.BytesIO()
     Image.fromarray(noise(9, 9)).save(file, "PNG")
     file.seek(0)
-    assert "data:image" not in scorer(file)._repr_html_()  # read once, and gone
+    assert "data:image" in scorer(file)._repr_html_()
+    stream = SimpleNamespace(read=io.BytesIO(file.getvalue()).read)
+    assert "data:image" not in scorer(stream)._repr_html_()  # read once, and gone
 
 
 def test_colours_of_a_heat_map_span_the_score_range_and_not_the_scores_of_one_image():
