@@ -106,7 +106,12 @@ def own_part(model: TrainedModel, split: Split, *, dataset: str | None = None, d
         data_root=data.data_root and model.place(data.data_root),
     )
     names = catalog.short_names(data.datasets)
-    sets = {names[each]: read_one(each, data, name_now=model.name_now(each)) for each in ([own] if dataset else names)}
+    wanted = [own] if dataset else list(names)
+    for each in filter(catalog.is_custom, wanted):
+        if not Path(model.name_now(each)).is_file():
+            advice = "put it back, or work in a folder from which a relative name finds it"
+            raise FusiqaError(f"{each}: the table of the training is no longer there; {advice}")
+    sets = {names[each]: read_one(each, data, name_now=model.name_now(each)) for each in wanted}
     ratings = join(sets) if len(names) > 1 else sets[names[own]]
     broken = [row.get("image", "") for row in model.record["resolved"]["broken"]]
     return splits.load(ratings.without(broken), model.folder / SPLIT_FILE).part(split)

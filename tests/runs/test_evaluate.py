@@ -207,6 +207,10 @@ def test_a_table_is_the_models_own_wherever_it_is_measured_from(run, biq2021, tm
     (tmp_path / "then" / "own.csv").unlink()  # moved with the run
     assert model.own_name("own.csv") == "own.csv"
     assert own_part(model, "test").table["mos"].tolist() == first["mos"][::-1][:2].tolist()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FusiqaError, match=r"own\.csv: the table of the training is no longer there; put it back"):
+        own_part(model, "test")
+    monkeypatch.chdir("now")
     said: list[str] = []
     with pytest.raises(FusiqaError, match=r"none of own\.csv could be measured on"):
         evaluate(EvaluateConfig(run, ("own.csv",), score_range=(0.0, 1.0), output=tmp_path / "out"), say=said.append)
